@@ -1,0 +1,90 @@
+"""What can go wrong, as one tree; each kind knows its exit code.
+
+    BytecapError
+    ├── ConfigError     2  wrong usage or recipe
+    ├── DataError       3  corpus, shards, tokenizer or a product that does not belong here
+    ├── BudgetError     4  the bytes cannot be met
+    ├── FormatError     5  a damaged or foreign artifact
+    ├── NumericsError   7  NaN, infinity
+    ├── BackendError    7  a missing device or library, a full disk
+    └── Stopped   130/143  a signal, after saving
+
+A message is one sentence with what was found and what was needed, then where, then the next step. The values behind
+it are attributes too (`error.values`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import signal
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+
+class BytecapError(Exception):
+    """Base of everything that is the input's fault, not ours."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, **values: Any) -> None:
+        super().__init__(message)
+        self.values = values
+
+
+class ConfigError(BytecapError):
+    """A recipe, track, override or argument is wrong."""
+
+    exit_code = 2
+
+
+class DataError(BytecapError):
+    """Text, shards, a tokenizer or a saved product cannot be used."""
+
+    exit_code = 3
+
+
+class BudgetError(BytecapError):
+    """The cap in bytes cannot be met."""
+
+    exit_code = 4
+
+
+class FormatError(BytecapError):
+    """An artifact is damaged, of another version, or not one."""
+
+    exit_code = 5
+
+
+class NumericsError(BytecapError):
+    """A number that must be finite is not."""
+
+    exit_code = 7
+
+
+class BackendError(BytecapError):
+    """A device, library or disk that was asked for cannot be used."""
+
+    exit_code = 7
+
+
+class Stopped(BytecapError):
+    """A signal ended the work after what could be saved was saved."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message, signal=signal_number)
+        self.signal_number = signal_number
+        self.code = 128 + signal_number  # 130 for SIGINT, 143 for SIGTERM
+
+
+def exit_code_of(error: BytecapError) -> int:
+    """Exit status of the command line for `error`."""
+    return error.code if isinstance(error, Stopped) else error.exit_code
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for the closest known name, else an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+SIGNAL_NAMES = {int(signal.SIGINT): "Ctrl-C", int(signal.SIGTERM): "SIGTERM"}

@@ -1,0 +1,53 @@
+"""Grouped-query causal attention with normalised queries and keys.
+
+Letters: B sequences, T positions, D width, H query heads, G key/value heads, K head width.
+Source:  grouped queries, arXiv 2305.13245; the gain on normalised queries as in openai/parameter-golf's baseline.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bytecap.model.layers import Linear, norm
+from bytecap.model.roles import Role
+from bytecap.model.rotary import rotate
+from bytecap.model.spec import ModelSpec
+from bytecap.model.techniques.base import Context
+
+
+class Attention(nn.Module):
+    """Mixes positions; sees what `context.mask` allows."""
+
+    roles: ClassVar[dict[str, Role]] = {"query_gain": Role.SCALAR}
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.n_heads, self.n_kv_heads, self.d_head = spec.n_heads, spec.n_kv_heads, spec.d_head
+        self.query = Linear(spec.d_model, spec.d_model)
+        self.key = Linear(spec.d_model, spec.n_kv_heads * spec.d_head)
+        self.value = Linear(spec.d_model, spec.n_kv_heads * spec.d_head)
+        self.out = Linear(spec.d_model, spec.d_model, zero=True)
+        self.query_gain = nn.Parameter(torch.full((spec.n_heads,), spec.qk_gain))
+
+    def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        B, T, D = x_BTD.shape
+        query_BHTK = self.query(x_BTD).view(B, T, self.n_heads, self.d_head).transpose(1, 2)
+        key_BGTK = self.key(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
+        value_BGTK = self.value(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
+        query_BHTK = rotate(norm(query_BHTK), context.cos_TK, context.sin_TK)
+        query_BHTK = query_BHTK * self.query_gain.to(x_BTD.dtype)[:, None, None]
+        key_BGTK = rotate(norm(key_BGTK), context.cos_TK, context.sin_TK)
+        heads_BHTK = F.scaled_dot_product_attention(
+            query_BHTK,
+            key_BGTK,
+            value_BGTK,
+            attn_mask=context.mask_B1TT,
+            is_causal=context.mask_B1TT is None,
+            enable_gqa=self.n_kv_heads != self.n_heads,
+        )
+        return self.out(heads_BHTK.transpose(1, 2).reshape(B, T, D))  # type: ignore[no-any-return]

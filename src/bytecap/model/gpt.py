@@ -1,0 +1,83 @@
+"""The one forward pass: token ids to logits, with places where techniques join.
+
+Letters: B sequences, T positions, D width, V vocabulary.
+Source:  openai/parameter-golf's naive baseline.
+Differs: attention is isolated by document unless the spec says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bytecap.model.block import Block
+from bytecap.model.layers import norm
+from bytecap.model.roles import Role
+from bytecap.model.rotary import rotary_table
+from bytecap.model.spec import ModelSpec
+from bytecap.model.techniques import build_technique
+from bytecap.model.techniques.base import Context
+
+
+class GPT(nn.Module):
+    """A decoder-only transformer with a tied embedding."""
+
+    roles: ClassVar[dict[str, Role]] = {"embedding": Role.EMBEDDING}
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embedding = nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
+        nn.init.normal_(self.embedding, std=spec.embedding_std)
+        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.n_layers))
+        self.route = nn.ModuleList(build_technique(name, spec) for name in spec.techniques)
+
+    def hidden(self, tokens_BT: Tensor, document_BT: Tensor | None) -> Tensor:
+        """The normalised last stream, (B, T, D).
+
+        `document_BT` numbers the document of each position; None means one document for each row.
+        """
+        stream_BTD = norm(F.embedding(tokens_BT, self.embedding).to(_compute_dtype(tokens_BT.device)))
+        context = self._context(stream_BTD, document_BT)
+        for index, block in enumerate(self.blocks):
+            for part in self.route:
+                stream_BTD = part.before(index, stream_BTD, context)
+            stream_BTD = block(stream_BTD, context)
+            for part in self.route:
+                stream_BTD = part.after(index, stream_BTD, context)
+        return norm(stream_BTD)
+
+    def logits(self, hidden_BTD: Tensor) -> Tensor:
+        """Softcapped logits of any (..., D) hidden states, float32."""
+        raw = F.linear(hidden_BTD, self.embedding.to(hidden_BTD.dtype)).float()
+        cap = self.spec.logit_softcap
+        return torch.tanh(raw / cap) * cap
+
+    def forward(self, tokens_BT: Tensor, target_BT: Tensor, document_BT: Tensor | None) -> Tensor:
+        """Loss of each target in nats, (B, T), float32."""
+        logits_BTV = self.logits(self.hidden(tokens_BT, document_BT))
+        return F.cross_entropy(logits_BTV.flatten(0, 1), target_BT.flatten(), reduction="none").view(target_BT.shape)
+
+    def _context(self, stream_BTD: Tensor, document_BT: Tensor | None) -> Context:
+        positions, device = stream_BTD.size(1), stream_BTD.device
+        cos_TK, sin_TK = rotary_table(positions, self.spec.d_head, self.spec.rope_base, device)
+        mask_B1TT = None
+        if document_BT is not None and not self.spec.across_documents:
+            causal_TT = torch.ones(positions, positions, dtype=torch.bool, device=device).tril()
+            mask_B1TT = ((document_BT[:, :, None] == document_BT[:, None, :]) & causal_TT)[:, None]
+        return Context(stream_BTD, cos_TK, sin_TK, mask_B1TT)
+
+
+def document_numbers(tokens_BT: Tensor, bos: int) -> Tensor:
+    """The running number of each position's document within its row, (B, T)."""
+    return (tokens_BT == bos).cumsum(dim=1)
+
+
+def _compute_dtype(device: torch.device) -> torch.dtype:
+    """float32, or the autocast type where autocast is on."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return torch.float32

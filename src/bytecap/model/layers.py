@@ -1,0 +1,32 @@
+"""The two layers everything is made of: a linear map without bias and a norm without parameters."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bytecap.model.roles import Role
+
+
+class Linear(nn.Module):
+    """y = x Wᵀ, W of shape (O, I); starts uniform within ±1/√I, or at zero."""
+
+    roles: ClassVar[dict[str, Role]] = {"weight": Role.MATRIX}
+
+    def __init__(self, inputs: int, outputs: int, *, zero: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs))
+        if not zero:
+            nn.init.uniform_(self.weight, -(inputs**-0.5), inputs**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) to (..., O), in the precision of x: weights are kept in float32 and cast when used."""
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+def norm(x: Tensor) -> Tensor:
+    """x divided by its root mean square over the last axis."""
+    return F.rms_norm(x, (x.size(-1),))

@@ -1,0 +1,35 @@
+"""Residual mix: each block reads a blend of the stream and the first stream.
+
+    x <- a * x + b * x_first, per channel and block; starts at a = 1, b = 0
+
+Letters: L blocks, B sequences, T positions, D width.
+Source:  modded-nanogpt; openai/parameter-golf's naive baseline (resid_mix).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from bytecap.model.roles import Role
+from bytecap.model.spec import ModelSpec
+from bytecap.model.techniques.base import Context, RoutePart
+
+
+class ResidualMix(RoutePart):
+    """Two vectors for each block."""
+
+    roles: ClassVar[dict[str, Role]] = {"mix_L2D": Role.SCALAR}
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        mix_L2D = torch.zeros(spec.n_layers, 2, spec.d_model)
+        mix_L2D[:, 0] = 1.0
+        self.mix_L2D = nn.Parameter(mix_L2D)
+
+    def before(self, index: int, stream_BTD: Tensor, context: Context) -> Tensor:
+        """The blend that block `index` reads."""
+        keep_D, first_D = self.mix_L2D[index].to(stream_BTD.dtype)
+        return torch.addcmul(stream_BTD * keep_D, context.first_BTD, first_D)

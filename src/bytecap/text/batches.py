@@ -1,0 +1,59 @@
+"""Training batches from a token stream: fixed windows in an order that needs no memory and can be resumed anywhere.
+
+In:   a TokenStream, batch size B, context T, a seed, a position.
+Out:  int64 windows of shape (B, T + 1): inputs are all but the last column, targets all but the first.
+
+Each epoch visits every window once, in the order i -> (a i + b) mod n with a coprime to n drawn from the seed, and
+shifts the window borders, so that no border stays where it was.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.core.errors import DataError
+from bytecap.text.shards import TokenStream
+
+
+class TrainBatches:
+    """Endless batches; `position` (windows drawn so far) is the whole state."""
+
+    def __init__(self, stream: TokenStream, *, batch: int, context: int, seed: int, position: int = 0) -> None:
+        self._windows = (len(stream) - 1) // context - 1
+        if self._windows < 1:
+            raise DataError(
+                f"the training text has {len(stream):,} tokens, fewer than two windows of {context}; give more text or "
+                "lower --set train.context",
+                tokens=len(stream),
+            )
+        self._stream, self._batch, self._context, self._seed = stream, batch, context, seed
+        self.position = position
+
+    def next(self) -> npt.NDArray[np.int64]:
+        """The next (B, T + 1) windows."""
+        rows = [self._window(self.position + i) for i in range(self._batch)]
+        self.position += self._batch
+        return np.stack(rows)
+
+    @property
+    def epochs(self) -> float:
+        """How often the text has been read."""
+        return self.position / self._windows
+
+    def _window(self, position: int) -> npt.NDArray[np.int64]:
+        epoch, index = divmod(position, self._windows)
+        multiplier, offset, shift = epoch_order(self._seed, epoch, self._windows, self._context)
+        start = ((multiplier * index + offset) % self._windows) * self._context + shift
+        return self._stream.read(start, self._context + 1)
+
+
+def epoch_order(seed: int, epoch: int, windows: int, context: int) -> tuple[int, int, int]:
+    """Multiplier (coprime to `windows`), offset, and shift of the window borders of one epoch."""
+    random = np.random.Generator(np.random.PCG64([seed, epoch]))
+    multiplier = int(random.integers(1, windows + 1))
+    while math.gcd(multiplier, windows) != 1:
+        multiplier = int(random.integers(1, windows + 1))
+    return multiplier, int(random.integers(windows)), int(random.integers(context))

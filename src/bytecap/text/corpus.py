@@ -1,0 +1,183 @@
+"""Documents, one at a time, from files, folders and globs.
+
+In:   paths of text, source code, `.jsonl`, and any of them ending in `.gz` or `.zst`; none means the Python standard
+      library's own sources.
+Out:  an iterator of documents (str); what could not be used is counted, never kept silent.
+
+Memory holds one document: a text longer than `DOCUMENT_BYTES` is cut at line ends into several documents.
+"""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import gzip
+import io
+import json
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from bytecap.core.errors import DataError
+
+DOCUMENT_BYTES = 1 << 20
+"""Longest document; a longer text is cut after the last line end before this many characters."""
+
+SPACE_MARK = "\u2581"
+"""SentencePiece writes the space as this character, so a text that holds it does not survive the round trip."""
+
+_NOT_SOURCES = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+_TEXT_SUFFIXES = frozenset(
+    ".txt .md .rst .tex .py .pyi .c .h .cc .cpp .hpp .cu .rs .go .java .kt .js .ts .jsx .tsx .rb .php .sh .lua .swift"
+    " .scala .hs .ml .jl .r .sql .html .css .xml .json .yaml .yml .toml .ini .cfg .csv".split()
+)
+
+
+@dataclass
+class Corpus:
+    """A re-readable source of documents; `skipped` counts, by reason, what the last pass left out."""
+
+    paths: tuple[str, ...] = ()
+    jsonl_field: str = "text"
+    strict: bool = False
+    keep_space_mark: bool = False
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> str:
+        """What to call it in reports."""
+        return " ".join(self.paths) if self.paths else "the Python standard library's sources"
+
+    def documents(self) -> Iterator[str]:
+        """Every usable document, in a fixed order. Raises DataError when there is none or, if strict, on a bad one."""
+        self.skipped.clear()
+        count = 0
+        for path in self.files():
+            for document in self._read(path):
+                if self._usable(document, path):
+                    count += 1
+                    yield document
+        if count == 0:
+            raise DataError(f"no text in {self.name}: every file is empty or unusable ({dict(self.skipped)})")
+
+    def files(self) -> list[Path]:
+        """The files, folders expanded, sorted within each given path. Raises DataError for a path without files."""
+        if not self.paths:
+            return _standard_library()
+        found: list[Path] = []
+        for pattern in self.paths:
+            matches = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))] or [Path(pattern)]
+            inside = [file for match in matches for file in _expand(match)]
+            if not inside:
+                raise DataError(f"no text files at {pattern}; give a file, a folder or a glob with --text")
+            found += inside
+        return found
+
+    def _read(self, path: Path) -> Iterator[str]:
+        reader = _json_lines if ".jsonl" in path.suffixes else _plain_text
+        try:
+            yield from reader(path, self.jsonl_field)
+        except UnicodeDecodeError as error:
+            self._skip("not UTF-8", path, f"byte {error.start:,} cannot be decoded")
+        except (OSError, EOFError) as error:
+            raise DataError(f"cannot read {path}: {error}", path=str(path)) from error
+
+    def _usable(self, document: str, path: Path) -> bool:
+        if not document:
+            return False
+        if SPACE_MARK in document and not self.keep_space_mark:
+            self._skip("holds U+2581", path, "the tokenizer uses U+2581 for the space and cannot give it back")
+            return False
+        try:
+            document.encode()
+        except UnicodeEncodeError:
+            self._skip("lone surrogate", path, "it holds half of a surrogate pair, which has no UTF-8 form")
+            return False
+        return True
+
+    def _skip(self, reason: str, path: Path, detail: str) -> None:
+        if self.strict:
+            raise DataError(
+                f"{path} is unusable: {detail}; repair or remove it, or allow skipping with --set text.strict=false",
+                path=str(path),
+            )
+        self.skipped[reason] += 1
+
+
+def _standard_library() -> list[Path]:
+    root = Path(sysconfig.get_path("stdlib"))
+    return [p for p in sorted(root.rglob("*.py")) if not _NOT_SOURCES & set(p.relative_to(root).parts)]
+
+
+def _expand(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return [p for p in sorted(path.rglob("*")) if p.is_file() and _is_text_name(p) and not _hidden(p.relative_to(path))]
+
+
+def _is_text_name(path: Path) -> bool:
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".zst")]
+    return bool(suffixes) and (suffixes[-1] in _TEXT_SUFFIXES or suffixes[-1] == ".jsonl")
+
+
+def _hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    if path.suffix == ".zst":
+        import zstandard  # noqa: PLC0415  (only such files need it)
+
+        return io.BufferedReader(zstandard.open(path, "rb"))
+    return path.open("rb")
+
+
+def _plain_text(path: Path, _field: str) -> Iterator[str]:
+    """The text of one file, cut at line ends; the whole file is checked first, so that it is used whole or not."""
+    if path.suffix not in (".gz", ".zst") and path.stat().st_size <= DOCUMENT_BYTES:
+        yield path.read_bytes().decode("utf-8")
+        return
+    for _ in _decoded(path):
+        pass
+    kept = ""
+    for part in _decoded(path):
+        kept += part
+        while len(kept) > DOCUMENT_BYTES:
+            cut = kept.rfind("\n", 0, DOCUMENT_BYTES) + 1 or DOCUMENT_BYTES
+            yield kept[:cut]
+            kept = kept[cut:]
+    yield kept
+
+
+def _decoded(path: Path) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with _open(path) as file:
+        while block := file.read(DOCUMENT_BYTES):
+            yield decoder.decode(block)
+        yield decoder.decode(b"", final=True)
+
+
+def _json_lines(path: Path, field_name: str) -> Iterator[str]:
+    with _open(path) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path} line {number} is not JSON: {error}", path=str(path), line=number) from error
+            text = row.get(field_name) if isinstance(row, dict) else None
+            if not isinstance(text, str):
+                keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+                raise DataError(
+                    f"{path} line {number} has no text under {field_name!r} (found: {keys}); choose the field with "
+                    "--set text.field=NAME",
+                    path=str(path),
+                    line=number,
+                )
+            yield text

@@ -1,0 +1,32 @@
+"""Learning rate and momentum as functions of progress, and progress as a function of the clock.
+
+Progress runs from 0 at the first step to exactly 1 at the last, whatever the speed of the machine.
+"""
+
+from __future__ import annotations
+
+
+def progress_at(elapsed: float, budget: float, step_seconds: float) -> float | None:
+    """Progress of the step about to run, or None when no further step fits into the budget.
+
+    `step_seconds` estimates one step. When this step is the last that fits, progress is 1.
+    """
+    steps_left = int((budget - elapsed) / step_seconds) if step_seconds > 0 else 1
+    if steps_left < 1:
+        return None
+    return elapsed / (elapsed + (steps_left - 1) * step_seconds) if steps_left > 1 else 1.0
+
+
+def rate_multiplier(progress: float, *, warmup: float, warmdown: float, floor: float) -> float:
+    """Rises linearly over the first `warmup` of the run, stays at 1, falls linearly over the last `warmdown` to
+    `floor`."""
+    if progress < warmup:
+        return progress / warmup
+    if warmdown > 0 and progress > 1.0 - warmdown:
+        return floor + (1.0 - floor) * (1.0 - progress) / warmdown
+    return 1.0 if progress < 1.0 else (floor if warmdown > 0 else 1.0)
+
+
+def momentum_at(progress: float, *, start: float, end: float, warmup: float) -> float:
+    """Linear from `start` to `end` over the first `warmup` of the run."""
+    return end if progress >= warmup else start + (end - start) * progress / warmup
