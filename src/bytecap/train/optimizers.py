@@ -1,0 +1,105 @@
+"""Which optimizer moves which role, and how fast.
+
+In:   a model whose parameters declare roles.
+Out:  the optimizers, and one function that sets learning rate and momentum for a progress.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from bytecap.model.roles import Role, roles_of
+from bytecap.train.muon import Muon
+from bytecap.train.schedules import momentum_at, rate_multiplier
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Learning rates at their peak, and how they move over the run. Fractions are of the budget."""
+
+    matrix_lr: float = 0.04
+    """Muon, for matrices."""
+    embedding_lr: float = 0.05
+    """AdamW, for the embedding."""
+    scalar_lr: float = 0.04
+    """AdamW, for gains, scales and mixes."""
+    matrix_weight_decay: float = 0.0
+    """Decoupled decay of matrices."""
+    momentum: float = 0.95
+    """Muon's momentum after its warm-up."""
+    momentum_start: float = 0.85
+    """Muon's momentum at the start."""
+    momentum_warmup: float = 0.1
+    """Fraction over which momentum rises."""
+    newton_schulz_steps: int = 5
+    """Iterations of the orthogonalisation."""
+    adam_betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's two decay rates."""
+    warmup: float = 0.0
+    """Fraction over which the learning rates rise."""
+    warmdown: float = 0.5
+    """Last fraction, over which they fall."""
+    floor: float = 0.0
+    """Where they end, as a share of the peak."""
+
+
+class Optimizers:
+    """Muon for matrices, AdamW for the rest, driven by one progress."""
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig, device: torch.device) -> None:
+        self._config = config
+        by_role: dict[Role, list[nn.Parameter]] = {role: [] for role in Role}
+        self._names: dict[str, nn.Parameter] = dict(model.named_parameters())
+        for name, role in roles_of(model).items():
+            by_role[role].append(self._names[name])
+        self.muon = Muon(
+            by_role[Role.MATRIX],
+            lr=config.matrix_lr,
+            momentum=config.momentum,
+            weight_decay=config.matrix_weight_decay,
+            steps=config.newton_schulz_steps,
+        )
+        groups = [
+            {"params": by_role[Role.EMBEDDING], "lr": config.embedding_lr},
+            {"params": by_role[Role.SCALAR], "lr": config.scalar_lr},
+        ]
+        self.adamw = torch.optim.AdamW(
+            groups, betas=config.adam_betas, eps=1e-8, weight_decay=0.0, fused=True if device.type == "cuda" else None
+        )
+        self._peaks = [(group, float(group["lr"])) for group in self.muon.param_groups + self.adamw.param_groups]
+
+    def step(self, progress: float) -> float:
+        """One update of everything, then gradients are dropped; returns the matrices' learning rate."""
+        config = self._config
+        multiplier = rate_multiplier(progress, warmup=config.warmup, warmdown=config.warmdown, floor=config.floor)
+        for group, peak in self._peaks:
+            group["lr"] = peak * multiplier
+        for group in self.muon.param_groups:
+            group["momentum"] = momentum_at(
+                progress, start=config.momentum_start, end=config.momentum, warmup=config.momentum_warmup
+            )
+        for optimizer in (self.muon, self.adamw):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return config.matrix_lr * multiplier
+
+    def state_tensors(self) -> dict[str, torch.Tensor]:
+        """Every state tensor, named `<parameter>/<state>`."""
+        return {
+            f"{name}/{key}": value
+            for name, parameter in self._names.items()
+            for optimizer in (self.muon, self.adamw)
+            for key, value in optimizer.state.get(parameter, {}).items()
+        }
+
+    def load_state_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Restore what `state_tensors` gave."""
+        adam = {id(p) for group in self.adamw.param_groups for p in group["params"]}
+        for full_name, value in tensors.items():
+            name, key = full_name.rsplit("/", 1)
+            parameter = self._names[name]
+            optimizer: torch.optim.Optimizer = self.adamw if id(parameter) in adam else self.muon
+            optimizer.state[parameter][key] = value.clone() if key == "step" else value.to(parameter.device).clone()
