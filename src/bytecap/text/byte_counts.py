@@ -69,10 +69,13 @@ def is_lossless(tokenizer: Any) -> bool:
 
 @dataclass(frozen=True)
 class ByteCheck:
-    """Bytes of the validation text, counted three ways; `raw` is None where the raw text is not at hand."""
+    """Bytes of the validation text, counted three ways.
+
+    `decoded` is None where a sidecar gives the counts, `raw` where the raw text is not at hand.
+    """
 
     counted: int
-    decoded: int
+    decoded: int | None
     raw: int | None
 
 
@@ -83,11 +86,12 @@ def check_table(
 
     A tokenizer that is declared lossy may differ from the raw text; the difference is in the result.
     """
-    check = ByteCheck(_counted(table, stream), _decoded(tokenizer, stream), raw_bytes)
-    if check.counted != check.decoded:
-        error = 100.0 * (check.counted - check.decoded) / max(check.decoded, 1)
+    decoded = _decoded(tokenizer, stream)
+    check = ByteCheck(_counted(table, stream), decoded, raw_bytes)
+    if check.counted != decoded:
+        error = 100.0 * (check.counted - decoded) / max(decoded, 1)
         raise DataError(
-            f"the byte table counts {check.counted:,} bytes where the decoded validation text has {check.decoded:,} "
+            f"the byte table counts {check.counted:,} bytes where the decoded validation text has {decoded:,} "
             f"({error:+.2f} %), so no score is given; worst tokens: {_worst(table, tokenizer, stream)}. Correct the "
             "tokenizer or the table",
             percent=error,

@@ -97,12 +97,30 @@ class Tokens:
         """The validation tokens, ids checked against the vocabulary."""
         return TokenStream([self.folder / p for p in self.validation_shards], vocab_size=self.vocab_size)
 
+    def validation_byte_stream(self) -> TokenStream | None:
+        """The bytes of each validation token, where the shards have such a sidecar."""
+        if not self.validation_byte_shards:
+            return None
+        return TokenStream([self.folder / p for p in self.validation_byte_shards])
+
     def validation_documents(self) -> list[str] | None:
         """Raw held-out documents, or None where only tokens are at hand."""
         if self.validation_text is None:
             return None
         lines = (self.folder / self.validation_text).read_text("utf-8").split("\n")
         return [json.loads(line) for line in lines if line]
+
+
+def encode_documents(config: TextConfig, model: bytes, folder: Path) -> tuple[list[Path], int]:
+    """Every document of `config.paths` as validation shards in `folder`; also the UTF-8 bytes of the raw text."""
+    tokenizer = load_tokenizer(model)
+    writer = ShardWriter(folder, "val", config.shard_tokens)
+    raw_bytes = 0
+    for document in _corpus(config, config.paths).documents():
+        writer.write([tokenizer.bos_id(), *tokenizer.encode(document)])
+        raw_bytes += len(document.encode())
+    writer.close()
+    return writer.paths, raw_bytes
 
 
 def load_tokens(folder: Path) -> Tokens:

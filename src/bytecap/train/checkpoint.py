@@ -8,16 +8,17 @@ Out:  `checkpoint.safetensors`; weights are named `model/<parameter>`, optimizer
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.files import write_atomic
 from bytecap.model.gpt import GPT
@@ -106,6 +107,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ) from error
 
 
-def device_copy(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """Tensors moved to `device`."""
-    return {name: value.to(device) for name, value in tensors.items()}
+def weights_digest(weights: dict[str, Tensor]) -> str:
+    """Digest of names, shapes and values: what later products are made from."""
+    whole = hashlib.sha256()
+    for name, value in weights.items():
+        whole.update(f"{name} {tuple(value.shape)} ".encode() + value.contiguous().numpy().tobytes())
+    return digest_bytes(whole.digest())

@@ -29,7 +29,7 @@ from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.spec import ModelSpec
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream
-from bytecap.train.checkpoint import Checkpoint, Progressed, build_model, load_checkpoint, save_checkpoint
+from bytecap.train.checkpoint import CHECKPOINT, Checkpoint, Progressed, build_model, load_checkpoint, save_checkpoint
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
 from bytecap.train.schedules import progress_at
 
@@ -174,7 +174,7 @@ class Trainer:
         return compiled
 
     def _resume(self) -> Checkpoint | None:
-        path = self.folder / "checkpoint.safetensors"
+        path = self.folder / CHECKPOINT
         if not path.exists():
             return None
         saved = load_checkpoint(path)
@@ -201,7 +201,7 @@ class Trainer:
     def _save(self) -> None:
         with self.clock.paused():
             state = {} if self.state.finished else self.optimizers.state_tensors()
-            path = self.folder / "checkpoint.safetensors"
+            path = self.folder / CHECKPOINT
             about = {"spec": self.spec, "made_from": self.made_from, "progressed": self.state}
             save_checkpoint(path, self.model, state, **about)  # type: ignore[arg-type]
 
@@ -217,7 +217,7 @@ class Trainer:
         return f"stopped by {SIGNAL_NAMES[number]} at step {self.state.step:,}; saved, run the same command to go on"
 
     def _not_finite(self, value: float, progress: float) -> NumericsError:
-        path = self.folder / "checkpoint.safetensors"
+        path = self.folder / CHECKPOINT
         last = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
         step = self.state.step + 1
         rate = self.config.optimizer.matrix_lr
@@ -232,7 +232,7 @@ class Trainer:
 
 def trained_model(folder: Path) -> tuple[GPT, Checkpoint]:
     """The finished model in a run folder; DataError when training has not finished."""
-    saved = load_checkpoint(folder / "checkpoint.safetensors")
+    saved = load_checkpoint(folder / CHECKPOINT)
     if not saved.progressed.finished:
         raise DataError(f"training in {folder} has not finished; run `bytecap train` with the same --out to go on")
     return saved.model(), saved

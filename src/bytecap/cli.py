@@ -1,0 +1,278 @@
+"""The command line: one verb for each room, and `run` for all of them.
+
+Results go to stdout, everything else to stderr. Exit codes: core/errors.py.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from bytecap import __version__
+from bytecap.core import catalog
+from bytecap.core.errors import BytecapError, ConfigError, DataError, exit_code_of
+from bytecap.core.signals import stop_at_once
+from bytecap.report.console import Console
+from bytecap.report.tables import columns, summary, tensor_table
+
+if TYPE_CHECKING:
+    from bytecap.recipe import Recipe
+
+app = App(name="bytecap", version=__version__, help="The best language model in N bytes.")
+
+Set = Annotated[list[str] | None, Parameter(name="--set", negative="", help="path=value, typed by the recipe.")]
+Text = Annotated[
+    list[str] | None, Parameter(name="--text", negative="", consume_multiple=True, help="Files, folders or globs.")
+]
+Device = Annotated[str, Parameter(help="auto, cpu or cuda.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout.")]
+Quiet = Annotated[bool, Parameter(negative="", help="No progress on stderr.")]
+Out = Annotated[Path | None, Parameter(help="The run folder; an unfinished run in it is continued.")]
+
+
+@app.command
+def run(
+    recipe: str = "baseline",
+    *,
+    track: str = "laptop",
+    text: Text = None,
+    set_: Set = None,
+    seed: int = 0,
+    out: Out = None,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Text in, fitted and scored model out: every room in turn."""
+    resolved = _resolve(recipe, track, seed, set_, text)
+    from bytecap import pipeline
+
+    folder = _folder(resolved, out)
+    record = pipeline.run(resolved, folder, device, Console(quiet=quiet))
+    _print(record, json, summary(record, str(folder)))
+
+
+@app.command
+def prepare(
+    recipe: str = "baseline",
+    *,
+    track: str = "laptop",
+    text: Text = None,
+    set_: Set = None,
+    seed: int = 0,
+    out: Out = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a run folder and its tokens; the first verb of a run done step by step."""
+    resolved = _resolve(recipe, track, seed, set_, text)
+    from bytecap import pipeline
+
+    folder, console = _folder(resolved, out), Console(quiet=quiet)
+    pipeline.enter(resolved, folder, console)
+    tokens = pipeline.prepare_room(resolved, folder, console)
+    value = {
+        "folder": str(folder),
+        "train_tokens": tokens.train_tokens,
+        "validation_tokens": tokens.validation_tokens,
+        "validation_bytes": tokens.validation_bytes,
+        "corpus_digest": tokens.corpus_digest,
+    }
+    _print(value, json, f"{folder}: {tokens.train_tokens:,} training and {tokens.validation_tokens:,} held-out tokens")
+
+
+@app.command
+def train(folder: Path, *, device: Device = "auto", json: Json = False, quiet: Quiet = False) -> None:
+    """Train the model of a prepared run folder, or go on training it."""
+    from bytecap import pipeline
+
+    recipe, tokens, console = _opened(folder, quiet)
+    pipeline.train_room(recipe, tokens, folder, device, console)
+    progressed = pipeline.trained_model(folder)[1].progressed
+    value = {"step": progressed.step, "tokens": progressed.tokens, "loss": progressed.loss}
+    _print(value, json, f"{progressed.step:,} steps, {progressed.tokens:,} tokens, {progressed.loss:.4f} nats per token")
+
+
+@app.command
+def fit(folder: Path, *, json: Json = False, quiet: Quiet = False) -> None:
+    """Fit the trained model of a run folder under its cap."""
+    from bytecap import pipeline
+
+    recipe, tokens, console = _opened(folder, quiet)
+    pipeline.fit_room(recipe, tokens, folder, console)
+    size, cap = (folder / pipeline.MODEL).stat().st_size, recipe.artifact.cap
+    value = {"file": str(folder / pipeline.MODEL), "bytes": size, "cap_bytes": cap, "unused_bytes": cap - size}
+    _print(value, json, f"{folder / pipeline.MODEL}: {size:,} of {cap:,} bytes")
+
+
+@app.command
+def score(
+    path: Path,
+    *,
+    text: Text = None,
+    stride: int | None = None,
+    lossy_tokenizer: bool = False,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bits per byte of a run folder or a .bcap file: on the run's held-out text, or on --text.
+
+    Parameters
+    ----------
+    stride
+        New positions for each window, with --text; a run folder is scored as its recipe says.
+    lossy_tokenizer
+        The tokenizer changes --text by design, so its byte count may differ from the raw text.
+    """
+    from bytecap import pipeline
+
+    file, folder = _artifact(path)
+    console = Console(quiet=quiet)
+    if text:
+        value = pipeline.score_file(
+            file, text, stride=stride, device_name=device, console=console, lossy=lossy_tokenizer
+        )
+    elif folder is None:
+        raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
+    elif stride is not None or lossy_tokenizer:
+        raise ConfigError("--stride and --lossy-tokenizer go with --text; a run is scored as its recipe says")
+    else:
+        value = pipeline.score_run(folder, device, console, file)
+    _print(
+        value, json,
+        f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over {value['text_bytes']:,} bytes and "
+        f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}; "
+        f"{value['tokens'] / value['seconds']:,.0f} tokens/s)",
+    )  # fmt: skip
+
+
+@app.command
+def generate(
+    path: Path,
+    prompt: str = "",
+    *,
+    tokens: int = 200,
+    temperature: float = 0.8,
+    seed: int = 0,
+    json: Json = False,
+) -> None:
+    """Continue a prompt with the model of a run folder or a .bcap file."""
+    from bytecap import pipeline
+
+    file, folder = _artifact(path)
+    artifact = pipeline.load(file)
+    other = None if folder is None else pipeline.load_tokens(folder / "tokens").tokenizer_model()
+    written = pipeline.generate(artifact, other, prompt, tokens, temperature, seed)
+    _print({"text": written}, json, written)
+
+
+@app.command
+def inspect(path: Path, *, json: Json = False) -> None:
+    """Where the bytes of a .bcap file (or of a run folder's) go: a line for each tensor."""
+    from bytecap.artifact.inspect import tensor_rows
+    from bytecap.artifact.load import load
+
+    artifact = load(_artifact(path)[0])
+    rows = tensor_rows(artifact)
+    cells = [
+        (
+            row.name, row.role, "x".join(map(str, row.shape)), row.grid,
+            f"{row.bits_per_weight:.3f}" if row.bits_per_weight is not None else "", f"{row.coded_bytes:,}",
+            f"{100 * row.share:.2f} %",
+        )
+        for row in rows
+    ]  # fmt: skip
+    cells.append(("total", "", "", "", "", f"{artifact.size_bytes:,}", "100.00 %"))
+    heading = ("tensor", "role", "shape", "grid", "bits/weight", "coded bytes", "share")
+    value = {
+        "bytes": artifact.size_bytes,
+        "made_from": artifact.made_from,
+        "model": artifact.spec.to_json(),
+        "tensors": [vars_of(row) for row in rows],
+    }
+    _print(value, json, tensor_table(cells, heading))
+
+
+@app.command
+def recipes(*, json: Json = False) -> None:
+    """The recipes and tracks that come with bytecap."""
+    rows = []
+    for name in catalog.names("recipes"):
+        table = catalog.read("recipes", name)
+        source = table.get("source", {})
+        rows.append((name, source.get("status", ""), table.get("run", {}).get("summary", ""), source.get("url", "")))
+    tracks = [(n, catalog.read("tracks", n).get("run", {}).get("summary", "")) for n in catalog.names("tracks")]
+    value = {
+        "recipes": [dict(zip(("name", "status", "summary", "source"), row, strict=True)) for row in rows],
+        "tracks": [dict(zip(("name", "summary"), row, strict=True)) for row in tracks],
+    }
+    text = columns([("recipe", "status", "what", "source"), *rows]) + "\n\n" + columns([("track", "what"), *tracks])
+    _print(value, json, text)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; leaves by SystemExit with the exit code of core/errors.py."""
+    stop_at_once()
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(given, exit_on_error=True)
+    except BytecapError as error:
+        sys.stdout.flush()
+        if "--json" in given:
+            print(json.dumps({"error": {"kind": type(error).__name__, "message": str(error), **_plain(error.values)}}))
+        print(f"bytecap: {error}", file=sys.stderr)
+        raise SystemExit(exit_code_of(error)) from None
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if isinstance(value, (str, int, float, type(None)))}
+
+
+def vars_of(row: Any) -> dict[str, Any]:
+    """The fields of a frozen row."""
+    import dataclasses
+
+    return dataclasses.asdict(row)
+
+
+def _print(value: dict[str, Any], as_json: bool, text: str) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
+
+
+def _resolve(recipe: str, track: str, seed: int, overrides: list[str] | None, text: list[str] | None) -> Recipe:
+    from bytecap.recipe import resolve
+
+    return resolve(recipe, track=track, seed=seed, overrides=overrides, text=text)
+
+
+def _folder(recipe: Recipe, out: Path | None) -> Path:
+    if out is not None:
+        return out
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    return Path("runs") / f"{Path(recipe.run.recipe).stem}-{stamp}-{recipe.digest[:8]}"
+
+
+def _opened(folder: Path, quiet: bool) -> tuple[Any, Any, Console]:
+    """Recipe and tokens of a run folder, and a console that logs into it."""
+    from bytecap import pipeline
+    from bytecap import recipe as recipe_module
+
+    if not (folder / pipeline.RECIPE).is_file():
+        raise DataError(f"{folder} is not a run folder: it has no {pipeline.RECIPE}; make one with `bytecap prepare`")
+    console = Console(quiet=quiet)
+    console.log_to(folder / "log.txt")
+    return recipe_module.load(folder / pipeline.RECIPE), pipeline.load_tokens(folder / "tokens"), console
+
+
+def _artifact(path: Path) -> tuple[Path, Path | None]:
+    """The file meant by a run folder or a file, and the run folder around it, if any."""
+    file = path / "model.bcap" if path.is_dir() else path
+    if not file.is_file():
+        raise DataError(f"{file} does not exist; give a .bcap file or a run folder in which `bytecap fit` has been run")
+    return file, file.parent if (file.parent / "recipe.toml").is_file() else None

@@ -1,0 +1,105 @@
+"""General compressors behind one interface; a missing one is an error, never another one.
+
+In:   bytes and the name of a codec.
+Out:  bytes; decompression is bounded by the size that was declared, so that a forged file cannot fill the memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+from types import ModuleType
+
+from bytecap.core.errors import BackendError, ConfigError, FormatError, nearest
+
+RAW, BROTLI, ZSTD = "raw", "brotli", "zstd"
+CODECS = (RAW, BROTLI, ZSTD)
+"""Codecs an artifact may use, always at their strongest setting."""
+
+_BROTLI_QUALITY, _BROTLI_WINDOW, _ZSTD_LEVEL = 11, 24, 22
+
+
+def compress(codec: str, data: bytes) -> bytes:
+    """`data` through `codec`."""
+    if codec == RAW:
+        return data
+    if codec == BROTLI:
+        packed: bytes = _brotli().compress(data, quality=_BROTLI_QUALITY, lgwin=_BROTLI_WINDOW)
+        return packed
+    if codec == ZSTD:
+        parameters = _zstandard().ZstdCompressionParameters.from_level(
+            _ZSTD_LEVEL, source_size=len(data), write_checksum=False, write_content_size=False
+        )
+        packed = _zstandard().ZstdCompressor(compression_params=parameters).compress(data)
+        return packed
+    raise ConfigError(f"there is no compressor {codec!r}{nearest(codec, CODECS)}; choose one of {', '.join(CODECS)}")
+
+
+def decompress(codec: str, data: bytes, raw_size: int) -> bytes:
+    """Exactly `raw_size` bytes back; FormatError when `data` does not hold exactly that."""
+    if codec == RAW:
+        out = data
+    elif codec == BROTLI:
+        out = _bounded_brotli(data, raw_size)
+    elif codec == ZSTD:
+        out = _bounded_zstd(data, raw_size)
+    else:
+        raise FormatError(f"a section was written with the unknown codec {codec!r}")
+    if len(out) != raw_size:
+        raise FormatError(f"a {codec} section holds {len(out):,} bytes or more where {raw_size:,} were declared")
+    return out
+
+
+def baseline_sizes(data: bytes) -> dict[str, int]:
+    """Bytes of `data` through what everyone knows, at their strongest common settings."""
+    zstd = _zstandard().ZstdCompressor(level=19)
+    return {
+        "gzip": len(gzip.compress(data, 9, mtime=0)),
+        "xz": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
+        "zstd-19": len(zstd.compress(data)),
+    }
+
+
+def _bounded_brotli(data: bytes, raw_size: int) -> bytes:
+    brotli = _brotli()
+    decoder = brotli.Decompressor()
+    out = bytearray()
+    try:
+        chunk = decoder.process(data, output_buffer_limit=raw_size + 1)
+        while chunk and len(out) + len(chunk) <= raw_size:
+            out += chunk
+            if decoder.is_finished():
+                break
+            chunk = decoder.process(b"", output_buffer_limit=raw_size + 1 - len(out))
+        else:
+            out += chunk
+    except brotli.error as error:
+        raise FormatError(f"a brotli section is damaged: {error}") from error
+    if len(out) <= raw_size and not decoder.is_finished():
+        raise FormatError("a brotli section is cut short")
+    return bytes(out)
+
+
+def _bounded_zstd(data: bytes, raw_size: int) -> bytes:
+    zstandard = _zstandard()
+    try:
+        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data) as reader:
+            return bytes(reader.read(raw_size + 1))
+    except zstandard.ZstdError as error:
+        raise FormatError(f"a zstd section is damaged: {error}") from error
+
+
+def _brotli() -> ModuleType:
+    try:
+        import brotli  # noqa: PLC0415  (optional backend)
+    except ImportError:
+        raise BackendError("this needs the brotli package: pip install 'brotli>=1.2'") from None
+    return brotli  # type: ignore[no-any-return]
+
+
+def _zstandard() -> ModuleType:
+    try:
+        import zstandard  # noqa: PLC0415  (optional backend)
+    except ImportError:
+        raise BackendError("this needs the zstandard package: pip install zstandard") from None
+    return zstandard

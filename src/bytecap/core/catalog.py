@@ -1,0 +1,42 @@
+"""The recipes and tracks that come with the program, as TOML files; reading them needs only the standard library."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from bytecap.core.errors import ConfigError, nearest
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def folder(kind: str) -> Path:
+    """Where the files of `kind` (recipes or tracks) lie: in the installed package, or beside `src`."""
+    installed = _PACKAGE / kind
+    return installed if installed.is_dir() else _PACKAGE.parents[1] / kind
+
+
+def names(kind: str) -> list[str]:
+    """What there is, sorted."""
+    return sorted(path.stem for path in folder(kind).glob("*.toml"))
+
+
+def read(kind: str, name: str) -> dict[str, Any]:
+    """The table of one file: a name of ours, or a path ending in .toml. ConfigError names the nearest."""
+    path = Path(name) if name.endswith(".toml") else folder(kind) / f"{name}.toml"
+    if not path.is_file():
+        known = names(kind)
+        raise ConfigError(
+            f"there is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}; known: {', '.join(known)}, or give a "
+            "path that ends in .toml"
+        )
+    return read_toml(path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file; ConfigError with line and column when it is not one."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", path=str(path)) from error

@@ -1,0 +1,32 @@
+"""Continuing a text: one token after the other, drawn from the model.
+
+In:   a model and the ids so far.
+Out:  more ids.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from bytecap.model.gpt import GPT
+
+
+@torch.no_grad()
+def sample(
+    model: GPT, prompt: list[int], *, tokens: int, context: int, temperature: float, seed: int, stop: int
+) -> list[int]:
+    """Up to `tokens` ids after `prompt` (which begins with BOS), seeing the last `context`; ends early at id `stop`."""
+    device = next(model.parameters()).device
+    random = torch.Generator().manual_seed(seed)
+    ids = list(prompt)
+    for _ in range(tokens):
+        window_BT = torch.tensor([ids[-context:]], device=device)
+        logits_V = model.logits(model.hidden(window_BT, None)[0, -1]).cpu()
+        if temperature > 0:
+            choice = int(torch.multinomial(torch.softmax(logits_V / temperature, dim=-1), 1, generator=random))
+        else:
+            choice = int(logits_V.argmax())
+        if choice == stop:
+            break
+        ids.append(choice)
+    return ids[len(prompt) :]

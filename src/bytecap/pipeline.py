@@ -1,0 +1,355 @@
+"""The whole flow in reading order, one function for each room: text in, record out.
+
+In:   a resolved recipe and a run folder.
+Out:  the products of every room as files in the folder; a room whose product is there and fits is not entered again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bytecap import __version__
+from bytecap import recipe as recipes
+from bytecap.artifact.load import Artifact, load
+from bytecap.artifact.pack import Provenance, pack
+from bytecap.coding.general import baseline_sizes
+from bytecap.core.device import choose_device, hardware
+from bytecap.core.digest import digest_bytes, digest_of
+from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.files import read_json, write_bytes, write_json
+from bytecap.core.units import bits_per_weight, compressed_bits_per_byte
+from bytecap.grids.tensor import QuantizedModel
+from bytecap.model.gpt import GPT
+from bytecap.model.roles import roles_of
+from bytecap.model.sampling import sample
+from bytecap.model.spec import ModelSpec
+from bytecap.quant.calibration import calibrate
+from bytecap.quant.landing import Fitter, refuse_small_cap
+from bytecap.recipe import Recipe
+from bytecap.report.console import Console
+from bytecap.report.record import SCHEMA, RunRecord
+from bytecap.score.evaluate import Score, ScoreConfig
+from bytecap.score.validation import Validation
+from bytecap.text.byte_counts import is_lossless
+from bytecap.text.prepare import MANIFEST, TextConfig, Tokens, encode_documents, load_tokens, prepare
+from bytecap.text.shards import TokenStream
+from bytecap.text.tokenizer import load_tokenizer
+from bytecap.train.checkpoint import CHECKPOINT, build_model, weights_digest
+from bytecap.train.loop import Trainer, trained_model
+
+RECIPE, PLAN, MODEL, SCORE, RECORD, SECONDS = (
+    "recipe.toml", "plan.json", "model.bcap", "score.json", "record.json", "seconds.json"
+)  # fmt: skip
+SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 160, 0.8
+
+
+def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dict[str, Any]:
+    """Walk through the house once. Returns the run record as JSON values."""
+    enter(recipe, folder, console)
+    if (folder / RECORD).exists():
+        console.note(f"{folder} is finished; this is its record")
+        return dict(read_json(folder / RECORD))
+    tokens = prepare_room(recipe, folder, console)
+    train_room(recipe, tokens, folder, device_name, console)
+    fit_room(recipe, tokens, folder, console)
+    scores = score_room(recipe, tokens, folder, device_name, console)
+    return report_room(recipe, tokens, scores, folder, device_name, console)
+
+
+def enter(recipe: Recipe, folder: Path, console: Console) -> None:
+    """Make the folder this recipe's; ConfigError when it is another's."""
+    path = folder / RECIPE
+    if path.exists():
+        there = recipes.load(path)
+        if there.digest != recipe.digest:
+            keys = ", ".join(_differences(there.to_json(), recipe.to_json())[:5])
+            raise ConfigError(
+                f"{folder} holds a run of another recipe (digest {there.digest}, this is {recipe.digest}; differing: "
+                f"{keys}). Choose another --out, or repeat the settings of that run to continue it"
+            )
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        recipes.save(recipe, path)
+    console.log_to(folder / "log.txt")
+
+
+def prepare_room(recipe: Recipe, folder: Path, console: Console) -> Tokens:
+    """Raw text to token shards, and an early refusal of a cap that no training can meet."""
+    if (folder / "tokens" / MANIFEST).exists():
+        return load_tokens(folder / "tokens")
+    with console.room("prepare"), _timed(folder, "prepare"):
+        tokens = prepare(recipe.text, folder / "tokens", console)
+        spec = ModelSpec.of(recipe.model, tokens.vocab_size)
+        refuse_small_cap(_fitter(recipe, tokens, build_model(spec), "").smallest(), recipe.artifact.cap)
+    return tokens
+
+
+def train_room(recipe: Recipe, tokens: Tokens, folder: Path, device_name: str, console: Console) -> None:
+    """Tokens to a finished checkpoint, continuing where an interrupted run stopped."""
+    with console.room("train"), _timed(folder, "train"):
+        Trainer(
+            recipe.train,
+            ModelSpec.of(recipe.model, tokens.vocab_size),
+            tokens.train_stream(),
+            bos=load_tokenizer(tokens.tokenizer_model()).bos_id(),
+            seed=recipe.run.seed,
+            device=choose_device(device_name),
+            folder=folder,
+            made_from=digest_of([recipe.digest, tokens.digest]),
+            progress=console,
+        ).run()
+
+
+def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, console: Console) -> None:
+    """Checkpoint to the largest file under the cap."""
+    model, saved = trained_model(folder)
+    digest = weights_digest(saved.weights)
+    if (folder / MODEL).exists() and load(folder / MODEL).made_from.get("checkpoint") == digest:
+        return
+    with console.room("fit"), _timed(folder, "fit"):
+        landed = _fitter(recipe, tokens, model, digest).land(recipe.artifact.cap, console)
+        write_json(folder / PLAN, {**landed.plan.to_json(), "packings": landed.packings})
+        write_bytes(folder / MODEL, landed.data)
+        console.note(f"{len(landed.data):,} of {recipe.artifact.cap:,} bytes after {landed.packings} packings")
+
+
+def score_room(
+    recipe: Recipe, tokens: Tokens, folder: Path, device_name: str, console: Console
+) -> dict[str, dict[str, Any]]:
+    """Bits per byte of the checkpoint and of the file, sliding and plain."""
+    artifact_digest = digest_bytes((folder / MODEL).read_bytes())
+    if (folder / SCORE).exists() and read_json(folder / SCORE)["artifact"] == artifact_digest:
+        return dict(read_json(folder / SCORE)["scores"])
+    device = choose_device(device_name)
+    before, after = trained_model(folder)[0].to(device), load(folder / MODEL).model().to(device)
+    with console.room("score"), _timed(folder, "score"):
+        validation = _validation(recipe, tokens)
+        plain, sliding = _context(recipe), recipe.score.stride
+        scores = {
+            "before": _score(validation, before, recipe, sliding, console),
+            "after": _score(validation, after, recipe, sliding, console),
+            "before_plain": _score(validation, before, recipe, plain, console),
+            "after_plain": _score(validation, after, recipe, plain, console),
+        }
+    values = {name: score.to_json() for name, score in scores.items()}
+    check = dataclasses.asdict(validation.check)
+    write_json(folder / SCORE, {"artifact": artifact_digest, "byte_check": check, "scores": values})
+    return values
+
+
+def report_room(
+    recipe: Recipe, tokens: Tokens, scores: dict[str, Any], folder: Path, device_name: str, console: Console
+) -> dict[str, Any]:
+    """Everything the rooms left, in one record."""
+    with console.room("report"), _timed(folder, "report"):
+        artifact = load(folder / MODEL)
+        saved = trained_model(folder)[1]
+        written = generate(artifact, tokens.tokenizer_model(), "", SAMPLE_TOKENS, SAMPLE_TEMPERATURE, recipe.run.seed)
+        compressors = _compressors(tokens)
+    plan = read_json(folder / PLAN)
+    done = saved.progressed
+    record = RunRecord(
+        schema=SCHEMA,
+        program=f"bytecap {__version__}",
+        recipe=recipe.to_json(),
+        recipe_digest=recipe.digest,
+        corpus={
+            "name": tokens.corpus,
+            "digest": tokens.corpus_digest,
+            "train_tokens": tokens.train_tokens,
+            "validation_tokens": tokens.validation_tokens,
+            "validation_bytes": scores["after"]["text_bytes"],
+            "vocab_size": tokens.vocab_size,
+            "skipped": tokens.skipped,
+        },
+        hardware=hardware(choose_device(device_name)),
+        seconds=read_json(folder / SECONDS),
+        model={"parameters": artifact.quantized.weights, "by_role": _weights_by_role(artifact)},
+        training={
+            "steps": done.step,
+            "tokens": done.tokens,
+            "tokens_per_second": done.tokens / done.seconds,
+            "epochs": done.tokens / tokens.train_tokens,
+            "loss_nats_per_token": done.loss,
+        },
+        artifact={
+            "bytes": artifact.size_bytes,
+            "cap_bytes": recipe.artifact.cap,
+            "unused_bytes": recipe.artifact.cap - artifact.size_bytes,
+            "bits_per_weight": bits_per_weight(artifact.size_bytes, artifact.quantized.weights),
+            "step_over_std": plan["dial"],
+            "packings": plan["packings"],
+            "sections": {"header": artifact.header_bytes, **{size.name: size.stored for size in artifact.sizes}},
+        },
+        byte_check=read_json(folder / SCORE)["byte_check"],
+        scores=scores,
+        compressors=compressors,
+        sample=written,
+        files={
+            "the model": MODEL,
+            "this record": RECORD,
+            "every setting": RECIPE,
+            "training curve": "metrics.jsonl",
+            "unfitted weights": CHECKPOINT,
+        },
+    ).to_json()
+    write_json(folder / RECORD, record)
+    return record
+
+
+def generate(
+    artifact: Artifact, tokenizer_model: bytes | None, prompt: str, tokens: int, temperature: float, seed: int
+) -> str:
+    """Text that continues `prompt`, prompt included. The tokenizer of the file is used where it has one."""
+    tokenizer = load_tokenizer(_tokenizer_of(artifact, tokenizer_model))
+    ids = [tokenizer.bos_id(), *tokenizer.encode(prompt)]
+    drawn = sample(
+        artifact.model(), ids, tokens=tokens, context=artifact.context, temperature=temperature, seed=seed,
+        stop=tokenizer.bos_id(),
+    )  # fmt: skip
+    return str(tokenizer.decode(ids[1:] + drawn))
+
+
+def score_file(
+    path: Path, text: list[str], *, stride: int | None, device_name: str, console: Console, lossy: bool
+) -> dict[str, Any]:
+    """Score a `.bcap` file on any text, as somebody does who has only the file. Returns the score as JSON values."""
+    artifact = load(path)
+    model_bytes = _tokenizer_of(artifact, None)
+    with console.room("score"), tempfile.TemporaryDirectory() as temporary:
+        config = TextConfig(paths=tuple(text), lossy_tokenizer=lossy)
+        shards, raw_bytes = encode_documents(config, model_bytes, Path(temporary))
+        validation = Validation.checked(
+            TokenStream(shards), load_tokenizer(model_bytes), raw_bytes=raw_bytes, lossy_declared=lossy
+        )
+        score = validation.score(
+            artifact.model().to(choose_device(device_name)),
+            context=artifact.context,
+            stride=min(stride or ScoreConfig().stride, artifact.context),
+            batch_tokens=ScoreConfig().batch_tokens,
+            progress=console,
+        )
+    return {**score.to_json(), "byte_check": dataclasses.asdict(validation.check)}
+
+
+def score_run(folder: Path, device_name: str, console: Console, artifact_path: Path | None = None) -> dict[str, Any]:
+    """Score the file of a run folder on that run's held-out text, as the record does."""
+    recipe, tokens = recipes.load(folder / RECIPE), load_tokens(folder / "tokens")
+    artifact = load(artifact_path or folder / MODEL)
+    if artifact.made_from.get("corpus") != tokens.corpus_digest:
+        raise DataError(
+            f"the file was made from corpus {artifact.made_from.get('corpus')}, the tokens in {folder} are of corpus "
+            f"{tokens.corpus_digest}; score it on its own text, or give one with --text"
+        )
+    with console.room("score"):
+        validation = _validation(recipe, tokens)
+        score = _score(validation, artifact.model().to(choose_device(device_name)), recipe, recipe.score.stride, console)
+    return {**score.to_json(), "byte_check": dataclasses.asdict(validation.check)}
+
+
+# ---- what the rooms share ----
+
+
+def _validation(recipe: Recipe, tokens: Tokens) -> Validation:
+    return Validation.checked(
+        tokens.validation_stream(),
+        load_tokenizer(tokens.tokenizer_model()),
+        raw_bytes=tokens.validation_bytes,
+        lossy_declared=recipe.text.lossy_tokenizer,
+        byte_stream=tokens.validation_byte_stream(),
+    )
+
+
+def _score(validation: Validation, model: GPT, recipe: Recipe, stride: int, console: Console) -> Score:
+    context = _context(recipe)
+    return validation.score(
+        model, context=context, stride=stride, batch_tokens=recipe.score.batch_tokens, progress=console
+    )
+
+
+def _context(recipe: Recipe) -> int:
+    assert recipe.score.context is not None, "a resolved recipe knows its context"
+    return recipe.score.context
+
+
+def _fitter(recipe: Recipe, tokens: Tokens, model: GPT, checkpoint_digest: str) -> Fitter:
+    """Everything the fit needs: weights, statistics, and how its file is packed."""
+    tokenizer_model = tokens.tokenizer_model()
+    about = Provenance(
+        recipe_digest=recipe.digest,
+        corpus_digest=tokens.corpus_digest,
+        checkpoint_digest=checkpoint_digest,
+        tokenizer_digest=tokens.tokenizer_digest,
+        lossless=is_lossless(load_tokenizer(tokenizer_model)),
+        context=_context(recipe),
+    )
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    roles = {name: str(role) for name, role in roles_of(model).items()}
+
+    def packed(quantized: QuantizedModel) -> bytes:
+        return pack(model.spec, quantized, tokenizer_model, about, recipe.artifact)
+
+    return Fitter(weights, calibrate(weights, roles, checkpoint_digest), recipe.quant, packed)
+
+
+def _tokenizer_of(artifact: Artifact, other: bytes | None) -> bytes:
+    model = artifact.tokenizer or other
+    if model is None:
+        raise DataError(
+            "the file has no tokenizer in it; use the run folder it was made in, or make it again with --set "
+            "artifact.embed_tokenizer=true"
+        )
+    return model
+
+
+def _compressors(tokens: Tokens) -> dict[str, dict[str, float]]:
+    """Bits per byte of general compressors on the raw held-out text; empty where it is not at hand."""
+    documents = tokens.validation_documents()
+    if documents is None:
+        return {}
+    data = [document.encode() for document in documents]
+    text_bytes = sum(map(len, data))
+    whole = baseline_sizes(b"".join(data))
+    apart = [baseline_sizes(one) for one in data]
+    return {
+        "whole": {name: compressed_bits_per_byte(size, text_bytes) for name, size in whole.items()},
+        "per_document": {name: compressed_bits_per_byte(sum(a[name] for a in apart), text_bytes) for name in whole},
+    }
+
+
+def _weights_by_role(artifact: Artifact) -> dict[str, int]:
+    by_role: dict[str, int] = {}
+    for tensor in artifact.quantized.tensors.values():
+        by_role[tensor.role] = by_role.get(tensor.role, 0) + math.prod(tensor.shape)
+    return by_role
+
+
+@contextmanager
+def _timed(folder: Path, room: str) -> Iterator[None]:
+    """Adds the seconds inside to `seconds.json`, also when the room is left by an error."""
+    begin = time.perf_counter()
+    try:
+        yield
+    finally:
+        path = folder / SECONDS
+        seconds = read_json(path) if path.exists() else {}
+        write_json(path, {**seconds, room: seconds.get(room, 0.0) + time.perf_counter() - begin})
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted paths at which two recipes differ."""
+    found: list[str] = []
+    for key in {**one, **other}:
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}")
+    return found

@@ -1,0 +1,72 @@
+"""Numbers as lines of text.
+
+In:   a run record (JSON values), or rows.
+Out:  text for a terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def columns(rows: Sequence[Sequence[str]], *, right: str = "") -> str:
+    """Rows as aligned columns; `right` holds an `r` at the place of each column set flush right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if right[i : i + 1] == "r" else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def summary(record: dict[str, Any], folder: str) -> str:
+    """The end of a run on one screen."""
+    training, artifact, scores = record["training"], record["artifact"], record["scores"]
+    after, plain = scores["after"], scores["after_plain"]
+    facts = [
+        ("text", f"{record['corpus']['name']}, digest {record['corpus']['digest']}"),
+        ("model", f"{record['model']['parameters']:,} parameters"),
+        (
+            "training",
+            f"{training['tokens']:,} tokens ({training['epochs']:.2f} epochs) in {training['steps']:,} steps, "
+            f"{training['tokens_per_second']:,.0f} tokens/s",
+        ),
+        (
+            "file",
+            f"{artifact['bytes']:,} of {artifact['cap_bytes']:,} bytes ({artifact['unused_bytes']:,} unused), "
+            f"{artifact['bits_per_weight']:.2f} bits per weight",
+        ),
+        ("seconds", "  ".join(f"{room} {seconds:.1f}" for room, seconds in record["seconds"].items())),
+    ]
+    compressors = record["compressors"]
+    names = list(next(iter(compressors.values()))) if compressors else []
+    bits = [["bits per byte", "whole", "each document alone"]]
+    bits += [[name, *(f"{compressors[way][name]:.4f}" for way in ("whole", "per_document"))] for name in names]
+    note = f"context {after['context']}, stride {after['stride']}"
+    bits += [
+        ["before fitting", "", f"{scores['before']['bits_per_byte']:.4f}   ({note})"],
+        ["after fitting", "", f"{after['bits_per_byte']:.4f}   ({note})"],
+        ["after, plain windows", "", f"{plain['bits_per_byte']:.4f}   (context {plain['context']}, no overlap)"],
+    ]
+    files = [[path, what] for what, path in record["files"].items()]
+    return "\n\n".join(
+        [
+            columns([[name, value] for name, value in facts]),
+            columns(bits),
+            "a sample of what it writes:\n" + _indented(record["sample"]),
+            f"files in {folder}\n" + _indented(columns(files)),
+        ]
+    )
+
+
+def tensor_table(rows: Sequence[Sequence[str]], heading: Sequence[str]) -> str:
+    """One line for each tensor."""
+    return columns([heading, *rows], right="lllrrrr")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  | {line}" for line in text.splitlines())
