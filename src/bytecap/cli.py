@@ -90,12 +90,15 @@ def prepare(
 def train(folder: Path, *, device: Device = "auto", json: Json = False, quiet: Quiet = False) -> None:
     """Train the model of a prepared run folder, or go on training it."""
     from bytecap import pipeline
+    from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
 
     recipe, tokens, console = _opened(folder, quiet)
     pipeline.train_room(recipe, tokens, folder, device, console)
-    progressed = pipeline.trained_model(folder)[1].progressed
+    progressed = load_checkpoint(folder / CHECKPOINT).progressed
     value = {"step": progressed.step, "tokens": progressed.tokens, "loss": progressed.loss}
-    _print(value, json, f"{progressed.step:,} steps, {progressed.tokens:,} tokens, {progressed.loss:.4f} nats per token")
+    _print(
+        value, json, f"{progressed.step:,} steps, {progressed.tokens:,} tokens, {progressed.loss:.4f} nats per token"
+    )
 
 
 @app.command
@@ -164,10 +167,12 @@ def generate(
 ) -> None:
     """Continue a prompt with the model of a run folder or a .bcap file."""
     from bytecap import pipeline
+    from bytecap.artifact.load import load
+    from bytecap.text.prepare import load_tokens
 
     file, folder = _artifact(path)
-    artifact = pipeline.load(file)
-    other = None if folder is None else pipeline.load_tokens(folder / "tokens").tokenizer_model()
+    artifact = load(file)
+    other = None if folder is None else load_tokens(folder / "tokens").tokenizer_model()
     written = pipeline.generate(artifact, other, prompt, tokens, temperature, seed)
     _print({"text": written}, json, written)
 
@@ -262,12 +267,13 @@ def _opened(folder: Path, quiet: bool) -> tuple[Any, Any, Console]:
     """Recipe and tokens of a run folder, and a console that logs into it."""
     from bytecap import pipeline
     from bytecap import recipe as recipe_module
+    from bytecap.text.prepare import load_tokens
 
     if not (folder / pipeline.RECIPE).is_file():
         raise DataError(f"{folder} is not a run folder: it has no {pipeline.RECIPE}; make one with `bytecap prepare`")
     console = Console(quiet=quiet)
     console.log_to(folder / "log.txt")
-    return recipe_module.load(folder / pipeline.RECIPE), pipeline.load_tokens(folder / "tokens"), console
+    return recipe_module.load(folder / pipeline.RECIPE), load_tokens(folder / "tokens"), console
 
 
 def _artifact(path: Path) -> tuple[Path, Path | None]:

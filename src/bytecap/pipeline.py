@@ -250,7 +250,9 @@ def score_run(folder: Path, device_name: str, console: Console, artifact_path: P
         )
     with console.room("score"):
         validation = _validation(recipe, tokens)
-        score = _score(validation, artifact.model().to(choose_device(device_name)), recipe, recipe.score.stride, console)
+        score = _score(
+            validation, artifact.model().to(choose_device(device_name)), recipe, recipe.score.stride, console
+        )
     return {**score.to_json(), "byte_check": dataclasses.asdict(validation.check)}
 
 

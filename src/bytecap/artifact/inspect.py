@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from bytecap.artifact.layout import FLOATS, ROW_CODES, SYMBOLS, TOKENIZER
 from bytecap.artifact.load import Artifact
 from bytecap.coding.cost import apportion, entropy_bytes
 from bytecap.core.units import bits_per_weight
@@ -38,10 +39,10 @@ def tensor_rows(artifact: Artifact) -> list[TensorRow]:
     costs: dict[str, dict[str, float]] = {}
     for name, tensor in artifact.quantized.tensors.items():
         if isinstance(tensor, QuantizedTensor):
-            costs.setdefault(f"symbols.{tensor.role}", {})[name] = entropy_bytes(tensor.symbols_OI)
-            costs.setdefault("row_codes", {})[name] = float(tensor.row_codes_O.size)
+            costs.setdefault(f"{SYMBOLS}{tensor.role}", {})[name] = entropy_bytes(tensor.symbols_OI)
+            costs.setdefault(ROW_CODES, {})[name] = float(tensor.row_codes_O.size)
         else:
-            costs.setdefault("float16", {})[name] = float(tensor.values.nbytes)
+            costs.setdefault(FLOATS, {})[name] = float(tensor.values.nbytes)
     for section, parts in costs.items():
         for name, size in zip(parts, apportion(stored[section], list(parts.values())), strict=True):
             coded[name] += size
@@ -50,9 +51,11 @@ def tensor_rows(artifact: Artifact) -> list[TensorRow]:
         grid = f"{_levels(tensor)} levels x row step" if isinstance(tensor, QuantizedTensor) else "float16"
         weights = math.prod(tensor.shape)
         bits = bits_per_weight(coded[name], weights)
-        rows.append(TensorRow(name, tensor.role, tensor.shape, grid, bits, coded[name], coded[name] / artifact.size_bytes))
-    rest = artifact.size_bytes - sum(coded.values()) - stored.get("tokenizer", 0)
-    others = [("header", rest), ("tokenizer", stored.get("tokenizer", 0))]
+        rows.append(
+            TensorRow(name, tensor.role, tensor.shape, grid, bits, coded[name], coded[name] / artifact.size_bytes)
+        )
+    rest = artifact.size_bytes - sum(coded.values()) - stored.get(TOKENIZER, 0)
+    others = [("header", rest), (TOKENIZER, stored.get(TOKENIZER, 0))]
     rows += [TensorRow(name, "", (), "", None, size, size / artifact.size_bytes) for name, size in others]
     return rows
 

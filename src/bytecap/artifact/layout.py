@@ -26,6 +26,9 @@ MOST_SECTIONS = 64
 MOST_SECTION_BYTES = 1 << 32
 _CRC = struct.Struct("<I")
 
+SYMBOLS, ROW_CODES, FLOATS, TOKENIZER = "symbols.", "row_codes", "float16", "tokenizer"
+"""Names of sections; the integers of each role have one of their own."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -48,14 +51,24 @@ class SectionSize:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A file taken apart: header without its section table, raw sections, sizes."""
+    """A file taken apart: header without its section table, stored sections, sizes."""
 
     header: dict[str, Any]
-    sections: dict[str, bytes]
+    stored: dict[str, bytes]
     sizes: tuple[SectionSize, ...]
     size_bytes: int
     header_bytes: int
     """Bytes of preamble and stored header."""
+
+    def section(self, name: str, raw_size: int | None = None, *, most: int = MOST_SECTION_BYTES) -> bytes:
+        """Raw bytes of a section; FormatError, before anything is unpacked, when its size is not the one needed."""
+        size = next((size for size in self.sizes if size.name == name), None)
+        if size is None:
+            raise FormatError(f"section {name!r} is missing")
+        if size.raw > most or (raw_size is not None and size.raw != raw_size):
+            needed = f"at most {most:,}" if raw_size is None else f"{raw_size:,}"
+            raise FormatError(f"section {name!r} declares {size.raw:,} raw bytes, needed {needed}")
+        return decompress(size.codec, self.stored[name], size.raw)
 
 
 def write(header: dict[str, Any], sections: list[Section]) -> bytes:
@@ -80,7 +93,7 @@ def parse(data: bytes) -> Parsed:
     if not isinstance(table, list) or len(table) > MOST_SECTIONS:
         raise FormatError(f"the header must list at most {MOST_SECTIONS} sections")
     sections: dict[str, bytes] = {}
-    sizes = []
+    sizes: list[SectionSize] = []
     position = start
     for row in table:
         size, checksum = _section_row(row)
@@ -98,7 +111,7 @@ def parse(data: bytes) -> Parsed:
             )
         if size.name in sections:
             raise FormatError(f"section {size.name!r} stands twice")
-        sections[size.name] = decompress(size.codec, stored, size.raw)
+        sections[size.name] = stored
         sizes.append(size)
         position += size.stored
     if position != len(data):

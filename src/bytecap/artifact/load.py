@@ -6,6 +6,7 @@ Out:  an Artifact: spec, stored tensors, tokenizer, provenance. No pickle, no co
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bytecap.artifact.layout import Parsed, SectionSize, parse
+from bytecap.artifact.layout import FLOATS, ROW_CODES, SYMBOLS, TOKENIZER, Parsed, SectionSize, parse
 from bytecap.coding.planes import from_planes
 from bytecap.core.errors import BytecapError, DataError, FormatError
 from bytecap.grids.plan import FLOAT16, ROW_STEPS
@@ -24,6 +25,7 @@ from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
 
 MOST_FILE_BYTES = 1 << 34
+MOST_TOKENIZER_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def loads(data: bytes) -> Artifact:
     return Artifact(
         spec=spec,
         quantized=QuantizedModel(_tensors(header["tensors"], parsed)),
-        tokenizer=parsed.sections.get("tokenizer"),
+        tokenizer=parsed.section(TOKENIZER, most=MOST_TOKENIZER_BYTES) if TOKENIZER in parsed.stored else None,
         made_from=_strings(header.get("made_from")),
         lossless=header.get("lossless") is True,
         context=_context(header.get("context")),
@@ -99,65 +101,52 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
     for row, (name, (role, shape)) in zip(rows, expected.items(), strict=True):
         match row:
             case [str(found), str(found_role), list(found_shape), str(grid), int(width)] if (
-                (found, found_role, tuple(found_shape)) == (name, role, shape)
-                and ((grid == ROW_STEPS and len(shape) == 2 and width in (8, 16)) or (grid == FLOAT16 and width == 16))
+                found,
+                found_role,
+                tuple(found_shape),
+            ) == (name, role, shape) and (
+                (grid == ROW_STEPS and len(shape) == 2 and width in (8, 16)) or (grid == FLOAT16 and width == 16)
             ):
                 continue
         raise FormatError(f"tensor row {str(row)[:100]} does not fit {name} ({role}, {shape}) of this model")
 
 
-class _Reader:
-    """Takes pieces off the front of a section."""
-
-    def __init__(self, name: str, data: bytes) -> None:
-        self._name, self._data, self._position = name, data, 0
-
-    def take(self, size: int) -> bytes:
-        piece = self._data[self._position : self._position + size]
-        if len(piece) != size:
-            raise FormatError(f"section {self._name!r} holds {len(self._data):,} bytes, its tensors need more")
-        self._position += size
-        return piece
-
-    def finish(self) -> None:
-        if self._position != len(self._data):
-            raise FormatError(
-                f"section {self._name!r} holds {len(self._data) - self._position:,} bytes that no tensor needs"
-            )
-
-
 def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
-    readers: dict[str, _Reader] = {}
-
-    def reader(name: str) -> _Reader:
-        if name not in readers:
-            if name not in parsed.sections:
-                raise FormatError(f"section {name!r} is missing")
-            data = parsed.sections[name]
-            if name == "float16":
-                if len(data) % 2:
-                    raise FormatError("section 'float16' has an odd number of bytes")
-                data = np.frombuffer(data, np.uint8).reshape(2, -1).T.tobytes()
-            readers[name] = _Reader(name, data)
-        return readers[name]
-
+    """Each section is unpacked once, at exactly the size that its tensors need, and used up from the front."""
+    needed: dict[str, int] = {}
+    for name, role, shape, grid, width in rows:
+        for section, size in _needs(role, shape, grid, width):
+            needed[section] = needed.get(section, 0) + size
+    readers = {section: io.BytesIO(parsed.section(section, size)) for section, size in needed.items()}
+    unknown = set(parsed.stored) - set(needed) - {TOKENIZER}
+    if unknown:
+        raise FormatError(f"section {min(unknown)!r} belongs to no tensor")
+    if FLOATS in readers:
+        planes = np.frombuffer(readers[FLOATS].getvalue(), np.uint8).reshape(2, -1)
+        readers[FLOATS] = io.BytesIO(planes.T.tobytes())
     tensors: dict[str, StoredTensor] = {}
     for name, role, shape, grid, width in rows:
-        count = math.prod(shape)
-        if grid == FLOAT16:
-            values = np.frombuffer(reader("float16").take(2 * count), "<f2").astype(np.float16).reshape(shape)
-            if not np.isfinite(values).all():
-                raise FormatError(f"tensor {name} holds NaN or infinity")
-            tensors[name] = Float16Tensor(role, values)
-            continue
-        wide = width == 16
-        data = reader(f"symbols.{role}").take(count * (2 if wide else 1))
-        symbols_OI = from_planes(data, count, wide=wide).reshape(shape)
-        codes_O = np.frombuffer(reader("row_codes").take(shape[0]), np.uint8)
-        tensors[name] = QuantizedTensor(role, symbols_OI, codes_O)
-    for one in readers.values():
-        one.finish()
+        pieces = [readers[section].read(size) for section, size in _needs(role, shape, grid, width)]
+        tensors[name] = _tensor(name, role, shape, grid, width == 16, pieces)
     return tensors
+
+
+def _needs(role: str, shape: list[int], grid: str, width: int) -> list[tuple[str, int]]:
+    """The sections that one tensor reads from, and how many bytes."""
+    count = math.prod(shape)
+    if grid == FLOAT16:
+        return [(FLOATS, 2 * count)]
+    return [(f"{SYMBOLS}{role}", count * width // 8), (ROW_CODES, shape[0])]
+
+
+def _tensor(name: str, role: str, shape: list[int], grid: str, wide: bool, pieces: list[bytes]) -> StoredTensor:
+    if grid == FLOAT16:
+        values = np.frombuffer(pieces[0], "<f2").astype(np.float16).reshape(shape)
+        if not np.isfinite(values).all():
+            raise FormatError(f"tensor {name} holds NaN or infinity")
+        return Float16Tensor(role, values)
+    symbols_OI = from_planes(pieces[0], math.prod(shape), wide=wide).reshape(shape)
+    return QuantizedTensor(role, symbols_OI, np.frombuffer(pieces[1], np.uint8))
 
 
 def _strings(value: Any) -> dict[str, str]:

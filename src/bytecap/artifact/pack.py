@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bytecap.artifact.layout import Section, write
+from bytecap.artifact.layout import FLOATS, ROW_CODES, SYMBOLS, TOKENIZER, Section, write
 from bytecap.coding.general import BROTLI, CODECS
 from bytecap.coding.planes import is_wide, to_planes
 from bytecap.core.errors import ConfigError, nearest
@@ -67,9 +67,7 @@ class Provenance:
     """Positions of a window in training, the default of scoring."""
 
 
-def pack(
-    spec: ModelSpec, model: QuantizedModel, tokenizer: bytes, about: Provenance, config: ArtifactConfig
-) -> bytes:
+def pack(spec: ModelSpec, model: QuantizedModel, tokenizer: bytes, about: Provenance, config: ArtifactConfig) -> bytes:
     """The whole file."""
     tensors: list[list[Any]] = []
     symbols: dict[str, list[bytes]] = {}
@@ -85,11 +83,11 @@ def pack(
             floats.append(_float_bytes(tensor))
             tensors.append([name, tensor.role, list(tensor.shape), FLOAT16, 16])
     codec = config.compressor
-    sections = [Section(f"symbols.{role}", codec, b"".join(parts)) for role, parts in symbols.items()]
-    sections.append(Section("row_codes", codec, b"".join(codes)))
-    sections.append(Section("float16", codec, _split_planes(b"".join(floats))))
+    sections = [Section(f"{SYMBOLS}{role}", codec, b"".join(parts)) for role, parts in symbols.items()]
+    sections.append(Section(ROW_CODES, codec, b"".join(codes)))
+    sections.append(Section(FLOATS, codec, _split_planes(b"".join(floats))))
     if config.embed_tokenizer:
-        sections.append(Section("tokenizer", codec, tokenizer))
+        sections.append(Section(TOKENIZER, codec, tokenizer))
     header = {
         "model": spec.to_json(),
         "tensors": tensors,

@@ -10,7 +10,7 @@ def entropy_bytes(symbols: npt.NDArray[np.integer]) -> float:
     """Bytes of an ideal coder that knows the histogram of `symbols` and nothing else."""
     if symbols.size == 0:
         return 0.0
-    counts = np.bincount((symbols.reshape(-1).astype(np.int64) - int(symbols.min())))
+    counts = np.bincount(symbols.reshape(-1).astype(np.int64) - int(symbols.min()))
     counts = counts[counts > 0]
     return float(-(counts * np.log2(counts / symbols.size)).sum() / 8.0)
 

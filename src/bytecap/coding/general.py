@@ -16,6 +16,8 @@ RAW, BROTLI, ZSTD = "raw", "brotli", "zstd"
 CODECS = (RAW, BROTLI, ZSTD)
 """Codecs an artifact may use, always at their strongest setting."""
 
+_CHUNK = 1 << 20
+"""Bytes unpacked at once."""
 _BROTLI_QUALITY, _BROTLI_WINDOW, _ZSTD_LEVEL = 11, 24, 22
 
 
@@ -65,14 +67,10 @@ def _bounded_brotli(data: bytes, raw_size: int) -> bytes:
     decoder = brotli.Decompressor()
     out = bytearray()
     try:
-        chunk = decoder.process(data, output_buffer_limit=raw_size + 1)
-        while chunk and len(out) + len(chunk) <= raw_size:
+        chunk = decoder.process(data, output_buffer_limit=_CHUNK)
+        while chunk and len(out) <= raw_size:
             out += chunk
-            if decoder.is_finished():
-                break
-            chunk = decoder.process(b"", output_buffer_limit=raw_size + 1 - len(out))
-        else:
-            out += chunk
+            chunk = b"" if decoder.is_finished() else decoder.process(b"", output_buffer_limit=_CHUNK)
     except brotli.error as error:
         raise FormatError(f"a brotli section is damaged: {error}") from error
     if len(out) <= raw_size and not decoder.is_finished():
@@ -84,7 +82,10 @@ def _bounded_zstd(data: bytes, raw_size: int) -> bytes:
     zstandard = _zstandard()
     try:
         with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data) as reader:
-            return bytes(reader.read(raw_size + 1))
+            out = bytearray()
+            while len(out) <= raw_size and (chunk := reader.read(_CHUNK)):
+                out += chunk
+            return bytes(out)
     except zstandard.ZstdError as error:
         raise FormatError(f"a zstd section is damaged: {error}") from error
 

@@ -19,7 +19,9 @@ def choose_device(name: str) -> torch.device:
     if name != "cpu" and not name.startswith("cuda"):
         raise ConfigError(f"--device is {name!r}; it must be auto, cpu or cuda")
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise BackendError(f"--device {name} was asked for but PyTorch {torch.__version__} sees no GPU; use --device cpu")
+        raise BackendError(
+            f"--device {name} was asked for but PyTorch {torch.__version__} sees no GPU; use --device cpu"
+        )
     return torch.device(name)
 
 

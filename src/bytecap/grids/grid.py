@@ -20,11 +20,14 @@ def steps_of(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Step of each code, exact."""
     wide = codes.astype(np.int64)
     exponents = wide // STEPS_PER_OCTAVE + LOWEST_EXPONENT - 23
-    return np.ldexp(MANTISSAS[wide % STEPS_PER_OCTAVE].astype(np.float64), exponents).astype(np.float32)
+    steps: npt.NDArray[np.float32] = np.ldexp(MANTISSAS[wide % STEPS_PER_OCTAVE].astype(np.float64), exponents).astype(
+        np.float32
+    )
+    return steps
 
 
 def nearest_codes(steps: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     """The code whose step is nearest on a logarithmic scale; 0 or less gives the finest code."""
     octaves = np.log2(np.maximum(steps.astype(np.float64), 2.0 ** (LOWEST_EXPONENT - 1)))
-    codes = np.rint((octaves - LOWEST_EXPONENT) * STEPS_PER_OCTAVE)
-    return np.clip(codes, 0, MAX_CODE).astype(np.uint8)
+    codes: npt.NDArray[np.float64] = np.rint((octaves - LOWEST_EXPONENT) * STEPS_PER_OCTAVE)
+    return codes.clip(0, MAX_CODE).astype(np.uint8)

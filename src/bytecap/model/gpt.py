@@ -7,7 +7,7 @@ Differs: attention is isolated by document unless the spec says otherwise.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from bytecap.model.roles import Role
 from bytecap.model.rotary import rotary_table
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import build_technique
-from bytecap.model.techniques.base import Context
+from bytecap.model.techniques.base import Context, RoutePart
 
 
 class GPT(nn.Module):
@@ -42,11 +42,12 @@ class GPT(nn.Module):
         """
         stream_BTD = norm(F.embedding(tokens_BT, self.embedding).to(_compute_dtype(tokens_BT.device)))
         context = self._context(stream_BTD, document_BT)
+        parts = cast("list[RoutePart]", self.route)
         for index, block in enumerate(self.blocks):
-            for part in self.route:
+            for part in parts:
                 stream_BTD = part.before(index, stream_BTD, context)
             stream_BTD = block(stream_BTD, context)
-            for part in self.route:
+            for part in parts:
                 stream_BTD = part.after(index, stream_BTD, context)
         return norm(stream_BTD)
 

@@ -20,8 +20,8 @@ from bytecap.core.progress import Progress
 from bytecap.grids.plan import BitPlan
 from bytecap.grids.tensor import QuantizedModel
 from bytecap.quant.allocation import COARSEST_DIAL, FINEST_DIAL, QuantConfig, allocate
-from bytecap.quant.statistics import Calibration
 from bytecap.quant.rounding import round_model
+from bytecap.quant.statistics import Calibration
 
 MOST_PACKINGS = 14
 SLACK_BYTES = 64
@@ -44,9 +44,7 @@ class Landed:
 class Fitter:
     """One checkpoint, any number of dials."""
 
-    def __init__(
-        self, weights: dict[str, Tensor], calibration: Calibration, config: QuantConfig, pack: Pack
-    ) -> None:
+    def __init__(self, weights: dict[str, Tensor], calibration: Calibration, config: QuantConfig, pack: Pack) -> None:
         self._weights, self._calibration = weights, calibration
         self._config, self._pack = config, pack
         self.packings = 0

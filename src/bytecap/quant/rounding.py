@@ -27,7 +27,8 @@ def round_model(weights: dict[str, Tensor], plan: BitPlan, made_from: str) -> Qu
 def _round(weight: Tensor, plan: TensorPlan) -> StoredTensor:
     values = weight.detach().numpy()
     if plan.grid == FLOAT16:
-        stored = values.astype(np.float16)
+        with np.errstate(over="ignore"):  # looked for right below
+            stored = values.astype(np.float16)
         if not np.isfinite(stored).all():
             raise NumericsError(f"tensor {plan.name} has values beyond 65,504, which 16 bits cannot hold")
         return Float16Tensor(plan.role, stored)

@@ -49,7 +49,9 @@ class Console:
         if self._line is not None:
             self._line.update(0, completed=100.0)
         self._end_line()
-        self._write(f"{name:<8} done in {seconds:.1f} s" + (f"  {self._last}" if self._last else ""), show=not self._live)
+        self._write(
+            f"{name:<8} done in {seconds:.1f} s" + (f"  {self._last}" if self._last else ""), show=not self._live
+        )
 
     def update(self, done: float, total: float, text: str = "") -> None:
         """Redraw the live line, or print one now and then."""

@@ -1,4 +1,4 @@
-"""The run record: the one schema of what a run did. `docs/run_record.md` is written from these docstrings.
+"""The run record: the one schema of what a run did. docs/run_record.md tells it to readers.
 
 In:   what the rooms left.
 Out:  `record.json`.

@@ -120,14 +120,14 @@ def _decoded(tokenizer: Any, stream: TokenStream) -> int:
     bos = tokenizer.bos_id()
     total = 0
     for index, ids in enumerate(stream.documents(bos)):
-        if index == 0 and int(stream.read(0, 1)[0]) != bos:
-            ids = ids[1:]  # the stream's first token is never a target
         tokens = [int(i) for i in ids]
+        if index == 0 and int(stream.read(0, 1)[0]) != bos:
+            tokens.pop(0)  # the stream's first token is never a target
+            while tokens and tokenizer.is_byte(tokens[0]):
+                tokens.pop(0)
+                total += 1
         while tokens and tokenizer.is_byte(tokens[-1]):
             tokens.pop()
-            total += 1
-        while tokens and tokenizer.is_byte(tokens[0]):
-            tokens.pop(0)
             total += 1
         total += len(tokenizer.decode(tokens).encode())
     return total
@@ -150,5 +150,7 @@ def _worst(table: ByteTable, tokenizer: Any, stream: TokenStream, most: int = 5)
         if off:
             errors.append((abs(off) * int(used_V[token]), token, off))
     errors.sort(reverse=True)
-    named = [f"{tokenizer.id_to_piece(t)!r} (id {t}, {off:+d} byte, {used_V[t]:,} times)" for _, t, off in errors[:most]]
+    named = [
+        f"{tokenizer.id_to_piece(t)!r} (id {t}, {off:+d} byte, {used_V[t]:,} times)" for _, t, off in errors[:most]
+    ]
     return ", ".join(named) or "none by itself; the tokenizer changes the text (spaces, line ends or normalisation)"

@@ -31,8 +31,49 @@ SPACE_MARK = "\u2581"
 
 _NOT_SOURCES = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 _TEXT_SUFFIXES = frozenset(
-    ".txt .md .rst .tex .py .pyi .c .h .cc .cpp .hpp .cu .rs .go .java .kt .js .ts .jsx .tsx .rb .php .sh .lua .swift"
-    " .scala .hs .ml .jl .r .sql .html .css .xml .json .yaml .yml .toml .ini .cfg .csv".split()
+    [
+        ".txt",
+        ".md",
+        ".rst",
+        ".tex",
+        ".py",
+        ".pyi",
+        ".c",
+        ".h",
+        ".cc",
+        ".cpp",
+        ".hpp",
+        ".cu",
+        ".rs",
+        ".go",
+        ".java",
+        ".kt",
+        ".js",
+        ".ts",
+        ".jsx",
+        ".tsx",
+        ".rb",
+        ".php",
+        ".sh",
+        ".lua",
+        ".swift",
+        ".scala",
+        ".hs",
+        ".ml",
+        ".jl",
+        ".r",
+        ".sql",
+        ".html",
+        ".css",
+        ".xml",
+        ".json",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".ini",
+        ".cfg",
+        ".csv",
+    ]
 )
 
 

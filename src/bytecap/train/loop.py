@@ -107,22 +107,23 @@ class Trainer:
         self.model.train()
         saved_at = self.clock.seconds
         with deferred() as stop, (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-            while (progress := self._progress()) is not None:
+            progress = 0.0
+            while progress < 1.0:
+                progress = self._progress()
                 self._step(progress, metrics)
                 if stop.number is not None:
                     self._save()
                     raise Stopped(stop.number, self._stopped(stop.number))
-                if self.clock.seconds - saved_at >= self.config.checkpoint_seconds:
+                if progress < 1.0 and self.clock.seconds - saved_at >= self.config.checkpoint_seconds:
                     self._save()
                     saved_at = self.clock.seconds
         self.state = dataclasses.replace(self.state, finished=True)
         self._save()
         return self.state
 
-    def _progress(self) -> float | None:
+    def _progress(self) -> float:
         if self.config.steps is not None:
-            left = self.config.steps - self.state.step
-            return None if left < 1 else progress_at(self.state.step, self.config.steps, 1.0)
+            return progress_at(self.state.step, self.config.steps, 1.0)
         return progress_at(self.clock.seconds, self.config.seconds, self._step_seconds)
 
     def _step(self, progress: float, metrics: Any) -> None:
@@ -130,7 +131,7 @@ class Trainer:
         rows = torch.from_numpy(self.batches.next())
         micro = self.config.micro_batch or self.config.batch
         total = torch.zeros((), device=self.device)
-        for part in rows.split(micro):
+        for part in torch.split(rows, micro):
             loss = self._mean_loss(part.to(self.device)) * (part.size(0) / rows.size(0))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()

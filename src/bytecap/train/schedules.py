@@ -6,14 +6,14 @@ Progress runs from 0 at the first step to exactly 1 at the last, whatever the sp
 from __future__ import annotations
 
 
-def progress_at(elapsed: float, budget: float, step_seconds: float) -> float | None:
-    """Progress of the step about to run, or None when no further step fits into the budget.
+def progress_at(elapsed: float, budget: float, step_seconds: float) -> float:
+    """Progress of the step about to run; 1 when it is the last that fits, and then no other may follow.
 
-    `step_seconds` estimates one step. When this step is the last that fits, progress is 1.
+    `elapsed`, `budget` and `step_seconds` (an estimate of one step) are in one unit; an estimate of 0 means unknown.
     """
-    steps_left = int((budget - elapsed) / step_seconds) if step_seconds > 0 else 1
-    if steps_left < 1:
-        return None
+    if step_seconds <= 0:
+        return 0.0
+    steps_left = int((budget - elapsed) / step_seconds)
     return elapsed / (elapsed + (steps_left - 1) * step_seconds) if steps_left > 1 else 1.0
 
 
@@ -24,7 +24,7 @@ def rate_multiplier(progress: float, *, warmup: float, warmdown: float, floor: f
         return progress / warmup
     if warmdown > 0 and progress > 1.0 - warmdown:
         return floor + (1.0 - floor) * (1.0 - progress) / warmdown
-    return 1.0 if progress < 1.0 else (floor if warmdown > 0 else 1.0)
+    return 1.0
 
 
 def momentum_at(progress: float, *, start: float, end: float, warmup: float) -> float:

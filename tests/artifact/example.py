@@ -1,0 +1,48 @@
+"""A small artifact with known content."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
+from bytecap.grids.tensor import Float16Tensor, QuantizedModel, QuantizedTensor, StoredTensor
+from bytecap.model.gpt import GPT
+from bytecap.model.roles import Role, roles_of
+from bytecap.model.spec import ModelSpec
+from bytecap.text.tokenizer import train_tokenizer
+from tests.conftest import make_document
+
+SPEC = ModelSpec(vocab_size=300, n_layers=2, d_model=8, n_heads=2, n_kv_heads=1, d_ff=12)
+ABOUT = Provenance(
+    recipe_digest="r", corpus_digest="c", checkpoint_digest="w", tokenizer_digest="t", lossless=True, context=32
+)
+
+
+def example_model(spread: int = 9) -> QuantizedModel:
+    """Random integers for every tensor of SPEC."""
+    rng = np.random.default_rng(0)
+    with torch.device("meta"):
+        model = GPT(SPEC)
+    tensors: dict[str, StoredTensor] = {}
+    roles = roles_of(model)
+    for name, parameter in model.named_parameters():
+        shape = tuple(parameter.shape)
+        if roles[name] is Role.SCALAR:
+            tensors[name] = Float16Tensor("scalar", rng.normal(size=shape).astype(np.float16))
+        else:
+            symbols = rng.integers(-spread, spread + 1, shape).astype(np.int16)
+            codes = rng.integers(150, 170, shape[0]).astype(np.uint8)
+            tensors[name] = QuantizedTensor(str(roles[name]), symbols, codes)
+    return QuantizedModel(tensors)
+
+
+def example_tokenizer() -> bytes:
+    """A model of 300 pieces."""
+    return train_tokenizer((make_document(i) for i in range(20)), 300)
+
+
+def example_file(*, compressor: str = "brotli", spread: int = 9, embed: bool = True) -> bytes:
+    """The bytes of a valid file."""
+    config = ArtifactConfig(cap_bytes=10**6, compressor=compressor, embed_tokenizer=embed)
+    return pack(SPEC, example_model(spread), example_tokenizer(), ABOUT, config)

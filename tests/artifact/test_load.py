@@ -1,0 +1,77 @@
+"""A file whose layout is sound but whose content does not fit its model is refused."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bytecap.artifact.layout import Section, parse, write
+from bytecap.artifact.load import load, loads
+from bytecap.core.errors import DataError, FormatError
+from tests.artifact.example import example_file
+
+PARSED = parse(example_file())
+RAW = {name: PARSED.section(name) for name in PARSED.stored}
+
+
+def changed(header: Any = None, **sections: bytes | None) -> bytes:
+    """The example with another header or other sections."""
+    parts = {**RAW, **sections}
+    kept = [Section(name, "raw", data) for name, data in parts.items() if data is not None]
+    return write(PARSED.header if header is None else header, kept)
+
+
+def with_model(**changes: Any) -> dict[str, Any]:
+    return {**PARSED.header, "model": {**PARSED.header["model"], **changes}}
+
+
+def with_row(index: int, column: int, value: Any) -> dict[str, Any]:
+    header = copy.deepcopy(PARSED.header)
+    header["tensors"][index][column] = value
+    return header
+
+
+NAN = np.full(len(RAW["float16"]) // 2, np.nan, "<f2").view(np.uint8).reshape(-1, 2).T.tobytes()
+FORGERIES: list[tuple[bytes, str]] = [
+    (changed(with_model(n_layers=10**9)), "model.n_layers is 1000000000"),
+    (changed(with_model(d_model=10**9)), "model.d_model"),
+    (changed(with_model(d_model=-8)), "model.d_model"),
+    (changed(with_model(d_ff=13)), "does not fit"),
+    (changed(with_model(techniques=["x"])), "does not exist"),
+    (changed({**PARSED.header, "model": None}), "must be a table"),
+    (changed({**PARSED.header, "tensors": []}), "must have"),
+    (changed(with_row(0, 0, "other")), "does not fit embedding"),
+    (changed(with_row(0, 2, [1 << 40, 8])), "does not fit embedding"),
+    (changed(with_row(0, 3, "pickle")), "does not fit embedding"),
+    (changed(with_row(0, 4, 16)), "raw bytes, needed"),
+    (changed(None, row_codes=None), "section 'row_codes' is missing"),
+    (changed(None, row_codes=RAW["row_codes"] + b"\0"), "raw bytes, needed"),
+    (changed(None, row_codes=RAW["row_codes"][:-1]), "raw bytes, needed"),
+    (changed(None, float16=RAW["float16"][:-1]), "raw bytes, needed"),
+    (changed(None, float16=NAN), "holds NaN or infinity"),
+    (changed(None, other=b"x"), "section 'other' belongs to no tensor"),
+    (changed({**PARSED.header, "made_from": [1]}), "made_from"),
+    (changed({**PARSED.header, "context": 0}), "positive number of tokens"),
+    (changed({**PARSED.header, "context": "x"}), "positive number of tokens"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), FORGERIES)
+def test_forgeries(data: bytes, message: str) -> None:
+    """Each with its own sentence, none with a traceback of another kind."""
+    with pytest.raises(FormatError, match=message):
+        loads(data)
+
+
+def test_files(tmp_path: Path) -> None:
+    """The path stands in the message; a missing file is not a damaged one."""
+    path = tmp_path / "model.bcap"
+    with pytest.raises(DataError, match="cannot read .*model.bcap: No such file"):
+        load(path)
+    path.write_bytes(b"PK\3\4")
+    with pytest.raises(FormatError, match=r"model.bcap: this is not a .bcap file"):
+        load(path)
+    path.write_bytes(example_file())
+    assert load(path).size_bytes == path.stat().st_size

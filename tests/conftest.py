@@ -1,0 +1,70 @@
+"""What every test may use: one torch thread, a tiny corpus, and the contest's data where a path to it was given."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--contest-data", type=Path, help="folder with datasets/ and tokenizers/ of Parameter Golf")
+
+
+@pytest.fixture(scope="session")
+def contest_data(request: pytest.FixtureRequest) -> Path:
+    """The contest's real shards and tokenizers; the test is skipped where no path was given."""
+    path = request.config.getoption("--contest-data")
+    if path is None:
+        pytest.skip("needs --contest-data=PATH")
+    return path
+
+
+WORDS = [
+    "the",
+    "a",
+    "model",
+    "byte",
+    "token",
+    "weight",
+    "cap",
+    "loss",
+    "file",
+    "train",
+    "fit",
+    "score",
+    "of",
+    "in",
+    "under",
+    "with",
+    "has",
+    "and",
+    "is",
+    "to",
+    "one",
+    "two",
+]
+
+
+def make_document(seed: int, words: int = 300) -> str:
+    """Text that is easy to learn, different for each seed."""
+    rng = random.Random(seed)
+    lines = []
+    while words > 0:
+        count = min(words, rng.randint(3, 12))
+        lines.append("    " * rng.randint(0, 2) + " ".join(rng.choice(WORDS) for _ in range(count)))
+        words -= count
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with forty small documents."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for seed in range(40):
+        (folder / f"document_{seed:02d}.txt").write_text(make_document(seed), encoding="utf-8")
+    return folder

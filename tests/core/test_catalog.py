@@ -1,0 +1,21 @@
+"""Recipes and tracks are found by name or path."""
+
+from pathlib import Path
+
+import pytest
+
+from bytecap.core import catalog
+from bytecap.core.errors import ConfigError
+
+
+def test_names_and_paths(tmp_path: Path) -> None:
+    """Ours by name, anyone's by path; an unknown name gets the nearest."""
+    assert "baseline" in catalog.names("recipes") and "laptop" in catalog.names("tracks")
+    path = tmp_path / "mine.toml"
+    path.write_text("[model]\nn_layers = 2\n")
+    assert catalog.read("recipes", str(path)) == {"model": {"n_layers": 2}}
+    with pytest.raises(ConfigError, match="no recipe 'baselin'; did you mean baseline"):
+        catalog.read("recipes", "baselin")
+    path.write_text("[model\n")
+    with pytest.raises(ConfigError, match=r"mine.toml cannot be read"):
+        catalog.read("recipes", str(path))

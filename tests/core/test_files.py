@@ -1,0 +1,44 @@
+"""A failed write leaves the previous version intact."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from bytecap.core.errors import BackendError, DataError
+from bytecap.core.files import read_json, write_bytes, write_json
+
+
+def test_replaces_whole_files(tmp_path: Path) -> None:
+    """The new version is there, nothing else."""
+    path = tmp_path / "folder" / "a.json"
+    write_json(path, {"a": 1})
+    write_json(path, {"a": 2})
+    assert read_json(path) == {"a": 2}
+    assert os.listdir(path.parent) == ["a.json"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """A full disk is named, the previous version stays, no temporary file is left."""
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"previous")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail) if call == "fsync" else monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(BackendError, match="the disk is full; the previous version is intact"):
+        write_bytes(path, b"next")
+    assert path.read_bytes() == b"previous"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_unreadable_json(tmp_path: Path) -> None:
+    """Missing and broken files are told apart."""
+    with pytest.raises(DataError, match="does not exist"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(DataError, match="not valid JSON"):
+        read_json(tmp_path / "a.json")

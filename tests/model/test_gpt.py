@@ -1,0 +1,204 @@
+"""The forward pass equals a slow one written out, sees no future and no other document."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from bytecap.core.errors import ConfigError
+from bytecap.model.gpt import GPT, document_numbers
+from bytecap.model.roles import Role, roles_of
+from bytecap.model.spec import ModelConfig, ModelSpec
+
+SPEC = ModelSpec(vocab_size=50, n_layers=3, d_model=16, n_heads=4, n_kv_heads=2, d_ff=24)
+
+
+def random_model(spec: ModelSpec = SPEC) -> GPT:
+    """Every parameter random, so that nothing is hidden by a zero or a one."""
+    torch.manual_seed(0)
+    model = GPT(spec)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+def slow_norm(x: list[float]) -> list[float]:
+    root = math.sqrt(sum(v * v for v in x) / len(x) + torch.finfo(torch.float32).eps)
+    return [v / root for v in x]
+
+
+def matvec(weight: Tensor, x: list[float]) -> list[float]:
+    return [sum(w * v for w, v in zip(row, x, strict=True)) for row in weight.tolist()]
+
+
+def slow_rotate(x: list[float], position: int, base: float) -> list[float]:
+    half = len(x) // 2
+    out = list(x)
+    for i in range(half):
+        angle = position * base ** (-2 * i / len(x))
+        c, s = math.cos(angle), math.sin(angle)
+        out[i], out[half + i] = x[i] * c + x[half + i] * s, x[half + i] * c - x[i] * s
+    return out
+
+
+def slow_logits(model: GPT, tokens: list[int], documents: list[int]) -> list[list[float]]:
+    """Position by position, head by head, with plain floats."""
+    spec, weights = model.spec, {n: p.detach().double() for n, p in model.named_parameters()}
+    stream = [slow_norm(weights["embedding"][t].tolist()) for t in tokens]
+    first, saved = [list(x) for x in stream], []
+    for i in range(spec.n_layers):
+        skip = i - spec.n_layers // 2
+        if 0 <= skip < spec.n_layers // 2:
+            w = weights["route.0.weight_SD"][skip].tolist()
+            stream = [
+                [a + g * b for a, g, b in zip(x, w, y, strict=True)] for x, y in zip(stream, saved.pop(), strict=True)
+            ]
+        keep, mix = weights["route.1.mix_L2D"][i].tolist()
+        stream = [
+            [k * a + m * b for k, a, m, b in zip(keep, x, mix, y, strict=True)]
+            for x, y in zip(stream, first, strict=True)
+        ]
+        block = f"blocks.{i}"
+        inputs = [slow_norm(x) for x in stream]
+        attended = slow_attention(spec, weights, block, inputs, documents)
+        scale = weights[f"{block}.attention_scale"].tolist()
+        stream = [
+            [a + s * b for a, s, b in zip(x, scale, y, strict=True)] for x, y in zip(stream, attended, strict=True)
+        ]
+        scale = weights[f"{block}.mlp_scale"].tolist()
+        for t, x in enumerate(stream):
+            hidden = [max(v, 0.0) ** 2 for v in matvec(weights[f"{block}.mlp.up.weight"], slow_norm(x))]
+            out = matvec(weights[f"{block}.mlp.down.weight"], hidden)
+            stream[t] = [a + s * b for a, s, b in zip(x, scale, out, strict=True)]
+        if i < spec.n_layers // 2:
+            saved.append([list(x) for x in stream])
+    cap = spec.logit_softcap
+    return [[cap * math.tanh(z / cap) for z in matvec(weights["embedding"], slow_norm(x))] for x in stream]
+
+
+def slow_attention(
+    spec: ModelSpec, weights: dict[str, Tensor], block: str, inputs: list[list[float]], documents: list[int]
+) -> list[list[float]]:
+    K, per_group = spec.d_head, spec.n_heads // spec.n_kv_heads
+    query, key, value = (
+        [matvec(weights[f"{block}.attention.{n}.weight"], x) for x in inputs] for n in ("query", "key", "value")
+    )
+    gain = weights[f"{block}.attention.query_gain"].tolist()
+    out = []
+    for t in range(len(inputs)):
+        joined: list[float] = []
+        for h in range(spec.n_heads):
+            g = h // per_group
+            q = slow_rotate(slow_norm(query[t][h * K : (h + 1) * K]), t, spec.rope_base)
+            seen = [s for s in range(t + 1) if documents[s] == documents[t]]
+            scores = []
+            for s in seen:
+                k = slow_rotate(slow_norm(key[s][g * K : (g + 1) * K]), s, spec.rope_base)
+                scores.append(gain[h] * sum(a * b for a, b in zip(q, k, strict=True)) / math.sqrt(K))
+            top = max(scores)
+            chances = [math.exp(z - top) for z in scores]
+            total = sum(chances)
+            joined += [
+                sum(c / total * value[s][g * K + j] for c, s in zip(chances, seen, strict=True)) for j in range(K)
+            ]
+        out.append(matvec(weights[f"{block}.attention.out.weight"], joined))
+    return out
+
+
+def test_equals_the_slow_forward() -> None:
+    """Logits and losses, with two documents in one row."""
+    model = random_model()
+    tokens = [1, 7, 3, 9, 1, 4, 4, 20]
+    documents = [1, 1, 1, 1, 2, 2, 2, 2]
+    tokens_BT = torch.tensor([tokens])
+    assert document_numbers(tokens_BT, 1).tolist() == [documents]
+    logits_TV = model.logits(model.hidden(tokens_BT, torch.tensor([documents])))[0]
+    slow_TV = torch.tensor(slow_logits(model, tokens, documents))
+    torch.testing.assert_close(logits_TV, slow_TV, atol=2e-4, rtol=1e-4)
+    target_BT = torch.tensor([[7, 3, 9, 1, 4, 4, 20, 2]])
+    loss_T = model(tokens_BT, target_BT, torch.tensor([documents]))[0]
+    slow_T = slow_TV.logsumexp(1) - slow_TV.gather(1, target_BT.T).squeeze(1)
+    torch.testing.assert_close(loss_T, slow_T, atol=2e-4, rtol=1e-4)
+
+
+def logits_of(model: GPT, tokens_BT: Tensor) -> Tensor:
+    return model.logits(model.hidden(tokens_BT, document_numbers(tokens_BT, 1)))
+
+
+def test_sees_no_future() -> None:
+    """Changing a token changes no earlier position, and does change its own."""
+    model = random_model()
+    tokens_BT = torch.randint(2, 50, (1, 12))
+    changed_BT = tokens_BT.clone()
+    changed_BT[0, 7] = 49 if tokens_BT[0, 7] != 49 else 48
+    one, other = logits_of(model, tokens_BT), logits_of(model, changed_BT)
+    assert torch.equal(one[:, :7], other[:, :7])
+    assert not torch.equal(one[:, 7], other[:, 7])
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_documents_are_isolated_unless_told_otherwise(across: bool) -> None:
+    """Changing the first document changes the second only where attention crosses documents."""
+    model = random_model(ModelSpec(**{**SPEC.to_json(), "across_documents": across, "techniques": SPEC.techniques}))
+    tokens_BT = torch.tensor([[1, 5, 6, 7, 1, 8, 9, 10]])
+    changed_BT = tokens_BT.clone()
+    changed_BT[0, 2] = 30
+    same = torch.equal(logits_of(model, tokens_BT)[:, 4:], logits_of(model, changed_BT)[:, 4:])
+    assert same is not across
+
+
+def test_every_parameter_is_live_and_has_a_role() -> None:
+    """A loss reaches every parameter; roles are complete."""
+    model = random_model()
+    tokens_BT = torch.randint(2, 50, (2, 9))
+    model(tokens_BT[:, :-1], tokens_BT[:, 1:], None).sum().backward()
+    roles = roles_of(model)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+        assert (roles[name] is Role.MATRIX) == (parameter.ndim == 2 and name.startswith("blocks"))
+    assert roles["embedding"] is Role.EMBEDDING
+
+
+def test_starts_as_the_baseline() -> None:
+    """Output maps start at zero, so a fresh model predicts from the token alone."""
+    model = GPT(SPEC)
+    tokens_BT = torch.tensor([[5, 6, 7]])
+    alone_BT = torch.tensor([[9, 9, 7]])
+    torch.testing.assert_close(logits_of(model, tokens_BT)[0, 2], logits_of(model, alone_BT)[0, 2])
+
+
+def test_published_size() -> None:
+    """The naive baseline at its own scale has the 17,059,912 parameters its authors report."""
+    with torch.device("meta"):
+        model = GPT(ModelSpec.of(ModelConfig(), 1024))
+    assert sum(p.numel() for p in model.parameters()) == 17_059_912
+
+
+def test_spec_refusals() -> None:
+    """Shapes that cannot be built name the setting; a spec survives JSON."""
+    for bad, message in (
+        ({"d_model": 18}, "multiple of twice model.n_heads"),
+        ({"n_kv_heads": 3}, "multiple of model.n_kv_heads"),
+        ({"n_layers": 0}, "model.n_layers is 0"),
+        ({"techniques": ["residual_mx"]}, "did you mean residual_mix"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            GPT(ModelSpec.from_json({**SPEC.to_json(), **bad}))
+    assert ModelSpec.from_json(SPEC.to_json()) == SPEC
+    for value, message in ((3, "must be a table"), ({**SPEC.to_json(), "d_modl": 1}, "did you mean d_model"),
+                           ({"d_model": 8}, "lacks"), ({**SPEC.to_json(), "d_ff": "x"}, "d_ff must be int"),
+                           ({**SPEC.to_json(), "d_ff": True}, "d_ff must be int")):  # fmt: skip
+        with pytest.raises(ConfigError, match=message):
+            ModelSpec.from_json(value)
+
+
+def test_one_graph_under_the_compiler() -> None:
+    """The forward pass is one graph without breaks, with the same values."""
+    model = random_model()
+    tokens_BT = torch.randint(2, 50, (2, 9))
+    tokens_BT[0, 4] = 1
+    arguments = (tokens_BT[:, :-1], tokens_BT[:, 1:], document_numbers(tokens_BT[:, :-1], 1))
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(*arguments), model(*arguments))

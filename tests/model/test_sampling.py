@@ -1,0 +1,24 @@
+"""Sampling continues with what the model finds likely."""
+
+import torch
+
+from bytecap.model.gpt import GPT
+from bytecap.model.sampling import sample
+from tests.model.test_gpt import SPEC, random_model
+
+
+def greedy(model: GPT, ids: list[int], tokens: int) -> list[int]:
+    for _ in range(tokens):
+        ids = [*ids, int(model.logits(model.hidden(torch.tensor([ids]), None))[0, -1].argmax())]
+    return ids
+
+
+def test_temperature_zero_is_greedy_and_seeds_repeat() -> None:
+    """Zero temperature takes the likeliest token; equal seeds give equal text; `stop` ends it."""
+    model, prompt = random_model(), [1, 5]
+    expected = greedy(model, prompt, 6)[2:]
+    about = {"tokens": 6, "context": 99, "seed": 3}
+    assert sample(model, prompt, temperature=0.0, stop=-1, **about) == expected
+    assert sample(model, prompt, temperature=0.0, stop=expected[0], **about) == []
+    drawn = [sample(model, prompt, temperature=1.0, stop=-1, **about) for _ in range(2)]
+    assert drawn[0] == drawn[1] and all(0 <= t < SPEC.vocab_size for t in drawn[0])

@@ -1,0 +1,103 @@
+"""Documents come out as they went in, whatever they are packed in; what cannot be used is counted or refused."""
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from bytecap.core.errors import DataError
+from bytecap.text import corpus as corpus_module
+from bytecap.text.corpus import Corpus
+
+TEXTS = ["first\r\ndocument\n", "zweites Dökument", "third 漢字"]
+
+
+def write_rows(path: Path) -> Path:
+    data = "".join(json.dumps({"text": t, "body": t.upper()}) + "\n" for t in TEXTS).encode()
+    if path.suffix == ".gz":
+        data = gzip.compress(data)
+    elif path.suffix == ".zst":
+        data = zstandard.compress(data)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
+def test_json_lines_give_their_texts(tmp_path: Path, name: str) -> None:
+    """Each packing gives the same documents, and the field can be chosen."""
+    path = write_rows(tmp_path / name)
+    assert list(Corpus((str(path),)).documents()) == TEXTS
+    assert list(Corpus((str(path),), jsonl_field="body").documents()) == [t.upper() for t in TEXTS]
+
+
+def test_files_folders_and_globs(tmp_path: Path) -> None:
+    """A folder gives its text files in order, a glob what it matches; line ends and bytes stay as they are."""
+    (tmp_path / "b.py").write_bytes(b"x = 1\r\n")
+    (tmp_path / "a.txt").write_bytes(b"text\n")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    (tmp_path / ".hidden.txt").write_bytes(b"no")
+    assert list(Corpus((str(tmp_path),)).documents()) == ["text\n", "x = 1\r\n"]
+    assert list(Corpus((str(tmp_path / "*.py"),)).documents()) == ["x = 1\r\n"]
+
+
+def test_default_is_the_standard_library() -> None:
+    """Without a path the standard library's sources are read, without tests and installed packages."""
+    files = Corpus().files()
+    assert len(files) > 300
+    assert not any({"site-packages", "test", "tests"} & set(f.parts[-4:-1]) for f in files)
+
+
+def test_bad_text_is_counted_or_refused(tmp_path: Path) -> None:
+    """A file that is not UTF-8 is skipped with a count, or an error where strict."""
+    (tmp_path / "good.txt").write_text("good")
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
+    (tmp_path / "mark.txt").write_text("a\u2581b", encoding="utf-8")
+    corpus = Corpus((str(tmp_path),))
+    assert list(corpus.documents()) == ["good"]
+    assert corpus.skipped == {"not UTF-8": 1, "holds U+2581": 1}
+    with pytest.raises(DataError, match=r"latin.txt is unusable.*text.strict=false"):
+        list(Corpus((str(tmp_path),), strict=True).documents())
+
+
+def test_missing_and_empty(tmp_path: Path) -> None:
+    """A path without files and a corpus without text are errors that say what to do."""
+    with pytest.raises(DataError, match="no text files at .*nothing"):
+        list(Corpus((str(tmp_path / "nothing"),)).documents())
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(DataError, match="every file is empty or unusable"):
+        list(Corpus((str(tmp_path),)).documents())
+
+
+def test_wrong_rows_name_line_and_field(tmp_path: Path) -> None:
+    """JSON lines that are not JSON or lack the field are errors with the line number."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "x"}\n{"txt": "y"}\n')
+    with pytest.raises(DataError, match=r"line 2 has no text under 'text' \(found: txt\)"):
+        list(Corpus((str(path),)).documents())
+    path.write_text("{nonsense\n")
+    with pytest.raises(DataError, match="line 1 is not JSON"):
+        list(Corpus((str(path),)).documents())
+
+
+def test_damaged_archive(tmp_path: Path) -> None:
+    """A cut gzip file is an error, not a shorter corpus."""
+    path = write_rows(tmp_path / "a.jsonl.gz")
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(DataError, match="cannot read"):
+        list(Corpus((str(path),)).documents())
+
+
+def test_long_text_is_cut_at_line_ends_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text longer than one document becomes several that join to the original."""
+    monkeypatch.setattr(corpus_module, "DOCUMENT_BYTES", 100)
+    text = "".join(f"line {i} é漢\n" for i in range(200)) + "x" * 250
+    for name, data in (("a.txt", text.encode()), ("a.txt.gz", gzip.compress(text.encode()))):
+        (tmp_path / name).write_bytes(data)
+        documents = list(Corpus((str(tmp_path / name),)).documents())
+        assert "".join(documents) == text
+        assert len(documents) > 10 and all(len(d) <= 100 for d in documents)
+        assert all(d.endswith("\n") for d in documents[:-4])
+    assert io.StringIO(text).readline() == "line 0 é漢\n"

@@ -1,0 +1,90 @@
+"""The tokens folder holds both splits, apart, with digests that follow the content."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.progress import Silent
+from bytecap.text.prepare import TextConfig, encode_documents, load_tokens, prepare
+from bytecap.text.shards import TokenStream
+from bytecap.text.tokenizer import load_tokenizer
+from tests.conftest import make_document
+
+
+def config(corpus: Path, **more: object) -> TextConfig:
+    values = {"paths": (str(corpus),), "vocab_size": 300, "validation_fraction": 0.3, "validation_bytes": 50_000}
+    return TextConfig(**{**values, **more})  # type: ignore[arg-type]
+
+
+def test_both_splits_together_are_the_corpus(corpus: Path, tmp_path: Path) -> None:
+    """Decoded, training and validation documents are disjoint and together everything."""
+    tokens = prepare(config(corpus), tmp_path, Silent())
+    tokenizer = load_tokenizer(tokens.tokenizer_model())
+    train = {tokenizer.decode(d.tolist()) for d in tokens.train_stream().documents(1)}
+    held = [tokenizer.decode(d.tolist()) for d in tokens.validation_stream().documents(1)]
+    assert held == tokens.validation_documents() and held
+    assert not train & set(held)
+    assert train | set(held) == {make_document(i) for i in range(40)}
+    assert tokens.validation_bytes == sum(len(d.encode()) for d in held)
+    assert load_tokens(tmp_path) == tokens
+
+
+def test_digests_follow_content(corpus: Path, tmp_path: Path) -> None:
+    """The same text gives the same digests from anywhere; another document or split gives others."""
+    first = prepare(config(corpus), tmp_path / "a", Silent())
+    again = prepare(config(corpus), tmp_path / "b", Silent())
+    assert (first.digest, first.corpus_digest) == (again.digest, again.corpus_digest)
+    other = prepare(config(corpus, validation_fraction=0.2), tmp_path / "c", Silent())
+    assert other.corpus_digest != first.corpus_digest
+    same_split = prepare(config(corpus, vocab_size=310), tmp_path / "d", Silent())
+    assert same_split.corpus_digest == first.corpus_digest and same_split.digest != first.digest
+
+
+def test_shared_documents_are_refused(corpus: Path, tmp_path: Path) -> None:
+    """Held-out text that also trains: the number and examples."""
+    held = tmp_path / "held.jsonl"
+    held.write_text("".join(json.dumps({"text": make_document(i)}) + "\n" for i in (3, 4, 5, 6, 900)))
+    with pytest.raises(DataError, match=r"4 documents stand in training and in validation, such as '.*'; '.*'; '.*'\."):
+        prepare(config(corpus, validation_paths=(str(held),)), tmp_path / "t", Silent())
+    held.write_text(json.dumps({"text": make_document(900)}) + "\n")
+    tokens = prepare(config(corpus, validation_paths=(str(held),)), tmp_path / "t", Silent())
+    assert tokens.validation_documents() == [make_document(900)]
+
+
+def test_shared_documents_in_shards_are_refused(corpus: Path, tmp_path: Path) -> None:
+    """The same for shards: a validation document among the training tokens."""
+    tokens = prepare(config(corpus), tmp_path / "a", Silent())
+    shards = TextConfig(shards=str(tmp_path / "a"), tokenizer=str(tmp_path / "a" / "tokenizer.model"))
+    used = prepare(shards, tmp_path / "b", Silent())
+    assert (used.train_tokens, used.validation_tokens) == (tokens.train_tokens, tokens.validation_tokens)
+    train, held = tmp_path / "a" / "fineweb_train_000000.bin", tmp_path / "a" / "fineweb_val_000000.bin"
+    held.write_bytes(train.read_bytes())
+    with pytest.raises(DataError, match="documents stand in training and in validation"):
+        prepare(shards, tmp_path / "c", Silent())
+
+
+def test_existing_tokenizer_and_outside_text(corpus: Path, tmp_path: Path) -> None:
+    """A given model is used as it is, and any text can be encoded for scoring."""
+    first = prepare(config(corpus), tmp_path / "a", Silent())
+    path = str(tmp_path / "a" / "tokenizer.model")
+    second = prepare(config(corpus, tokenizer=path, vocab_size=999), tmp_path / "b", Silent())
+    assert second.tokenizer_digest == first.tokenizer_digest and second.vocab_size == first.vocab_size
+    folder = tmp_path / "c"
+    folder.mkdir()
+    shards, raw = encode_documents(config(corpus), first.tokenizer_model(), folder)
+    assert raw == sum(len(make_document(i).encode()) for i in range(40))
+    assert len(TokenStream(shards)) == first.train_tokens + first.validation_tokens
+
+
+def test_refusals(corpus: Path, tmp_path: Path) -> None:
+    """Settings that exclude each other, missing files, and a corpus too small to hold anything out."""
+    with pytest.raises(ConfigError, match="needs the tokenizer"):
+        prepare(TextConfig(shards=str(corpus)), tmp_path, Silent())
+    with pytest.raises(DataError, match="cannot read tokenizer"):
+        prepare(config(corpus, tokenizer="missing.model"), tmp_path, Silent())
+    with pytest.raises(DataError, match="no document of .* falls into the validation split"):
+        prepare(config(corpus, validation_fraction=0.0), tmp_path, Silent())
+    with pytest.raises(DataError, match="does not exist"):
+        load_tokens(tmp_path / "nowhere")

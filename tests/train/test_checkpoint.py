@@ -1,0 +1,76 @@
+"""A checkpoint gives back model, optimizer and clock, or says what is wrong with it."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from bytecap.core.errors import BackendError, DataError
+from bytecap.model.gpt import GPT
+from bytecap.train.checkpoint import Progressed, load_checkpoint, save_checkpoint, weights_digest
+from bytecap.train.optimizers import OptimizerConfig, Optimizers
+from tests.model.test_gpt import SPEC
+
+
+def trained(steps: int) -> tuple[GPT, Optimizers]:
+    torch.manual_seed(0)
+    model = GPT(SPEC)
+    optimizers = Optimizers(model, OptimizerConfig(), torch.device("cpu"))
+    continue_training(model, optimizers, range(steps))
+    return model, optimizers
+
+
+def continue_training(model: GPT, optimizers: Optimizers, steps: range) -> None:
+    for step in steps:
+        generator = torch.Generator().manual_seed(step)
+        rows_BT = torch.randint(2, 50, (2, 9), generator=generator)
+        model(rows_BT[:, :-1], rows_BT[:, 1:], None).mean().backward()
+        optimizers.step(step / 10)
+
+
+def test_continuing_equals_not_stopping(tmp_path: Path) -> None:
+    """Three steps, saved, loaded, three more: the same weights as six in a row, to the bit."""
+    path = tmp_path / "checkpoint.safetensors"
+    model, optimizers = trained(3)
+    progressed = Progressed(step=3, seconds=1.5, tokens=48, position=6, loss=2.0)
+    save_checkpoint(path, model, optimizers.state_tensors(), spec=SPEC, made_from="x", progressed=progressed)
+    saved = load_checkpoint(path)
+    assert (saved.spec, saved.made_from, saved.progressed) == (SPEC, "x", progressed)
+    resumed = saved.model()
+    again = Optimizers(resumed, OptimizerConfig(), torch.device("cpu"))
+    again.load_state_tensors(saved.optimizer)
+    continue_training(resumed, again, range(3, 6))
+    straight, _ = trained(6)
+    assert weights_digest(resumed.state_dict()) == weights_digest(straight.state_dict())
+    assert weights_digest(resumed.state_dict()) != weights_digest(model.state_dict())
+
+
+def test_full_disk_keeps_the_previous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saving into a full disk is an error; the checkpoint before it still loads."""
+    path = tmp_path / "checkpoint.safetensors"
+    model, _ = trained(1)
+    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", progressed=Progressed(step=1))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(BackendError, match="disk is full; the previous version is intact"):
+            save_checkpoint(path, model, {}, spec=SPEC, made_from="x", progressed=Progressed(step=2))
+    assert load_checkpoint(path).progressed.step == 1
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_damaged_and_foreign(tmp_path: Path) -> None:
+    """Missing, cut, and not ours: each says what to do."""
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(DataError, match="does not exist; run `bytecap train`"):
+        load_checkpoint(path)
+    model, _ = trained(1)
+    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", progressed=Progressed())
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match="not a checkpoint of this program"):
+        load_checkpoint(path)

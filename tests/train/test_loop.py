@@ -1,0 +1,143 @@
+"""Training learns, ends on its budget, goes on where it stopped, and stops cleanly."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bytecap.core.errors import ConfigError, DataError, NumericsError, Stopped
+from bytecap.core.progress import Silent
+from bytecap.text.shards import ShardWriter, TokenStream
+from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint, weights_digest
+from bytecap.train.loop import TrainConfig, Trainer, trained_model
+from bytecap.train.optimizers import OptimizerConfig
+from tests.model.test_gpt import SPEC
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> TokenStream:
+    """Text with a pattern: each token is followed by the next."""
+    writer = ShardWriter(tmp_path, "train", 1 << 20)
+    start = np.random.default_rng(0).integers(2, 50, 300)
+    for s in start.tolist():
+        writer.write([1, *((s + i) % 48 + 2 for i in range(20))])
+    writer.close()
+    return TokenStream(writer.paths)
+
+
+def trainer(
+    folder: Path, stream: TokenStream, made_from: str = "x", progress: object = None, **config: object
+) -> Trainer:
+    folder.mkdir(exist_ok=True)
+    values = {"steps": 30, "batch": 4, "context": 16, "checkpoint_seconds": 1e9, **config}
+    return Trainer(
+        TrainConfig(**values), SPEC, stream, bos=1, seed=0, device=torch.device("cpu"), folder=folder,  # type: ignore[arg-type]
+        made_from=made_from, progress=progress or Silent(),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_learns_and_finishes(tmp_path: Path, stream: TokenStream) -> None:
+    """The loss falls, the last step is at the floor, the checkpoint is marked finished and holds weights only."""
+    done = trainer(tmp_path / "a", stream, steps=60).run()
+    metrics = rows(tmp_path / "a")
+    assert (done.step, done.tokens, done.finished) == (60, 60 * 64, True)
+    assert metrics[0]["loss"] > 3.5 and metrics[-1]["loss"] < 2.0
+    assert metrics[-1]["rate"] == 0.0 and metrics[0]["rate"] > 0
+    assert load_checkpoint(tmp_path / "a" / CHECKPOINT).optimizer == {}
+    assert trained_model(tmp_path / "a")[1].progressed == done
+
+
+def test_accumulation_equals_the_whole_batch(tmp_path: Path, stream: TokenStream) -> None:
+    """Gradients of parts add up to those of the batch."""
+    weights = []
+    for micro in (1, 2, 4):
+        folder = tmp_path / str(micro)
+        trainer(folder, stream, steps=2, micro_batch=micro).run()
+        weights.append(load_checkpoint(folder / CHECKPOINT).weights)
+    for other in weights[1:]:
+        for name, value in weights[0].items():
+            torch.testing.assert_close(other[name], value, atol=2e-3, rtol=1e-3)
+
+
+class SignalAt(Silent):
+    """Sends a signal to this process in the middle of training."""
+
+    def __init__(self, step: int, number: int) -> None:
+        self.step, self.number = step, number
+
+    def update(self, done: float, total: float, text: str = "") -> None:
+        if done == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_and_continuing_gives_the_same_model(tmp_path: Path, stream: TokenStream, number: int) -> None:
+    """Stopped at step 11 and run again: the same weights and the same metrics as without the stop."""
+    trainer(tmp_path / "a", stream).run()
+    with pytest.raises(Stopped, match="at step 11; saved") as caught:
+        trainer(tmp_path / "b", stream, progress=SignalAt(11, number)).run()
+    assert caught.value.signal_number == number
+    saved = load_checkpoint(tmp_path / "b" / CHECKPOINT)
+    assert saved.progressed.step == 11 and not saved.progressed.finished
+    with pytest.raises(DataError, match="has not finished"):
+        trained_model(tmp_path / "b")
+    trainer(tmp_path / "b", stream).run()
+    one, other = (load_checkpoint(tmp_path / f / CHECKPOINT).weights for f in "ab")
+    assert weights_digest(one) == weights_digest(other)
+    assert [r["loss"] for r in rows(tmp_path / "a")] == [r["loss"] for r in rows(tmp_path / "b")]
+
+
+def test_finished_is_not_trained_again(tmp_path: Path, stream: TokenStream) -> None:
+    """A second run changes no file."""
+    trainer(tmp_path / "a", stream).run()
+    before = (tmp_path / "a" / CHECKPOINT).read_bytes()
+    trainer(tmp_path / "a", stream).run()
+    assert (tmp_path / "a" / CHECKPOINT).read_bytes() == before
+
+
+def test_lost_steps_are_made_again(tmp_path: Path, stream: TokenStream) -> None:
+    """Lines of steps after the checkpoint are dropped, as after a hard kill."""
+    with pytest.raises(Stopped):
+        trainer(tmp_path / "a", stream, progress=SignalAt(5, signal.SIGTERM)).run()
+    with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "loss": 0}\n{"step": 7, "lo')
+    trainer(tmp_path / "a", stream).run()
+    assert [r["step"] for r in rows(tmp_path / "a")] == list(range(1, 31))
+
+
+def test_seconds_budget(tmp_path: Path, stream: TokenStream) -> None:
+    """A wall-clock budget ends with the rate at its floor."""
+    optimizer = OptimizerConfig(floor=0.25, matrix_lr=1.0)
+    done = trainer(tmp_path / "a", stream, steps=None, seconds=1.0, optimizer=optimizer).run()
+    assert done.step > 3 and rows(tmp_path / "a")[-1]["rate"] == 0.25
+
+
+def test_not_finite(tmp_path: Path, stream: TokenStream) -> None:
+    """A loss that explodes stops the run with step, rate and the last good checkpoint."""
+    with pytest.raises(Stopped):
+        trainer(tmp_path / "a", stream, progress=SignalAt(2, signal.SIGTERM)).run()
+    broken = trainer(tmp_path / "a", stream)
+    with torch.no_grad():
+        broken.model.embedding.fill_(float("nan"))
+    with pytest.raises(NumericsError, match=r"loss is nan at step 3 .*last good checkpoint is .*Lower") as caught:
+        broken.run()
+    assert caught.value.values["step"] == 3
+    assert load_checkpoint(tmp_path / "a" / CHECKPOINT).progressed.step == 2
+
+
+def test_refusals(tmp_path: Path, stream: TokenStream) -> None:
+    """Another recipe's checkpoint, and settings that cannot be."""
+    trainer(tmp_path / "a", stream, steps=1).run()
+    with pytest.raises(DataError, match="made from another recipe or other tokens"):
+        trainer(tmp_path / "a", stream, made_from="y")
+    for bad in ({"seconds": 0}, {"steps": 0}, {"batch": 0}, {"context": 1}, {"batch": 4, "micro_batch": 3}):
+        with pytest.raises(ConfigError):
+            TrainConfig(**bad)  # type: ignore[arg-type]

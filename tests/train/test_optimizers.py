@@ -1,0 +1,26 @@
+"""Roles decide who moves a parameter."""
+
+import torch
+
+from bytecap.model.gpt import GPT
+from bytecap.model.roles import Role, roles_of
+from bytecap.train.optimizers import OptimizerConfig, Optimizers
+from tests.model.test_gpt import SPEC
+
+
+def test_groups_follow_roles() -> None:
+    """Matrices go to Muon, the rest to AdamW with its own rate; every parameter exactly once."""
+    model = GPT(SPEC)
+    config = OptimizerConfig(matrix_lr=1.0, embedding_lr=2.0, scalar_lr=3.0, warmdown=0.5, floor=0.0)
+    optimizers = Optimizers(model, config, torch.device("cpu"))
+    rates = {
+        id(p): group["lr"]
+        for o in (optimizers.muon, optimizers.adamw)
+        for group in o.param_groups
+        for p in group["params"]
+    }
+    expected = {Role.MATRIX: 1.0, Role.EMBEDDING: 2.0, Role.SCALAR: 3.0}
+    roles = roles_of(model)
+    assert {name: rates[id(p)] for name, p in model.named_parameters()} == {n: expected[r] for n, r in roles.items()}
+    assert optimizers.step(0.75) == 0.5
+    assert [group["lr"] for group in optimizers.adamw.param_groups] == [1.0, 1.5]
