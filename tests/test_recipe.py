@@ -35,7 +35,8 @@ def test_nothing_is_left_to_derive() -> None:
 def test_overrides_are_typed_by_the_schema() -> None:
     """Numbers, booleans, lists, strings, sizes; the last one wins."""
     overrides = ["train.seconds=7", "train.seconds=8", "text.strict=true", 'text.paths=["a b", "c"]',
-                 "text.tokenizer=/some/path.model", "artifact.cap_bytes=16MB", "train.optimizer.matrix_lr=1e-3"]  # fmt: skip
+                 "text.tokenizer=/some/path.model", "artifact.cap_bytes=16MB",
+                 "train.optimizer.matrix_lr=1e-3"]  # fmt: skip
     recipe = recipes.resolve("baseline", track="laptop", overrides=overrides)
     assert recipe.train.seconds == 8.0 and recipe.text.strict and recipe.text.paths == ("a b", "c")
     assert recipe.text.tokenizer == "/some/path.model" and recipe.artifact.cap == 16_000_000

@@ -23,7 +23,13 @@ from bytecap.report.tables import columns, summary, tensor_table
 if TYPE_CHECKING:
     from bytecap.recipe import Recipe
 
-app = App(name="bytecap", version=__version__, help="The best language model in N bytes.")
+app = App(
+    name="bytecap",
+    version=__version__,
+    help="The best language model in N bytes.",
+    help_format="plaintext",  # no Markdown parser: the command line must start fast
+    help_formatter="plain",
+)
 
 Set = Annotated[list[str] | None, Parameter(name="--set", negative="", help="path=value, typed by the recipe.")]
 Text = Annotated[
@@ -90,10 +96,11 @@ def prepare(
 def train(folder: Path, *, device: Device = "auto", json: Json = False, quiet: Quiet = False) -> None:
     """Train the model of a prepared run folder, or go on training it."""
     from bytecap import pipeline
+    from bytecap.core.device import choose_device
     from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
 
     recipe, tokens, console = _opened(folder, quiet)
-    pipeline.train_room(recipe, tokens, folder, device, console)
+    pipeline.train_room(recipe, tokens, folder, choose_device(device), console)
     progressed = load_checkpoint(folder / CHECKPOINT).progressed
     value = {"step": progressed.step, "tokens": progressed.tokens, "loss": progressed.loss}
     _print(

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bytecap import __version__
 from bytecap import recipe as recipes
 from bytecap.artifact.load import Artifact, load
@@ -52,15 +54,16 @@ SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 160, 0.8
 
 def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dict[str, Any]:
     """Walk through the house once. Returns the run record as JSON values."""
+    device = choose_device(device_name)
     enter(recipe, folder, console)
     if (folder / RECORD).exists():
         console.note(f"{folder} is finished; this is its record")
         return dict(read_json(folder / RECORD))
     tokens = prepare_room(recipe, folder, console)
-    train_room(recipe, tokens, folder, device_name, console)
+    train_room(recipe, tokens, folder, device, console)
     fit_room(recipe, tokens, folder, console)
-    scores = score_room(recipe, tokens, folder, device_name, console)
-    return report_room(recipe, tokens, scores, folder, device_name, console)
+    scores = score_room(recipe, tokens, folder, device, console)
+    return report_room(recipe, tokens, scores, folder, device, console)
 
 
 def enter(recipe: Recipe, folder: Path, console: Console) -> None:
@@ -91,7 +94,7 @@ def prepare_room(recipe: Recipe, folder: Path, console: Console) -> Tokens:
     return tokens
 
 
-def train_room(recipe: Recipe, tokens: Tokens, folder: Path, device_name: str, console: Console) -> None:
+def train_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
     """Tokens to a finished checkpoint, continuing where an interrupted run stopped."""
     with console.room("train"), _timed(folder, "train"):
         Trainer(
@@ -100,7 +103,7 @@ def train_room(recipe: Recipe, tokens: Tokens, folder: Path, device_name: str, c
             tokens.train_stream(),
             bos=load_tokenizer(tokens.tokenizer_model()).bos_id(),
             seed=recipe.run.seed,
-            device=choose_device(device_name),
+            device=device,
             folder=folder,
             made_from=digest_of([recipe.digest, tokens.digest]),
             progress=console,
@@ -121,13 +124,12 @@ def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, console: Console) -> 
 
 
 def score_room(
-    recipe: Recipe, tokens: Tokens, folder: Path, device_name: str, console: Console
+    recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console
 ) -> dict[str, dict[str, Any]]:
     """Bits per byte of the checkpoint and of the file, sliding and plain."""
     artifact_digest = digest_bytes((folder / MODEL).read_bytes())
     if (folder / SCORE).exists() and read_json(folder / SCORE)["artifact"] == artifact_digest:
         return dict(read_json(folder / SCORE)["scores"])
-    device = choose_device(device_name)
     before, after = trained_model(folder)[0].to(device), load(folder / MODEL).model().to(device)
     with console.room("score"), _timed(folder, "score"):
         validation = _validation(recipe, tokens)
@@ -145,7 +147,7 @@ def score_room(
 
 
 def report_room(
-    recipe: Recipe, tokens: Tokens, scores: dict[str, Any], folder: Path, device_name: str, console: Console
+    recipe: Recipe, tokens: Tokens, scores: dict[str, Any], folder: Path, device: torch.device, console: Console
 ) -> dict[str, Any]:
     """Everything the rooms left, in one record."""
     with console.room("report"), _timed(folder, "report"):
@@ -169,7 +171,7 @@ def report_room(
             "vocab_size": tokens.vocab_size,
             "skipped": tokens.skipped,
         },
-        hardware=hardware(choose_device(device_name)),
+        hardware=hardware(device),
         seconds=read_json(folder / SECONDS),
         model={"parameters": artifact.quantized.weights, "by_role": _weights_by_role(artifact)},
         training={

@@ -68,7 +68,7 @@ def test_forgeries(data: bytes, message: str) -> None:
 def test_files(tmp_path: Path) -> None:
     """The path stands in the message; a missing file is not a damaged one."""
     path = tmp_path / "model.bcap"
-    with pytest.raises(DataError, match="cannot read .*model.bcap: No such file"):
+    with pytest.raises(DataError, match=r"cannot read .*model.bcap: No such file"):
         load(path)
     path.write_bytes(b"PK\3\4")
     with pytest.raises(FormatError, match=r"model.bcap: this is not a .bcap file"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,8 +17,10 @@ from bytecap.cli import main
 from bytecap.score.windows import windows
 
 SETTINGS = {
-    "text.vocab_size": 300, "text.validation_fraction": 0.3, "model.n_layers": 2, "model.d_model": 16, "model.d_ff": 32,
-    "train.steps": 40, "train.batch": 4, "train.context": 32, "train.checkpoint_seconds": 0.2, "artifact.cap_bytes": 9000,
+    "text.vocab_size": 300, "text.validation_fraction": 0.3,
+    "model.n_layers": 2, "model.d_model": 16, "model.d_ff": 32,
+    "train.steps": 40, "train.batch": 4, "train.context": 32, "train.checkpoint_seconds": 0.2,
+    "artifact.cap_bytes": 9000,
     "score.stride": 8,
 }  # fmt: skip
 
@@ -58,7 +59,7 @@ def test_record_and_files(finished: Path) -> None:
         "log.txt",
         "checkpoint.safetensors",
     }
-    assert names <= set(os.listdir(finished)) and (finished / "tokens" / "manifest.json").exists()
+    assert names <= {p.name for p in finished.iterdir()} and (finished / "tokens" / "manifest.json").exists()
     size = (finished / "model.bcap").stat().st_size
     assert record["artifact"]["bytes"] == size == sum(record["artifact"]["sections"].values()) <= 9000
     assert record["artifact"]["unused_bytes"] == 9000 - size < 64

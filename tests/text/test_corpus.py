@@ -64,7 +64,7 @@ def test_bad_text_is_counted_or_refused(tmp_path: Path) -> None:
 
 def test_missing_and_empty(tmp_path: Path) -> None:
     """A path without files and a corpus without text are errors that say what to do."""
-    with pytest.raises(DataError, match="no text files at .*nothing"):
+    with pytest.raises(DataError, match=r"no text files at .*nothing"):
         list(Corpus((str(tmp_path / "nothing"),)).documents())
     (tmp_path / "empty.txt").write_text("")
     with pytest.raises(DataError, match="every file is empty or unusable"):

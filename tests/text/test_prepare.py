@@ -84,7 +84,7 @@ def test_refusals(corpus: Path, tmp_path: Path) -> None:
         prepare(TextConfig(shards=str(corpus)), tmp_path, Silent())
     with pytest.raises(DataError, match="cannot read tokenizer"):
         prepare(config(corpus, tokenizer="missing.model"), tmp_path, Silent())
-    with pytest.raises(DataError, match="no document of .* falls into the validation split"):
+    with pytest.raises(DataError, match=r"no document of .* falls into the validation split"):
         prepare(config(corpus, validation_fraction=0.0), tmp_path, Silent())
     with pytest.raises(DataError, match="does not exist"):
         load_tokens(tmp_path / "nowhere")

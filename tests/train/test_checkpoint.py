@@ -61,7 +61,7 @@ def test_full_disk_keeps_the_previous(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(BackendError, match="disk is full; the previous version is intact"):
             save_checkpoint(path, model, {}, spec=SPEC, made_from="x", progressed=Progressed(step=2))
     assert load_checkpoint(path).progressed.step == 1
-    assert os.listdir(tmp_path) == [path.name]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_damaged_and_foreign(tmp_path: Path) -> None:

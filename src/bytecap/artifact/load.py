@@ -114,7 +114,7 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
 def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
     """Each section is unpacked once, at exactly the size that its tensors need, and used up from the front."""
     needed: dict[str, int] = {}
-    for name, role, shape, grid, width in rows:
+    for _, role, shape, grid, width in rows:
         for section, size in _needs(role, shape, grid, width):
             needed[section] = needed.get(section, 0) + size
     readers = {section: io.BytesIO(parsed.section(section, size)) for section, size in needed.items()}

@@ -28,8 +28,8 @@ def read(kind: str, name: str) -> dict[str, Any]:
     if not path.is_file():
         known = names(kind)
         raise ConfigError(
-            f"there is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}; known: {', '.join(known)}, or give a "
-            "path that ends in .toml"
+            f"there is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}; known: {', '.join(known)}, "
+            "or give a path that ends in .toml"
         )
     return read_toml(path)
 

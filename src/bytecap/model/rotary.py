@@ -12,9 +12,9 @@ from torch import Tensor
 
 def rotary_table(positions: int, d_head: int, base: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosines and sines of shape (T, K/2), float32."""
-    frequencies = base ** (-torch.arange(0, d_head, 2, dtype=torch.float64, device="cpu") / d_head)
-    angles_TK = torch.outer(torch.arange(positions, dtype=torch.float64), frequencies)
-    return angles_TK.cos().float().to(device), angles_TK.sin().float().to(device)
+    frequencies = base ** (-torch.arange(0, d_head, 2, dtype=torch.float64, device=device) / d_head)
+    angles_TK = torch.outer(torch.arange(positions, dtype=torch.float64, device=device), frequencies)
+    return angles_TK.cos().float(), angles_TK.sin().float()
 
 
 def rotate(heads_BHTK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ class Corpus:
             return _standard_library()
         found: list[Path] = []
         for pattern in self.paths:
-            matches = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))] or [Path(pattern)]
+            matches = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))] or [Path(pattern)]  # noqa: PTH207
             inside = [file for match in matches for file in _expand(match)]
             if not inside:
                 raise DataError(f"no text files at {pattern}; give a file, a folder or a glob with --text")

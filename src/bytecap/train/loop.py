@@ -223,8 +223,8 @@ class Trainer:
         step = self.state.step + 1
         rate = self.config.optimizer.matrix_lr
         return NumericsError(
-            f"the loss is {value} at step {step:,} (progress {progress:.3f}, peak matrix learning rate {rate:g}); {last}."
-            " Lower train.optimizer.matrix_lr or train.optimizer.embedding_lr",
+            f"the loss is {value} at step {step:,} (progress {progress:.3f}, peak matrix learning rate {rate:g}); "
+            f"{last}. Lower train.optimizer.matrix_lr or train.optimizer.embedding_lr",
             step=step,
             learning_rate=rate,
             checkpoint=str(path) if path.exists() else None,

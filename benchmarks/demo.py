@@ -1,0 +1,40 @@
+"""The demo's record as the README's table: seconds of each room, and bits per byte against general compressors.
+
+usage: python benchmarks/demo.py [RUN]      RUN is a finished run folder; without it the demo is run into a fresh one
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary) / "demo"
+        begin = time.perf_counter()
+        command = [sys.executable, "-m", "bytecap", "run", "--out", str(folder), "--quiet", "--json"]
+        record = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        wall = time.perf_counter() - begin
+    rooms = "  ".join(f"{room} {seconds:.1f}" for room, seconds in record["seconds"].items())
+    print(f"{record['hardware']['name']}, {record['hardware']['threads']} threads, torch {record['hardware']['torch']}")
+    print(f"command {wall:.1f} s; rooms: {rooms}; sum {sum(record['seconds'].values()):.1f} s")
+    print(f"file {record['artifact']['bytes']:,} of {record['artifact']['cap_bytes']:,} bytes")
+    print(f"corpus digest {record['corpus']['digest']}, {record['corpus']['validation_bytes']:,} held-out bytes\n")
+    scores = {name: score["bits_per_byte"] for name, score in record["scores"].items()}
+    after = scores["after"]
+    print(f"{'':24s} {'bits per byte':>14s} {'ours / theirs':>14s}")
+    for name in ("before_plain", "after_plain", "before", "after"):
+        print(f"{name:24s} {scores[name]:14.4f}")
+    for way, sizes in record["compressors"].items():
+        for name, bits in sizes.items():
+            print(f"{name + ', ' + way:24s} {bits:14.4f} {after / bits:14.3f}")
+
+
+if __name__ == "__main__":
+    main()

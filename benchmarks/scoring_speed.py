@@ -1,0 +1,51 @@
+"""Scoring tokens per second: plain windows against sliding ones with stride 64.
+
+usage: python benchmarks/scoring_speed.py [TOKENS]      recipe baseline on track laptop, fresh weights, random tokens
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bytecap import recipe as recipes
+from bytecap.core.progress import Silent
+from bytecap.model.gpt import GPT
+from bytecap.model.spec import ModelSpec
+from bytecap.score.evaluate import evaluate
+from bytecap.text.byte_counts import ByteTable
+from bytecap.text.shards import ShardWriter, TokenStream
+
+
+def main() -> None:
+    """Print the table."""
+    tokens = int(sys.argv[1]) if len(sys.argv) > 1 else 60_000
+    recipe = recipes.resolve("baseline", track="laptop")
+    spec = ModelSpec.of(recipe.model, recipe.text.vocab_size)
+    model = GPT(spec)
+    size = spec.vocab_size
+    table = ByteTable(np.ones(size, np.int64), np.zeros(size, np.bool_), np.zeros(size, np.bool_), lossless=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        writer = ShardWriter(Path(temporary), "val", 1 << 24)
+        writer.write(np.random.default_rng(0).integers(4, size, tokens + 1).tolist())
+        writer.close()
+        stream = TokenStream(writer.paths)
+        context = recipe.train.context
+        rates = {}
+        for stride in (context, context, 64):  # the first is a warm-up
+            score = evaluate(
+                model, stream, table, bos=1, context=context, stride=stride, batch_tokens=recipe.score.batch_tokens,
+                progress=Silent(),
+            )  # fmt: skip
+            rates[stride] = score.tokens / score.seconds
+    print(f"{torch.get_num_threads()} threads, context {context}, {tokens:,} tokens")
+    print(f"plain      {rates[context]:10,.0f} tokens/s")
+    print(f"stride 64  {rates[64]:10,.0f} tokens/s, {rates[context] / rates[64]:.2f} times slower than plain")
+
+
+if __name__ == "__main__":
+    main()
