@@ -18,7 +18,8 @@ CHILD = """
 import sys
 from pathlib import Path
 from bytecap.core.progress import Silent
-from bytecap.text.prepare import TextConfig, prepare
+from bytecap.text.config import TextConfig
+from bytecap.text.prepare import prepare
 tokens = prepare(TextConfig(paths=(sys.argv[1],), tokenizer_sample_bytes=4_000_000), Path(sys.argv[2]), Silent())
 print(tokens.train_tokens, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -38,6 +38,8 @@ Text = Annotated[
 Device = Annotated[str, Parameter(help="auto, cpu or cuda.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout.")]
 Quiet = Annotated[bool, Parameter(negative="", help="No progress on stderr.")]
+Track = Annotated[str, Parameter(help="Budget and scale: a name from `bytecap recipes`, or a path.")]
+Seed = Annotated[int, Parameter(help="Of first weights, order of text, and sample.")]
 Out = Annotated[Path | None, Parameter(help="The run folder; an unfinished run in it is continued.")]
 
 
@@ -45,10 +47,10 @@ Out = Annotated[Path | None, Parameter(help="The run folder; an unfinished run i
 def run(
     recipe: str = "baseline",
     *,
-    track: str = "laptop",
+    track: Track = "laptop",
     text: Text = None,
     set_: Set = None,
-    seed: int = 0,
+    seed: Seed = 0,
     out: Out = None,
     device: Device = "auto",
     json: Json = False,
@@ -67,10 +69,10 @@ def run(
 def prepare(
     recipe: str = "baseline",
     *,
-    track: str = "laptop",
+    track: Track = "laptop",
     text: Text = None,
     set_: Set = None,
-    seed: int = 0,
+    seed: Seed = 0,
     out: Out = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -78,9 +80,11 @@ def prepare(
     """Make a run folder and its tokens; the first verb of a run done step by step."""
     resolved = _resolve(recipe, track, seed, set_, text)
     from bytecap import pipeline
+    from bytecap.folder import LOG, enter
 
     folder, console = _folder(resolved, out), Console(quiet=quiet)
-    pipeline.enter(resolved, folder, console)
+    enter(resolved, folder)
+    console.log_to(folder / LOG)
     tokens = pipeline.prepare_room(resolved, folder, console)
     value = {
         "folder": str(folder),
@@ -112,12 +116,13 @@ def train(folder: Path, *, device: Device = "auto", json: Json = False, quiet: Q
 def fit(folder: Path, *, json: Json = False, quiet: Quiet = False) -> None:
     """Fit the trained model of a run folder under its cap."""
     from bytecap import pipeline
+    from bytecap.folder import MODEL
 
     recipe, tokens, console = _opened(folder, quiet)
     pipeline.fit_room(recipe, tokens, folder, console)
-    size, cap = (folder / pipeline.MODEL).stat().st_size, recipe.artifact.cap
-    value = {"file": str(folder / pipeline.MODEL), "bytes": size, "cap_bytes": cap, "unused_bytes": cap - size}
-    _print(value, json, f"{folder / pipeline.MODEL}: {size:,} of {cap:,} bytes")
+    size, cap = (folder / MODEL).stat().st_size, recipe.artifact.cap
+    value = {"file": str(folder / MODEL), "bytes": size, "cap_bytes": cap, "unused_bytes": cap - size}
+    _print(value, json, f"{folder / MODEL}: {size:,} of {cap:,} bytes")
 
 
 @app.command
@@ -175,7 +180,7 @@ def generate(
     """Continue a prompt with the model of a run folder or a .bcap file."""
     from bytecap import pipeline
     from bytecap.artifact.load import load
-    from bytecap.text.prepare import load_tokens
+    from bytecap.text.tokens import load_tokens
 
     file, folder = _artifact(path)
     artifact = load(file)
@@ -272,15 +277,15 @@ def _folder(recipe: Recipe, out: Path | None) -> Path:
 
 def _opened(folder: Path, quiet: bool) -> tuple[Any, Any, Console]:
     """Recipe and tokens of a run folder, and a console that logs into it."""
-    from bytecap import pipeline
     from bytecap import recipe as recipe_module
-    from bytecap.text.prepare import load_tokens
+    from bytecap.folder import LOG, RECIPE, TOKENS
+    from bytecap.text.tokens import load_tokens
 
-    if not (folder / pipeline.RECIPE).is_file():
-        raise DataError(f"{folder} is not a run folder: it has no {pipeline.RECIPE}; make one with `bytecap prepare`")
+    if not (folder / RECIPE).is_file():
+        raise DataError(f"{folder} is not a run folder: it has no {RECIPE}; make one with `bytecap prepare`")
     console = Console(quiet=quiet)
-    console.log_to(folder / "log.txt")
-    return recipe_module.load(folder / pipeline.RECIPE), load_tokens(folder / "tokens"), console
+    console.log_to(folder / LOG)
+    return recipe_module.load(folder / RECIPE), load_tokens(folder / TOKENS), console
 
 
 def _artifact(path: Path) -> tuple[Path, Path | None]:

@@ -9,9 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +21,11 @@ from bytecap.artifact.pack import Provenance, pack
 from bytecap.coding.general import baseline_sizes
 from bytecap.core.device import choose_device, hardware
 from bytecap.core.digest import digest_bytes, digest_of
-from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.errors import DataError
 from bytecap.core.files import read_json, write_bytes, write_json
+from bytecap.core.progress import Part, Progress
 from bytecap.core.units import bits_per_weight, compressed_bits_per_byte
+from bytecap.folder import LOG, METRICS, MODEL, PLAN, RECIPE, RECORD, SCORE, SECONDS, TOKENS, enter, timed
 from bytecap.grids.tensor import QuantizedModel
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import roles_of
@@ -40,22 +39,22 @@ from bytecap.report.record import SCHEMA, RunRecord
 from bytecap.score.evaluate import Score, ScoreConfig
 from bytecap.score.validation import Validation
 from bytecap.text.byte_counts import is_lossless
-from bytecap.text.prepare import MANIFEST, TextConfig, Tokens, encode_documents, load_tokens, prepare
+from bytecap.text.config import TextConfig
+from bytecap.text.prepare import encode_documents, prepare
 from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import load_tokenizer
+from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT, build_model, weights_digest
 from bytecap.train.loop import Trainer, trained_model
 
-RECIPE, PLAN, MODEL, SCORE, RECORD, SECONDS = (
-    "recipe.toml", "plan.json", "model.bcap", "score.json", "record.json", "seconds.json"
-)  # fmt: skip
 SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 160, 0.8
 
 
 def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dict[str, Any]:
     """Walk through the house once. Returns the run record as JSON values."""
     device = choose_device(device_name)
-    enter(recipe, folder, console)
+    enter(recipe, folder)
+    console.log_to(folder / LOG)
     if (folder / RECORD).exists():
         console.note(f"{folder} is finished; this is its record")
         return dict(read_json(folder / RECORD))
@@ -66,37 +65,17 @@ def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dic
     return report_room(recipe, tokens, scores, folder, device, console)
 
 
-def enter(recipe: Recipe, folder: Path, console: Console) -> None:
-    """Make the folder this recipe's; ConfigError when it is another's."""
-    path = folder / RECIPE
-    if path.exists():
-        there = recipes.load(path)
-        if there.digest != recipe.digest:
-            keys = ", ".join(_differences(there.to_json(), recipe.to_json())[:5])
-            raise ConfigError(
-                f"{folder} holds a run of another recipe (digest {there.digest}, this is {recipe.digest}; differing: "
-                f"{keys}). Choose another --out, or repeat the settings of that run to continue it"
-            )
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        recipes.save(recipe, path)
-    console.log_to(folder / "log.txt")
-
-
 def prepare_room(recipe: Recipe, folder: Path, console: Console) -> Tokens:
-    """Raw text to token shards, and an early refusal of a cap that no training can meet."""
-    if (folder / "tokens" / MANIFEST).exists():
-        return load_tokens(folder / "tokens")
-    with console.room("prepare"), _timed(folder, "prepare"):
-        tokens = prepare(recipe.text, folder / "tokens", console)
-        spec = ModelSpec.of(recipe.model, tokens.vocab_size)
-        refuse_small_cap(_fitter(recipe, tokens, build_model(spec), "").smallest(), recipe.artifact.cap)
-    return tokens
+    """Raw text to token shards; a cap that no training can meet is refused as soon as the tokenizer is known."""
+    if (folder / TOKENS / MANIFEST).exists():
+        return load_tokens(folder / TOKENS)
+    with console.room("prepare"), timed(folder, "prepare"):
+        return prepare(recipe.text, folder / TOKENS, console, lambda model: _refuse_small_cap(recipe, model))
 
 
 def train_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
     """Tokens to a finished checkpoint, continuing where an interrupted run stopped."""
-    with console.room("train"), _timed(folder, "train"):
+    with console.room("train"), timed(folder, "train"):
         Trainer(
             recipe.train,
             ModelSpec.of(recipe.model, tokens.vocab_size),
@@ -116,8 +95,9 @@ def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, console: Console) -> 
     digest = weights_digest(saved.weights)
     if (folder / MODEL).exists() and load(folder / MODEL).made_from.get("checkpoint") == digest:
         return
-    with console.room("fit"), _timed(folder, "fit"):
-        landed = _fitter(recipe, tokens, model, digest).land(recipe.artifact.cap, console)
+    with console.room("fit"), timed(folder, "fit"):
+        fitter = _fitter(recipe, tokens.tokenizer_model(), tokens.corpus_digest, model, digest)
+        landed = fitter.land(recipe.artifact.cap, console)
         write_json(folder / PLAN, {**landed.plan.to_json(), "packings": landed.packings})
         write_bytes(folder / MODEL, landed.data)
         console.note(f"{len(landed.data):,} of {recipe.artifact.cap:,} bytes after {landed.packings} packings")
@@ -131,14 +111,18 @@ def score_room(
     if (folder / SCORE).exists() and read_json(folder / SCORE)["artifact"] == artifact_digest:
         return dict(read_json(folder / SCORE)["scores"])
     before, after = trained_model(folder)[0].to(device), load(folder / MODEL).model().to(device)
-    with console.room("score"), _timed(folder, "score"):
+    with console.room("score"), timed(folder, "score"):
         validation = _validation(recipe, tokens)
         plain, sliding = _context(recipe), recipe.score.stride
+        passes = {
+            "before": (before, sliding),
+            "after": (after, sliding),
+            "before_plain": (before, plain),
+            "after_plain": (after, plain),
+        }
         scores = {
-            "before": _score(validation, before, recipe, sliding, console),
-            "after": _score(validation, after, recipe, sliding, console),
-            "before_plain": _score(validation, before, recipe, plain, console),
-            "after_plain": _score(validation, after, recipe, plain, console),
+            name: _score(validation, model, recipe, stride, Part(console, name, index, len(passes)))
+            for index, (name, (model, stride)) in enumerate(passes.items())
         }
     values = {name: score.to_json() for name, score in scores.items()}
     check = dataclasses.asdict(validation.check)
@@ -150,7 +134,7 @@ def report_room(
     recipe: Recipe, tokens: Tokens, scores: dict[str, Any], folder: Path, device: torch.device, console: Console
 ) -> dict[str, Any]:
     """Everything the rooms left, in one record."""
-    with console.room("report"), _timed(folder, "report"):
+    with console.room("report"), timed(folder, "report"):
         artifact = load(folder / MODEL)
         saved = trained_model(folder)[1]
         written = generate(artifact, tokens.tokenizer_model(), "", SAMPLE_TOKENS, SAMPLE_TEMPERATURE, recipe.run.seed)
@@ -169,6 +153,7 @@ def report_room(
             "validation_tokens": tokens.validation_tokens,
             "validation_bytes": scores["after"]["text_bytes"],
             "vocab_size": tokens.vocab_size,
+            "document_length": tokens.document_length,
             "skipped": tokens.skipped,
         },
         hardware=hardware(device),
@@ -198,7 +183,7 @@ def report_room(
             "the model": MODEL,
             "this record": RECORD,
             "every setting": RECIPE,
-            "training curve": "metrics.jsonl",
+            "training curve": METRICS,
             "unfitted weights": CHECKPOINT,
         },
     ).to_json()
@@ -243,7 +228,7 @@ def score_file(
 
 def score_run(folder: Path, device_name: str, console: Console, artifact_path: Path | None = None) -> dict[str, Any]:
     """Score the file of a run folder on that run's held-out text, as the record does."""
-    recipe, tokens = recipes.load(folder / RECIPE), load_tokens(folder / "tokens")
+    recipe, tokens = recipes.load(folder / RECIPE), load_tokens(folder / TOKENS)
     artifact = load(artifact_path or folder / MODEL)
     if artifact.made_from.get("corpus") != tokens.corpus_digest:
         raise DataError(
@@ -271,10 +256,10 @@ def _validation(recipe: Recipe, tokens: Tokens) -> Validation:
     )
 
 
-def _score(validation: Validation, model: GPT, recipe: Recipe, stride: int, console: Console) -> Score:
-    context = _context(recipe)
+def _score(validation: Validation, model: GPT, recipe: Recipe, stride: int, progress: Progress) -> Score:
+    batch_tokens = recipe.score.batch_tokens
     return validation.score(
-        model, context=context, stride=stride, batch_tokens=recipe.score.batch_tokens, progress=console
+        model, context=_context(recipe), stride=stride, batch_tokens=batch_tokens, progress=progress
     )
 
 
@@ -283,14 +268,20 @@ def _context(recipe: Recipe) -> int:
     return recipe.score.context
 
 
-def _fitter(recipe: Recipe, tokens: Tokens, model: GPT, checkpoint_digest: str) -> Fitter:
+def _refuse_small_cap(recipe: Recipe, tokenizer_model: bytes) -> None:
+    """BudgetError when no training could bring the model under the cap; asked as soon as the tokenizer is known."""
+    spec = ModelSpec.of(recipe.model, load_tokenizer(tokenizer_model).get_piece_size())
+    fitter = _fitter(recipe, tokenizer_model, digest_of(""), build_model(spec), digest_of(""))
+    refuse_small_cap(fitter.smallest(), recipe.artifact.cap)
+
+
+def _fitter(recipe: Recipe, tokenizer_model: bytes, corpus_digest: str, model: GPT, checkpoint_digest: str) -> Fitter:
     """Everything the fit needs: weights, statistics, and how its file is packed."""
-    tokenizer_model = tokens.tokenizer_model()
     about = Provenance(
         recipe_digest=recipe.digest,
-        corpus_digest=tokens.corpus_digest,
+        corpus_digest=corpus_digest,
         checkpoint_digest=checkpoint_digest,
-        tokenizer_digest=tokens.tokenizer_digest,
+        tokenizer_digest=digest_bytes(tokenizer_model),
         lossless=is_lossless(load_tokenizer(tokenizer_model)),
         context=_context(recipe),
     )
@@ -333,27 +324,3 @@ def _weights_by_role(artifact: Artifact) -> dict[str, int]:
     for tensor in artifact.quantized.tensors.values():
         by_role[tensor.role] = by_role.get(tensor.role, 0) + math.prod(tensor.shape)
     return by_role
-
-
-@contextmanager
-def _timed(folder: Path, room: str) -> Iterator[None]:
-    """Adds the seconds inside to `seconds.json`, also when the room is left by an error."""
-    begin = time.perf_counter()
-    try:
-        yield
-    finally:
-        path = folder / SECONDS
-        seconds = read_json(path) if path.exists() else {}
-        write_json(path, {**seconds, room: seconds.get(room, 0.0) + time.perf_counter() - begin})
-
-
-def _differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted paths at which two recipes differ."""
-    found: list[str] = []
-    for key in {**one, **other}:
-        a, b = one.get(key), other.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key}")
-    return found

@@ -23,7 +23,7 @@ from bytecap.core.files import write_bytes
 from bytecap.model.spec import ModelConfig
 from bytecap.quant.allocation import QuantConfig
 from bytecap.score.evaluate import ScoreConfig
-from bytecap.text.prepare import TextConfig
+from bytecap.text.config import TextConfig
 from bytecap.train.loop import TrainConfig
 
 

@@ -153,6 +153,22 @@ def test_kill_and_continue(finished: Path, corpus: Path, tmp_path: Path) -> None
     assert (out / "model.bcap").read_bytes() == (finished / "model.bcap").read_bytes()
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_and_tell(corpus: Path, tmp_path: Path, number: int, code: int) -> None:
+    """Ctrl-C and SIGTERM in the middle of training: saved, one sentence, the signal's exit code."""
+    out = tmp_path / "stopped"
+    command = [sys.executable, "-m", "bytecap", *arguments(corpus, out, **{"train.steps": 100_000})]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.time() + 120
+    while not (out / "metrics.jsonl").exists() and time.time() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code and "saved, run the same command to go on" in err
+    assert "Traceback" not in err and (out / "checkpoint.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [

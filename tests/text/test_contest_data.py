@@ -10,7 +10,8 @@ import pytest
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Silent
 from bytecap.text.byte_counts import build_table, check_table, is_lossless
-from bytecap.text.prepare import TextConfig, prepare
+from bytecap.text.config import TextConfig
+from bytecap.text.prepare import prepare
 from bytecap.text.shards import ShardWriter, TokenStream
 from bytecap.text.tokenizer import load_tokenizer, read_tokenizer
 

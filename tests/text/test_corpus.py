@@ -1,7 +1,6 @@
 """Documents come out as they went in, whatever they are packed in; what cannot be used is counted or refused."""
 
 import gzip
-import io
 import json
 from pathlib import Path
 
@@ -90,14 +89,16 @@ def test_damaged_archive(tmp_path: Path) -> None:
         list(Corpus((str(path),)).documents())
 
 
-def test_long_text_is_cut_at_line_ends_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block", [7, 1 << 20])
+def test_long_text_is_cut_at_line_ends_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
     """A text longer than one document becomes several that join to the original."""
-    monkeypatch.setattr(corpus_module, "DOCUMENT_BYTES", 100)
+    monkeypatch.setattr(corpus_module, "_BLOCK_BYTES", block)
     text = "".join(f"line {i} é漢\n" for i in range(200)) + "x" * 250
     for name, data in (("a.txt", text.encode()), ("a.txt.gz", gzip.compress(text.encode()))):
         (tmp_path / name).write_bytes(data)
-        documents = list(Corpus((str(tmp_path / name),)).documents())
+        documents = list(Corpus((str(tmp_path / name),), document_length=100).documents())
         assert "".join(documents) == text
         assert len(documents) > 10 and all(len(d) <= 100 for d in documents)
         assert all(d.endswith("\n") for d in documents[:-4])
-    assert io.StringIO(text).readline() == "line 0 é漢\n"

@@ -7,9 +7,11 @@ import pytest
 
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Silent
-from bytecap.text.prepare import TextConfig, encode_documents, load_tokens, prepare
+from bytecap.text.config import TextConfig
+from bytecap.text.prepare import encode_documents, prepare
 from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import load_tokenizer
+from bytecap.text.tokens import load_tokens
 from tests.conftest import make_document
 
 
@@ -78,13 +80,27 @@ def test_existing_tokenizer_and_outside_text(corpus: Path, tmp_path: Path) -> No
     assert len(TokenStream(shards)) == first.train_tokens + first.validation_tokens
 
 
+def test_one_long_text_is_cut(tmp_path: Path) -> None:
+    """A single book: too long to be held out whole, so it is cut shorter, and the manifest says so."""
+    book = tmp_path / "book.txt"
+    text = "".join(make_document(i, 2000) for i in range(30))
+    book.write_text(text, encoding="utf-8")
+    tokens = prepare(config(book, validation_fraction=0.1, validation_bytes=262_144), tmp_path / "t", Silent())
+    assert tokens.document_length == 16_384
+    held = tokens.validation_documents()
+    assert held and sum(len(d.encode()) for d in held) <= 0.1 * len(text.encode())
+    tokenizer = load_tokenizer(tokens.tokenizer_model())
+    train = [tokenizer.decode(d.tolist()) for d in tokens.train_stream().documents(1)]
+    assert sum(map(len, train + held)) == len(text) and all(d in text for d in train + held)
+
+
 def test_refusals(corpus: Path, tmp_path: Path) -> None:
     """Settings that exclude each other, missing files, and a corpus too small to hold anything out."""
     with pytest.raises(ConfigError, match="needs the tokenizer"):
         prepare(TextConfig(shards=str(corpus)), tmp_path, Silent())
     with pytest.raises(DataError, match="cannot read tokenizer"):
         prepare(config(corpus, tokenizer="missing.model"), tmp_path, Silent())
-    with pytest.raises(DataError, match=r"no document of .* falls into the validation split"):
-        prepare(config(corpus, validation_fraction=0.0), tmp_path, Silent())
+    with pytest.raises(DataError, match=r"is longer than an eighth of text.validation_bytes \(800\)"):
+        prepare(config(corpus, validation_bytes=800, document_length=1 << 20), tmp_path, Silent())
     with pytest.raises(DataError, match="does not exist"):
         load_tokens(tmp_path / "nowhere")

@@ -22,5 +22,6 @@ def test_groups_follow_roles() -> None:
     expected = {Role.MATRIX: 1.0, Role.EMBEDDING: 2.0, Role.SCALAR: 3.0}
     roles = roles_of(model)
     assert {name: rates[id(p)] for name, p in model.named_parameters()} == {n: expected[r] for n, r in roles.items()}
-    assert optimizers.step(0.75) == 0.5
+    optimizers.step(0.75)
+    assert optimizers.matrix_rate(0.75) == 0.5 == optimizers.muon.param_groups[0]["lr"]
     assert [group["lr"] for group in optimizers.adamw.param_groups] == [1.0, 1.5]

@@ -15,6 +15,21 @@ class Progress(Protocol):
         """One line worth keeping."""
 
 
+class Part:
+    """One of several equal parts of a room's work, as a Progress of its own."""
+
+    def __init__(self, whole: Progress, name: str, index: int, parts: int) -> None:
+        self._whole, self._name, self._index, self._parts = whole, name, index, parts
+
+    def update(self, done: float, total: float, text: str = "") -> None:
+        """Passed on as the state of the whole."""
+        self._whole.update(self._index + (done / total if total else 0.0), self._parts, f"{self._name}: {text}")
+
+    def note(self, text: str) -> None:
+        """Passed on."""
+        self._whole.note(text)
+
+
 class Silent:
     """A Progress that drops everything."""
 

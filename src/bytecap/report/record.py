@@ -27,7 +27,7 @@ class RunRecord:
     """Hash of `recipe`."""
     corpus: dict[str, Any]
     """Name, digest (scores compare only where it is equal), training tokens, validation documents, tokens and bytes,
-    skipped documents by reason."""
+    vocabulary, length at which texts were cut, skipped documents by reason."""
     hardware: dict[str, Any]
     """Device, threads, Python, PyTorch, system."""
     seconds: dict[str, float]

@@ -4,7 +4,7 @@ In:   paths of text, source code, `.jsonl`, and any of them ending in `.gz` or `
       library's own sources.
 Out:  an iterator of documents (str); what could not be used is counted, never kept silent.
 
-Memory holds one document: a text longer than `DOCUMENT_BYTES` is cut at line ends into several documents.
+Memory holds one document: a text longer than `document_length` is cut at line ends into several documents.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from typing import IO
 
 from bytecap.core.errors import DataError
 
-DOCUMENT_BYTES = 1 << 20
-"""Longest document; a longer text is cut after the last line end before this many characters."""
+DOCUMENT_LENGTH = 1 << 20
+"""Longest document in characters; a longer text is cut after the last line end before it."""
+
+_BLOCK_BYTES = 1 << 20
 
 SPACE_MARK = "\u2581"
 """SentencePiece writes the space as this character, so a text that holds it does not survive the round trip."""
@@ -85,6 +87,7 @@ class Corpus:
     jsonl_field: str = "text"
     strict: bool = False
     keep_space_mark: bool = False
+    document_length: int = DOCUMENT_LENGTH
     skipped: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -118,9 +121,11 @@ class Corpus:
         return found
 
     def _read(self, path: Path) -> Iterator[str]:
-        reader = _json_lines if ".jsonl" in path.suffixes else _plain_text
         try:
-            yield from reader(path, self.jsonl_field)
+            if ".jsonl" in path.suffixes:
+                yield from _json_lines(path, self.jsonl_field)
+            else:
+                yield from _plain_text(path, self.document_length)
         except UnicodeDecodeError as error:
             self._skip("not UTF-8", path, f"byte {error.start:,} cannot be decoded")
         except (OSError, EOFError) as error:
@@ -178,9 +183,9 @@ def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _plain_text(path: Path, _field: str) -> Iterator[str]:
+def _plain_text(path: Path, length: int) -> Iterator[str]:
     """The text of one file, cut at line ends; the whole file is checked first, so that it is used whole or not."""
-    if path.suffix not in (".gz", ".zst") and path.stat().st_size <= DOCUMENT_BYTES:
+    if path.suffix not in (".gz", ".zst") and path.stat().st_size <= length:
         yield path.read_bytes().decode("utf-8")
         return
     for _ in _decoded(path):
@@ -188,17 +193,19 @@ def _plain_text(path: Path, _field: str) -> Iterator[str]:
     kept = ""
     for part in _decoded(path):
         kept += part
-        while len(kept) > DOCUMENT_BYTES:
-            cut = kept.rfind("\n", 0, DOCUMENT_BYTES) + 1 or DOCUMENT_BYTES
-            yield kept[:cut]
-            kept = kept[cut:]
+        start = 0
+        while len(kept) - start > length:
+            cut = kept.rfind("\n", start, start + length) + 1 or start + length
+            yield kept[start:cut]
+            start = cut
+        kept = kept[start:]
     yield kept
 
 
 def _decoded(path: Path) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     with _open(path) as file:
-        while block := file.read(DOCUMENT_BYTES):
+        while block := file.read(_BLOCK_BYTES):
             yield decoder.decode(block)
         yield decoder.decode(b"", final=True)
 

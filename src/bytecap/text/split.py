@@ -3,9 +3,9 @@
 In:   documents, a fraction and a bound in bytes.
 Out:  the set of hashes that are validation; the rest trains.
 
-The rule: among documents whose hash, read as a fraction of the hash range, lies below `fraction` and whose length is
-at most an eighth of the bound, take the longest prefix in hash order whose bytes stay within the bound. It is found
-in one pass that remembers only the documents held out.
+The rule: of the documents of at most an eighth of the bound, each content once, take the longest prefix in hash order
+whose bytes stay within both the bound and the fraction of all bytes, but at least one document. It is found in one pass
+that remembers only documents within the bound.
 """
 
 from __future__ import annotations
@@ -26,23 +26,30 @@ def document_hash(document: str) -> int:
 
 
 def choose_validation(documents: Iterable[tuple[int, int]], *, fraction: float, max_bytes: int) -> set[int]:
-    """Hashes held out, from (hash, UTF-8 bytes) of every document; each content counts once."""
-    ceiling = int(fraction * 2 ** (8 * _HASH_BYTES))
+    """Hashes held out, from (hash, UTF-8 bytes) of every document; empty where every document is too long."""
     held: list[tuple[int, int]] = []  # a heap with the largest hash on top
     members: set[int] = set()
-    total = 0
+    total = all_bytes = 0
+    ceiling = 1 << 8 * _HASH_BYTES
     for key, size in documents:
+        all_bytes += size
         if key >= ceiling or key in members or size > max_bytes // _LARGEST_SHARE:
             continue
         heapq.heappush(held, (-key, size))
         members.add(key)
         total += size
         while total > max_bytes:
-            evicted, evicted_size = heapq.heappop(held)
-            members.discard(-evicted)
-            total -= evicted_size
-            ceiling = -evicted
+            ceiling, total = _evict(held, members, total)
+    while len(held) > 1 and total > fraction * all_bytes:
+        _, total = _evict(held, members, total)
     return members
+
+
+def _evict(held: list[tuple[int, int]], members: set[int], total: int) -> tuple[int, int]:
+    """Drop the largest hash; returns it and the bytes that are left."""
+    negative, size = heapq.heappop(held)
+    members.discard(-negative)
+    return -negative, total - size
 
 
 def refuse_shared(shared: list[str]) -> None:

@@ -136,9 +136,10 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         value = float(total)
+        rate = self.optimizers.matrix_rate(progress)
         if not math.isfinite(value):
-            raise self._not_finite(value, progress)
-        rate = self.optimizers.step(progress)
+            raise self._not_finite(value, rate)
+        self.optimizers.step(progress)
         spent = self.clock.seconds - begin
         first = self._step_seconds == 0.0 or self.state.step < 2
         self._step_seconds = spent if first else _SPEED_MEMORY * self._step_seconds + (1 - _SPEED_MEMORY) * spent
@@ -217,13 +218,12 @@ class Trainer:
     def _stopped(self, number: int) -> str:
         return f"stopped by {SIGNAL_NAMES[number]} at step {self.state.step:,}; saved, run the same command to go on"
 
-    def _not_finite(self, value: float, progress: float) -> NumericsError:
+    def _not_finite(self, value: float, rate: float) -> NumericsError:
         path = self.folder / CHECKPOINT
         last = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
         step = self.state.step + 1
-        rate = self.config.optimizer.matrix_lr
         return NumericsError(
-            f"the loss is {value} at step {step:,} (progress {progress:.3f}, peak matrix learning rate {rate:g}); "
+            f"the loss is {value} at step {step:,} (matrix learning rate {rate:g}); "
             f"{last}. Lower train.optimizer.matrix_lr or train.optimizer.embedding_lr",
             step=step,
             learning_rate=rate,

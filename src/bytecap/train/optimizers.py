@@ -71,10 +71,17 @@ class Optimizers:
         )
         self._peaks = [(group, float(group["lr"])) for group in self.muon.param_groups + self.adamw.param_groups]
 
-    def step(self, progress: float) -> float:
-        """One update of everything, then gradients are dropped; returns the matrices' learning rate."""
+    def matrix_rate(self, progress: float) -> float:
+        """The matrices' learning rate at `progress`."""
+        return self._config.matrix_lr * self._multiplier(progress)
+
+    def _multiplier(self, progress: float) -> float:
         config = self._config
-        multiplier = rate_multiplier(progress, warmup=config.warmup, warmdown=config.warmdown, floor=config.floor)
+        return rate_multiplier(progress, warmup=config.warmup, warmdown=config.warmdown, floor=config.floor)
+
+    def step(self, progress: float) -> None:
+        """One update of everything, then gradients are dropped."""
+        config, multiplier = self._config, self._multiplier(progress)
         for group, peak in self._peaks:
             group["lr"] = peak * multiplier
         for group in self.muon.param_groups:
@@ -84,7 +91,6 @@ class Optimizers:
         for optimizer in (self.muon, self.adamw):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return config.matrix_lr * multiplier
 
     def state_tensors(self) -> dict[str, torch.Tensor]:
         """Every state tensor, named `<parameter>/<state>`."""

@@ -1,0 +1,61 @@
+"""A run folder: whose it is, what stands in it, and how long each room worked.
+
+In:   a resolved recipe and a path.
+Out:  the folder with `recipe.toml`, refused to any other recipe.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bytecap import recipe as recipes
+from bytecap.core.errors import ConfigError
+from bytecap.core.files import read_json, write_json
+from bytecap.recipe import Recipe
+
+RECIPE, TOKENS, METRICS, PLAN, MODEL = "recipe.toml", "tokens", "metrics.jsonl", "plan.json", "model.bcap"
+SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.txt"
+
+
+def enter(recipe: Recipe, folder: Path) -> None:
+    """Make the folder this recipe's; ConfigError when it is another's."""
+    path = folder / RECIPE
+    if path.exists():
+        there = recipes.load(path)
+        if there.digest != recipe.digest:
+            keys = ", ".join(_differences(there.to_json(), recipe.to_json())[:5])
+            raise ConfigError(
+                f"{folder} holds a run of another recipe (digest {there.digest}, this is {recipe.digest}; differing: "
+                f"{keys}). Choose another --out, or repeat the settings of that run to continue it"
+            )
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        recipes.save(recipe, path)
+
+
+@contextmanager
+def timed(folder: Path, room: str) -> Iterator[None]:
+    """Adds the seconds inside to `seconds.json`, also when the room is left by an error."""
+    begin = time.perf_counter()
+    try:
+        yield
+    finally:
+        path = folder / SECONDS
+        seconds = read_json(path) if path.exists() else {}
+        write_json(path, {**seconds, room: seconds.get(room, 0.0) + time.perf_counter() - begin})
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted paths at which two recipes differ."""
+    found: list[str] = []
+    for key in {**one, **other}:
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}")
+    return found

@@ -1,0 +1,96 @@
+"""Token shards that exist already, used where they lie.
+
+In:   a folder in the Parameter Golf format and the tokenizer it was made with.
+Out:  the entries of a manifest that point at them, after three checks: ids within the vocabulary, the right tokenizer,
+      no document in both splits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bytecap.core.digest import digest_bytes, digest_of
+from bytecap.core.errors import ConfigError, DataError
+from bytecap.text.config import TextConfig
+from bytecap.text.shards import TokenStream, find_shards
+from bytecap.text.split import refuse_shared
+from bytecap.text.tokenizer import Tokenizer, load_tokenizer, read_tokenizer
+
+
+def use_shards(config: TextConfig, accept: Callable[[bytes], None]) -> dict[str, Any]:
+    """Manifest entries of `config.shards`; DataError when a check fails."""
+    folder = Path(config.shards or "").resolve()
+    if config.tokenizer is None:
+        raise ConfigError("text.shards needs the tokenizer they were made with: --set text.tokenizer=PATH.model")
+    if config.paths or config.validation_paths:
+        raise ConfigError("text.shards and text.paths exclude each other; give one of them")
+    model = read_tokenizer(Path(config.tokenizer))
+    tokenizer = load_tokenizer(model, config.tokenizer)
+    accept(model)
+    vocab_size = tokenizer.get_piece_size()
+    found = {split: find_shards(folder, split) for split in ("train", "val", "val_bytes")}
+    for split in ("train", "val"):
+        if not found[split]:
+            raise DataError(f"{folder} holds no *_{split}_NNNNNN.bin; correct text.shards", path=str(folder))
+    train = TokenStream(found["train"], vocab_size=vocab_size)
+    validation = TokenStream(found["val"], vocab_size=vocab_size)
+    _check_tokenizer(tokenizer, validation, config.tokenizer)
+    corpus_digest = _check_disjoint(tokenizer, train, validation)
+    return {
+        "corpus_digest": corpus_digest,
+        "corpus": str(folder),
+        "tokenizer": str(Path(config.tokenizer).resolve()),
+        "tokenizer_digest": digest_bytes(model),
+        "vocab_size": vocab_size,
+        "document_length": None,
+        "train_shards": tuple(map(str, found["train"])),
+        "train_tokens": len(train),
+        "validation_shards": tuple(map(str, found["val"])),
+        "validation_tokens": len(validation),
+        "validation_text": None,
+        "validation_bytes": None,
+        "validation_byte_shards": tuple(map(str, found["val_bytes"])),
+    }
+
+
+def _check_tokenizer(tokenizer: Tokenizer, stream: TokenStream, name: str, documents: int = 20) -> None:
+    """Decoding and encoding whole documents gives the same ids when shards and tokenizer belong together."""
+    differing = checked = 0
+    pending: list[int] | None = None  # held back one step: the stream's last document may be cut
+    for ids in stream.documents(tokenizer.bos_id()):
+        if pending is not None:
+            checked += 1
+            differing += tokenizer.encode(tokenizer.decode(pending)) != pending
+        if checked == documents:
+            break
+        pending = [int(i) for i in ids]
+    if checked and differing * 2 > checked:
+        raise DataError(
+            f"{differing} of {checked} validation documents change their ids when decoded and encoded again with "
+            f"{name}; it is not the tokenizer these shards were made with, correct text.tokenizer",
+            differing=differing,
+        )
+
+
+def _check_disjoint(tokenizer: Tokenizer, train: TokenStream, validation: TokenStream) -> str:
+    """Digest of both splits; DataError when a document stands in both."""
+    bos = tokenizer.bos_id()
+    held = {_ids_hash(ids) for ids in validation.documents(bos)}
+    order = hashlib.sha256()
+    shared = []
+    for ids in train.documents(bos):
+        key = _ids_hash(ids)
+        order.update(key)
+        if key in held:
+            shared.append(tokenizer.decode([int(i) for i in ids[:40]]))
+    refuse_shared(shared)
+    return digest_of([order.hexdigest(), sorted(key.hex() for key in held)])
+
+
+def _ids_hash(ids: np.ndarray[Any, Any]) -> bytes:
+    return hashlib.sha256(ids.astype("<u2").tobytes()).digest()[:8]

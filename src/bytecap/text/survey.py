@@ -1,0 +1,105 @@
+"""One look at a whole corpus, which decides what is held out; afterwards both splits can be read again and again.
+
+In:   a TextConfig.
+Out:  a Survey: iterators over both splits, sizes, the corpus digest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bytecap.core.digest import digest_of
+from bytecap.core.errors import DataError
+from bytecap.core.progress import Progress
+from bytecap.text.config import TextConfig
+from bytecap.text.corpus import DOCUMENT_LENGTH, Corpus
+from bytecap.text.split import choose_validation, document_hash, refuse_shared
+
+SHORT_DOCUMENT = 1 << 14
+
+
+@dataclass
+class Survey:
+    """What one pass over the corpus found; both splits can be read again from it."""
+
+    corpus: Corpus
+    held_out: Corpus | None
+    validation_hashes: set[int]
+    total_bytes: int
+    validation_bytes: int
+    order: str
+
+    def train(self) -> Iterator[str]:
+        shared = []
+        for document in self.corpus.documents():
+            if document_hash(document) not in self.validation_hashes:
+                yield document
+            elif self.held_out is not None:
+                shared.append(document)
+        refuse_shared(shared)
+
+    def validation(self) -> Iterator[str]:
+        """Held-out documents, each content once."""
+        left = set(self.validation_hashes)
+        for document in (self.held_out or self.corpus).documents():
+            key = document_hash(document)
+            if key in left:
+                left.discard(key)
+                yield document
+
+    def digest(self) -> str:
+        return digest_of([self.order, sorted(self.validation_hashes)])
+
+
+def survey_corpus(config: TextConfig, progress: Progress) -> Survey:
+    """One pass over the corpus, which decides what is held out; a second, with shorter documents, where it must be."""
+    corpus = corpus_of(config, config.paths)
+    held_out = corpus_of(config, config.validation_paths) if config.validation_paths else None
+    total, order = 0, hashlib.sha256()
+
+    def keys() -> Iterator[tuple[int, int]]:
+        nonlocal total
+        for document in corpus.documents():
+            key, size = document_hash(document), len(document.encode())
+            total += size
+            order.update(key.to_bytes(8, "big"))
+            yield key, size
+
+    if held_out is None:
+        hashes = choose_validation(keys(), fraction=config.validation_fraction, max_bytes=config.validation_bytes)
+        if not hashes and config.document_length is None:
+            return survey_corpus(dataclasses.replace(config, document_length=SHORT_DOCUMENT), progress)
+    else:
+        hashes = {document_hash(document) for document in held_out.documents()}
+        refuse_shared([d for d in corpus.documents() if document_hash(d) in hashes])
+        for _ in keys():
+            pass
+    if not hashes:
+        raise DataError(
+            f"every document of {corpus.name} is longer than an eighth of text.validation_bytes "
+            f"({config.validation_bytes:,}), so none can be held out; raise it, lower text.document_length, or name "
+            "the held-out text with --set text.validation_paths"
+        )
+    survey = Survey(corpus, held_out, hashes, total, 0, order.hexdigest())
+    survey.validation_bytes = sum(len(document.encode()) for document in survey.validation())
+    progress.note(f"{total:,} bytes of text, {survey.validation_bytes:,} held out in {len(hashes):,} documents")
+    for reason, count in corpus.skipped.items():
+        progress.note(f"skipped {count:,} documents: {reason}")
+    return survey
+
+
+def tokenizer_sample(config: TextConfig, survey: Survey) -> Iterator[str]:
+    """Training documents spread over the corpus, by another part of their hash, up to the sample size."""
+    share = min(1.0, config.tokenizer_sample_bytes / max(survey.total_bytes, 1))
+    for document in survey.train():
+        if (document_hash(document) & 0xFFFFFFFF) < share * 2**32:
+            yield document
+
+
+def corpus_of(config: TextConfig, paths: tuple[str, ...]) -> Corpus:
+    """The documents at `paths`, read as `config` says."""
+    length = config.document_length or DOCUMENT_LENGTH
+    return Corpus(paths, config.field, config.strict, keep_space_mark=config.lossy_tokenizer, document_length=length)

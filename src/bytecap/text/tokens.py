@@ -1,0 +1,82 @@
+"""The product of this room: what was made of a text, and where it lies.
+
+In:   the `tokens/` folder of a run.
+Out:  Tokens, saved as `manifest.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from bytecap.core.errors import DataError
+from bytecap.core.files import read_json
+from bytecap.text.shards import TokenStream
+from bytecap.text.tokenizer import read_tokenizer
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """The product of this room. Paths are relative to the folder of the manifest unless absolute."""
+
+    digest: str
+    """Of everything below: what later products are made from."""
+    corpus_digest: str
+    """Of the documents and their split; scores compare only where it is equal."""
+    corpus: str
+    tokenizer: str
+    tokenizer_digest: str
+    vocab_size: int
+    document_length: int | None
+    """Characters after which texts were cut."""
+    train_shards: tuple[str, ...]
+    train_tokens: int
+    validation_shards: tuple[str, ...]
+    validation_tokens: int
+    validation_text: str | None
+    """JSON lines with the raw held-out documents, where they are at hand."""
+    validation_bytes: int | None
+    """UTF-8 bytes of the raw held-out documents."""
+    validation_byte_shards: tuple[str, ...] = ()
+    """Bytes of each validation token, where the shards came with such a sidecar."""
+    skipped: dict[str, int] = dataclasses.field(default_factory=dict)
+    folder: Path = dataclasses.field(default=Path(), compare=False)
+
+    def tokenizer_model(self) -> bytes:
+        """Bytes of the SentencePiece model."""
+        return read_tokenizer(self.folder / self.tokenizer)
+
+    def train_stream(self) -> TokenStream:
+        """The training tokens, ids checked against the vocabulary."""
+        return TokenStream([self.folder / p for p in self.train_shards], vocab_size=self.vocab_size)
+
+    def validation_stream(self) -> TokenStream:
+        """The validation tokens, ids checked against the vocabulary."""
+        return TokenStream([self.folder / p for p in self.validation_shards], vocab_size=self.vocab_size)
+
+    def validation_byte_stream(self) -> TokenStream | None:
+        """The bytes of each validation token, where the shards have such a sidecar."""
+        if not self.validation_byte_shards:
+            return None
+        return TokenStream([self.folder / p for p in self.validation_byte_shards])
+
+    def validation_documents(self) -> list[str] | None:
+        """Raw held-out documents, or None where only tokens are at hand."""
+        if self.validation_text is None:
+            return None
+        lines = (self.folder / self.validation_text).read_text("utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]
+
+
+def load_tokens(folder: Path) -> Tokens:
+    """The product saved in `folder`; DataError when it is missing or not one."""
+    value = read_json(folder / MANIFEST)
+    try:
+        lists = {k: tuple(v) for k, v in value.items() if isinstance(v, list)}
+        return Tokens(**{**value, **lists}, folder=folder)
+    except (TypeError, AttributeError):
+        raise DataError(f"{folder / MANIFEST} is of another version; delete {folder} and prepare again") from None
