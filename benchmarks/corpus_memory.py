@@ -15,7 +15,7 @@ from pathlib import Path
 from bytecap.text.corpus import Corpus
 
 CHILD = """
-import sys
+import sys, resource
 from pathlib import Path
 from bytecap.core.progress import Silent
 from bytecap.text.config import TextConfig

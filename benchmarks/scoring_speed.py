@@ -1,6 +1,6 @@
 """Scoring tokens per second: plain windows against sliding ones with stride 64.
 
-usage: python benchmarks/scoring_speed.py [TOKENS]      recipe baseline on track laptop, fresh weights, random tokens
+usage: python benchmarks/scoring_speed.py [TOKENS [PATH=VALUE...]]      recipe baseline on track laptop, fresh weights, random tokens
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bytecap.text.shards import ShardWriter, TokenStream
 def main() -> None:
     """Print the table."""
     tokens = int(sys.argv[1]) if len(sys.argv) > 1 else 60_000
-    recipe = recipes.resolve("baseline", track="laptop")
+    recipe = recipes.resolve("baseline", track="laptop", overrides=sys.argv[2:])
     spec = ModelSpec.of(recipe.model, recipe.text.vocab_size)
     model = GPT(spec)
     size = spec.vocab_size

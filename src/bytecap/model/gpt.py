@@ -57,10 +57,12 @@ class GPT(nn.Module):
         cap = self.spec.logit_softcap
         return torch.tanh(raw / cap) * cap
 
-    def forward(self, tokens_BT: Tensor, target_BT: Tensor, document_BT: Tensor | None) -> Tensor:
-        """Loss of each target in nats, (B, T), float32."""
-        logits_BTV = self.logits(self.hidden(tokens_BT, document_BT))
-        return F.cross_entropy(logits_BTV.flatten(0, 1), target_BT.flatten(), reduction="none").view(target_BT.shape)
+    def forward(self, tokens_BT: Tensor, target_BT: Tensor, document_BT: Tensor | None, *, skip: int = 0) -> Tensor:
+        """Loss in nats of each target but the first `skip` of a row, (B, T - skip), float32."""
+        hidden_BTD = self.hidden(tokens_BT, document_BT)[:, skip:]
+        target_BT = target_BT[:, skip:]
+        loss_N = F.cross_entropy(self.logits(hidden_BTD).flatten(0, 1), target_BT.flatten(), reduction="none")
+        return loss_N.view(target_BT.shape)
 
     def _context(self, stream_BTD: Tensor, document_BT: Tensor | None) -> Context:
         positions, device = stream_BTD.size(1), stream_BTD.device

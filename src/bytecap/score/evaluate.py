@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.clock import Clock
 from bytecap.core.device import autocast
 from bytecap.core.errors import ConfigError, DataError, NumericsError
@@ -37,7 +38,7 @@ class ScoreConfig:
     """Positions of each window; None: as many as in training."""
     stride: int = 64
     """New positions scored by each window after the first; equal to context: windows do not overlap."""
-    batch_tokens: int = 16_384
+    batch_tokens: int = 8_192
     """Positions run at once."""
 
     def __post_init__(self) -> None:
@@ -81,8 +82,10 @@ def evaluate(
     targets = len(stream) - 1
     if targets < 1:
         raise DataError("the validation text has fewer than two tokens; give more text")
-    clock = Clock()
     device = next(model.parameters()).device
+    if device.type == "cpu":
+        keep_freed_memory()
+    clock = Clock()
     scored_N = np.zeros(targets, np.bool_)
     nats, text_bytes, done = 0.0, 0, 0
     was_training = model.training
@@ -93,7 +96,7 @@ def evaluate(
             first, end = window.start + window.skip, window.start + window.length
             assert not scored_N[first:end].any(), "a position was scored twice"
             scored_N[first:end] = True
-            nats += float(loss_T[window.skip :].double().sum())
+            nats += float(loss_T.double().sum())
             if byte_stream is None:
                 counts = table.count(row_T[window.skip : -1], row_T[window.skip + 1 :])
             else:
@@ -117,8 +120,8 @@ def evaluate(
 
 
 def _batches(all_windows: Iterator[Window], batch_tokens: int) -> Iterator[list[Window]]:
-    """Neighbouring windows of one length, as many as fit."""
-    for length, group in groupby(all_windows, key=lambda window: window.length):
+    """Neighbouring windows of one length that skip equally much, as many as fit."""
+    for (length, _), group in groupby(all_windows, key=lambda window: (window.length, window.skip)):
         most = max(1, batch_tokens // length)
         batch: list[Window] = []
         for window in group:
@@ -138,5 +141,5 @@ def _losses(
     tokens_BT, target_BT = tensor_BT[:, :-1], tensor_BT[:, 1:]
     document_BT = None if model.spec.across_documents else document_numbers(tokens_BT, bos)
     with autocast(device):
-        loss_BT = model(tokens_BT, target_BT, document_BT)
+        loss_BT = model(tokens_BT, target_BT, document_BT, skip=group[0].skip)
     return loss_BT.float().cpu(), rows_BT
