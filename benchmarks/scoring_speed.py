@@ -1,6 +1,8 @@
 """Scoring tokens per second: plain windows against sliding ones with stride 64.
 
-usage: python benchmarks/scoring_speed.py [TOKENS [PATH=VALUE...]]      recipe baseline on track laptop, fresh weights, random tokens
+usage: python benchmarks/scoring_speed.py [TOKENS [PATH=VALUE...]]
+
+Recipe baseline on track laptop, with overrides; fresh weights, random tokens.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from bytecap.artifact.pack import Provenance, pack
 from bytecap.coding.general import baseline_sizes
 from bytecap.core.device import choose_device, hardware
 from bytecap.core.digest import digest_bytes, digest_of
-from bytecap.core.errors import DataError
+from bytecap.core.errors import DataError, FormatError
 from bytecap.core.files import read_json, write_bytes, write_json
 from bytecap.core.progress import Part, Progress
 from bytecap.core.units import bits_per_weight, compressed_bits_per_byte
@@ -212,7 +212,7 @@ def score_file(
     model_bytes = _tokenizer_of(artifact, None)
     with console.room("score"), tempfile.TemporaryDirectory() as temporary:
         config = TextConfig(paths=tuple(text), lossy_tokenizer=lossy)
-        shards, raw_bytes = encode_documents(config, model_bytes, Path(temporary))
+        shards, raw_bytes = encode_documents(config, model_bytes, Path(temporary), console)
         validation = Validation.checked(
             TokenStream(shards), load_tokenizer(model_bytes), raw_bytes=raw_bytes, lossy_declared=lossy
         )
@@ -300,6 +300,12 @@ def _tokenizer_of(artifact: Artifact, other: bytes | None) -> bytes:
         raise DataError(
             "the file has no tokenizer in it; use the run folder it was made in, or make it again with --set "
             "artifact.embed_tokenizer=true"
+        )
+    pieces = load_tokenizer(model).get_piece_size()
+    if pieces != artifact.spec.vocab_size:
+        raise FormatError(
+            f"the file's model has a vocabulary of {artifact.spec.vocab_size:,}, its tokenizer {pieces:,} pieces; they "
+            "do not belong together"
         )
     return model
 

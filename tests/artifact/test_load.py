@@ -40,6 +40,9 @@ FORGERIES: list[tuple[bytes, str]] = [
     (changed(with_model(d_model=-8)), "model.d_model"),
     (changed(with_model(d_ff=13)), "does not fit"),
     (changed(with_model(techniques=["x"])), "does not exist"),
+    (changed(with_model(techniques=["unet_skips"] * 9)), "names one twice"),
+    (changed(with_model(embedding_std=-1.0)), "embedding_std is -1.0; it must be positive"),
+    (changed(with_model(rope_base=float("nan"))), "rope_base is nan"),
     (changed({**PARSED.header, "model": None}), "must be a table"),
     (changed({**PARSED.header, "tensors": []}), "must have"),
     (changed(with_row(0, 0, "other")), "does not fit embedding"),
@@ -53,8 +56,8 @@ FORGERIES: list[tuple[bytes, str]] = [
     (changed(None, float16=NAN), "holds NaN or infinity"),
     (changed(None, other=b"x"), "section 'other' belongs to no tensor"),
     (changed({**PARSED.header, "made_from": [1]}), "made_from"),
-    (changed({**PARSED.header, "context": 0}), "positive number of tokens"),
-    (changed({**PARSED.header, "context": "x"}), "positive number of tokens"),
+    (changed({**PARSED.header, "context": 0}), "1 to 65,536 tokens"),
+    (changed({**PARSED.header, "context": 1 << 40}), "1 to 65,536 tokens"),
 ]
 
 

@@ -75,7 +75,7 @@ def test_existing_tokenizer_and_outside_text(corpus: Path, tmp_path: Path) -> No
     assert second.tokenizer_digest == first.tokenizer_digest and second.vocab_size == first.vocab_size
     folder = tmp_path / "c"
     folder.mkdir()
-    shards, raw = encode_documents(config(corpus), first.tokenizer_model(), folder)
+    shards, raw = encode_documents(config(corpus), first.tokenizer_model(), folder, Silent())
     assert raw == sum(len(make_document(i).encode()) for i in range(40))
     assert len(TokenStream(shards)) == first.train_tokens + first.validation_tokens
 

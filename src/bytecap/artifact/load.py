@@ -26,6 +26,7 @@ from bytecap.model.spec import ModelSpec
 
 MOST_FILE_BYTES = 1 << 34
 MOST_TOKENIZER_BYTES = 1 << 26
+MOST_CONTEXT = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,6 @@ def _strings(value: Any) -> dict[str, str]:
 
 
 def _context(value: Any) -> int:
-    if isinstance(value, int) and 1 <= value <= 1 << 24:
+    if isinstance(value, int) and 1 <= value <= MOST_CONTEXT:
         return value
-    raise FormatError(f"the header's context must be a positive number of tokens, found {value!r}")
+    raise FormatError(f"the header's context must be 1 to {MOST_CONTEXT:,} tokens, found {value!r}")

@@ -63,8 +63,11 @@ class ModelSpec(ModelConfig):
             )
         if self.n_heads % self.n_kv_heads:
             raise ConfigError(f"model.n_heads {self.n_heads} must be a multiple of model.n_kv_heads {self.n_kv_heads}")
-        if not (self.logit_softcap > 0 and self.rope_base > 0):
-            raise ConfigError("model.logit_softcap and model.rope_base must be positive")
+        for name in ("logit_softcap", "rope_base", "qk_gain", "embedding_std"):
+            if not 0 < getattr(self, name) < 1e30:
+                raise ConfigError(f"model.{name} is {getattr(self, name)}; it must be positive and finite")
+        if len(set(self.techniques)) != len(self.techniques):
+            raise ConfigError(f"model.techniques names one twice: {', '.join(self.techniques)[:80]}")
 
     @property
     def d_head(self) -> int:

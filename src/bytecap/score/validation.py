@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.model.gpt import GPT
 from bytecap.score.evaluate import Score, evaluate
@@ -40,6 +41,11 @@ class Validation:
         table = build_table(tokenizer, lossless=is_lossless(tokenizer))
         if byte_stream is None:
             check = check_table(table, tokenizer, stream, raw_bytes=raw_bytes, lossy_declared=lossy_declared)
+        elif len(byte_stream) != len(stream):
+            raise DataError(
+                f"the byte sidecar has {len(byte_stream):,} entries for {len(stream):,} validation tokens; they do not "
+                "belong together, copy both again"
+            )
         else:
             counted = int(byte_stream.read(1, len(byte_stream)).sum())
             check = ByteCheck(counted, None, raw_bytes)

@@ -19,7 +19,7 @@ from bytecap.core.progress import Progress
 from bytecap.text.config import TextConfig
 from bytecap.text.external import use_shards
 from bytecap.text.shards import MAX_VOCAB, ShardWriter
-from bytecap.text.survey import corpus_of, survey_corpus, tokenizer_sample
+from bytecap.text.survey import corpus_of, note_skipped, survey_corpus, tokenizer_sample
 from bytecap.text.tokenizer import load_tokenizer, read_tokenizer, train_tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens
 
@@ -89,13 +89,15 @@ def _from_documents(
     }
 
 
-def encode_documents(config: TextConfig, model: bytes, folder: Path) -> tuple[list[Path], int]:
+def encode_documents(config: TextConfig, model: bytes, folder: Path, progress: Progress) -> tuple[list[Path], int]:
     """Every document of `config.paths` as validation shards in `folder`; also the UTF-8 bytes of the raw text."""
     tokenizer = load_tokenizer(model)
     writer = ShardWriter(folder, "val", config.shard_tokens)
     raw_bytes = 0
-    for document in corpus_of(config, config.paths).documents():
+    corpus = corpus_of(config, config.paths)
+    for document in corpus.documents():
         writer.write([tokenizer.bos_id(), *tokenizer.encode(document)])
         raw_bytes += len(document.encode())
     writer.close()
+    note_skipped(corpus, progress)
     return writer.paths, raw_bytes

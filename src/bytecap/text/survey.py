@@ -86,9 +86,14 @@ def survey_corpus(config: TextConfig, progress: Progress) -> Survey:
     survey = Survey(corpus, held_out, hashes, total, 0, order.hexdigest())
     survey.validation_bytes = sum(len(document.encode()) for document in survey.validation())
     progress.note(f"{total:,} bytes of text, {survey.validation_bytes:,} held out in {len(hashes):,} documents")
+    note_skipped(corpus, progress)
+    return survey
+
+
+def note_skipped(corpus: Corpus, progress: Progress) -> None:
+    """Say how many documents the last pass left out, and why."""
     for reason, count in corpus.skipped.items():
         progress.note(f"skipped {count:,} documents: {reason}")
-    return survey
 
 
 def tokenizer_sample(config: TextConfig, survey: Survey) -> Iterator[str]:
