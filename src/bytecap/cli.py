@@ -145,20 +145,18 @@ def score(
     lossy_tokenizer
         The tokenizer changes --text by design, so its byte count may differ from the raw text.
     """
-    from bytecap import pipeline
+    from bytecap import use
 
     file, folder = _artifact(path)
     console = Console(quiet=quiet)
     if text:
-        value = pipeline.score_file(
-            file, text, stride=stride, device_name=device, console=console, lossy=lossy_tokenizer
-        )
+        value = use.score_file(file, text, stride=stride, device_name=device, console=console, lossy=lossy_tokenizer)
     elif folder is None:
         raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
     elif stride is not None or lossy_tokenizer:
         raise ConfigError("--stride and --lossy-tokenizer go with --text; a run is scored as its recipe says")
     else:
-        value = pipeline.score_run(folder, device, console, file)
+        value = use.score_run(folder, device, console, file)
     _print(
         value, json,
         f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over {value['text_bytes']:,} bytes and "
@@ -178,14 +176,14 @@ def generate(
     json: Json = False,
 ) -> None:
     """Continue a prompt with the model of a run folder or a .bcap file."""
-    from bytecap import pipeline
+    from bytecap import use
     from bytecap.artifact.load import load
     from bytecap.text.tokens import load_tokens
 
     file, folder = _artifact(path)
     artifact = load(file)
     other = None if folder is None else load_tokens(folder / "tokens").tokenizer_model()
-    written = pipeline.generate(artifact, other, prompt, tokens, temperature, seed)
+    written = use.generate(artifact, other, prompt, tokens, temperature, seed)
     _print({"text": written}, json, written)
 
 

@@ -8,44 +8,37 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bytecap import __version__
-from bytecap import recipe as recipes
 from bytecap.artifact.load import Artifact, load
 from bytecap.artifact.pack import Provenance, pack
 from bytecap.coding.general import baseline_sizes
 from bytecap.core.device import choose_device, hardware
 from bytecap.core.digest import digest_bytes, digest_of
-from bytecap.core.errors import DataError, FormatError
 from bytecap.core.files import read_json, write_bytes, write_json
-from bytecap.core.progress import Part, Progress
+from bytecap.core.progress import Part
 from bytecap.core.units import bits_per_weight, compressed_bits_per_byte
 from bytecap.folder import LOG, METRICS, MODEL, PLAN, RECIPE, RECORD, SCORE, SECONDS, TOKENS, enter, timed
 from bytecap.grids.tensor import QuantizedModel
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import roles_of
-from bytecap.model.sampling import sample
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.calibration import calibrate
 from bytecap.quant.landing import Fitter, refuse_small_cap
 from bytecap.recipe import Recipe
 from bytecap.report.console import Console
 from bytecap.report.record import SCHEMA, RunRecord
-from bytecap.score.evaluate import Score, ScoreConfig
-from bytecap.score.validation import Validation
 from bytecap.text.byte_counts import is_lossless
-from bytecap.text.config import TextConfig
-from bytecap.text.prepare import encode_documents, prepare
-from bytecap.text.shards import TokenStream
+from bytecap.text.prepare import prepare
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT, build_model, weights_digest
 from bytecap.train.loop import Trainer, trained_model
+from bytecap.use import context_of, generate, score_model, validation_of
 
 SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 160, 0.8
 
@@ -112,8 +105,8 @@ def score_room(
         return dict(read_json(folder / SCORE)["scores"])
     before, after = trained_model(folder)[0].to(device), load(folder / MODEL).model().to(device)
     with console.room("score"), timed(folder, "score"):
-        validation = _validation(recipe, tokens)
-        plain, sliding = _context(recipe), recipe.score.stride
+        validation = validation_of(recipe, tokens)
+        plain, sliding = context_of(recipe), recipe.score.stride
         passes = {
             "before": (before, sliding),
             "after": (after, sliding),
@@ -121,7 +114,7 @@ def score_room(
             "after_plain": (after, plain),
         }
         scores = {
-            name: _score(validation, model, recipe, stride, Part(console, name, index, len(passes)))
+            name: score_model(validation, model, recipe, stride, Part(console, name, index, len(passes)))
             for index, (name, (model, stride)) in enumerate(passes.items())
         }
     values = {name: score.to_json() for name, score in scores.items()}
@@ -191,81 +184,7 @@ def report_room(
     return record
 
 
-def generate(
-    artifact: Artifact, tokenizer_model: bytes | None, prompt: str, tokens: int, temperature: float, seed: int
-) -> str:
-    """Text that continues `prompt`, prompt included. The tokenizer of the file is used where it has one."""
-    tokenizer = load_tokenizer(_tokenizer_of(artifact, tokenizer_model))
-    ids = [tokenizer.bos_id(), *tokenizer.encode(prompt)]
-    drawn = sample(
-        artifact.model(), ids, tokens=tokens, context=artifact.context, temperature=temperature, seed=seed,
-        stop=tokenizer.bos_id(),
-    )  # fmt: skip
-    return str(tokenizer.decode(ids[1:] + drawn))
-
-
-def score_file(
-    path: Path, text: list[str], *, stride: int | None, device_name: str, console: Console, lossy: bool
-) -> dict[str, Any]:
-    """Score a `.bcap` file on any text, as somebody does who has only the file. Returns the score as JSON values."""
-    artifact = load(path)
-    model_bytes = _tokenizer_of(artifact, None)
-    with console.room("score"), tempfile.TemporaryDirectory() as temporary:
-        config = TextConfig(paths=tuple(text), lossy_tokenizer=lossy)
-        shards, raw_bytes = encode_documents(config, model_bytes, Path(temporary), console)
-        validation = Validation.checked(
-            TokenStream(shards), load_tokenizer(model_bytes), raw_bytes=raw_bytes, lossy_declared=lossy
-        )
-        score = validation.score(
-            artifact.model().to(choose_device(device_name)),
-            context=artifact.context,
-            stride=min(stride or ScoreConfig().stride, artifact.context),
-            batch_tokens=ScoreConfig().batch_tokens,
-            progress=console,
-        )
-    return {**score.to_json(), "byte_check": dataclasses.asdict(validation.check)}
-
-
-def score_run(folder: Path, device_name: str, console: Console, artifact_path: Path | None = None) -> dict[str, Any]:
-    """Score the file of a run folder on that run's held-out text, as the record does."""
-    recipe, tokens = recipes.load(folder / RECIPE), load_tokens(folder / TOKENS)
-    artifact = load(artifact_path or folder / MODEL)
-    if artifact.made_from.get("corpus") != tokens.corpus_digest:
-        raise DataError(
-            f"the file was made from corpus {artifact.made_from.get('corpus')}, the tokens in {folder} are of corpus "
-            f"{tokens.corpus_digest}; score it on its own text, or give one with --text"
-        )
-    with console.room("score"):
-        validation = _validation(recipe, tokens)
-        score = _score(
-            validation, artifact.model().to(choose_device(device_name)), recipe, recipe.score.stride, console
-        )
-    return {**score.to_json(), "byte_check": dataclasses.asdict(validation.check)}
-
-
 # ---- what the rooms share ----
-
-
-def _validation(recipe: Recipe, tokens: Tokens) -> Validation:
-    return Validation.checked(
-        tokens.validation_stream(),
-        load_tokenizer(tokens.tokenizer_model()),
-        raw_bytes=tokens.validation_bytes,
-        lossy_declared=recipe.text.lossy_tokenizer,
-        byte_stream=tokens.validation_byte_stream(),
-    )
-
-
-def _score(validation: Validation, model: GPT, recipe: Recipe, stride: int, progress: Progress) -> Score:
-    batch_tokens = recipe.score.batch_tokens
-    return validation.score(
-        model, context=_context(recipe), stride=stride, batch_tokens=batch_tokens, progress=progress
-    )
-
-
-def _context(recipe: Recipe) -> int:
-    assert recipe.score.context is not None, "a resolved recipe knows its context"
-    return recipe.score.context
 
 
 def _refuse_small_cap(recipe: Recipe, tokenizer_model: bytes) -> None:
@@ -283,7 +202,7 @@ def _fitter(recipe: Recipe, tokenizer_model: bytes, corpus_digest: str, model: G
         checkpoint_digest=checkpoint_digest,
         tokenizer_digest=digest_bytes(tokenizer_model),
         lossless=is_lossless(load_tokenizer(tokenizer_model)),
-        context=_context(recipe),
+        context=context_of(recipe),
     )
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     roles = {name: str(role) for name, role in roles_of(model).items()}
@@ -292,22 +211,6 @@ def _fitter(recipe: Recipe, tokenizer_model: bytes, corpus_digest: str, model: G
         return pack(model.spec, quantized, tokenizer_model, about, recipe.artifact)
 
     return Fitter(weights, calibrate(weights, roles, checkpoint_digest), recipe.quant, packed)
-
-
-def _tokenizer_of(artifact: Artifact, other: bytes | None) -> bytes:
-    model = artifact.tokenizer or other
-    if model is None:
-        raise DataError(
-            "the file has no tokenizer in it; use the run folder it was made in, or make it again with --set "
-            "artifact.embed_tokenizer=true"
-        )
-    pieces = load_tokenizer(model).get_piece_size()
-    if pieces != artifact.spec.vocab_size:
-        raise FormatError(
-            f"the file's model has a vocabulary of {artifact.spec.vocab_size:,}, its tokenizer {pieces:,} pieces; they "
-            "do not belong together"
-        )
-    return model
 
 
 def _compressors(tokens: Tokens) -> dict[str, dict[str, float]]:

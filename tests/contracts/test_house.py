@@ -79,7 +79,7 @@ def test_tests_mirror_the_source() -> None:
     """Every source file has its test file, the listed ones apart."""
     by_forward_pass = "attention block layers roles rotary spec techniques/residual_mix techniques/unet_skips"
     elsewhere = {f"model/{name}.py" for name in by_forward_pass.split()} | {"model/techniques/base.py"}
-    by_end_to_end = "__main__ cli folder pipeline core/device report/record"
+    by_end_to_end = "__main__ cli folder pipeline use core/device report/record"
     elsewhere |= {f"{name}.py" for name in by_end_to_end.split()}
     elsewhere |= {
         "core/progress.py",
