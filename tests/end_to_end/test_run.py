@@ -69,7 +69,7 @@ def test_record_and_files(finished: Path) -> None:
     assert record["byte_check"]["counted"] == record["byte_check"]["raw"] == record["byte_check"]["decoded"]
     assert set(record["compressors"]) == {"whole", "per_document"}
     assert set(record["seconds"]) == {"prepare", "train", "fit", "score", "report"}
-    assert record["training"]["steps"] == 40 and record["sample"]
+    assert record["training"]["steps"] == 40 and record["sample"]["continued"]
 
 
 def test_score_from_the_file_is_the_score_in_the_record(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,8 +45,8 @@ class RunRecord:
     not overlap. Each: bits_per_byte, nats, text_bytes, tokens, context, stride, seconds."""
     compressors: dict[str, dict[str, float]]
     """Bits per byte of the same text: `whole` as one file, `per_document` as the sum over documents."""
-    sample: str
-    """Text drawn from the fitted model."""
+    sample: dict[str, str]
+    """`prompt`, the beginning of the first held-out document, and how the fitted model `continued` it."""
     files: dict[str, str]
     """Where things are, relative to the run folder."""
 

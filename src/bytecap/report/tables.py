@@ -57,7 +57,8 @@ def summary(record: dict[str, Any], folder: str) -> str:
         [
             columns([[name, value] for name, value in facts]),
             columns(bits),
-            "a sample of what it writes:\n" + _indented(record["sample"]),
+            f"a sample: it goes on after {record['sample']['prompt']!r} with\n"
+            + _indented(record["sample"]["continued"]),
             f"files in {folder}\n" + _indented(columns(files)),
         ]
     )
