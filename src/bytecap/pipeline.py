@@ -36,7 +36,7 @@ from bytecap.text.byte_counts import is_lossless
 from bytecap.text.prepare import prepare
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
-from bytecap.train.checkpoint import CHECKPOINT, build_model, weights_digest
+from bytecap.train.checkpoint import CHECKPOINT, Progressed, build_model, weights_digest
 from bytecap.train.loop import Trainer, trained_model
 from bytecap.use import context_of, generate, score_model, validation_of
 
@@ -136,42 +136,17 @@ def report_room(
             artifact, tokens.tokenizer_model(), prompt, SAMPLE_TOKENS, SAMPLE_TEMPERATURE, recipe.run.seed
         )
         compressors = _compressors(tokens)
-    plan = read_json(folder / PLAN)
-    done = saved.progressed
     record = RunRecord(
         schema=SCHEMA,
         program=f"bytecap {__version__}",
         recipe=recipe.to_json(),
         recipe_digest=recipe.digest,
-        corpus={
-            "name": tokens.corpus,
-            "digest": tokens.corpus_digest,
-            "train_tokens": tokens.train_tokens,
-            "validation_tokens": tokens.validation_tokens,
-            "validation_bytes": scores["after"]["text_bytes"],
-            "vocab_size": tokens.vocab_size,
-            "document_length": tokens.document_length,
-            "skipped": tokens.skipped,
-        },
+        corpus=_corpus_facts(tokens, scores["after"]["text_bytes"]),
         hardware=hardware(device),
         seconds=read_json(folder / SECONDS),
         model={"parameters": artifact.quantized.weights, "by_role": _weights_by_role(artifact)},
-        training={
-            "steps": done.step,
-            "tokens": done.tokens,
-            "tokens_per_second": done.tokens / done.seconds,
-            "epochs": done.tokens / tokens.train_tokens,
-            "loss_nats_per_token": done.loss,
-        },
-        artifact={
-            "bytes": artifact.size_bytes,
-            "cap_bytes": recipe.artifact.cap,
-            "unused_bytes": recipe.artifact.cap - artifact.size_bytes,
-            "bits_per_weight": bits_per_weight(artifact.size_bytes, artifact.quantized.weights),
-            "step_over_std": plan["dial"],
-            "packings": plan["packings"],
-            "sections": {"header": artifact.header_bytes, **{size.name: size.stored for size in artifact.sizes}},
-        },
+        training=_training_facts(saved.progressed, tokens),
+        artifact=_artifact_facts(artifact, recipe.artifact.cap, read_json(folder / PLAN)),
         byte_check=read_json(folder / SCORE)["byte_check"],
         scores=scores,
         compressors=compressors,
@@ -186,6 +161,66 @@ def report_room(
     ).to_json()
     write_json(folder / RECORD, record)
     return record
+
+
+# ---- the parts of the record (docs/run_record.md) ----
+
+
+def _corpus_facts(tokens: Tokens, validation_bytes: int) -> dict[str, Any]:
+    return {
+        "name": tokens.corpus,
+        "digest": tokens.corpus_digest,
+        "train_tokens": tokens.train_tokens,
+        "validation_tokens": tokens.validation_tokens,
+        "validation_bytes": validation_bytes,
+        "vocab_size": tokens.vocab_size,
+        "document_length": tokens.document_length,
+        "skipped": tokens.skipped,
+    }
+
+
+def _training_facts(done: Progressed, tokens: Tokens) -> dict[str, Any]:
+    return {
+        "steps": done.step,
+        "tokens": done.tokens,
+        "tokens_per_second": done.tokens / done.seconds,
+        "epochs": done.tokens / tokens.train_tokens,
+        "loss_nats_per_token": done.loss,
+    }
+
+
+def _artifact_facts(artifact: Artifact, cap_bytes: int, plan: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "bytes": artifact.size_bytes,
+        "cap_bytes": cap_bytes,
+        "unused_bytes": cap_bytes - artifact.size_bytes,
+        "bits_per_weight": bits_per_weight(artifact.size_bytes, artifact.quantized.weights),
+        "step_over_std": plan["dial"],
+        "packings": plan["packings"],
+        "sections": {"header": artifact.header_bytes, **{size.name: size.stored for size in artifact.sizes}},
+    }
+
+
+def _compressors(tokens: Tokens) -> dict[str, dict[str, float]]:
+    """Bits per byte of general compressors on the raw held-out text; empty where it is not at hand."""
+    documents = tokens.validation_documents()
+    if documents is None:
+        return {}
+    data = [document.encode() for document in documents]
+    text_bytes = sum(map(len, data))
+    whole = baseline_sizes(b"".join(data))
+    apart = [baseline_sizes(one) for one in data]
+    return {
+        "whole": {name: compressed_bits_per_byte(size, text_bytes) for name, size in whole.items()},
+        "per_document": {name: compressed_bits_per_byte(sum(a[name] for a in apart), text_bytes) for name in whole},
+    }
+
+
+def _weights_by_role(artifact: Artifact) -> dict[str, int]:
+    by_role: dict[str, int] = {}
+    for tensor in artifact.quantized.tensors.values():
+        by_role[tensor.role] = by_role.get(tensor.role, 0) + math.prod(tensor.shape)
+    return by_role
 
 
 # ---- what the rooms share ----
@@ -215,25 +250,3 @@ def _fitter(recipe: Recipe, tokenizer_model: bytes, corpus_digest: str, model: G
         return pack(model.spec, quantized, tokenizer_model, about, recipe.artifact)
 
     return Fitter(weights, calibrate(weights, roles, checkpoint_digest), recipe.quant, packed)
-
-
-def _compressors(tokens: Tokens) -> dict[str, dict[str, float]]:
-    """Bits per byte of general compressors on the raw held-out text; empty where it is not at hand."""
-    documents = tokens.validation_documents()
-    if documents is None:
-        return {}
-    data = [document.encode() for document in documents]
-    text_bytes = sum(map(len, data))
-    whole = baseline_sizes(b"".join(data))
-    apart = [baseline_sizes(one) for one in data]
-    return {
-        "whole": {name: compressed_bits_per_byte(size, text_bytes) for name, size in whole.items()},
-        "per_document": {name: compressed_bits_per_byte(sum(a[name] for a in apart), text_bytes) for name in whole},
-    }
-
-
-def _weights_by_role(artifact: Artifact) -> dict[str, int]:
-    by_role: dict[str, int] = {}
-    for tensor in artifact.quantized.tensors.values():
-        by_role[tensor.role] = by_role.get(tensor.role, 0) + math.prod(tensor.shape)
-    return by_role
