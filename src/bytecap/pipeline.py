@@ -143,7 +143,7 @@ def report_room(
         recipe_digest=recipe.digest,
         corpus=_corpus_facts(tokens, scores["after"]["text_bytes"]),
         hardware=hardware(device),
-        seconds=read_json(folder / SECONDS),
+        seconds={**read_json(folder / SECONDS), "train": saved.progressed.seconds},
         model={"parameters": artifact.quantized.weights, "by_role": _weights_by_role(artifact)},
         training=_training_facts(saved.progressed, tokens),
         artifact=_artifact_facts(artifact, recipe.artifact.cap, read_json(folder / PLAN)),

@@ -150,6 +150,9 @@ def test_kill_and_continue(finished: Path, corpus: Path, tmp_path: Path) -> None
     assert not (out / "record.json").exists()
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
+    record = json.loads((out / "record.json").read_text())
+    curve = (out / "metrics.jsonl").read_text().splitlines()
+    assert record["seconds"]["train"] == pytest.approx(json.loads(curve[-1])["seconds"], abs=0.01) and len(curve) == 40
     assert (out / "model.bcap").read_bytes() == (finished / "model.bcap").read_bytes()
 
 

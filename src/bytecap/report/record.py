@@ -31,7 +31,7 @@ class RunRecord:
     hardware: dict[str, Any]
     """Device, threads, Python, PyTorch, system."""
     seconds: dict[str, float]
-    """Wall time of each room, over all restarts."""
+    """Wall time of each room; `train` by its own clock, over all restarts, without compilation and checkpoints."""
     model: dict[str, Any]
     """Parameters, by role."""
     training: dict[str, Any]
