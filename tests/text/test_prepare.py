@@ -10,7 +10,7 @@ from bytecap.core.progress import Silent
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import encode_documents, prepare
 from bytecap.text.shards import TokenStream
-from bytecap.text.tokenizer import load_tokenizer
+from bytecap.text.tokenizer import load_tokenizer, train_tokenizer
 from bytecap.text.tokens import load_tokens
 from tests.conftest import make_document
 
@@ -65,6 +65,18 @@ def test_shared_documents_in_shards_are_refused(corpus: Path, tmp_path: Path) ->
     held.write_bytes(train.read_bytes())
     with pytest.raises(DataError, match="documents stand in training and in validation"):
         prepare(shards, tmp_path / "c", Silent())
+
+
+def test_another_tokenizer_for_shards_is_noticed(corpus: Path, tmp_path: Path) -> None:
+    """A tokenizer of the same size that was learned from other text, and one too small for the ids."""
+    prepare(config(corpus), tmp_path / "a", Silent())
+    other, smaller = tmp_path / "other.model", tmp_path / "smaller.model"
+    other.write_bytes(train_tokenizer([make_document(i).swapcase()[::-1] for i in range(20)], 300))
+    smaller.write_bytes(train_tokenizer((make_document(i) for i in range(20)), 280))
+    with pytest.raises(DataError, match="not the tokenizer these shards were made with"):
+        prepare(TextConfig(shards=str(tmp_path / "a"), tokenizer=str(other)), tmp_path / "b", Silent())
+    with pytest.raises(DataError, match=r"beyond the vocabulary of 2\d\d; shards and tokenizer do not belong together"):
+        prepare(TextConfig(shards=str(tmp_path / "a"), tokenizer=str(smaller)), tmp_path / "b", Silent())
 
 
 def test_existing_tokenizer_and_outside_text(corpus: Path, tmp_path: Path) -> None:

@@ -35,6 +35,17 @@ def test_round_trip(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+def test_more_characters_than_pieces() -> None:
+    """A text of many scripts and a small vocabulary: frequent characters get pieces, the others bytes, nothing is lost."""
+    text = make_document(1) + " ".join(chr(c) * (1 + c % 7) for c in range(0x4E00, 0x5200))
+    tokenizer = load_tokenizer(train_tokenizer([text], 300))
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.get_piece_size() <= 300
+    assert any(tokenizer.is_byte(i) for i in tokenizer.encode("\u5000")) and not tokenizer.is_byte(
+        tokenizer.encode("e")[0]
+    )
+
+
 def test_refusals() -> None:
     """A vocabulary that cannot hold the bytes, text too small for it, and a file that is no model."""
     with pytest.raises(ConfigError, match="must be at least 261"):

@@ -10,6 +10,8 @@ Source: SentencePiece (Kudo & Richardson 2018). Identity normalisation and no du
 from __future__ import annotations
 
 import io
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from bytecap.core.errors import ConfigError, DataError
 BYTE_PIECES = 256
 SPECIAL_PIECES = 4
 _CHUNK_CHARACTERS = 4000
+_COVERAGE = 0.9995
+"""Share of the text whose characters get pieces of their own; SentencePiece's default."""
 
 Tokenizer = sentencepiece.SentencePieceProcessor
 
@@ -35,7 +39,7 @@ def train_tokenizer(documents: Iterable[str], vocab_size: int) -> bytes:
     out = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_chunks(documents),
+            sentence_iterator=iter(_frequent_characters(list(_chunks(documents)), vocab_size)),
             model_writer=out,
             model_type="bpe",
             vocab_size=vocab_size,
@@ -73,6 +77,23 @@ def _chunks(documents: Iterable[str]) -> Iterator[str]:
             kept += line[: 1 << 18]
         if kept:
             yield kept
+
+
+def _frequent_characters(chunks: list[str], vocab_size: int) -> list[str]:
+    """The chunks, cut at rare characters where a text of many scripts has more characters than the vocabulary has room.
+
+    SentencePiece wants a piece for each character that covers the text. Half of the merges' room is left to
+    characters; the others are written as bytes.
+    """
+    counts: Counter[str] = Counter()
+    for chunk in chunks:
+        counts.update(chunk)
+    room = (vocab_size - SPECIAL_PIECES - BYTE_PIECES) // 2
+    frequent = counts.most_common(room)
+    if len(counts) <= room or sum(count for _, count in frequent) >= _COVERAGE * counts.total():
+        return chunks
+    others = re.compile("[^" + re.escape("".join(character for character, _ in frequent)) + "]+")
+    return [part for chunk in chunks for part in others.split(chunk) if part]
 
 
 def load_tokenizer(model: bytes, origin: str = "the tokenizer") -> Tokenizer:
