@@ -36,7 +36,7 @@ def test_round_trip(tokenizer: Tokenizer, text: str) -> None:
 
 
 def test_more_characters_than_pieces() -> None:
-    """A text of many scripts and a small vocabulary: frequent characters get pieces, the others bytes, nothing is lost."""
+    """Many scripts and few pieces: frequent characters get pieces, the others bytes, nothing is lost."""
     text = make_document(1) + " ".join(chr(c) * (1 + c % 7) for c in range(0x4E00, 0x5200))
     tokenizer = load_tokenizer(train_tokenizer([text], 300))
     assert tokenizer.decode(tokenizer.encode(text)) == text
