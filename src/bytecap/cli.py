@@ -113,16 +113,68 @@ def train(folder: Path, *, device: Device = "auto", json: Json = False, quiet: Q
 
 
 @app.command
-def fit(folder: Path, *, json: Json = False, quiet: Quiet = False) -> None:
-    """Fit the trained model of a run folder under its cap."""
+def fit(
+    checkpoint: Path,
+    *,
+    cap: str | None = None,
+    caps: str | None = None,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    text: Text = None,
+    tokenizer: Path | None = None,
+    reserve: str | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    set_: Set = None,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a checkpoint under a cap: a run folder (alone: as its recipe says) or a .safetensors file.
+
+    Parameters
+    ----------
+    cap
+        Most bytes of the whole file: 250000, 16MB (decimal) or 16MiB.
+    caps
+        Several caps, separated by commas: one measurement, a file for each, and a curve of bytes and loss.
+    out
+        The file to write; with --caps, the folder for them.
+    tokenizer
+        The model's SentencePiece file, for --text.
+    reserve
+        Bytes under the cap that stay free, for code that a contest counts.
+    dry_run
+        Print predicted size and loss, write nothing.
+    """
+    asked = [part.strip() for part in (caps or cap or "").split(",") if part.strip()]
+    if cap and caps:
+        raise ConfigError("--cap and --caps exclude each other; give one of them")
+    if not (asked or out or text or dry_run or reserve or set_) and checkpoint.is_dir():
+        value = _fit_run(checkpoint, device, quiet)
+        _print(value, json, f"{value['file']}: {value['bytes']:,} of {value['cap_bytes']:,} bytes")
+        return
+    from bytecap import fit_command
+    from bytecap.report import fit_table
+
+    request = fit_command.request_of(
+        checkpoint, asked, out=out, text=text or [], tokenizer=tokenizer, reserve=reserve, settings=set_ or [],
+        device=device,
+    )  # fmt: skip
+    console = Console(quiet=quiet)
+    with console.room("fit"):
+        rows = fit_command.predict_fit(request, console) if dry_run else fit_command.fit_checkpoint(request, console)
+    value = {"predicted" if dry_run else "fitted": rows}
+    _print(value, json, fit_table.prediction_table(rows) if dry_run else fit_table.fit_summary(rows))
+
+
+def _fit_run(folder: Path, device: str, quiet: bool) -> dict[str, Any]:
     from bytecap import pipeline
+    from bytecap.core.device import choose_device
     from bytecap.folder import MODEL
 
     recipe, tokens, console = _opened(folder, quiet)
-    pipeline.fit_room(recipe, tokens, folder, console)
+    pipeline.fit_room(recipe, tokens, folder, choose_device(device), console)
     size, cap = (folder / MODEL).stat().st_size, recipe.artifact.cap
-    value = {"file": str(folder / MODEL), "bytes": size, "cap_bytes": cap, "unused_bytes": cap - size}
-    _print(value, json, f"{folder / MODEL}: {size:,} of {cap:,} bytes")
+    return {"file": str(folder / MODEL), "bytes": size, "cap_bytes": cap, "unused_bytes": cap - size}
 
 
 @app.command
@@ -193,23 +245,24 @@ def inspect(path: Path, *, json: Json = False) -> None:
     from bytecap.artifact.inspect import tensor_rows
     from bytecap.artifact.load import load
 
-    artifact = load(_artifact(path)[0])
-    rows = tensor_rows(artifact)
+    file = _artifact(path)[0]
+    artifact = load(file)
+    rows, losses = tensor_rows(artifact), _loss_shares(file, artifact.made_from.get("checkpoint"))
     cells = [
         (
             row.name, row.role, "x".join(map(str, row.shape)), row.grid,
             f"{row.bits_per_weight:.3f}" if row.bits_per_weight is not None else "", f"{row.coded_bytes:,}",
-            f"{100 * row.share:.2f} %",
+            f"{100 * row.share:.2f} %", f"{100 * losses[row.name]:.2f} %" if losses.get(row.name) else "",
         )
         for row in rows
     ]  # fmt: skip
-    cells.append(("total", "", "", "", "", f"{artifact.size_bytes:,}", "100.00 %"))
-    heading = ("tensor", "role", "shape", "grid", "bits/weight", "coded bytes", "share")
+    cells.append(("total", "", "", "", "", f"{artifact.size_bytes:,}", "100.00 %", "100.00 %" if losses else ""))
+    heading = ("tensor", "role", "shape", "grid", "bits/weight", "coded bytes", "of the file", "of the loss")
     value = {
         "bytes": artifact.size_bytes,
         "made_from": artifact.made_from,
-        "model": artifact.spec.to_json(),
-        "tensors": [vars_of(row) for row in rows],
+        "model": None if artifact.spec is None else artifact.spec.to_json(),
+        "tensors": [{**vars_of(row), "loss_share": losses.get(row.name)} for row in rows],
     }
     _print(value, json, tensor_table(cells, heading))
 
@@ -247,6 +300,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if isinstance(value, (str, int, float, type(None)))}
+
+
+def _loss_shares(file: Path, checkpoint: str | None) -> dict[str, float]:
+    """Each tensor's share of the predicted loss, from the facts that a fit left beside the file."""
+    from bytecap.core.files import read_json
+
+    path = file.with_suffix(".fit.json")
+    facts = read_json(path) if path.is_file() else {}
+    return dict(facts["loss_shares"]) if facts.get("made_from") == checkpoint and facts else {}
 
 
 def vars_of(row: Any) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from bytecap.core.errors import ConfigError
 from bytecap.core.files import read_json, write_json
 from bytecap.recipe import Recipe
 
-RECIPE, TOKENS, METRICS, PLAN, MODEL = "recipe.toml", "tokens", "metrics.jsonl", "plan.json", "model.bcap"
+RECIPE, TOKENS, METRICS, FIT, MODEL = "recipe.toml", "tokens", "metrics.jsonl", "model.fit.json", "model.bcap"
+CALIBRATION = "calibration.safetensors"
 SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.txt"
 
 

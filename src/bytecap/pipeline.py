@@ -15,28 +15,32 @@ import torch
 
 from bytecap import __version__
 from bytecap.artifact.load import Artifact, load
-from bytecap.artifact.pack import Provenance, pack
 from bytecap.coding.general import baseline_sizes
 from bytecap.core.device import choose_device, hardware
 from bytecap.core.digest import digest_bytes, digest_of
 from bytecap.core.files import read_json, write_bytes, write_json
 from bytecap.core.progress import Part
 from bytecap.core.units import bits_per_weight, compressed_bits_per_byte
-from bytecap.folder import LOG, METRICS, MODEL, PLAN, RECIPE, RECORD, SCORE, SECONDS, TOKENS, enter, timed
-from bytecap.grids.tensor import QuantizedModel
-from bytecap.model.gpt import GPT
-from bytecap.model.roles import roles_of
+from bytecap.fitting import (
+    calibration_of,
+    fit_facts,
+    fitter_of,
+    open_checkpoint,
+    provenance_of,
+    refuse_useless,
+    run_fitter,
+    subject_of,
+)
+from bytecap.folder import FIT, LOG, METRICS, MODEL, RECIPE, RECORD, SCORE, SECONDS, TOKENS, enter, timed
 from bytecap.model.spec import ModelSpec
-from bytecap.quant.calibration import calibrate
-from bytecap.quant.landing import Fitter, refuse_small_cap
+from bytecap.quant.landing import refuse_small_cap
 from bytecap.recipe import Recipe
 from bytecap.report.console import Console
 from bytecap.report.record import SCHEMA, RunRecord
-from bytecap.text.byte_counts import is_lossless
 from bytecap.text.prepare import prepare
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
-from bytecap.train.checkpoint import CHECKPOINT, Progressed, build_model, weights_digest
+from bytecap.train.checkpoint import CHECKPOINT, Progressed, build_model
 from bytecap.train.loop import Trainer, trained_model
 from bytecap.use import context_of, generate, score_model, validation_of
 
@@ -54,7 +58,7 @@ def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dic
         return dict(read_json(folder / RECORD))
     tokens = prepare_room(recipe, folder, console)
     train_room(recipe, tokens, folder, device, console)
-    fit_room(recipe, tokens, folder, console)
+    fit_room(recipe, tokens, folder, device, console)
     scores = score_room(recipe, tokens, folder, device, console)
     return report_room(recipe, tokens, scores, folder, device, console)
 
@@ -83,18 +87,19 @@ def train_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.devic
         ).run()
 
 
-def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, console: Console) -> None:
-    """Checkpoint to the largest file under the cap."""
-    model, saved = trained_model(folder)
-    digest = weights_digest(saved.weights)
-    if (folder / MODEL).exists() and load(folder / MODEL).made_from.get("checkpoint") == digest:
+def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
+    """Checkpoint to the file under the cap with the least loss."""
+    subject = open_checkpoint(folder / CHECKPOINT, finished=True)
+    if (folder / MODEL).exists() and load(folder / MODEL).made_from.get("checkpoint") == subject.digest:
         return
     with console.room("fit"), timed(folder, "fit"):
-        fitter = _fitter(recipe, tokens.tokenizer_model(), tokens.corpus_digest, model, digest)
+        calibration = calibration_of(recipe, tokens, folder, subject, device, console)
+        fitter = run_fitter(recipe, tokens, subject, calibration)
+        refuse_useless(fitter, calibration, recipe.artifact.cap, console)
         landed = fitter.land(recipe.artifact.cap, console)
-        write_json(folder / PLAN, {**landed.plan.to_json(), "packings": landed.packings})
+        write_json(folder / FIT, fit_facts(landed, recipe.artifact.cap))
         write_bytes(folder / MODEL, landed.data)
-        console.note(f"{len(landed.data):,} of {recipe.artifact.cap:,} bytes after {landed.packings} packings")
+        console.note(f"{len(landed.data):,} of {recipe.artifact.cap:,} bytes")
 
 
 def score_room(
@@ -146,7 +151,7 @@ def report_room(
         seconds={**read_json(folder / SECONDS), "train": saved.progressed.seconds},
         model={"parameters": artifact.quantized.weights, "by_role": _weights_by_role(artifact)},
         training=_training_facts(saved.progressed, tokens),
-        artifact=_artifact_facts(artifact, recipe.artifact.cap, read_json(folder / PLAN)),
+        artifact=_artifact_facts(artifact, recipe.artifact.cap, read_json(folder / FIT)),
         byte_check=read_json(folder / SCORE)["byte_check"],
         scores=scores,
         compressors=compressors,
@@ -189,14 +194,15 @@ def _training_facts(done: Progressed, tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def _artifact_facts(artifact: Artifact, cap_bytes: int, plan: dict[str, Any]) -> dict[str, Any]:
+def _artifact_facts(artifact: Artifact, cap_bytes: int, fit: dict[str, Any]) -> dict[str, Any]:
     return {
         "bytes": artifact.size_bytes,
         "cap_bytes": cap_bytes,
         "unused_bytes": cap_bytes - artifact.size_bytes,
         "bits_per_weight": bits_per_weight(artifact.size_bytes, artifact.quantized.weights),
-        "step_over_std": plan["dial"],
-        "packings": plan["packings"],
+        "kappa": fit["kappa"],
+        "predicted_bytes": fit["predicted_bytes"],
+        "predicted_increase_nats": fit["predicted_increase_nats"],
         "sections": {"header": artifact.header_bytes, **{size.name: size.stored for size in artifact.sizes}},
     }
 
@@ -229,24 +235,6 @@ def _weights_by_role(artifact: Artifact) -> dict[str, int]:
 def _refuse_small_cap(recipe: Recipe, tokenizer_model: bytes) -> None:
     """BudgetError when no training could bring the model under the cap; asked as soon as the tokenizer is known."""
     spec = ModelSpec.of(recipe.model, load_tokenizer(tokenizer_model).get_piece_size())
-    fitter = _fitter(recipe, tokenizer_model, digest_of(""), build_model(spec), digest_of(""))
+    about = provenance_of(recipe, tokenizer_model, digest_of(""), digest_of(""))
+    fitter = fitter_of(subject_of(build_model(spec)), None, recipe.quant, recipe.artifact, tokenizer_model, about)
     refuse_small_cap(fitter.smallest(), recipe.artifact.cap)
-
-
-def _fitter(recipe: Recipe, tokenizer_model: bytes, corpus_digest: str, model: GPT, checkpoint_digest: str) -> Fitter:
-    """Everything the fit needs: weights, statistics, and how its file is packed."""
-    about = Provenance(
-        recipe_digest=recipe.digest,
-        corpus_digest=corpus_digest,
-        checkpoint_digest=checkpoint_digest,
-        tokenizer_digest=digest_bytes(tokenizer_model),
-        lossless=is_lossless(load_tokenizer(tokenizer_model)),
-        context=context_of(recipe),
-    )
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    roles = {name: str(role) for name, role in roles_of(model).items()}
-
-    def packed(quantized: QuantizedModel) -> bytes:
-        return pack(model.spec, quantized, tokenizer_model, about, recipe.artifact)
-
-    return Fitter(weights, calibrate(weights, roles, checkpoint_digest), recipe.quant, packed)

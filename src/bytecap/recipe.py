@@ -97,6 +97,14 @@ def resolve(
     return _derived(validate(table, origin=f"recipe {name} on track {track}"))
 
 
+def overridden(recipe: Recipe, overrides: list[str]) -> Recipe:
+    """A resolved recipe with some settings replaced."""
+    table = _without_none(recipe.to_json())
+    for override in overrides:
+        table = _overlay(table, _override(override))
+    return _derived(validate(table, origin="--set"))
+
+
 def validate(table: dict[str, Any], *, origin: str) -> Recipe:
     """A table as a Recipe; ConfigError names the key, what was found and the nearest known key."""
     try:
@@ -186,6 +194,11 @@ def _class_at(path: str) -> Any:
     for part in filter(None, path.split(".")):
         owner = typing.get_type_hints(owner)[part]
     return owner
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in table.items() if value is not None}
+    return {key: _without_none(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -114,6 +114,8 @@ def tokenizer_of(artifact: Artifact, other: bytes | None) -> bytes:
             "the file has no tokenizer in it; use the run folder it was made in, or make it again with --set "
             "artifact.embed_tokenizer=true"
         )
+    if artifact.spec is None:
+        raise FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
     pieces = load_tokenizer(model).get_piece_size()
     if pieces != artifact.spec.vocab_size:
         raise FormatError(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
-from bytecap.grids.tensor import Float16Tensor, QuantizedModel, QuantizedTensor, StoredTensor
+from bytecap.grids.tensor import FloatTensor, QuantizedModel, ScaledTensor, SteppedTensor, StoredTensor
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
@@ -20,7 +20,7 @@ ABOUT = Provenance(
 
 
 def example_model(spread: int = 9) -> QuantizedModel:
-    """Random integers for every tensor of SPEC."""
+    """Random integers for every tensor of SPEC, in every grid: the embedding published style, with 32-bit scalars."""
     rng = np.random.default_rng(0)
     with torch.device("meta"):
         model = GPT(SPEC)
@@ -29,11 +29,16 @@ def example_model(spread: int = 9) -> QuantizedModel:
     for name, parameter in model.named_parameters():
         shape = tuple(parameter.shape)
         if roles[name] is Role.SCALAR:
-            tensors[name] = Float16Tensor("scalar", rng.normal(size=shape).astype(np.float16))
+            tensors[name] = FloatTensor(
+                "scalar", rng.normal(size=shape).astype(np.float32 if "route" in name else np.float16)
+            )
         else:
             symbols = rng.integers(-spread, spread + 1, shape).astype(np.int16)
-            codes = rng.integers(150, 170, shape[0]).astype(np.uint8)
-            tensors[name] = QuantizedTensor(str(roles[name]), symbols, codes)
+            if roles[name] is Role.EMBEDDING:
+                tensors[name] = ScaledTensor("embedding", symbols, rng.uniform(0.1, 1, shape[0]).astype(np.float16))
+                continue
+            codes = (rng.integers(-9, 9, size).astype(np.int8) for size in shape)
+            tensors[name] = SteppedTensor("matrix", symbols, 0.01, *codes, 1 if "out" in name else 8)
     return QuantizedModel(tensors)
 
 

@@ -20,7 +20,7 @@ def rebuilt(header: object, body: bytes = b"", *, raw_size: int | None = None, t
     text = json.dumps(header).encode() if text is None else text
     packed = zlib.compress(text)
     size = len(text) if raw_size is None else raw_size
-    head = struct.pack("<4sHHIIQ", b"bcap", 1, 0, len(packed), size, 28 + len(packed) + len(body))
+    head = struct.pack("<4sHHIIQ", b"bcap", 2, 0, len(packed), size, 28 + len(packed) + len(body))
     return head + struct.pack("<I", zlib.crc32(head + packed)) + packed + body
 
 
@@ -29,7 +29,7 @@ def test_golden() -> None:
     row = ["x", "raw", 3, 3, zlib.crc32(b"abc")]
     parsed = parse(rebuilt({"k": "v", "sections": [row]}, b"abc"))
     assert parsed.header == {"k": "v"} and parsed.section("x", 3) == b"abc" and PREAMBLE.size == 28
-    assert GOOD[:8] == bytes.fromhex("6263617001000000")
+    assert GOOD[:8] == bytes.fromhex("6263617002000000")
     assert parse(GOOD).section("x") == b"hello" and parse(GOOD).section("y") == b"w" * 99
     assert struct.unpack_from("<Q", GOOD, 16)[0] == len(GOOD)
 
@@ -72,7 +72,7 @@ def with_preamble(**changes: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (with_preamble(version=2), "format version 2 .*this program reads version 1"),
+        (with_preamble(version=1), "format version 1 .*this program reads version 2"),
         (with_preamble(flags=1), "flags 1"),
         (with_preamble(stored=1 << 31), "header declares 2,147,483,648 bytes"),
         (with_preamble(raw=1 << 31), "header declares 2,147,483,648 bytes"),

@@ -33,6 +33,7 @@ def with_row(index: int, column: int, value: Any) -> dict[str, Any]:
     return header
 
 
+MATRIX = next(i for i, row in enumerate(PARSED.header["tensors"]) if row[3] == "steps")
 NAN = np.full(len(RAW["float16"]) // 2, np.nan, "<f2").view(np.uint8).reshape(-1, 2).T.tobytes()
 FORGERIES: list[tuple[bytes, str]] = [
     (changed(with_model(n_layers=10**9)), "model.n_layers is 1000000000"),
@@ -43,15 +44,34 @@ FORGERIES: list[tuple[bytes, str]] = [
     (changed(with_model(techniques=["unet_skips"] * 9)), "names one twice"),
     (changed(with_model(embedding_std=-1.0)), "embedding_std is -1.0; it must be positive"),
     (changed(with_model(rope_base=float("nan"))), "rope_base is nan"),
-    (changed({**PARSED.header, "model": None}), "must be a table"),
+    (changed({**PARSED.header, "model": 3}), "must be a table"),
     (changed({**PARSED.header, "tensors": []}), "must have"),
+    (changed({**PARSED.header, "model": None, "tensors": PARSED.header["tensors"][:1] * 2}), "stands twice"),
     (changed(with_row(0, 0, "other")), "does not fit embedding"),
     (changed(with_row(0, 2, [1 << 40, 8])), "does not fit embedding"),
-    (changed(with_row(0, 3, "pickle")), "does not fit embedding"),
+    (changed(with_row(0, 3, "pickle")), "impossible grid"),
     (changed(with_row(0, 4, 16)), "raw bytes, needed"),
-    (changed(None, row_codes=None), "section 'row_codes' is missing"),
-    (changed(None, row_codes=RAW["row_codes"] + b"\0"), "raw bytes, needed"),
-    (changed(None, row_codes=RAW["row_codes"][:-1]), "raw bytes, needed"),
+    (changed(with_row(1, 4, 7)), "impossible grid"),
+    (changed(with_row(MATRIX, 4, 5)), "impossible grid"),
+    (changed(with_row(MATRIX, 4, True)), "."),
+    (changed(None, codes=None), "section 'codes' is missing"),
+    (changed(None, codes=RAW["codes"][:40]), "."),
+    (changed(None, codes=b"\xff\xff\xff\xff" + RAW["codes"][4:]), "a step is not a positive number"),
+    (changed(None, codes=bytes(4) + RAW["codes"][4:]), "a step is not a positive number"),
+    (changed(None, **{"blocks.matrix": RAW["blocks.matrix"] + b"\0"}), "do not add up"),
+    (changed(None, **{"blocks.matrix": RAW["blocks.matrix"][:-1]}), "do not add up"),
+    (changed(None, **{"blocks.matrix": b""}), "cut short"),
+    (changed(None, scales=RAW["scales"] + b"\0\0"), "raw bytes, needed"),
+    (changed(None, scales=RAW["scales"][:-2]), "raw bytes, needed"),
+    (changed(None, float32=RAW["float32"][:-4]), "raw bytes, needed"),
+    (
+        changed({**PARSED.header, "model": None, "tensors": [["a", "x", [1 << 30, 1 << 20], "float16", 16]]}),
+        "does not fit any",
+    ),
+    (
+        changed({**PARSED.header, "model": None, "tensors": [["a", "x", [1 << 20, 1 << 20], "float16", 16]]}),
+        "more than",
+    ),
     (changed(None, float16=RAW["float16"][:-1]), "raw bytes, needed"),
     (changed(None, float16=NAN), "holds NaN or infinity"),
     (changed(None, other=b"x"), "section 'other' belongs to no tensor"),
@@ -78,3 +98,11 @@ def test_files(tmp_path: Path) -> None:
         load(path)
     path.write_bytes(example_file())
     assert load(path).size_bytes == path.stat().st_size
+
+
+def test_weights_alone() -> None:
+    """A file without a model gives its weights, and says so when a model is asked for."""
+    artifact = loads(changed({**PARSED.header, "model": None}))
+    assert artifact.spec is None and len(artifact.quantized.state_dict()) == len(PARSED.header["tensors"])
+    with pytest.raises(FormatError, match="weights without a model"):
+        artifact.model()

@@ -52,7 +52,8 @@ def test_record_and_files(finished: Path) -> None:
     record = json.loads((finished / "record.json").read_text())
     names = {
         "recipe.toml",
-        "plan.json",
+        "model.fit.json",
+        "calibration.safetensors",
         "model.bcap",
         "score.json",
         "metrics.jsonl",
@@ -205,7 +206,7 @@ def mutations(data: bytes) -> dict[str, bytes]:
     changed = {f"byte {n}": data[:n] + bytes([data[n] ^ 0x40]) + data[n + 1 :] for n in (5, size // 2, size - 1)}
     huge = {f"huge {n}": data[:8] + (1 << n).to_bytes(4, "little") + data[12:] for n in (23, 28, 31)}
     appended = {f"appended {n}": data + b"x" * n for n in (1, 100, size)}
-    future = {f"version {v}": data[:4] + v.to_bytes(2, "little") + data[6:] for v in (0, 2, 99)}
+    future = {f"version {v}": data[:4] + v.to_bytes(2, "little") + data[6:] for v in (0, 1, 99)}
     return {**cut, **changed, **huge, **appended, **future}
 
 

@@ -1,23 +1,35 @@
-"""Steps are exact eighths of an octave, the same everywhere."""
+"""Steps are exact quarters of an octave, the same everywhere."""
 
 import hashlib
 
 import numpy as np
 
-from bytecap.grids.grid import MAX_CODE, nearest_codes, steps_of
+from bytecap.grids.grid import MOST_CODE, nearest_codes, powers_of, steps_of
 
-ALL = np.arange(MAX_CODE + 1, dtype=np.uint8)
+ALL = np.arange(-2 * MOST_CODE, 2 * MOST_CODE + 1)
 
 
-def test_steps_are_eighths_of_an_octave() -> None:
-    """Within one rounding of 2^(c/8 - 24), rising, and pinned to the bit."""
-    steps = steps_of(ALL)
-    assert np.allclose(steps, 2.0 ** (ALL / 8.0 - 24.0), rtol=1e-7, atol=0)
-    assert (np.diff(steps) > 0).all() and steps[0] == 2.0**-24 and steps[192] == 1.0
-    assert hashlib.sha256(steps.astype("<f4").tobytes()).hexdigest()[:16] == "1c6481a4b519bdf5"
+def test_powers_are_quarters_of_an_octave() -> None:
+    """Within one rounding of 2^(c/4), rising, and pinned to the bit."""
+    powers = powers_of(ALL)
+    assert np.allclose(powers, 2.0 ** (ALL / 4.0), rtol=1e-7, atol=0)
+    assert (np.diff(powers) > 0).all() and powers[2 * MOST_CODE] == 1.0
+    assert hashlib.sha256(powers.astype("<f4").tobytes()).hexdigest()[:16] == "5ee06e2c4e373c92"
+
+
+def test_steps_are_rounded_once() -> None:
+    """Base times the power of the sum of both codes."""
+    rows, columns = np.array([-3, 0, 127], np.int8), np.array([5, -127], np.int8)
+    steps = steps_of(0.1, rows, columns)
+    for i, r in enumerate(rows.tolist()):
+        for j, c in enumerate(columns.tolist()):
+            assert steps[i, j] == np.float32(0.1) * powers_of(np.array([r + c]))[0]
 
 
 def test_nearest_code_is_nearest() -> None:
-    """Each step finds its own code, values in between the closer one, anything outside the end."""
-    assert np.array_equal(nearest_codes(steps_of(ALL)), ALL)
-    assert nearest_codes(np.array([1.04, 1.05, 0.0, -1.0, 1e9])).tolist() == [192, 193, 0, 0, MAX_CODE]
+    """Each factor within an eighth of an octave of its code, which are centred on the median."""
+    factors = np.exp(np.random.default_rng(0).normal(size=301) * 2)
+    scale, codes = nearest_codes(factors)
+    assert np.abs(np.log2(factors / scale) - codes / 4.0).max() <= 1 / 8 + 1e-12
+    assert np.median(codes) == 0 and scale == np.median(factors)
+    assert nearest_codes(np.array([1e-30, 1.0, 1e30]))[1].tolist() == [-MOST_CODE, 0, MOST_CODE]

@@ -5,25 +5,35 @@ from fractions import Fraction
 import numpy as np
 
 from bytecap.grids.grid import steps_of
-from bytecap.grids.tensor import Float16Tensor, QuantizedModel, QuantizedTensor
+from bytecap.grids.tensor import FloatTensor, QuantizedModel, ScaledTensor, SteppedTensor
+from bytecap.grids.trellis import levels_of
 
 
 def test_weights_are_correctly_rounded_products() -> None:
-    """Every weight is the float32 nearest to the exact product."""
+    """Every weight is the float32 nearest to level times step."""
     rng = np.random.default_rng(0)
     symbols = rng.integers(-300, 300, (6, 5)).astype(np.int16)
-    codes = rng.integers(0, 256, 6).astype(np.uint8)
-    weights = QuantizedTensor("matrix", symbols, codes).weights().numpy()
-    for i, step in enumerate(steps_of(codes)):
-        for j in range(5):
-            exact = Fraction(int(symbols[i, j])) * Fraction(float(step))
-            assert weights[i, j] == np.float32(float(exact))
+    rows, columns = rng.integers(-20, 20, 6).astype(np.int8), rng.integers(-20, 20, 5).astype(np.int8)
+    for states in (1, 8):
+        weights = SteppedTensor("matrix", symbols, 0.037, rows, columns, states).weights().numpy()
+        steps, levels = steps_of(0.037, rows, columns), levels_of(symbols, states)
+        for i in range(6):
+            for j in range(5):
+                exact = Fraction(int(levels[i, j])) * Fraction(float(steps[i, j]))
+                assert weights[i, j] == np.float32(float(exact))
+
+
+def test_scaled_weights() -> None:
+    """One 16-bit scale for each row."""
+    scaled = ScaledTensor("matrix", np.array([[3, -4], [5, 0]], np.int16), np.array([0.5, 2.0], np.float16))
+    assert scaled.weights().tolist() == [[1.5, -2.0], [10.0, 0.0]] and scaled.shape == (2, 2)
 
 
 def test_model_counts_and_names() -> None:
     """A model counts its weights and gives them by name."""
-    quantized = QuantizedTensor("matrix", np.zeros((2, 3), np.int16), np.zeros(2, np.uint8))
-    half = Float16Tensor("scalar", np.ones(4, np.float16))
-    model = QuantizedModel({"a": quantized, "b": half})
+    codes = np.zeros(2, np.int8), np.zeros(3, np.int8)
+    stepped = SteppedTensor("matrix", np.zeros((2, 3), np.int16), 1.0, *codes, 1)
+    half = FloatTensor("scalar", np.ones(4, np.float16))
+    model = QuantizedModel({"a": stepped, "b": half})
     assert model.weights == 10
     assert {name: tuple(t.shape) for name, t in model.state_dict().items()} == {"a": (2, 3), "b": (4,)}

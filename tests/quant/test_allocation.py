@@ -1,36 +1,41 @@
-"""The dial sets each row's step in units of its standard deviation."""
+"""Steps follow the factors; one multiplier moves them all."""
 
 import numpy as np
 import pytest
 
 from bytecap.core.errors import ConfigError
 from bytecap.grids.grid import steps_of
-from bytecap.grids.plan import FLOAT16, ROW_STEPS
-from bytecap.quant.allocation import QuantConfig, allocate
-from bytecap.quant.statistics import Calibration, TensorStatistics
+from bytecap.grids.plan import FLOAT16, STEPS
+from bytecap.quant.allocation import QuantConfig, Shape, allocate
+from bytecap.quant.factors import Factors
 
-CALIBRATION = Calibration(
-    made_from="x",
-    tensors=(
-        TensorStatistics(name="m", role="matrix", shape=(3, 9), row_std=np.array([1.0, 0.02, 0.0])),
-        TensorStatistics(name="e", role="embedding", shape=(2, 9), row_std=np.array([1.0, 0.5])),
-        TensorStatistics(name="s", role="scalar", shape=(2, 9), row_std=np.array([1.0, 0.5])),
-    ),
+SHAPES = [Shape("m", "matrix", (3, 4)), Shape("s", "scalar", (5,))]
+U = np.diag([1.0, 0.3, 20.0, 7.0])
+V = np.diag([0.01, 0.5, 0.02])
+
+
+def test_steps_are_kappa_v_u() -> None:
+    """Within a quarter of an octave of κ V_ii U_jj (an eighth for each code), and proportional to κ."""
+    for outputs in (V, np.diag(V)):
+        plan = allocate(SHAPES, {"m": Factors(U, outputs)}, 0.1, QuantConfig(states=4), "x")
+        matrix, scalar = plan.tensors
+        assert (matrix.grid, scalar.grid, matrix.states, plan.dial) == (STEPS, FLOAT16, 4, 0.1)
+        steps = steps_of(matrix.base, np.array(matrix.row_codes), np.array(matrix.column_codes))
+        wanted = 0.1 * np.outer(np.diag(V), np.diag(U))
+        assert np.abs(np.log2(steps / wanted)).max() <= 0.25 + 1e-9
+        twice = allocate(SHAPES, {"m": Factors(U, outputs)}, 0.2, QuantConfig(states=4), "x").tensors[0]
+        assert twice.base == pytest.approx(2 * matrix.base) and twice.row_codes == matrix.row_codes
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"states": 7}, "quant.states is 7; choose one of 1, 4, 8"),
+        ({"damping": 0}, "quant.damping is 0"),
+        ({"calibration_tokens": -1}, "must not be negative"),
+    ],
 )
-
-
-def test_steps_follow_the_dial() -> None:
-    """Within half a step code of dial times deviation; the embedding by its own factor; scalars stay at 16 bits."""
-    plan = allocate(CALIBRATION, 0.3, QuantConfig(embedding_step=0.25))
-    matrix, embedding, scalar = plan.tensors
-    assert (matrix.grid, embedding.grid, scalar.grid) == (ROW_STEPS, ROW_STEPS, FLOAT16)
-    steps = steps_of(np.array(matrix.row_codes, np.uint8))
-    assert np.allclose(steps[:2], [0.3, 0.006], rtol=2 ** (1 / 16) - 1) and matrix.row_codes[2] == 0
-    steps = steps_of(np.array(embedding.row_codes, np.uint8))
-    assert np.allclose(steps, [0.075, 0.0375], rtol=2 ** (1 / 16) - 1)
-
-
-def test_refusal() -> None:
-    """A step of nothing is refused."""
-    with pytest.raises(ConfigError, match=r"quant.embedding_step is 0"):
-        QuantConfig(embedding_step=0)
+def test_refusals(setting: dict[str, float], message: str) -> None:
+    """Values that cannot be."""
+    with pytest.raises(ConfigError, match=message):
+        QuantConfig(**setting)  # type: ignore[arg-type]

@@ -1,42 +1,104 @@
-"""Rounded to the nearest multiple, element by element."""
+"""Blocked, compiled feedback against one column after the other, and the loss that it promises."""
+
+import itertools
 
 import numpy as np
 import pytest
-import torch
 
-from bytecap.core.errors import DataError, NumericsError
-from bytecap.grids.grid import steps_of
-from bytecap.grids.plan import FLOAT16, ROW_STEPS, BitPlan, TensorPlan
-from bytecap.grids.tensor import QuantizedTensor
-from bytecap.quant.rounding import round_model
+from bytecap.grids.grid import nearest_codes, steps_of
+from bytecap.grids.trellis import levels_of
+from bytecap.quant.factors import inverse_factor
+from bytecap.quant.rounding import round_with_feedback, round_without_feedback
 
 
-def plan_of(codes: tuple[int, ...], shape: tuple[int, ...]) -> BitPlan:
-    entry = TensorPlan(name="m", role="matrix", shape=shape, grid=ROW_STEPS, row_codes=codes)
-    other = TensorPlan(name="s", role="scalar", shape=(2,), grid=FLOAT16)
-    return BitPlan(made_from="x", dial=1.0, tensors=(entry, other))
+def problem(rows: int, columns: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Weight, steps, U, V, A, G (damped as the factors are)."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(4 * columns, columns)) @ rng.normal(size=(columns, columns))
+    g = rng.normal(size=(4 * rows, rows)) @ rng.normal(size=(rows, rows)) * 0.1
+    curvatures = [m.T @ m / len(m) for m in (x, g)]
+    A, G = (c + 0.01 * np.mean(np.diag(c)) * np.eye(len(c)) for c in curvatures)
+    U, V = (inverse_factor("m", c, 0.01) for c in curvatures)
+    weight = rng.normal(size=(rows, columns)).astype(np.float32)
+    steps = (0.05 * np.outer(np.diag(V), np.diag(U))).astype(np.float32)
+    return weight, steps * (0.3 / np.median(steps)).astype(np.float32), U, V, A, G
 
 
-def test_nearest_multiple() -> None:
-    """No other integer is closer, and values beyond 16 bits stop at the last one."""
-    torch.manual_seed(0)
-    weight = torch.randn(4, 30)
-    weight[0, 0] = 1e9
-    codes = (150, 170, 180, 190)
-    model = round_model({"m": weight, "s": torch.tensor([0.1, 2.0])}, plan_of(codes, (4, 30)), "x")
-    stored = model.tensors["m"]
-    assert isinstance(stored, QuantizedTensor) and stored.symbols_OI[0, 0] == 32767
-    for i, step in enumerate(steps_of(np.array(codes, np.uint8)).tolist()):
-        for j in range(1, 30):
-            value, symbol = float(weight[i, j]), int(stored.symbols_OI[i, j])
-            assert all(abs(value - symbol * step) <= abs(value - s * step) + 1e-9 for s in (symbol - 1, symbol + 1))
-    assert model.tensors["s"].weights().tolist() == pytest.approx([0.1, 2.0], rel=1e-3)
+def slow_scalar(weight: np.ndarray, steps: np.ndarray, A: np.ndarray) -> np.ndarray:
+    """Column by column: round, then move every later column by the least-squares answer to the error so far.
+
+    This is what GPTQ computes, with a fresh solution at each column instead of factors.
+    """
+    values = weight.astype(float)
+    rounded = np.zeros_like(values)
+    columns = values.shape[1]
+    for j in range(columns):
+        rounded[:, j] = np.rint(values[:, j] / steps[:, j]) * steps[:, j]
+        error = values[:, j] - rounded[:, j]
+        rest = slice(j + 1, columns)
+        values[:, rest] += np.outer(error, np.linalg.solve(A[rest, rest], A[rest, j]))
+    return rounded
 
 
-def test_refusals() -> None:
-    """A plan of another checkpoint, and a scalar too large for 16 bits."""
-    weights = {"m": torch.ones(1, 2), "s": torch.tensor([1e6, 0.0])}
-    with pytest.raises(DataError, match="made from checkpoint x, this is y"):
-        round_model(weights, plan_of((9,), (1, 2)), "y")
-    with pytest.raises(NumericsError, match="tensor s has values beyond"):
-        round_model(weights, plan_of((9,), (1, 2)), "x")
+def test_scalar_against_column_by_column() -> None:
+    """150 columns are three blocks; a weight near the middle of two integers may fall either way."""
+    weight, steps, U, _V, A, _ = problem(12, 150)
+    found = round_with_feedback(weight, steps, U, np.ones(12), states=1).weights_OI
+    slow = slow_scalar(weight, steps, A)
+    assert np.mean(np.isclose(found, slow, rtol=1e-4, atol=1e-6)) > 0.98
+    loss = [
+        np.einsum("oi,ij,oj", e, A, e)
+        for e in (weight - found, weight - slow, weight - np.rint(weight / steps) * steps)
+    ]
+    assert loss[0] == pytest.approx(loss[1], rel=0.02) and loss[0] < 0.5 * loss[2]
+
+
+@pytest.mark.parametrize("states", [1, 8])
+@pytest.mark.parametrize("two_sided", [False, True])
+def test_promised_loss_is_the_real_one(states: int, two_sided: bool) -> None:
+    """Σ e² / (2 V² U²) equals ½ tr(G E A Eᵀ); integers times steps are the weights."""
+    weight, steps, U, V, A, G = problem(20, 90)
+    outputs = V if two_sided else np.diag(G) ** -0.5
+    metric = G if two_sided else np.diag(np.diag(G))
+    found = round_with_feedback(weight, steps, U, outputs, states=states)
+    error = (weight - found.weights_OI).astype(float)
+    assert found.loss == pytest.approx(0.5 * np.trace(metric @ error @ A @ error.T), rel=2e-3)
+    assert np.allclose(levels_of(found.symbols_OI, states) * steps, found.weights_OI, rtol=1e-6)
+
+
+def test_each_refinement_pays() -> None:
+    """At equal entropy: feedback, then curvature steps, then a trellis, then a second side, each lowers the loss."""
+    weight, _steps, U, V, A, G = problem(48, 160)
+    _rows, row_codes = nearest_codes(np.diag(V))
+    _columns, column_codes = nearest_codes(np.diag(U))
+    two_steps = steps_of(1.0, row_codes, column_codes)
+    one_steps = steps_of(1.0, nearest_codes(np.diag(G) ** -0.5)[1], column_codes)
+    flat = np.ones_like(weight)
+
+    def at(bits: float, shape: np.ndarray, outputs: np.ndarray, states: int, U: np.ndarray) -> float:
+        """Loss where log2 of the mean integer says `bits`, each weight's own scale known to the coder."""
+        scale = 0.2
+        for _ in range(12):
+            found = round_with_feedback(weight, scale * shape, U, outputs, states=states)
+            rate = np.mean(np.log2(np.maximum(1.0 / (scale * shape * (1 if states == 1 else 2)), 1e-9)))
+            scale *= 2.0 ** (rate - bits)
+        error = (weight - found.weights_OI).astype(float)
+        return 0.5 * float(np.trace(G @ error @ A @ error.T))
+
+    none = np.eye(160)
+    losses = [
+        at(1.5, flat, np.ones(48), 1, none),
+        at(1.5, flat, np.ones(48), 1, U),
+        at(1.5, one_steps, np.diag(G) ** -0.5, 1, U),
+        at(1.5, two_steps, V, 1, U),
+        at(1.5, two_steps, V, 8, U),
+    ]
+    assert all(later < earlier for earlier, later in itertools.pairwise(losses)), losses
+
+
+def test_without_feedback() -> None:
+    """Scalar: the nearest integer. Trellis: about as many bits as with feedback."""
+    weight, steps, U, V, *_ = problem(30, 40)
+    assert np.array_equal(round_without_feedback(weight, steps, 1), np.rint(weight / steps).astype(np.int16))
+    alone = np.abs(round_without_feedback(weight, steps, 8)).mean()
+    assert alone == pytest.approx(np.abs(round_with_feedback(weight, steps, U, V, states=8).symbols_OI).mean(), rel=0.2)

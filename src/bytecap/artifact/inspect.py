@@ -3,8 +3,8 @@
 In:   an Artifact.
 Out:  rows of role, shape, grid, bits per weight, coded bytes, share of the file; they add up to the file exactly.
 
-Tensors of one role share a compressed section; its bytes are shared out among them in proportion to their order-0
-entropy (floats: to their raw size).
+Tensors of one role share a section; its bytes are shared out among them as the coder's own tables price them (where a
+general compressor was used, by order-0 entropy; floats, by their raw size).
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bytecap.artifact.layout import FLOATS, ROW_CODES, SYMBOLS, TOKENIZER
+from bytecap.artifact.layout import BLOCKS, CODES, SCALES, SYMBOLS, TOKENIZER
 from bytecap.artifact.load import Artifact
 from bytecap.coding.cost import apportion, entropy_bytes
 from bytecap.core.units import bits_per_weight
-from bytecap.grids.tensor import QuantizedTensor
+from bytecap.grids.tensor import FloatTensor, ScaledTensor, SteppedTensor, StoredTensor
+from bytecap.grids.trellis import SCALAR
+from bytecap.quant.weigh import coded_bytes, weigh
 
 
 @dataclass(frozen=True)
@@ -34,31 +36,45 @@ class TensorRow:
 
 def tensor_rows(artifact: Artifact) -> list[TensorRow]:
     """A row for each tensor, then for header and tokenizer."""
+    tensors = artifact.quantized.tensors
     stored = {size.name: size.stored for size in artifact.sizes}
-    coded = dict.fromkeys(artifact.quantized.tensors, 0)
-    costs: dict[str, dict[str, float]] = {}
-    for name, tensor in artifact.quantized.tensors.items():
-        if isinstance(tensor, QuantizedTensor):
-            costs.setdefault(f"{SYMBOLS}{tensor.role}", {})[name] = entropy_bytes(tensor.symbols_OI)
-            costs.setdefault(ROW_CODES, {})[name] = float(tensor.row_codes_O.size)
-        else:
-            costs.setdefault(FLOATS, {})[name] = float(tensor.values.nbytes)
-    for section, parts in costs.items():
+    coded = dict.fromkeys(tensors, 0)
+    for section, parts in _section_costs(tensors).items():
         for name, size in zip(parts, apportion(stored[section], list(parts.values())), strict=True):
             coded[name] += size
     rows = []
-    for name, tensor in artifact.quantized.tensors.items():
-        grid = f"{_levels(tensor)} levels x row step" if isinstance(tensor, QuantizedTensor) else "float16"
-        weights = math.prod(tensor.shape)
-        bits = bits_per_weight(coded[name], weights)
-        rows.append(
-            TensorRow(name, tensor.role, tensor.shape, grid, bits, coded[name], coded[name] / artifact.size_bytes)
-        )
+    for name, tensor in tensors.items():
+        bits = bits_per_weight(coded[name], math.prod(tensor.shape))
+        share = coded[name] / artifact.size_bytes
+        rows.append(TensorRow(name, tensor.role, tensor.shape, _grid(tensor), bits, coded[name], share))
     rest = artifact.size_bytes - sum(coded.values()) - stored.get(TOKENIZER, 0)
     others = [("header", rest), (TOKENIZER, stored.get(TOKENIZER, 0))]
     rows += [TensorRow(name, "", (), "", None, size, size / artifact.size_bytes) for name, size in others]
     return rows
 
 
-def _levels(tensor: QuantizedTensor) -> int:
-    return int(tensor.symbols_OI.max()) - int(tensor.symbols_OI.min()) + 1
+def _section_costs(tensors: dict[str, StoredTensor]) -> dict[str, dict[str, float]]:
+    """By section, what each of its tensors weighs in it, up to a common factor."""
+    costs: dict[str, dict[str, float]] = {}
+    weighed = {name: weigh(tensor) for name, tensor in tensors.items() if isinstance(tensor, SteppedTensor)}
+    whole = coded_bytes(weighed)
+    for name, tensor in tensors.items():
+        if isinstance(tensor, SteppedTensor):
+            costs.setdefault(CODES, {})[name] = weighed[name].own_bytes
+            costs.setdefault(f"{BLOCKS}{tensor.role}", {})[name] = whole[name] - weighed[name].own_bytes
+        elif isinstance(tensor, ScaledTensor):
+            costs.setdefault(f"{SYMBOLS}{tensor.role}", {})[name] = entropy_bytes(tensor.symbols_OI)
+            costs.setdefault(SCALES, {})[name] = float(tensor.scales_O.size)
+        else:
+            costs.setdefault(f"float{8 * tensor.values.itemsize}", {})[name] = float(tensor.values.nbytes)
+    return costs
+
+
+def _grid(tensor: StoredTensor) -> str:
+    if isinstance(tensor, FloatTensor):
+        return f"float{8 * tensor.values.itemsize}"
+    levels = int(tensor.symbols_OI.max()) - int(tensor.symbols_OI.min()) + 1
+    if isinstance(tensor, ScaledTensor):
+        return f"{levels} levels x row scale"
+    trellis = f", trellis {tensor.states}" if tensor.states != SCALAR else ""
+    return f"{levels} levels x row x column step{trellis}"

@@ -16,7 +16,7 @@ from bytecap.coding.general import compress, decompress
 from bytecap.core.errors import FormatError
 
 MAGIC = b"bcap"
-VERSION = 1
+VERSION = 2
 PREAMBLE = struct.Struct("<4sHHIIQI")
 """Magic, version, flags (0), stored and raw bytes of the header, bytes of the file, CRC-32 of all before and of the
 stored header."""
@@ -26,8 +26,12 @@ MOST_SECTIONS = 64
 MOST_SECTION_BYTES = 1 << 32
 _CRC = struct.Struct("<I")
 
-SYMBOLS, ROW_CODES, FLOATS, TOKENIZER = "symbols.", "row_codes", "float16", "tokenizer"
-"""Names of sections; the integers of each role have one of their own."""
+BLOCKS, CODES = "blocks.", "codes"
+"""Sections of `steps` tensors: integers by role, and bases, step codes and spreads of them all."""
+SYMBOLS, SCALES = "symbols.", "scales"
+"""Sections of `row_scales` tensors: integers by role, and the scales of them all."""
+TOKENIZER = "tokenizer"
+"""`float16` and `float32` name the sections of the other tensors."""
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from bytecap.artifact.layout import FLOATS, ROW_CODES, SYMBOLS, TOKENIZER, Parsed, SectionSize, parse
-from bytecap.coding.planes import from_planes
+from bytecap.artifact.layout import BLOCKS, CODES, SCALES, SYMBOLS, TOKENIZER, Parsed, SectionSize, parse
+from bytecap.coding.adaptive import decode_arrays
+from bytecap.coding.blocks import CODE_KINDS, Scales, decode_blocks
+from bytecap.coding.planes import from_planes, join_bytes
 from bytecap.core.errors import BytecapError, DataError, FormatError
-from bytecap.grids.plan import FLOAT16, ROW_STEPS
-from bytecap.grids.tensor import Float16Tensor, QuantizedModel, QuantizedTensor, StoredTensor
+from bytecap.core.files import write_bytes
+from bytecap.grids.grid import MOST_CODE
+from bytecap.grids.plan import FLOAT16, FLOAT32, ROW_SCALES, STEPS
+from bytecap.grids.tensor import FloatTensor, QuantizedModel, ScaledTensor, SteppedTensor, StoredTensor
+from bytecap.grids.trellis import CODES as CODES_OF_STATES
+from bytecap.grids.trellis import SCALAR, next_states
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
 
 MOST_FILE_BYTES = 1 << 34
 MOST_TOKENIZER_BYTES = 1 << 26
+MOST_CODE_BYTES = 1 << 28
+MOST_WIDTH_OF_ANY = 1 << 24
+MOST_WEIGHTS = 1 << 34
 MOST_CONTEXT = 1 << 16
 
 
@@ -33,7 +42,8 @@ MOST_CONTEXT = 1 << 16
 class Artifact:
     """A file read back."""
 
-    spec: ModelSpec
+    spec: ModelSpec | None
+    """None for the weights of somebody else's model."""
     quantized: QuantizedModel
     tokenizer: bytes | None
     made_from: dict[str, str]
@@ -41,10 +51,22 @@ class Artifact:
     context: int
     sizes: tuple[SectionSize, ...]
     header_bytes: int
-    size_bytes: int
+    data: bytes
+    """The file itself."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the file: the number that counts."""
+        return len(self.data)
+
+    def save(self, path: Path) -> None:
+        """Write the file."""
+        write_bytes(Path(path), self.data)
 
     def model(self) -> GPT:
-        """The model, on CPU, ready to score."""
+        """The model, on CPU, ready to score; FormatError when the file holds weights alone."""
+        if self.spec is None:
+            raise FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
         model = GPT(self.spec)
         model.load_state_dict(self.quantized.state_dict())
         return model.eval()
@@ -70,8 +92,8 @@ def loads(data: bytes) -> Artifact:
     parsed = parse(data)
     header = parsed.header
     try:
-        spec = ModelSpec.from_json(header.get("model"))
-        expected = _expected_tensors(spec)
+        spec = None if header.get("model", 0) is None else ModelSpec.from_json(header.get("model"))
+        expected = None if spec is None else _expected_tensors(spec)
     except BytecapError as error:
         raise FormatError(f"the model described in the header cannot be built: {error}") from error
     _check_tensor_table(header.get("tensors"), expected)
@@ -84,7 +106,7 @@ def loads(data: bytes) -> Artifact:
         context=_context(header.get("context")),
         sizes=parsed.sizes,
         header_bytes=parsed.header_bytes,
-        size_bytes=parsed.size_bytes,
+        data=data,
     )
 
 
@@ -96,58 +118,115 @@ def _expected_tensors(spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]
     return {name: (str(roles[name]), tuple(p.shape)) for name, p in model.named_parameters()}
 
 
-def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...]]]) -> None:
-    if not isinstance(rows, list) or len(rows) != len(expected):
-        raise FormatError(f"the tensor table must have {len(expected)} rows for this model")
-    for row, (name, (role, shape)) in zip(rows, expected.items(), strict=True):
+def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...]]] | None) -> None:
+    """Every row well formed; with a model, exactly that model's tensors."""
+    if not isinstance(rows, list) or (expected is not None and len(rows) != len(expected)):
+        raise FormatError(f"the tensor table must have {len(expected or ())} rows for this model")
+    known = list(expected.items()) if expected is not None else [None] * len(rows)
+    names = set()
+    for row, entry in zip(rows, known, strict=True):
         match row:
-            case [str(found), str(found_role), list(found_shape), str(grid), int(width)] if (
-                found,
-                found_role,
-                tuple(found_shape),
-            ) == (name, role, shape) and (
-                (grid == ROW_STEPS and len(shape) == 2 and width in (8, 16)) or (grid == FLOAT16 and width == 16)
+            case [str(name), str(role), list(shape), str(grid), int(detail)] if all(
+                isinstance(size, int) and 0 < size <= MOST_WIDTH_OF_ANY for size in shape
             ):
-                continue
-        raise FormatError(f"tensor row {str(row)[:100]} does not fit {name} ({role}, {shape}) of this model")
+                if entry is not None and (name, (role, tuple(shape))) != entry:
+                    raise FormatError(f"tensor row {str(row)[:100]} does not fit {entry[0]} {entry[1]} of this model")
+                if name in names or not _is_grid(grid, detail, shape):
+                    raise FormatError(f"tensor row {str(row)[:100]} has an impossible grid, or stands twice")
+                names.add(name)
+            case _:
+                about = f"{entry[0]} {entry[1]} of this model" if entry is not None else "any tensor"
+                raise FormatError(f"tensor row {str(row)[:100]} does not fit {about}")
+    if sum(math.prod(row[2]) for row in rows) > MOST_WEIGHTS:
+        raise FormatError(f"the tensors hold more than {MOST_WEIGHTS:,} weights")
+
+
+def _is_grid(grid: str, detail: int, shape: list[int]) -> bool:
+    if grid == STEPS:
+        return len(shape) == 2 and (detail == SCALAR or detail in CODES_OF_STATES)
+    return (grid == ROW_SCALES and len(shape) == 2 and detail in (8, 16)) or (grid, detail) in (
+        (FLOAT16, 16),
+        (FLOAT32, 32),
+    )
 
 
 def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
     """Each section is unpacked once, at exactly the size that its tensors need, and used up from the front."""
+    known = {TOKENIZER, CODES} | {f"{BLOCKS}{role}" for _, role, _, grid, _ in rows if grid == STEPS}
     needed: dict[str, int] = {}
-    for _, role, shape, grid, width in rows:
-        for section, size in _needs(role, shape, grid, width):
+    for _, role, shape, grid, detail in rows:
+        for section, size in _needs(role, shape, grid, detail):
             needed[section] = needed.get(section, 0) + size
-    readers = {section: io.BytesIO(parsed.section(section, size)) for section, size in needed.items()}
-    unknown = set(parsed.stored) - set(needed) - {TOKENIZER}
-    if unknown:
+    if unknown := set(parsed.stored) - set(needed) - known:
         raise FormatError(f"section {min(unknown)!r} belongs to no tensor")
-    if FLOATS in readers:
-        planes = np.frombuffer(readers[FLOATS].getvalue(), np.uint8).reshape(2, -1)
-        readers[FLOATS] = io.BytesIO(planes.T.tobytes())
+    readers = {}
+    for section, size in needed.items():
+        data = parsed.section(section, size)
+        if not section.startswith(SYMBOLS):
+            data = join_bytes(data, 4 if section == FLOAT32 else 2)
+        readers[section] = io.BytesIO(data)
+    stepped = _stepped([row for row in rows if row[3] == STEPS], parsed)
     tensors: dict[str, StoredTensor] = {}
-    for name, role, shape, grid, width in rows:
-        pieces = [readers[section].read(size) for section, size in _needs(role, shape, grid, width)]
-        tensors[name] = _tensor(name, role, shape, grid, width == 16, pieces)
+    for name, role, shape, grid, detail in rows:
+        if grid == STEPS:
+            tensors[name] = stepped[name]
+        else:
+            pieces = [readers[section].read(size) for section, size in _needs(role, shape, grid, detail)]
+            tensors[name] = _plain(name, role, shape, grid, detail, pieces)
     return tensors
 
 
-def _needs(role: str, shape: list[int], grid: str, width: int) -> list[tuple[str, int]]:
-    """The sections that one tensor reads from, and how many bytes."""
+def _needs(role: str, shape: list[int], grid: str, detail: int) -> list[tuple[str, int]]:
+    """The plain sections that one tensor reads from, and how many bytes."""
     count = math.prod(shape)
-    if grid == FLOAT16:
-        return [(FLOATS, 2 * count)]
-    return [(f"{SYMBOLS}{role}", count * width // 8), (ROW_CODES, shape[0])]
+    if grid == ROW_SCALES:
+        return [(f"{SYMBOLS}{role}", count * detail // 8), (SCALES, 2 * shape[0])]
+    return [] if grid == STEPS else [(grid, count * detail // 8)]
 
 
-def _tensor(name: str, role: str, shape: list[int], grid: str, wide: bool, pieces: list[bytes]) -> StoredTensor:
-    if grid == FLOAT16:
-        values = np.frombuffer(pieces[0], "<f2").astype(np.float16).reshape(shape)
-        if not np.isfinite(values).all():
-            raise FormatError(f"tensor {name} holds NaN or infinity")
-        return Float16Tensor(role, values)
-    symbols_OI = from_planes(pieces[0], math.prod(shape), wide=wide).reshape(shape)
-    return QuantizedTensor(role, symbols_OI, np.frombuffer(pieces[1], np.uint8))
+def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
+    """Bases, codes and spreads of all, then the integers role by role."""
+    if not rows:
+        return {}
+    data = parsed.section(CODES, most=MOST_CODE_BYTES)
+    roles = dict.fromkeys(row[1] for row in rows)
+    rows = [row for role in roles for row in rows if row[1] == role]
+    if len(data) < 4 * len(rows):
+        raise FormatError(f"section {CODES!r} is cut short")
+    bases = np.frombuffer(data, "<f4", len(rows)).astype(np.float32)
+    if not (np.isfinite(bases).all() and (bases > 0).all()):
+        raise FormatError("a step is not a positive number")
+    sizes = [size for row in rows for size in (*row[2], *row[2])]
+    codes = decode_arrays(data[4 * len(rows) :], sizes, CODE_KINDS * len(rows))
+    if any(np.abs(array).max() > MOST_CODE for step in (0, 1) for array in codes[step::4]):
+        raise FormatError(f"a step code is beyond {MOST_CODE} quarter octaves")
+    scales = [
+        Scales(codes[4 * i + 2] - codes[4 * i], codes[4 * i + 3] - codes[4 * i + 1], next_states(row[4]))
+        for i, row in enumerate(rows)
+    ]
+    tensors = {}
+    for role in roles:
+        places = [i for i, row in enumerate(rows) if row[1] == role]
+        blocks = decode_blocks(parsed.section(f"{BLOCKS}{role}"), [scales[i] for i in places])
+        for i, symbols_OI in zip(places, blocks, strict=True):
+            steps = codes[4 * i].astype(np.int8), codes[4 * i + 1].astype(np.int8)
+            tensors[rows[i][0]] = SteppedTensor(role, symbols_OI, float(bases[i]), *steps, rows[i][4])
+    return tensors
+
+
+def _plain(name: str, role: str, shape: list[int], grid: str, width: int, pieces: list[bytes]) -> StoredTensor:
+    if grid == ROW_SCALES:
+        symbols_OI = from_planes(pieces[0], math.prod(shape), wide=width == 16).reshape(shape)
+        return ScaledTensor(role, symbols_OI, _finite(name, np.frombuffer(pieces[1], "<f2").astype(np.float16)))
+    kind = np.float16 if grid == FLOAT16 else np.float32
+    values = np.frombuffer(pieces[0], "<f2" if grid == FLOAT16 else "<f4").astype(kind).reshape(shape)
+    return FloatTensor(role, _finite(name, values))
+
+
+def _finite(name: str, values: Any) -> Any:
+    if not np.isfinite(values).all():
+        raise FormatError(f"tensor {name} holds NaN or infinity")
+    return values
 
 
 def _strings(value: Any) -> dict[str, str]:

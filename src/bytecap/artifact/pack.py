@@ -3,7 +3,8 @@
 In:   a ModelSpec, a QuantizedModel, the tokenizer's model file, the digests it was made from.
 Out:  bytes whose length is the number that counts.
 
-Sections are keyed by role: the integers of all tensors of one role lie together, in the model's order.
+Sections are keyed by role: the integers of all tensors of one role lie together, in the model's order, and share their
+probability tables.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from bytecap.artifact.layout import FLOATS, ROW_CODES, SYMBOLS, TOKENIZER, Section, write
-from bytecap.coding.general import BROTLI, CODECS
-from bytecap.coding.planes import is_wide, to_planes
+from bytecap.artifact.layout import BLOCKS, CODES, SCALES, SYMBOLS, TOKENIZER, Section, write
+from bytecap.coding.adaptive import encode_arrays
+from bytecap.coding.blocks import CODE_KINDS, encode_blocks
+from bytecap.coding.general import BROTLI, CODECS, RAW
+from bytecap.coding.planes import is_wide, split_bytes, to_planes
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.units import parse_bytes
-from bytecap.grids.plan import FLOAT16, ROW_STEPS
-from bytecap.grids.tensor import Float16Tensor, QuantizedModel, QuantizedTensor
+from bytecap.grids.plan import FLOAT16, FLOAT32, ROW_SCALES, STEPS
+from bytecap.grids.tensor import QuantizedModel, ScaledTensor, SteppedTensor, StoredTensor
 from bytecap.model.spec import ModelSpec
+from bytecap.quant.weigh import block_of, codes_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +33,10 @@ class ArtifactConfig:
 
     cap_bytes: int | str = 16_000_000
     """Most bytes of the whole file: a number, or a size such as 16MB (decimal) or 16MiB."""
+    reserve_bytes: int = 0
+    """Bytes under the cap kept free, for code that a contest counts."""
     compressor: str = BROTLI
-    """brotli or zstd, at their strongest setting."""
+    """For what is not coded by bytecap itself: brotli, zstd, zlib or lzma, at their strongest setting."""
     embed_tokenizer: bool = True
     """Whether the tokenizer lies in the file and counts."""
 
@@ -40,6 +46,10 @@ class ArtifactConfig:
         object.__setattr__(self, "cap_bytes", cap)
         if cap < 1:
             raise ConfigError(f"artifact.cap_bytes is {cap}; it must be positive")
+        if not 0 <= self.reserve_bytes < cap:
+            raise ConfigError(
+                f"artifact.reserve_bytes is {self.reserve_bytes}; it must lie between 0 and the cap {cap}"
+            )
         if self.compressor not in CODECS:
             raise ConfigError(
                 f"artifact.compressor is {self.compressor!r}{nearest(self.compressor, CODECS)}; choose one of "
@@ -48,9 +58,9 @@ class ArtifactConfig:
 
     @property
     def cap(self) -> int:
-        """The cap in bytes."""
+        """Most bytes of the file: the cap without the reserve."""
         assert isinstance(self.cap_bytes, int)
-        return self.cap_bytes
+        return self.cap_bytes - self.reserve_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,29 +77,35 @@ class Provenance:
     """Positions of a window in training, the default of scoring."""
 
 
-def pack(spec: ModelSpec, model: QuantizedModel, tokenizer: bytes, about: Provenance, config: ArtifactConfig) -> bytes:
-    """The whole file."""
+def pack(
+    spec: ModelSpec | None, model: QuantizedModel, tokenizer: bytes, about: Provenance, config: ArtifactConfig
+) -> bytes:
+    """The whole file; `spec` is None for the weights of somebody else's model."""
     tensors: list[list[Any]] = []
-    symbols: dict[str, list[bytes]] = {}
-    codes: list[bytes] = []
-    floats: list[bytes] = []
+    parts: dict[str, list[bytes]] = {}
+    stepped: dict[str, list[SteppedTensor]] = {}
     for name, tensor in model.tensors.items():
-        if isinstance(tensor, QuantizedTensor):
-            wide = is_wide(tensor.symbols_OI)
-            symbols.setdefault(tensor.role, []).append(to_planes(tensor.symbols_OI, wide=wide))
-            codes.append(tensor.row_codes_O.tobytes())
-            tensors.append([name, tensor.role, list(tensor.shape), ROW_STEPS, 16 if wide else 8])
+        grid, detail = _grid_of(tensor)
+        tensors.append([name, tensor.role, list(tensor.shape), grid, detail])
+        if isinstance(tensor, SteppedTensor):
+            stepped.setdefault(tensor.role, []).append(tensor)
+        elif isinstance(tensor, ScaledTensor):
+            planes = to_planes(tensor.symbols_OI, wide=is_wide(tensor.symbols_OI))
+            parts.setdefault(f"{SYMBOLS}{tensor.role}", []).append(planes)
+            parts.setdefault(SCALES, []).append(tensor.scales_O.astype("<f2").tobytes())
         else:
-            floats.append(_float_bytes(tensor))
-            tensors.append([name, tensor.role, list(tensor.shape), FLOAT16, 16])
-    codec = config.compressor
-    sections = [Section(f"{SYMBOLS}{role}", codec, b"".join(parts)) for role, parts in symbols.items()]
-    sections.append(Section(ROW_CODES, codec, b"".join(codes)))
-    sections.append(Section(FLOATS, codec, _split_planes(b"".join(floats))))
-    if config.embed_tokenizer:
-        sections.append(Section(TOKENIZER, codec, tokenizer))
+            kind = "<f2" if grid == FLOAT16 else "<f4"
+            parts.setdefault(grid, []).append(tensor.values.astype(kind).tobytes())
+    sections = _stepped_sections(stepped)
+    for name, pieces in parts.items():
+        data = b"".join(pieces)
+        if not name.startswith(SYMBOLS):
+            data = split_bytes(data, 4 if name == FLOAT32 else 2)
+        sections.append(Section(name, config.compressor, data))
+    if config.embed_tokenizer and tokenizer:
+        sections.append(Section(TOKENIZER, config.compressor, tokenizer))
     header = {
-        "model": spec.to_json(),
+        "model": None if spec is None else spec.to_json(),
         "tensors": tensors,
         "made_from": {
             "recipe": about.recipe_digest,
@@ -103,10 +119,25 @@ def pack(spec: ModelSpec, model: QuantizedModel, tokenizer: bytes, about: Proven
     return write(header, sections)
 
 
-def _float_bytes(tensor: Float16Tensor) -> bytes:
-    return tensor.values.astype("<f2").tobytes()
+def _grid_of(tensor: StoredTensor) -> tuple[str, int]:
+    """Name of the grid, and what a reader must know of it: states of the trellis, or bits of a number."""
+    if isinstance(tensor, SteppedTensor):
+        return STEPS, tensor.states
+    if isinstance(tensor, ScaledTensor):
+        return ROW_SCALES, 16 if is_wide(tensor.symbols_OI) else 8
+    return (FLOAT16, 16) if tensor.values.dtype == np.float16 else (FLOAT32, 32)
 
 
-def _split_planes(data: bytes) -> bytes:
-    """All low bytes, then all high bytes, of 16-bit values."""
-    return np.frombuffer(data, np.uint8).reshape(-1, 2).T.tobytes()
+def _stepped_sections(by_role: dict[str, list[SteppedTensor]]) -> list[Section]:
+    """A section of integers for each role, and one with what all of them need to be read."""
+    sections, bases, arrays = [], b"", []
+    for role, tensors in by_role.items():
+        blocks = [block_of(tensor) for tensor in tensors]
+        sections.append(Section(f"{BLOCKS}{role}", RAW, encode_blocks(blocks)))
+        for tensor, block in zip(tensors, blocks, strict=True):
+            bases += np.float32(tensor.base).astype("<f4").tobytes()
+            arrays += codes_of(tensor, block)
+    if by_role:
+        kinds = CODE_KINDS * (len(arrays) // len(CODE_KINDS))
+        sections.append(Section(CODES, RAW, bases + encode_arrays(arrays, kinds)))
+    return sections

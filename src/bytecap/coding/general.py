@@ -7,18 +7,20 @@ Out:  bytes; decompression is bounded by the size that was declared, so that a f
 from __future__ import annotations
 
 import gzip
-import lzma
+import zlib
 from types import ModuleType
 
 from bytecap.core.errors import BackendError, ConfigError, FormatError, nearest
 
-RAW, BROTLI, ZSTD = "raw", "brotli", "zstd"
-CODECS = (RAW, BROTLI, ZSTD)
+RAW, BROTLI, ZSTD, ZLIB, LZMA = "raw", "brotli", "zstd", "zlib", "lzma"
+CODECS = (RAW, BROTLI, ZSTD, ZLIB, LZMA)
 """Codecs an artifact may use, always at their strongest setting."""
 
 _CHUNK = 1 << 20
 """Bytes unpacked at once."""
-_BROTLI_QUALITY, _BROTLI_WINDOW, _ZSTD_LEVEL = 11, 24, 22
+_BROTLI_QUALITY, _BROTLI_WINDOW, _ZSTD_LEVEL, _ZLIB_LEVEL, _LZMA_LEVEL = 11, 24, 22, 9, 9
+_LZMA_MEMORY = 1 << 27
+"""Most memory that a forged lzma section can claim for its window; level 9 claims 65 MiB."""
 
 
 def compress(codec: str, data: bytes) -> bytes:
@@ -34,6 +36,12 @@ def compress(codec: str, data: bytes) -> bytes:
         )
         packed = _zstandard().ZstdCompressor(compression_params=parameters).compress(data)
         return packed
+    if codec == ZLIB:
+        return zlib.compress(data, _ZLIB_LEVEL)
+    if codec == LZMA:
+        lzma = _lzma()
+        packed = lzma.compress(data, check=lzma.CHECK_NONE, preset=_LZMA_LEVEL | lzma.PRESET_EXTREME)
+        return packed
     raise ConfigError(f"there is no compressor {codec!r}{nearest(codec, CODECS)}; choose one of {', '.join(CODECS)}")
 
 
@@ -45,6 +53,10 @@ def decompress(codec: str, data: bytes, raw_size: int) -> bytes:
         out = _bounded_brotli(data, raw_size)
     elif codec == ZSTD:
         out = _bounded_zstd(data, raw_size)
+    elif codec == ZLIB:
+        out = _bounded_zlib(data, raw_size)
+    elif codec == LZMA:
+        out = _bounded_lzma(data, raw_size)
     else:
         raise FormatError(f"a section was written with the unknown codec {codec!r}")
     if len(out) != raw_size:
@@ -54,7 +66,7 @@ def decompress(codec: str, data: bytes, raw_size: int) -> bytes:
 
 def baseline_sizes(data: bytes) -> dict[str, int]:
     """Bytes of `data` through what everyone knows, at their strongest common settings."""
-    zstd = _zstandard().ZstdCompressor(level=19)
+    zstd, lzma = _zstandard().ZstdCompressor(level=19), _lzma()
     return {
         "gzip": len(gzip.compress(data, 9, mtime=0)),
         "xz": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
@@ -90,6 +102,37 @@ def _bounded_zstd(data: bytes, raw_size: int) -> bytes:
         raise FormatError(f"a zstd section is damaged: {error}") from error
 
 
+def _bounded_zlib(data: bytes, raw_size: int) -> bytes:
+    decoder = zlib.decompressobj()
+    out = bytearray()
+    rest = data
+    try:
+        while len(out) <= raw_size and (chunk := decoder.decompress(rest, _CHUNK)):
+            out += chunk
+            rest = decoder.unconsumed_tail
+    except zlib.error as error:
+        raise FormatError(f"a zlib section is damaged: {error}") from error
+    if len(out) <= raw_size and (not decoder.eof or decoder.unused_data):
+        raise FormatError("a zlib section is cut short or followed by something else")
+    return bytes(out)
+
+
+def _bounded_lzma(data: bytes, raw_size: int) -> bytes:
+    lzma = _lzma()
+    out = bytearray()
+    rest = data
+    try:
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY)
+        while len(out) <= raw_size and not decoder.eof and (chunk := decoder.decompress(rest, _CHUNK)):
+            out += chunk
+            rest = b""
+    except lzma.LZMAError as error:
+        raise FormatError(f"an lzma section is damaged: {error}") from error
+    if len(out) <= raw_size and (not decoder.eof or decoder.unused_data):
+        raise FormatError("an lzma section is cut short or followed by something else")
+    return bytes(out)
+
+
 def _brotli() -> ModuleType:
     try:
         import brotli  # noqa: PLC0415  (optional backend)
@@ -104,3 +147,11 @@ def _zstandard() -> ModuleType:
     except ImportError:
         raise BackendError("this needs the zstandard package: pip install zstandard") from None
     return zstandard
+
+
+def _lzma() -> ModuleType:
+    try:
+        import lzma  # noqa: PLC0415  (left out of some builds of Python)
+    except ImportError:
+        raise BackendError("this Python was built without lzma; install liblzma and build Python again") from None
+    return lzma

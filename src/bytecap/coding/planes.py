@@ -31,3 +31,13 @@ def from_planes(data: bytes, count: int, *, wide: bool) -> npt.NDArray[np.int16]
         return np.frombuffer(data, np.int8).astype(np.int16)
     pairs = np.frombuffer(data, np.uint8).reshape(2, count).T
     return np.ascontiguousarray(pairs).view("<i2").reshape(count).astype(np.int16)
+
+
+def split_bytes(data: bytes, width: int) -> bytes:
+    """First bytes of all numbers of `width` bytes, then second bytes, and so on."""
+    return np.frombuffer(data, np.uint8).reshape(-1, width).T.tobytes()
+
+
+def join_bytes(data: bytes, width: int) -> bytes:
+    """Back from `split_bytes`; the length of `data` is a multiple of `width`."""
+    return np.frombuffer(data, np.uint8).reshape(width, -1).T.tobytes()

@@ -1,6 +1,8 @@
-"""The steps a stored integer may be multiplied by: eighths of an octave, exact in float32 on every machine.
+"""The steps a stored integer may be multiplied by, exact in float32 on every machine.
 
-A step code c stands for MANTISSAS[c % 8] * 2^(c // 8 - 23 - 24), which is 2^(c / 8 - 24) rounded once, here, for ever.
+A step is base · 2^((r + c) / 4): one float32 for the tensor, a code for the row and a code for the column, both in
+quarter octaves. Quarters cost 0.004 bit per weight against exact factors; finer codes cost more than that to store
+(docs/fit.md).
 """
 
 from __future__ import annotations
@@ -8,26 +10,31 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-STEPS_PER_OCTAVE = 8
-LOWEST_EXPONENT = -24
-MAX_CODE = 255
+CODES_PER_OCTAVE = 4
+MOST_CODE = 127
 
-MANTISSAS = np.array([8388608, 9147842, 9975792, 10878679, 11863283, 12937002, 14107901, 15384775], np.int64)
-"""2^(k/8) in units of 2^-23, k = 0 .. 7."""
+MANTISSAS = np.array([8388608, 9975792, 11863283, 14107901], np.int64)
+"""2^(k/4) in units of 2^-23, k = 0 .. 3."""
 
 
-def steps_of(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Step of each code, exact."""
+def powers_of(codes: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+    """2^(code / 4), rounded once, here, for ever."""
     wide = codes.astype(np.int64)
-    exponents = wide // STEPS_PER_OCTAVE + LOWEST_EXPONENT - 23
-    steps: npt.NDArray[np.float32] = np.ldexp(MANTISSAS[wide % STEPS_PER_OCTAVE].astype(np.float64), exponents).astype(
-        np.float32
-    )
-    return steps
+    mantissas = MANTISSAS[wide % CODES_PER_OCTAVE].astype(np.float64)
+    return np.ldexp(mantissas, wide // CODES_PER_OCTAVE - 23).astype(np.float32)
 
 
-def nearest_codes(steps: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """The code whose step is nearest on a logarithmic scale; 0 or less gives the finest code."""
-    octaves = np.log2(np.maximum(steps.astype(np.float64), 2.0 ** (LOWEST_EXPONENT - 1)))
-    codes: npt.NDArray[np.float64] = np.rint((octaves - LOWEST_EXPONENT) * STEPS_PER_OCTAVE)
-    return codes.clip(0, MAX_CODE).astype(np.uint8)
+def steps_of(
+    base: float, row_codes_O: npt.NDArray[np.int8], column_codes_I: npt.NDArray[np.int8]
+) -> npt.NDArray[np.float32]:
+    """Step of every weight, (O, I): base times the power of both codes, rounded once to float32."""
+    codes_OI = row_codes_O.astype(np.int64)[:, None] + column_codes_I.astype(np.int64)
+    return np.float32(base) * powers_of(codes_OI)
+
+
+def nearest_codes(factors: npt.NDArray[np.floating]) -> tuple[float, npt.NDArray[np.int8]]:
+    """Positive factors as (scale, codes): factor ≈ scale · 2^(code / 4), codes centred on their median."""
+    octaves = np.log2(factors.astype(np.float64))
+    centre = float(np.median(octaves))
+    codes = np.rint((octaves - centre) * CODES_PER_OCTAVE).clip(-MOST_CODE, MOST_CODE)
+    return 2.0**centre, codes.astype(np.int8)

@@ -1,6 +1,6 @@
 """The bit plan: what was decided for every tensor. Needs no torch.
 
-In:   a decision of `quant/allocation.py`.
+In:   a decision of `quant/allocation.py` or of a published scheme.
 Out:  `plan.json`, and the input of the rounding.
 """
 
@@ -11,11 +11,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from bytecap.core.errors import DataError
+from bytecap.grids.trellis import SCALAR
 
-ROW_STEPS = "row_steps"
-"""Integers times one step for each row."""
-FLOAT16 = "float16"
-"""Stored as it is, at 16 bits."""
+STEPS = "steps"
+"""Integers times base · 2^((row code + column code) / 4), coded with contexts from the same codes."""
+ROW_SCALES = "row_scales"
+"""Integers times one 16-bit scale for each row, coded by a general compressor: the published runs."""
+FLOAT16, FLOAT32 = "float16", "float32"
+"""Stored as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleRule:
+    """How a published run finds the scale of a row: its clip divided by the largest integer."""
+
+    levels: int
+    """Largest integer R: 15, 31, 63 or 127."""
+    lowest: int
+    """Smallest integer, -R or -R - 1."""
+    clip: str
+    """`quantile` (of the absolute values), `absmax`, or `sigma` (standard deviations of the row)."""
+    amount: float
+    """The quantile, or the number of standard deviations; not used by `absmax`."""
+    floor: float
+    """Least clip; 1.0 in the runs of March 2026, which then cannot follow rows below 1."""
+    feedback: bool
+    """Whether rounding is GPTQ's, or to nearest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +47,13 @@ class TensorPlan:
     role: str
     shape: tuple[int, ...]
     grid: str
+    base: float = 0.0
+    """Of `steps`, with the codes and the trellis below."""
     row_codes: tuple[int, ...] = ()
-    """Step code of each row (see grids/grid.py), for `row_steps`."""
+    column_codes: tuple[int, ...] = ()
+    states: int = SCALAR
+    rule: ScaleRule | None = None
+    """Of `row_scales`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +62,10 @@ class BitPlan:
 
     made_from: str
     """Digest of the checkpoint."""
+    scheme: str
+    """`bytecap`, or the published policy."""
     dial: float
-    """Step of matrices in standard deviations of their row."""
+    """The multiplier κ of all steps; 0 for a scheme that has none."""
     tensors: tuple[TensorPlan, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -48,10 +76,13 @@ class BitPlan:
 def plan_from_json(value: dict[str, Any]) -> BitPlan:
     """Back from `to_json`; DataError when it is not a plan."""
     try:
-        tensors = tuple(
-            TensorPlan(**{**t, "shape": tuple(t["shape"]), "row_codes": tuple(t["row_codes"])})
-            for t in value["tensors"]
-        )
-        return BitPlan(made_from=value["made_from"], dial=float(value["dial"]), tensors=tensors)
+        tensors = tuple(_tensor_from_json(entry) for entry in value["tensors"])
+        return BitPlan(made_from=value["made_from"], scheme=value["scheme"], dial=float(value["dial"]), tensors=tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"this is not a bit plan ({error}); run `bytecap fit` again") from None
+
+
+def _tensor_from_json(entry: dict[str, Any]) -> TensorPlan:
+    lists = {key: tuple(entry[key]) for key in ("shape", "row_codes", "column_codes")}
+    rule = None if entry["rule"] is None else ScaleRule(**entry["rule"])
+    return TensorPlan(**{**entry, **lists, "rule": rule})

@@ -13,17 +13,44 @@ import torch
 from torch import Tensor
 
 from bytecap.grids.grid import steps_of
+from bytecap.grids.trellis import levels_of
 
 MAX_SYMBOL = 32_767
 
 
 @dataclass(frozen=True)
-class QuantizedTensor:
-    """weight[o, i] = symbols[o, i] * step[o]; one product in float32, so the result is exact to the bit."""
+class SteppedTensor:
+    """weight[o, i] = level[o, i] * step[o, i], with the step from a base, a row code and a column code."""
 
     role: str
     symbols_OI: npt.NDArray[np.int16]
-    row_codes_O: npt.NDArray[np.uint8]
+    base: float
+    row_codes_O: npt.NDArray[np.int8]
+    column_codes_I: npt.NDArray[np.int8]
+    states: int
+    """States of the trellis; 1 for none."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(O, I)."""
+        return self.symbols_OI.shape
+
+    def steps(self) -> npt.NDArray[np.float32]:
+        """(O, I)."""
+        return steps_of(self.base, self.row_codes_O, self.column_codes_I)
+
+    def weights(self) -> Tensor:
+        """(O, I), float32; one product of two float32 numbers, so the result is exact to the bit."""
+        return torch.from_numpy(levels_of(self.symbols_OI, self.states).astype(np.float32) * self.steps())
+
+
+@dataclass(frozen=True)
+class ScaledTensor:
+    """weight[o, i] = symbols[o, i] * scale[o], the form of the published runs."""
+
+    role: str
+    symbols_OI: npt.NDArray[np.int16]
+    scales_O: npt.NDArray[np.float16]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -32,16 +59,15 @@ class QuantizedTensor:
 
     def weights(self) -> Tensor:
         """(O, I), float32."""
-        values: npt.NDArray[np.float32] = self.symbols_OI.astype(np.float32) * steps_of(self.row_codes_O)[:, None]
-        return torch.from_numpy(values)
+        return torch.from_numpy(self.symbols_OI.astype(np.float32) * self.scales_O.astype(np.float32)[:, None])
 
 
 @dataclass(frozen=True)
-class Float16Tensor:
-    """A tensor of any shape at 16 bits."""
+class FloatTensor:
+    """A tensor of any shape, stored as it is at 16 or 32 bits."""
 
     role: str
-    values: npt.NDArray[np.float16]
+    values: npt.NDArray[np.float16] | npt.NDArray[np.float32]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,7 +79,7 @@ class Float16Tensor:
         return torch.from_numpy(self.values.astype(np.float32))
 
 
-StoredTensor = QuantizedTensor | Float16Tensor
+StoredTensor = SteppedTensor | ScaledTensor | FloatTensor
 
 
 @dataclass(frozen=True)

@@ -1,50 +1,79 @@
-"""Which step every row gets, from one dial. Needs no torch.
+"""Which step every weight gets, from one multiplier for the whole model. Needs no torch.
 
-In:   a Calibration and the dial: the step of matrices in standard deviations of their row.
-Out:  a BitPlan.
+In:   shapes, the factors of each weight's curvature, the multiplier κ.
+Out:  a BitPlan with step κ · V_ii · U_jj for the weight in row i and column j.
 
-Source:  openai/parameter-golf PR #1394: a clip at k standard deviations with b bits is a step of k σ / (2^(b-1) - 1),
-         and behind an entropy coder only the step counts. Differs: no clip, and steps in eighths of an octave.
+Behind feedback the loss is Σ e_ij² / (2 V_ii² U_jj²), and behind an entropy coder a weight costs log2(σ / Δ) + constant
+bits: equal slope everywhere means Δ_ij ∝ V_ii U_jj. Then every weight of the model carries the same predicted loss,
+and κ alone sets the size (docs/fit.md).
+
+Source:  columns: WaterSIC, arXiv 2603.04956; both sides: the metric of YAQA, arXiv 2505.22988.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bytecap.core.errors import ConfigError
 from bytecap.grids.grid import nearest_codes
-from bytecap.grids.plan import FLOAT16, ROW_STEPS, BitPlan, TensorPlan
-from bytecap.quant.statistics import Calibration, TensorStatistics
+from bytecap.grids.plan import FLOAT16, STEPS, BitPlan, TensorPlan
+from bytecap.grids.trellis import CODES, SCALAR
+from bytecap.quant.factors import Factors
 
-QUANTIZED_ROLES = ("matrix", "embedding")
-FINEST_DIAL = 2.0**-12
-COARSEST_DIAL = 16.0
-"""Ends of the dial: from far below float16's own error to every weight rounded to zero."""
+SCHEME = "bytecap"
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantConfig:
-    """How precision is shared out."""
+    """How curvature is measured and used."""
 
-    embedding_step: float = 0.5
-    """Step of the embedding relative to the matrices', both in standard deviations of the row."""
+    calibration_tokens: int = 65_536
+    """Tokens of training text on which curvature is measured; 0 for a plan from the weights alone."""
+    damping: float = 0.003
+    """Added to both curvatures of matrices, as a share of their mean diagonal."""
+    embedding_damping: float = 0.01
+    """As `damping`, of the embedding, whose rare tokens are hardly seen."""
+    two_sided: bool = True
+    """Whether rows take up each other's errors too; the embedding's never do."""
+    states: int = 8
+    """States of the trellis: 4, 8, 16, 32, 64; 1 for none."""
 
     def __post_init__(self) -> None:
-        """ConfigError for a step that cannot be."""
-        if not 0 < self.embedding_step <= 16:
-            raise ConfigError(f"quant.embedding_step is {self.embedding_step}; it must lie between 0 and 16")
+        """ConfigError for values that cannot be."""
+        if self.states != SCALAR and self.states not in CODES:
+            known = ", ".join(map(str, (SCALAR, *CODES)))
+            raise ConfigError(f"quant.states is {self.states}; choose one of {known}")
+        for name in ("damping", "embedding_damping"):
+            if not 0 < getattr(self, name) <= 100:
+                raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and 100")
+        if self.calibration_tokens < 0:
+            raise ConfigError(f"quant.calibration_tokens is {self.calibration_tokens}; it must not be negative")
 
 
-def allocate(calibration: Calibration, dial: float, config: QuantConfig) -> BitPlan:
-    """The plan for one position of the dial."""
-    tensors = tuple(_plan(tensor, dial, config) for tensor in calibration.tensors)
-    return BitPlan(made_from=calibration.made_from, dial=dial, tensors=tensors)
+@dataclass(frozen=True)
+class Shape:
+    """A tensor as the plan sees it."""
+
+    name: str
+    role: str
+    shape: tuple[int, ...]
 
 
-def _plan(tensor: TensorStatistics, dial: float, config: QuantConfig) -> TensorPlan:
-    about = {"name": tensor.name, "role": tensor.role, "shape": tensor.shape}
-    if tensor.role not in QUANTIZED_ROLES or tensor.row_std is None:
-        return TensorPlan(**about, grid=FLOAT16)  # type: ignore[arg-type]
-    relative = config.embedding_step if tensor.role == "embedding" else 1.0
-    codes = nearest_codes(tensor.row_std * (dial * relative))
-    return TensorPlan(**about, grid=ROW_STEPS, row_codes=tuple(codes.tolist()))  # type: ignore[arg-type]
+def allocate(
+    shapes: list[Shape], factors: dict[str, Factors], kappa: float, config: QuantConfig, made_from: str
+) -> BitPlan:
+    """The plan for one multiplier; what has no factors is stored at 16 bits."""
+    tensors = []
+    for entry in shapes:
+        about = {"name": entry.name, "role": entry.role, "shape": entry.shape}
+        if entry.name in factors:
+            row_scale, row_codes = nearest_codes(factors[entry.name].row_factors_O)
+            column_scale, column_codes = nearest_codes(factors[entry.name].column_factors_I)
+            base = float(np.float32(kappa * row_scale * column_scale))
+            codes = {"row_codes": tuple(row_codes.tolist()), "column_codes": tuple(column_codes.tolist())}
+            tensors.append(TensorPlan(**about, grid=STEPS, base=base, states=config.states, **codes))  # type: ignore[arg-type]
+        else:
+            tensors.append(TensorPlan(**about, grid=FLOAT16))  # type: ignore[arg-type]
+    return BitPlan(made_from=made_from, scheme=SCHEME, dial=kappa, tensors=tuple(tensors))

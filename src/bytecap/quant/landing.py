@@ -1,34 +1,45 @@
-"""Turning the dial until the file is just under the cap, on real packed bytes.
+"""From a cap to a file: one multiplier is found with cheap passes, then real roundings close the gap.
 
-In:   a Calibration, the weights, a cap, and a function that packs a QuantizedModel and gives its bytes.
+In:   weights, the factors of their curvature, a cap, and a function that packs a QuantizedModel and gives its bytes.
 Out:  the plan, the quantized model and the file.
 
-The size falls by about one bit per weight when the step doubles, so Newton steps along that slope come close in two
-or three packings; what brackets the cap is then closed in by interpolation.
+The size falls by one bit per weight when the steps double. A cheap pass (no feedback, some of the columns) tells the
+size of a full rounding within a percent, so the full rounding is done once; then single tensors, the smaller the
+closer, are rounded again with slightly other steps until the real file is just under the cap.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
-from bytecap.core.errors import BudgetError
+from bytecap.core.errors import BudgetError, NumericsError
 from bytecap.core.progress import Progress
-from bytecap.grids.plan import BitPlan
-from bytecap.grids.tensor import QuantizedModel
-from bytecap.quant.allocation import COARSEST_DIAL, FINEST_DIAL, QuantConfig, allocate
-from bytecap.quant.rounding import round_model
-from bytecap.quant.statistics import Calibration
+from bytecap.grids.grid import steps_of
+from bytecap.grids.plan import STEPS, BitPlan, TensorPlan
+from bytecap.grids.tensor import FloatTensor, QuantizedModel, SteppedTensor, StoredTensor
+from bytecap.quant.allocation import QuantConfig, Shape, allocate
+from bytecap.quant.factors import Factors
+from bytecap.quant.rounding import round_with_feedback, round_without_feedback
+from bytecap.quant.weigh import Weighed, coded_bytes, weigh
 
-MOST_PACKINGS = 14
-SLACK_BYTES = 64
-SLACK_SHARE = 0.0002
-FIRST_DIAL = 0.4
+FINEST, COARSEST = 2.0**-40, 2.0**10
+SLACK_BYTES, SLACK_SHARE = 64, 0.0002
+MOST_OCTAVES = 0.06
+"""Furthest that a tensor's steps are moved away from the common multiplier in one go."""
+MOST_ROUNDS = 40
+SAMPLED_WEIGHTS = 300_000
+"""Weights of a tensor that a cheap pass looks at, at most."""
 
 Pack = Callable[[QuantizedModel], bytes]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -38,54 +49,206 @@ class Landed:
     plan: BitPlan
     model: QuantizedModel
     data: bytes
-    packings: int
+    loss: float
+    """Predicted increase of the loss in nats per token."""
+    losses: dict[str, float]
+    """Of each tensor."""
+    predicted_bytes: int
+    roundings: float
+    """Full passes over the weights."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a fit would give, without rounding."""
+
+    kappa: float
+    size_bytes: int
+    loss: float
+    """Increase of the loss in nats per token."""
+
+
+@dataclass(frozen=True)
+class _Tried:
+    plan: TensorPlan
+    stored: StoredTensor
+    weighed: Weighed
+    loss: float
 
 
 class Fitter:
-    """One checkpoint, any number of dials."""
+    """One checkpoint with its factors, any number of caps."""
 
-    def __init__(self, weights: dict[str, Tensor], calibration: Calibration, config: QuantConfig, pack: Pack) -> None:
-        self._weights, self._calibration = weights, calibration
-        self._config, self._pack = config, pack
-        self.packings = 0
-
-    def at(self, dial: float) -> Landed:
-        """The file at one position of the dial."""
-        plan = allocate(self._calibration, dial, self._config)
-        model = round_model(self._weights, plan, self._calibration.made_from)
-        self.packings += 1
-        return Landed(plan, model, self._pack(model), self.packings)
+    def __init__(
+        self,
+        weights: dict[str, Floats],
+        shapes: list[Shape],
+        factors: dict[str, Factors],
+        config: QuantConfig,
+        made_from: str,
+        pack: Pack,
+    ) -> None:
+        self._weights, self._shapes, self._factors = weights, shapes, factors
+        self._config, self._made_from, self._pack = config, made_from, pack
+        self._count = sum(weights[name].size for name in factors)
+        self._overhead: float | None = None
 
     def smallest(self) -> int:
         """Bytes of the smallest file that this model, tokenizer and header can make."""
-        return len(self.at(COARSEST_DIAL).data)
+        plan = self._plan(COARSEST)
+        return len(self._pack(QuantizedModel({t.name: self._cheap(t, 1 << 62)[0] for t in plan.tensors})))
 
-    def land(self, cap_bytes: int, progress: Progress) -> Landed:
-        """The largest file found that is at most `cap_bytes`; BudgetError when there is none."""
+    def predict(self, kappa: float) -> Prediction:
+        """Size and loss of a fit with this multiplier, from a cheap pass."""
+        plan = self._plan(kappa)
+        cheap = {tensor.name: self._cheap(tensor, SAMPLED_WEIGHTS) for tensor in plan.tensors}
+        sizes = coded_bytes({name: entry[1] for name, entry in cheap.items()})
+        loss = sum(entry[2] for entry in cheap.values())
+        return Prediction(kappa, round(sum(sizes.values()) + self._overhead_bytes()), loss)
+
+    def aim(self, cap_bytes: int, progress: Progress) -> Prediction:
+        """The multiplier whose predicted size is the cap; BudgetError when no file can be that small."""
         refuse_small_cap(self.smallest(), cap_bytes)
-        best: Landed | None = None
-        low, high = math.log2(FINEST_DIAL), math.log2(COARSEST_DIAL)  # the answer lies between
-        position = math.log2(FIRST_DIAL)
-        slack = max(SLACK_BYTES, int(SLACK_SHARE * cap_bytes))
-        for _ in range(MOST_PACKINGS):
-            found = self.at(2.0**position)
-            size = len(found.data)
-            progress.update(found.packings, MOST_PACKINGS + 1, f"step {2.0**position:.4f} σ: {size:,} bytes")
-            if size <= cap_bytes:
-                high = position
-                best = found if best is None or size > len(best.data) else best
-                if cap_bytes - size <= slack or position <= math.log2(FINEST_DIAL):
-                    break
-            else:
+        kappa, low, high = self._first_kappa(cap_bytes), math.log2(FINEST), math.log2(COARSEST)
+        found = self.predict(kappa)
+        for round_ in range(24):
+            progress.update(round_, 24, f"predicted {found.size_bytes:,} bytes")
+            position = math.log2(found.kappa)
+            if abs(found.size_bytes - cap_bytes) <= max(0.002 * cap_bytes, SLACK_BYTES) or high - low < 1e-3:
+                break
+            if found.size_bytes > cap_bytes:
                 low = position
-            slope = max(found.model.weights / 8.0, 1.0)
-            # Aim half the slack below the cap, and stay strictly inside what is still open.
-            position += (size - cap_bytes + slack / 2) / slope
-            if low == math.log2(FINEST_DIAL) and position <= low:
-                position = low
-            elif not low < position < high:
-                position = (low + high) / 2
-        return best if best is not None else self.at(2.0**high)
+            else:
+                high = position
+            target = position + 8 * (found.size_bytes - cap_bytes) / max(self._count, 1)
+            found = self.predict(2.0 ** (target if low < target < high else (low + high) / 2))
+        return found
+
+    def land(self, cap_bytes: int, progress: Progress, aimed: Prediction | None = None) -> Landed:
+        """The largest file found that is at most `cap_bytes`; BudgetError when there is none."""
+        aimed = aimed or self.aim(cap_bytes, progress)
+        plan = self._plan(aimed.kappa)
+        tried = self._round(plan.tensors, progress)
+        best: tuple[bytes, dict[str, _Tried]] | None = None
+        slack = max(SLACK_BYTES, int(SLACK_SHARE * cap_bytes))
+        rounded, shrink = float(self._count), 0.5
+        for _ in range(MOST_ROUNDS):
+            size = sum(coded_bytes({n: t.weighed for n, t in tried.items()}).values()) + self._overhead_bytes()
+            gap = cap_bytes - size - shrink * slack
+            if abs(gap) <= 0.5 * slack or (gap > 0 and aimed.kappa <= FINEST):
+                data = self._pack(QuantizedModel({name: entry.stored for name, entry in tried.items()}))
+                self._overhead = (self._overhead or 0.0) + len(data) - size
+                if len(data) <= cap_bytes and (best is None or len(data) > len(best[0])):
+                    best = (data, dict(tried))
+                if 0 <= cap_bytes - len(data) <= slack or aimed.kappa <= FINEST:
+                    break
+                gap = cap_bytes - len(data) - shrink * slack
+            moved, octaves = self._choose(gap)
+            rounded += sum(self._weights[name].size for name in moved)
+            plans = [_finer(tried[name].plan, octaves) for name in moved]
+            progress.note(f"{size:,.0f} bytes; {len(moved)} tensors {octaves:+.4f} octaves finer")
+            tried |= self._round(plans, progress)
+        if best is None:
+            return self.land(cap_bytes - slack, progress, None)
+        data, tried = best
+        return Landed(
+            plan=dataclasses.replace(plan, tensors=tuple(tried[t.name].plan for t in plan.tensors)),
+            model=QuantizedModel({name: entry.stored for name, entry in tried.items()}),
+            data=data,
+            loss=sum(entry.loss for entry in tried.values()),
+            losses={name: entry.loss for name, entry in tried.items()},
+            predicted_bytes=aimed.size_bytes,
+            roundings=rounded / max(self._count, 1),
+        )
+
+    def _plan(self, kappa: float) -> BitPlan:
+        return allocate(self._shapes, self._factors, kappa, self._config, self._made_from)
+
+    def _choose(self, gap_bytes: float) -> tuple[list[str], float]:
+        """The smallest tensor that takes up the gap with a small change of its steps, or all; and by how much."""
+        by_size = sorted(self._factors, key=lambda name: self._weights[name].size)
+        for name in by_size:
+            octaves = 8 * gap_bytes / self._weights[name].size
+            if abs(octaves) <= MOST_OCTAVES:
+                return [name], octaves
+        return by_size, 8 * gap_bytes / self._count
+
+    def _first_kappa(self, cap_bytes: int) -> float:
+        """From the mean of log2 of weight over relative step, at the bits that the cap leaves for each weight."""
+        plan = self._plan(1.0)
+        octaves = 0.0
+        for tensor in plan.tensors:
+            if tensor.grid == STEPS:
+                weight = self._weights[tensor.name]
+                spread = math.log2(float(np.sqrt(np.mean(weight.astype(np.float64) ** 2))) + 1e-30)
+                steps = (sum(tensor.row_codes) / weight.shape[0] + sum(tensor.column_codes) / weight.shape[1]) / 4
+                octaves += weight.size * (spread - math.log2(tensor.base) - steps)
+        bits = 8 * max(cap_bytes - self._overhead_bytes(), 1) / max(self._count, 1)
+        return float(min(max(2.0 ** (octaves / max(self._count, 1) + 1.05 - bits), FINEST), COARSEST))
+
+    def _overhead_bytes(self) -> float:
+        """Bytes of the file beyond the coded tensors, measured on a real file."""
+        if self._overhead is None:
+            cheap = {t.name: self._cheap(t, 1 << 62) for t in self._plan(COARSEST).tensors}
+            data = self._pack(QuantizedModel({name: entry[0] for name, entry in cheap.items()}))
+            self._overhead = len(data) - sum(coded_bytes({n: entry[1] for n, entry in cheap.items()}).values())
+        return self._overhead
+
+    def _cheap(self, plan: TensorPlan, most: int) -> tuple[StoredTensor, Weighed, float]:
+        """A tensor rounded without feedback; beyond `most` weights only some columns, weighed as if they were all."""
+        weight = self._weights[plan.name]
+        if plan.grid != STEPS:
+            plain = as_float16(plan.name, plan.role, weight)
+            return plain, weigh(plain), 0.0
+        take = np.arange(0, weight.shape[1], max(1, math.ceil(weight.size / most)))
+        codes_O, codes_I = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
+        steps = steps_of(plan.base, codes_O, codes_I[take])
+        symbols = round_without_feedback(np.ascontiguousarray(weight[:, take]), steps, plan.states)
+        stored = SteppedTensor(plan.role, symbols, plan.base, codes_O, codes_I[take], plan.states)
+        weighed, share = weigh(stored), weight.shape[1] / take.size
+        if share > 1:
+            assert weighed.counts_CM is not None
+            counts = np.rint(weighed.counts_CM * share).astype(np.int64)
+            side = weighed.own_bytes * sum(weight.shape) / (weight.shape[0] + take.size)
+            weighed = Weighed(plan.role, counts, side)
+        factors = self._factors[plan.name]
+        pivots = np.outer(factors.row_factors_O, factors.column_factors_I[take])
+        error = weight[:, take] - stored.weights().numpy()
+        return stored, weighed, share * 0.5 * float(np.square(error / pivots).sum())
+
+    def _round(self, plans: Iterable[TensorPlan], progress: Progress) -> dict[str, _Tried]:
+        """Tensors rounded with feedback, the largest first, side by side."""
+        order = sorted(plans, key=lambda plan: -math.prod(plan.shape))
+        total, done, tried = sum(math.prod(plan.shape) for plan in order), 0, {}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for plan, entry in zip(order, pool.map(self._round_one, order), strict=True):
+                tried[plan.name] = entry
+                done += math.prod(plan.shape)
+                progress.update(done, total, f"rounded {plan.name}")
+        return {name: tried[name] for name in self._weights if name in tried}
+
+    def _round_one(self, plan: TensorPlan) -> _Tried:
+        weight = self._weights[plan.name]
+        if plan.grid != STEPS:
+            stored: StoredTensor = as_float16(plan.name, plan.role, weight)
+            return _Tried(plan, stored, weigh(stored), 0.0)
+        factors = self._factors[plan.name]
+        codes_O, codes_I = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
+        steps = steps_of(plan.base, codes_O, codes_I)
+        rounded = round_with_feedback(
+            weight, steps, factors.inputs_II.astype(np.float32), factors.outputs.astype(np.float32), states=plan.states
+        )
+        stored = SteppedTensor(plan.role, rounded.symbols_OI, plan.base, codes_O, codes_I, plan.states)
+        return _Tried(plan, stored, weigh(stored), rounded.loss)
+
+
+def as_float16(name: str, role: str, weight: Floats) -> FloatTensor:
+    """At 16 bits; NumericsError when a value does not fit."""
+    with np.errstate(over="ignore"):  # looked for right below
+        stored = weight.astype(np.float16)
+    if not np.isfinite(stored).all():
+        raise NumericsError(f"tensor {name} has values beyond 65,504, which 16 bits cannot hold", tensor=name)
+    return FloatTensor(role, stored)
 
 
 def refuse_small_cap(smallest_bytes: int, cap_bytes: int) -> None:
@@ -93,8 +256,12 @@ def refuse_small_cap(smallest_bytes: int, cap_bytes: int) -> None:
     if smallest_bytes > cap_bytes:
         raise BudgetError(
             f"a cap of {cap_bytes:,} bytes cannot be met: this model, tokenizer and header take at least "
-            f"{smallest_bytes:,} bytes with every weight rounded to zero. Raise --set artifact.cap_bytes, or lower "
-            "model.n_layers, model.d_model or text.vocab_size",
+            f"{smallest_bytes:,} bytes with every weight rounded to zero. Raise the cap, or train a model with fewer "
+            "or narrower layers or a smaller vocabulary",
             smallest_bytes=smallest_bytes,
             cap_bytes=cap_bytes,
         )
+
+
+def _finer(plan: TensorPlan, octaves: float) -> TensorPlan:
+    return dataclasses.replace(plan, base=float(np.float32(plan.base * 2.0**-octaves)))

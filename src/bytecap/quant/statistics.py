@@ -1,6 +1,8 @@
 """What a calibration knows about a checkpoint. Needs no torch, so that deciding needs none.
 
-In / Out:  filled by `calibration.py`, read by `allocation.py`.
+In / Out:  filled by `calibration.py`, read by `factors.py`, `allocation.py` and `schemes.py`.
+
+Letters: O rows (outputs), I columns (inputs) of a weight.
 """
 
 from __future__ import annotations
@@ -10,22 +12,37 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+Floats = npt.NDArray[np.float32]
+
 
 @dataclass(frozen=True, kw_only=True)
-class TensorStatistics:
-    """Of one tensor."""
+class Curvature:
+    """Of one weight: ΔL ≈ ½ tr(G E A Eᵀ) nats per token for an error E."""
 
-    name: str
-    role: str
-    shape: tuple[int, ...]
-    row_std: npt.NDArray[np.float64] | None
-    """Standard deviation of each row, for tensors with two axes."""
+    inputs_II: Floats
+    """A: mean of x xᵀ over tokens."""
+    outputs: Floats
+    """G: mean of g gᵀ over tokens, (O, O), or its diagonal (O,); g is the gradient of a token's loss at the outputs."""
+    gradient_square: float
+    """Mean over batches and elements of the squared gradient of the weight (nats per token)²."""
+
+    @property
+    def outputs_diagonal_O(self) -> Floats:
+        """G_ii."""
+        return np.ascontiguousarray(np.diagonal(self.outputs)) if self.outputs.ndim == 2 else self.outputs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Of one checkpoint, in the model's order."""
+    """Of one checkpoint on some text."""
 
     made_from: str
     """Digest of the checkpoint."""
-    tensors: tuple[TensorStatistics, ...]
+    tokens: int
+    """Positions measured."""
+    loss: float
+    """Nats per token of the checkpoint on them."""
+    unigram: float
+    """Nats per token of the best fixed distribution on them: what a model without any context reaches."""
+    tensors: dict[str, Curvature]
+    """By name; weights that were never used have none."""

@@ -1,0 +1,162 @@
+"""Small integers through an adaptive binary range coder: steps, scales and tables, a few thousand of them.
+
+In:   arrays of integers.
+Out:  bytes. Integer arithmetic only, so that every machine decodes the same.
+
+An integer is a zero flag, a sign and a magnitude in unary up to ESCAPE, then in Elias-gamma form; every binary decision
+learns its own probability, first quickly, then slowly.
+
+Source:  the carry handling is that of LZMA's range coder (Pavlov); the falling learning rate is Krichevsky and
+         Trofimov's estimator with a floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.core.errors import FormatError
+
+_ONE = 1 << 16
+_TOP = 1 << 24
+_LEAST = 64
+"""Least probability of a decision, in units of 2^-16."""
+_SLOWEST = 60
+ESCAPE = 24
+MOST_MAGNITUDE = 1 << 24
+
+Array = npt.NDArray[np.int64]
+
+
+class _Bits:
+    """Adaptive probabilities of a 0, one for each context."""
+
+    def __init__(self) -> None:
+        self.state: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def probability(self, context: tuple[int, int]) -> int:
+        return self.state.get(context, (_ONE // 2, 0))[0]
+
+    def learn(self, context: tuple[int, int], bit: int) -> None:
+        p, seen = self.state.get(context, (_ONE // 2, 0))
+        p += ((0 if bit else _ONE) - p) // (seen + 2)
+        self.state[context] = (min(max(p, _LEAST), _ONE - _LEAST), min(seen + 1, _SLOWEST))
+
+
+class _Encoder:
+    def __init__(self) -> None:
+        self.low, self.range, self.out = 0, 0xFFFFFFFF, bytearray()
+        self.held, self.bits = 1, _Bits()  # bytes held back for a carry; the first is a leading zero
+        self.cache = 0
+
+    def bit(self, context: tuple[int, int], bit: int) -> None:
+        bound = (self.range >> 16) * self.bits.probability(context)
+        if bit:
+            self.low += bound
+            self.range -= bound
+        else:
+            self.range = bound
+        self.bits.learn(context, bit)
+        while self.range < _TOP:
+            self.range <<= 8
+            self._shift()
+
+    def finish(self) -> bytes:
+        for _ in range(5):
+            self._shift()
+        return bytes(self.out[1:]).rstrip(b"\0")
+
+    def _shift(self) -> None:
+        if self.low < 0xFF000000 or self.low > 0xFFFFFFFF:
+            carry = self.low >> 32
+            self.out.append((self.cache + carry) & 0xFF)
+            self.out += bytes([(0xFF + carry) & 0xFF]) * (self.held - 1)
+            self.cache, self.held = (self.low >> 24) & 0xFF, 0
+        self.held += 1
+        self.low = (self.low << 8) & 0xFFFFFFFF
+
+
+class _Decoder:
+    def __init__(self, data: bytes) -> None:
+        self.data, self.position = data, 4
+        self.code = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
+        self.range, self.bits = 0xFFFFFFFF, _Bits()
+
+    def bit(self, context: tuple[int, int]) -> int:
+        bound = (self.range >> 16) * self.bits.probability(context)
+        bit = int(self.code >= bound)
+        if bit:
+            self.code -= bound
+            self.range -= bound
+        else:
+            self.range = bound
+        self.bits.learn(context, bit)
+        while self.range < _TOP:
+            following = self.data[self.position] if self.position < len(self.data) else 0
+            self.code = ((self.code << 8) | following) & 0xFFFFFFFF
+            self.position += 1
+            self.range = (self.range << 8) & 0xFFFFFFFF
+        return bit
+
+
+def encode_arrays(arrays: Sequence[npt.NDArray[np.integer]], kinds: Sequence[int]) -> bytes:
+    """Every array with the probabilities of its kind; each is sent as it is or as differences, whichever is smaller."""
+    coder = _Encoder()
+    for array, kind in zip(arrays, kinds, strict=True):
+        values = array.reshape(-1).astype(np.int64)
+        differences = np.diff(values, prepend=0)
+        by_difference = int(np.abs(differences).sum() < np.abs(values).sum())
+        coder.bit((kind, -1), by_difference)
+        for value in (differences if by_difference else values).tolist():
+            _encode_integer(coder, 2 * kind + by_difference, value)
+    return coder.finish()
+
+
+def decode_arrays(data: bytes, sizes: Sequence[int], kinds: Sequence[int]) -> list[Array]:
+    """The arrays back; FormatError when the bytes cannot have been made by `encode_arrays`."""
+    coder = _Decoder(data)
+    arrays = []
+    for size, kind in zip(sizes, kinds, strict=True):
+        by_difference = coder.bit((kind, -1))
+        values = np.array([_decode_integer(coder, 2 * kind + by_difference) for _ in range(size)], np.int64)
+        arrays.append(np.cumsum(values) if by_difference else values)
+    if coder.position > len(data) + 8:
+        raise FormatError("the coded steps and scales are cut short")
+    return arrays
+
+
+def _encode_integer(coder: _Encoder, kind: int, value: int) -> None:
+    magnitude = abs(value)
+    assert magnitude < MOST_MAGNITUDE
+    for place in range(min(magnitude, ESCAPE)):
+        coder.bit((kind, place), 1)
+    if magnitude < ESCAPE:
+        coder.bit((kind, magnitude), 0)
+    else:
+        rest = magnitude - ESCAPE + 1
+        for place in range(rest.bit_length() - 1):
+            coder.bit((kind, 100 + place), 1)
+        coder.bit((kind, 100 + rest.bit_length() - 1), 0)
+        for place in reversed(range(rest.bit_length() - 1)):
+            coder.bit((kind, 200 + place), (rest >> place) & 1)
+    if magnitude:
+        coder.bit((kind, 300), int(value < 0))
+
+
+def _decode_integer(coder: _Decoder, kind: int) -> int:
+    magnitude = 0
+    while magnitude < ESCAPE and coder.bit((kind, magnitude)):
+        magnitude += 1
+    if magnitude == ESCAPE:
+        length = 0
+        while coder.bit((kind, 100 + length)):
+            length += 1
+            if length >= 24:
+                raise FormatError("a coded step or scale is too large")
+        rest = 1
+        for place in reversed(range(length)):
+            rest = 2 * rest + coder.bit((kind, 200 + place))
+        magnitude = ESCAPE + rest - 1
+    return -magnitude if magnitude and coder.bit((kind, 300)) else magnitude

@@ -1,0 +1,230 @@
+"""Blocks of integers whose size varies by row and column, coded close to their entropy.
+
+In:   blocks: integers (O, I), the expected magnitude of each row and column in quarter octaves, and how parities
+      drive the trellis down the columns.
+Out:  bytes that hold the blocks' integers; the scales and the trellis must be known to the reader.
+
+A context is the class of the expected magnitude (row plus column, in quarter octaves) with the grid that the trellis
+is on. Tables are static: counted once, sent in front.
+
+Letters: O rows, I columns, C contexts, M magnitude tokens.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.coding.adaptive import decode_arrays, encode_arrays
+from bytecap.coding.lanes import LaneDecoder, encode_lanes
+from bytecap.coding.tables import TOTAL, codes_of, frequencies_of, intervals_of
+from bytecap.coding.tokens import (
+    EXTRA_WIDTHS,
+    MAGNITUDES,
+    extra_bits,
+    extra_count,
+    from_tokens,
+    magnitude_tokens,
+    to_tokens,
+)
+from bytecap.core.errors import FormatError
+
+LOWEST_CLASS, HIGHEST_CLASS = -28, 56
+"""Quarter octaves of the expected magnitude: 2^-7 to 2^14."""
+CLASSES = HIGHEST_CLASS - LOWEST_CLASS + 1
+CODE_KINDS = (0, 1, 2, 3)
+"""What stands beside the integers of a block, for coding/adaptive: row codes, column codes, row and column spreads."""
+MOST_LANES = 1024
+_HEAD = struct.Struct("<HBIII")
+"""Lanes, classes merged into one (as a power of two), bytes of tables, of lanes, of extra bits."""
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What a reader must know of a block before its first integer."""
+
+    row_classes_O: Ints
+    column_classes_I: Ints
+    next_states: npt.NDArray[np.uint8]
+    """(S, 2), one row of zeros without a trellis."""
+
+    def classes(self) -> Ints:
+        """(O, I): class of every integer, from 0."""
+        classes = self.row_classes_O[:, None] + self.column_classes_I
+        return classes.clip(LOWEST_CLASS, HIGHEST_CLASS) - LOWEST_CLASS
+
+
+@dataclass(frozen=True)
+class Block:
+    """Integers with their scales."""
+
+    symbols_OI: npt.NDArray[np.int16]
+    grids_OI: npt.NDArray[np.uint8]
+    """Which of the two grids of the trellis each integer lies on; zeros without a trellis."""
+    scales: Scales
+
+
+def fit_scales(symbols_OI: npt.NDArray[np.int16]) -> tuple[Ints, Ints]:
+    """Row and column classes: the rank-one scale of the magnitudes, by alternating means, in quarter octaves."""
+    magnitudes_OI = np.abs(symbols_OI).astype(np.float32)
+    floor = 2.0 ** (LOWEST_CLASS / 4)
+    column_I = np.ones(symbols_OI.shape[1], np.float32)
+    row_O = np.ones(symbols_OI.shape[0], np.float32)
+    for _ in range(3):
+        row_O = np.maximum((magnitudes_OI @ (1 / column_I)) / column_I.size, floor)
+        column_I = np.maximum(((1 / row_O) @ magnitudes_OI) / row_O.size, 1 / 64)
+    rows, columns = (np.rint(4 * np.log2(value)).astype(np.int64) for value in (row_O, column_I))
+    return rows, columns
+
+
+def encode_blocks(blocks: Sequence[Block]) -> bytes:
+    """All blocks as one section."""
+    merged, codes_CM = _best_tables(np.sum([count_tokens(block) for block in blocks], axis=0))
+    start, frequency = intervals_of(_full_tables(codes_CM))
+    context = np.concatenate([_contexts(block, merged).reshape(-1) for block in blocks])
+    tokens = np.concatenate([to_tokens(block.symbols_OI) for block in blocks])
+    lanes = _lanes_for(sum(block.symbols_OI.size for block in blocks))
+    steps = np.concatenate([_steps(block.symbols_OI.shape, lanes) for block in blocks])
+    stream = encode_lanes(start[context, tokens], frequency[context, tokens], steps, lanes)
+    bits = np.concatenate([extra_bits(block.symbols_OI) for block in blocks])
+    tables, extras = _tables_to_bytes(codes_CM), np.packbits(bits).tobytes()
+    return _HEAD.pack(lanes, merged, len(tables), len(stream), len(extras)) + tables + stream + extras
+
+
+def decode_blocks(data: bytes, scales: Sequence[Scales]) -> list[npt.NDArray[np.int16]]:
+    """The integers of each block back; FormatError when the bytes do not hold exactly these blocks."""
+    if len(data) < _HEAD.size:
+        raise FormatError("a coded section is cut short")
+    lanes, merged, table_size, stream_size, extra_size = _HEAD.unpack_from(data)
+    if not 1 <= lanes <= MOST_LANES or merged > 3:
+        raise FormatError(f"a coded section has {lanes} lanes and merges 2^{merged} classes")
+    if len(data) != _HEAD.size + table_size + stream_size + extra_size:
+        raise FormatError("the parts of a coded section do not add up to its size")
+    tables_end, stream_end = _HEAD.size + table_size, _HEAD.size + table_size + stream_size
+    codes_CM = _tables_from_bytes(data[_HEAD.size : tables_end], merged)
+    decoder = LaneDecoder(data[tables_end:stream_end], lanes, *intervals_of(_full_tables(codes_CM)))
+    tokens = [_decode_block(decoder, one, merged) for one in scales]
+    decoder.finish()
+    count = sum(extra_count(one.reshape(-1)) for one in tokens)
+    bits = np.unpackbits(np.frombuffer(data[stream_end:], np.uint8))
+    if (count + 7) // 8 != extra_size:
+        raise FormatError("the extra bits of a coded section do not fit its integers")
+    symbols, begin = [], 0
+    for one in tokens:
+        end = begin + extra_count(one.reshape(-1))
+        symbols.append(from_tokens(one.reshape(-1), bits[begin:end]).reshape(one.shape))
+        begin = end
+    return symbols
+
+
+def count_tokens(block: Block) -> Ints:
+    """(C, M): how often each magnitude token stands in each context."""
+    size = 2 * CLASSES * MAGNITUDES
+    tokens_OI = magnitude_tokens(np.abs(block.symbols_OI.astype(np.int32)))
+    flat = (_contexts(block, 0) * MAGNITUDES + tokens_OI).reshape(-1)
+    return np.bincount(flat, minlength=size).reshape(2 * CLASSES, MAGNITUDES)
+
+
+def section_costs(counts: Sequence[Ints]) -> list[float]:
+    """Bytes of each block, from its counts, in the section that `encode_blocks` would make of them all."""
+    if not counts:
+        return []
+    whole_CM = np.sum(counts, axis=0)
+    merged, codes_CM = _best_tables(whole_CM)
+    bits_CM = EXTRA_WIDTHS - np.log2(np.maximum(_full_tables(codes_CM), 1) / TOTAL)
+    bytes_of = [float((_merge(one, merged) * bits_CM).sum()) / 8 for one in counts]
+    lanes = _lanes_for(int(whole_CM.sum()))
+    fixed = _HEAD.size + len(_tables_to_bytes(codes_CM)) + 2 * lanes
+    whole = sum(bytes_of) + len(bytes_of)
+    return [size + fixed * (size + 1) / whole for size in bytes_of]
+
+
+def _decode_block(decoder: LaneDecoder, scales: Scales, merged: int) -> Ints:
+    classes_OI = scales.classes() >> merged
+    tokens_OI = np.zeros(classes_OI.shape, np.int64)
+    state_I = np.zeros(classes_OI.shape[1], np.uint8)
+    for class_I, token_I in zip(classes_OI, tokens_OI, strict=True):
+        context_I = 2 * class_I + (state_I & 1)
+        for begin in range(0, class_I.size, decoder.lanes):
+            token_I[begin : begin + decoder.lanes] = decoder.step(context_I[begin : begin + decoder.lanes])
+        state_I = scales.next_states[state_I, ((token_I + 1) >> 1) & 1]
+    return tokens_OI
+
+
+def _contexts(block: Block, merged: int) -> Ints:
+    return 2 * (block.scales.classes() >> merged) + block.grids_OI
+
+
+def _merge(counts_CM: Ints, merged: int) -> Ints:
+    """Counts with 2^merged neighbouring classes in one."""
+    by_class = counts_CM.reshape(CLASSES, 2, MAGNITUDES)
+    missing = -CLASSES % (1 << merged)
+    padded = np.concatenate([by_class, np.zeros((missing, 2, MAGNITUDES), np.int64)])
+    summed: Ints = padded.reshape(-1, 1 << merged, 2, MAGNITUDES).sum(axis=1).reshape(-1, MAGNITUDES)
+    return summed
+
+
+def _best_tables(counts_CM: Ints) -> tuple[int, Ints]:
+    """How many classes to merge and the codes of the tables, for the fewest bytes with the tables counted."""
+    best: tuple[float, int, Ints] | None = None
+    for merged in range(4):
+        merged_CM = _merge(counts_CM, merged)
+        codes_CM = _filled(codes_of(merged_CM), merged_CM)
+        frequency_CM = _full_tables(codes_CM)
+        bits = float((merged_CM * -np.log2(np.maximum(frequency_CM, 1) / TOTAL)).sum())
+        size = bits / 8 + len(_tables_to_bytes(codes_CM))
+        if best is None or size < best[0]:
+            best = (size, merged, codes_CM)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _filled(codes_CM: Ints, counts_CM: Ints) -> Ints:
+    """No holes below the largest token of a context; they would cost more to send than to keep."""
+    used_C = MAGNITUDES - (counts_CM[:, ::-1] > 0).argmax(axis=1)
+    used_C = np.where(counts_CM.any(axis=1), used_C, 0)
+    inside_CM = np.arange(MAGNITUDES) < used_C[:, None]
+    return np.where(inside_CM, np.maximum(codes_CM, 1), 0)
+
+
+def _full_tables(codes_CM: Ints) -> Ints:
+    """Frequencies; a context that is not used holds zero alone, so that every context can be read."""
+    empty_C = ~codes_CM.any(axis=1)
+    filled_CM = codes_CM.copy()
+    filled_CM[empty_C, 0] = 1
+    return frequencies_of(filled_CM)
+
+
+def _tables_to_bytes(codes_CM: Ints) -> bytes:
+    lengths_C = (codes_CM > 0).sum(axis=1)
+    rows = [row[:length] for row, length in zip(codes_CM, lengths_C, strict=True) if length]
+    return encode_arrays([lengths_C, np.concatenate([np.zeros(0, np.int64), *rows])], [0, 1])
+
+
+def _tables_from_bytes(data: bytes, merged: int) -> Ints:
+    contexts = 2 * ((CLASSES + (1 << merged) - 1) >> merged)
+    lengths_C = decode_arrays(data, [contexts], [0])[0]
+    if lengths_C.min() < 0 or lengths_C.max() > MAGNITUDES:
+        raise FormatError("a probability table has an impossible length")
+    flat = decode_arrays(data, [contexts, int(lengths_C.sum())], [0, 1])[1]
+    codes_CM = np.zeros((contexts, MAGNITUDES), np.int64)
+    codes_CM[np.arange(MAGNITUDES) < lengths_C[:, None]] = flat
+    return codes_CM
+
+
+def _lanes_for(count: int) -> int:
+    """More lanes decode faster, but each costs 2 bytes: about 0.02 % of a section."""
+    return min(max(min(16, count // 128), count // 16_000, 1), MOST_LANES)
+
+
+def _steps(shape: tuple[int, ...], lanes: int) -> Ints:
+    """How many tokens each step of a block holds: rows cut into pieces of at most `lanes`."""
+    rows, columns = shape
+    whole, rest = divmod(columns, lanes)
+    return np.tile(np.array([lanes] * whole + [rest] * (rest > 0), np.int64), rows)

@@ -1,0 +1,320 @@
+"""Any checkpoint under any cap: measure, decide, round, land.
+
+In:   weights with their model where it is known, text or batches to measure on, a cap.
+Out:  a `.bcap` file and what is known about the fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import torch
+from torch import Tensor, nn
+
+from bytecap.artifact.load import Artifact, load, loads
+from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
+from bytecap.core.digest import digest_bytes
+from bytecap.core.errors import BudgetError, ConfigError, DataError, NumericsError
+from bytecap.core.progress import Progress, Silent
+from bytecap.core.units import parse_bytes
+from bytecap.folder import CALIBRATION
+from bytecap.grids.tensor import QuantizedModel
+from bytecap.model.gpt import GPT, document_numbers
+from bytecap.model.roles import Role, roles_of
+from bytecap.model.spec import ModelSpec
+from bytecap.quant.allocation import QuantConfig, Shape
+from bytecap.quant.calibration import calibrate, load_calibration, sampled_losses, save_calibration
+from bytecap.quant.factors import Factors, factors_of
+from bytecap.quant.landing import Fitter, Landed
+from bytecap.quant.statistics import Calibration
+from bytecap.recipe import Recipe
+from bytecap.text.batches import TrainBatches
+from bytecap.text.byte_counts import is_lossless
+from bytecap.text.shards import TokenStream
+from bytecap.text.tokenizer import load_tokenizer
+from bytecap.text.tokens import Tokens
+from bytecap.train.checkpoint import load_checkpoint, weights_digest
+
+LEAST_CALIBRATION_TOKENS = 256
+"""Fewer positions say next to nothing about curvature."""
+BATCH_TOKENS = 2_048
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is fitted."""
+
+    weights: dict[str, Floats]
+    shapes: list[Shape]
+    digest: str
+    model: GPT | None
+    """The model around the weights; None where only weights are at hand."""
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """Of the model."""
+        return None if self.model is None else self.model.spec
+
+
+def subject_of(model: nn.Module) -> Subject:
+    """The weights of a model, with roles: declared ones, or what the modules' types say."""
+    parameters = {name: parameter.detach().cpu().float() for name, parameter in model.named_parameters()}
+    roles = {n: str(r) for n, r in roles_of(model).items()} if isinstance(model, GPT) else _roles_by_type(model)
+    return _subject(parameters, roles, model if isinstance(model, GPT) else None)
+
+
+def open_checkpoint(path: Path, *, finished: bool = False) -> Subject:
+    """A checkpoint of ours with its model (if asked, a finished one), or plain safetensors without one."""
+    if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        raise ConfigError(
+            f"{path} may hold a pickle, which can run any code when it is read; convert it once, where you trust it:\n"
+            "  import torch; from safetensors.torch import save_file\n"
+            f"  weights = torch.load({path.name!r}, weights_only=True)\n"
+            f"  save_file({{k: v.clone() for k, v in weights.items()}}, {path.stem + '.safetensors'!r})"
+        )
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; give a run folder or a .safetensors file", path=str(path))
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            if "bytecap" in (file.metadata() or {}):
+                saved = load_checkpoint(path)
+                if finished and not saved.progressed.finished:
+                    raise DataError(f"training in {path.parent} has not finished; run `bytecap train` to go on")
+                return subject_of(saved.model())
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise DataError(f"{path} is not a safetensors file ({error}); give another one", path=str(path)) from error
+    return _subject(tensors, {name: _role_by_shape(value) for name, value in tensors.items()}, None)
+
+
+def curvature_factors(subject: Subject, calibration: Calibration | None, config: QuantConfig) -> dict[str, Factors]:
+    """Factors of every measured weight; without a calibration one step serves all matrices alike."""
+    factors = {}
+    for entry in subject.shapes:
+        if calibration is None:
+            if entry.role != Role.SCALAR and len(entry.shape) == 2:
+                rows, columns = entry.shape
+                factors[entry.name] = Factors(np.eye(columns), np.ones(rows))
+        elif entry.name in calibration.tensors:
+            embedding = entry.role == Role.EMBEDDING
+            factors[entry.name] = factors_of(
+                entry.name,
+                calibration.tensors[entry.name],
+                damping=config.embedding_damping if embedding else config.damping,
+                two_sided=config.two_sided and not embedding,
+            )
+    return factors
+
+
+def fitter_of(
+    subject: Subject,
+    calibration: Calibration | None,
+    config: QuantConfig,
+    artifact: ArtifactConfig,
+    tokenizer: bytes,
+    about: Provenance,
+) -> Fitter:
+    """Everything a fit needs, ready for any number of caps."""
+
+    def packed(model: QuantizedModel) -> bytes:
+        return pack(subject.spec, model, tokenizer, about, artifact)
+
+    factors = curvature_factors(subject, calibration, config)
+    return Fitter(subject.weights, subject.shapes, factors, config, subject.digest, packed)
+
+
+def refuse_useless(fitter: Fitter, calibration: Calibration | None, cap_bytes: int, progress: Progress) -> None:
+    """BudgetError when a model of this size would be worse than one that knows only how frequent tokens are."""
+    if calibration is None or calibration.unigram <= calibration.loss:
+        return
+    room = calibration.unigram - calibration.loss
+    aimed = fitter.aim(cap_bytes, progress)
+    if aimed.loss <= room:
+        return
+    kappa, enough = aimed.kappa, aimed
+    while enough.loss > room:
+        kappa /= 2**0.25
+        enough = fitter.predict(kappa)
+    raise BudgetError(
+        f"at {cap_bytes:,} bytes the fitted model would lose about {aimed.loss:.2f} nats per token more than the "
+        f"original's {calibration.loss:.2f}, and be worse than token frequencies alone ({calibration.unigram:.2f}); "
+        f"from about {enough.size_bytes:,} bytes it is not. Raise the cap or train a smaller model",
+        useful_bytes=enough.size_bytes,
+        cap_bytes=cap_bytes,
+    )
+
+
+# ---- a run of ours ----
+
+
+def calibration_of(
+    recipe: Recipe, tokens: Tokens, folder: Path, subject: Subject, device: torch.device, progress: Progress
+) -> Calibration | None:
+    """Measured once for all caps and kept in the folder; None where the recipe asks for none."""
+    wanted, path = recipe.quant.calibration_tokens, folder / CALIBRATION
+    if wanted == 0 or subject.model is None:
+        return None
+    if path.exists():
+        return load_calibration(path, subject.digest)
+    found = measure(
+        subject.model.to(device), tokens.train_stream(), load_tokenizer(tokens.tokenizer_model()).bos_id(),
+        tokens=wanted, context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
+    )  # fmt: skip
+    save_calibration(path, found)
+    return found
+
+
+def run_fitter(recipe: Recipe, tokens: Tokens, subject: Subject, calibration: Calibration | None) -> Fitter:
+    """The fitter of a run, with its provenance."""
+    tokenizer = tokens.tokenizer_model()
+    about = provenance_of(recipe, tokenizer, tokens.corpus_digest, subject.digest)
+    return fitter_of(subject, calibration, recipe.quant, recipe.artifact, tokenizer, about)
+
+
+def provenance_of(recipe: Recipe, tokenizer: bytes, corpus_digest: str, checkpoint_digest: str) -> Provenance:
+    """What the file of a run says about where it comes from."""
+    assert recipe.score.context is not None, "a resolved recipe knows its context"
+    return Provenance(
+        recipe_digest=recipe.digest,
+        corpus_digest=corpus_digest,
+        checkpoint_digest=checkpoint_digest,
+        tokenizer_digest=digest_bytes(tokenizer),
+        lossless=is_lossless(load_tokenizer(tokenizer)),
+        context=recipe.score.context,
+    )
+
+
+# ---- measuring our own models on tokens ----
+
+
+def measure(
+    model: GPT, stream: TokenStream, bos: int, *, tokens: int, context: int, seed: int, digest: str, progress: Progress
+) -> Calibration:
+    """Curvature of every weight on windows of `stream`, with labels drawn from the model."""
+    if len(stream) < LEAST_CALIBRATION_TOKENS:
+        raise DataError(
+            f"the calibration text has {len(stream):,} tokens, at least {LEAST_CALIBRATION_TOKENS:,} are needed (and "
+            f"{tokens:,} are better); give more text",
+            tokens=len(stream),
+        )
+    context = min(context, (len(stream) - 1) // 3)
+    batch = max(1, BATCH_TOKENS // context)
+    steps = max(1, min(tokens, len(stream)) // (batch * context))
+    source = TrainBatches(stream, batch=batch, context=context, seed=seed)
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def losses(model: nn.Module, rows_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        assert isinstance(model, GPT)
+        tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
+        document_BT = None if model.spec.across_documents else document_numbers(tokens_BT, bos)
+        logits_NV = model.logits(model.hidden(tokens_BT, document_BT)).flatten(0, 1)
+        return sampled_losses(logits_NV, target_BT.flatten(), generator)
+
+    rows = (torch.from_numpy(source.next()).to(device) for _ in range(steps))
+    return calibrate(model, rows, losses, made_from=digest, progress=progress, total_tokens=steps * batch * context)
+
+
+def comparison_windows(stream: TokenStream, *, tokens: int, context: int, device: torch.device) -> Iterator[Tensor]:
+    """About `tokens` positions of a stream in evenly spaced windows, (B, T + 1), that do not overlap."""
+    context = min(context, len(stream) - 1)
+    count = max(1, min(tokens, len(stream) - 1) // context)
+    starts = np.linspace(0, len(stream) - context - 1, count).astype(int).tolist()
+    batch = max(1, 4 * BATCH_TOKENS // context)
+    for begin in range(0, count, batch):
+        rows = [stream.read(start, context + 1) for start in starts[begin : begin + batch]]
+        yield torch.from_numpy(np.stack(rows)).to(device)
+
+
+# ---- for any torch module ----
+
+
+def fit(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    loss: Callable[[nn.Module, Any], Any],
+    cap_bytes: int | str,
+    config: QuantConfig | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Artifact:
+    """The least loss of any `torch.nn.Module` in `cap_bytes` bytes.
+
+    Weights that are used by linear maps, embeddings or convolutions of width 1 are quantized, tied or not; everything
+    else is stored at 16 bits. `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are drawn from the
+    model; or a tensor with the loss of each position in nats, and the data's labels are used. Read the file back with
+    `bytecap.load_state_dict`. Raises BudgetError when the cap cannot be met.
+    """
+    cap = parse_bytes(cap_bytes) if isinstance(cap_bytes, str) else cap_bytes
+    config, progress = config or QuantConfig(), progress or Silent()
+    subject = subject_of(model)
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def losses(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
+        value = loss(model, batch)
+        if isinstance(value, tuple):
+            return sampled_losses(value[0].flatten(0, -2), value[1].flatten(), generator)
+        return value, value, torch.zeros(1, dtype=torch.int64)
+
+    calibration = calibrate(
+        model, batches, losses, made_from=subject.digest, progress=progress, total_tokens=config.calibration_tokens
+    )
+    about = Provenance(
+        recipe_digest="", corpus_digest="", checkpoint_digest=subject.digest, tokenizer_digest="", lossless=False,
+        context=1,
+    )  # fmt: skip
+    fitter = fitter_of(subject, calibration, config, ArtifactConfig(cap_bytes=cap), b"", about)
+    return loads(fitter.land(cap, progress).data)
+
+
+def load_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The weights in a `.bcap` file by name, float32, for `module.load_state_dict`."""
+    return load(Path(path)).quantized.state_dict()
+
+
+def fit_facts(landed: Landed, cap_bytes: int) -> dict[str, Any]:
+    """What `model.fit.json` says of a fit, as JSON values."""
+    whole = sum(landed.losses.values()) or 1.0
+    return {
+        "scheme": landed.plan.scheme,
+        "bytes": len(landed.data),
+        "cap_bytes": cap_bytes,
+        "unused_bytes": cap_bytes - len(landed.data),
+        "predicted_bytes": landed.predicted_bytes,
+        "predicted_increase_nats": landed.loss,
+        "kappa": landed.plan.dial,
+        "roundings": landed.roundings,
+        "loss_shares": {name: loss / whole for name, loss in landed.losses.items()},
+        "made_from": landed.plan.made_from,
+    }
+
+
+def _subject(tensors: dict[str, Tensor], roles: dict[str, str], model: GPT | None) -> Subject:
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
+    weights = {name: np.ascontiguousarray(value.numpy(), np.float32) for name, value in tensors.items()}
+    shapes = [Shape(name, roles[name], value.shape) for name, value in weights.items()]
+    return Subject(weights, shapes, weights_digest(tensors), model)
+
+
+def _roles_by_type(model: nn.Module) -> dict[str, str]:
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    return {
+        name: str(Role.EMBEDDING) if id(parameter) in embeddings else _role_by_shape(parameter)
+        for name, parameter in model.named_parameters()
+    }
+
+
+def _role_by_shape(value: Tensor) -> str:
+    return str(Role.MATRIX if value.ndim >= 2 else Role.SCALAR)

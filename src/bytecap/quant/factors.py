@@ -1,0 +1,66 @@
+"""Triangular factors of inverse curvature: what feedback and steps are made of.
+
+In:   the curvature of a weight and a damping.
+Out:  U with UᵀU = (A + damping)⁻¹, and V for G, both upper triangular, so that rounding in order sees pivots 1 / U_jj².
+
+Source:  the Cholesky form is GPTQ's, arXiv 2210.17323.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.core.errors import NumericsError
+from bytecap.quant.statistics import Curvature
+
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Of one weight of shape (O, I)."""
+
+    inputs_II: Doubles
+    """U."""
+    outputs: Doubles
+    """V, (O, O) for feedback on both sides, or 1 / sqrt(G_ii), (O,), for one."""
+
+    @property
+    def row_factors_O(self) -> Doubles:
+        """V_ii, or 1 / sqrt(G_ii)."""
+        return np.diagonal(self.outputs) if self.outputs.ndim == 2 else self.outputs
+
+    @property
+    def column_factors_I(self) -> Doubles:
+        """U_jj."""
+        return np.diagonal(self.inputs_II)
+
+
+def factors_of(name: str, curvature: Curvature, *, damping: float, two_sided: bool) -> Factors:
+    """Damping is a share of the mean diagonal, so inputs that were never active get a finite, coarse step."""
+    inputs = inverse_factor(name, curvature.inputs_II, damping)
+    if two_sided and curvature.outputs.ndim == 2:
+        return Factors(inputs, inverse_factor(name, curvature.outputs, damping))
+    diagonal_O = curvature.outputs_diagonal_O.astype(np.float64)
+    damped_O = diagonal_O + max(damping * diagonal_O.mean(), 1e-30)
+    return Factors(inputs, damped_O**-0.5)
+
+
+def inverse_factor(name: str, curvature: npt.NDArray[np.floating], damping: float) -> Doubles:
+    """Upper triangular U with UᵀU = (curvature + damping · mean diagonal)⁻¹; NumericsError when there is none."""
+    wide = curvature.astype(np.float64)
+    wide[np.diag_indices_from(wide)] += max(damping * float(np.mean(np.diagonal(wide))), 1e-30)
+    try:
+        # The lower factor of the matrix turned end for end, turned back, is upper: no inverse of a product needed.
+        upper = np.linalg.cholesky(wide[::-1, ::-1])[::-1, ::-1]
+        factor: Doubles = np.linalg.inv(upper)
+    except np.linalg.LinAlgError:
+        raise NumericsError(
+            f"the curvature of {name} is not positive definite with damping {damping:g}; raise --set quant.damping or "
+            "measure more calibration text",
+            tensor=name,
+        ) from None
+    return np.ascontiguousarray(factor)

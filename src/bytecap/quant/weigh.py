@@ -1,0 +1,60 @@
+"""What a quantized model will weigh, without packing it.
+
+In:   quantized tensors.
+Out:  for each the block that the coder sees, and the bytes it will take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.coding.adaptive import encode_arrays
+from bytecap.coding.blocks import CODE_KINDS, Block, Scales, count_tokens, fit_scales, section_costs
+from bytecap.grids.tensor import FloatTensor, SteppedTensor, StoredTensor
+from bytecap.grids.trellis import grids_of, next_states
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """One tensor on the scales: what it shares with its section, and bytes of its own."""
+
+    role: str
+    counts_CM: npt.NDArray[np.int64] | None
+    """How often each token stands in each context; None for floats."""
+    own_bytes: float
+
+
+def block_of(tensor: SteppedTensor) -> Block:
+    """The integers of a tensor with the scale of their rows and columns, fitted to them."""
+    rows_O, columns_I = fit_scales(tensor.symbols_OI)
+    grids_OI = grids_of(tensor.symbols_OI, tensor.states)
+    return Block(tensor.symbols_OI, grids_OI, Scales(rows_O, columns_I, next_states(tensor.states)))
+
+
+def codes_of(tensor: SteppedTensor, block: Block) -> list[npt.NDArray[np.integer]]:
+    """Step codes, and the spread of the weights themselves: class of the integers plus step code, nearly constant."""
+    rows, columns = tensor.row_codes_O.astype(np.int64), tensor.column_codes_I.astype(np.int64)
+    return [rows, columns, block.scales.row_classes_O + rows, block.scales.column_classes_I + columns]
+
+
+def weigh(tensor: StoredTensor) -> Weighed:
+    """One tensor by itself."""
+    if isinstance(tensor, SteppedTensor):
+        block = block_of(tensor)
+        return Weighed(tensor.role, count_tokens(block), float(len(encode_arrays(codes_of(tensor, block), CODE_KINDS))))
+    assert isinstance(tensor, FloatTensor), "published schemes are packed, not weighed"
+    return Weighed(tensor.role, None, float(tensor.values.nbytes))
+
+
+def coded_bytes(weighed: Mapping[str, Weighed]) -> dict[str, float]:
+    """Bytes of each tensor; together within a few hundredths of a percent of the packed file without its header."""
+    sizes = {name: entry.own_bytes for name, entry in weighed.items()}
+    for role in {entry.role for entry in weighed.values()}:
+        counts = {n: e.counts_CM for n, e in weighed.items() if e.role == role and e.counts_CM is not None}
+        for name, size in zip(counts, section_costs(list(counts.values())), strict=True):
+            sizes[name] += size
+    return sizes

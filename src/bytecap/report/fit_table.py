@@ -1,0 +1,67 @@
+"""What a fit reports, as lines of text.
+
+In:   the facts of one fit or several (JSON values).
+Out:  text for a terminal; with several caps, the curve of bytes and loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bytecap.report.tables import columns
+
+Facts = dict[str, Any]
+
+
+def fit_summary(rows: Sequence[Facts]) -> str:
+    """One fit on one screen; several, a line for each."""
+    return _one(rows[0]) if len(rows) == 1 else _many(rows)
+
+
+def prediction_table(rows: Sequence[Facts]) -> str:
+    """Cap, predicted size and predicted loss."""
+    lines = [("cap", "predicted bytes", "predicted increase of the loss")]
+    for row in rows:
+        loss = row["predicted_increase_nats"]
+        known = "unknown without text" if loss is None else f"{loss:.5f} nats per token"
+        lines.append((f"{row['cap_bytes']:,}", f"{row['predicted_bytes']:,}", known))
+    return columns(lines, right="rrl")
+
+
+def _one(facts: Facts) -> str:
+    lines = [
+        ("file", facts["file"]),
+        (
+            "bytes",
+            f"{facts['bytes']:,} of {facts['cap_bytes']:,} ({facts['unused_bytes']:,} unused; predicted "
+            f"{facts['predicted_bytes']:,}), {facts['bits_per_weight']:.3f} bits per weight",
+        ),
+        ("seconds", f"{facts['seconds']:.1f} for {facts['roundings']:.2f} passes over the weights"),
+    ]
+    found = facts["divergence"]
+    if found is not None:
+        lines += [
+            ("KL to the original", f"{found['kl']:.5f} ± {found['kl_interval']:.5f} nats per token"),
+            (
+                "loss",
+                f"{found['loss_before']:.5f} before, {found['loss_after']:.5f} after "
+                f"({found['loss_after'] - found['loss_before']:+.5f} ± {found['increase_interval']:.5f}; predicted "
+                f"+{facts['predicted_increase_nats']:.5f})",
+            ),
+        ]
+    bits = facts["bits_per_byte"]
+    if bits is not None:
+        change = bits["loss_after"] - bits["loss_before"]
+        lines.append(("bits per byte", f"KL {bits['kl']:.5f}, loss {change:+.5f} ± {bits['increase_interval']:.5f}"))
+    return columns(lines)
+
+
+def _many(rows: Sequence[Facts]) -> str:
+    lines: list[tuple[str, ...]] = [("cap", "bytes", "unused", "bits per weight", "KL, nats per token", "seconds")]
+    for facts in rows:
+        found = facts["divergence"]
+        kl = "unknown" if found is None else f"{found['kl']:.5f} ± {found['kl_interval']:.5f}"
+        counts = (f"{facts[name]:,}" for name in ("cap_bytes", "bytes", "unused_bytes"))
+        lines.append((*counts, f"{facts['bits_per_weight']:.3f}", kl, f"{facts['seconds']:.1f}"))
+    return columns(lines, right="rrrrlr")

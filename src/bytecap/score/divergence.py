@@ -1,0 +1,74 @@
+"""How far a fitted model has moved from the original: Kullback–Leibler divergence of its next-token distributions.
+
+In:   two models and windows of tokens.
+Out:  mean KL(original || fitted) in nats per token and the increase of the loss, each with a 95 % interval.
+
+Divergence is the figure of merit of a fit: it agrees with the increase of the loss in expectation and varies several
+times less, because the text's own surprise cancels. Windows are the units of the interval.
+
+Letters: B windows, T positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bytecap.core.errors import DataError
+from bytecap.model.gpt import GPT, document_numbers
+
+_NORMAL_95 = 1.96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """All in nats per token; intervals are half widths at 95 %."""
+
+    kl: float
+    kl_interval: float
+    loss_before: float
+    loss_after: float
+    increase_interval: float
+    tokens: int
+
+    @property
+    def increase(self) -> float:
+        """Loss after minus loss before."""
+        return self.loss_after - self.loss_before
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
+
+@torch.no_grad()
+def divergence(original: GPT, fitted: GPT, windows: Iterable[Tensor], bos: int) -> Divergence:
+    """Over every target of (B, T + 1) windows; DataError when there is none."""
+    divergences, before, after, tokens = [], [], [], 0
+    for rows_BT in windows:
+        tokens_BT, target_BT1 = rows_BT[:, :-1], rows_BT[:, 1:, None]
+        document_BT = None if original.spec.across_documents else document_numbers(tokens_BT, bos)
+        first_BTV, second_BTV = (
+            model.logits(model.hidden(tokens_BT, document_BT)).log_softmax(dim=-1) for model in (original, fitted)
+        )
+        divergences.append((first_BTV.exp() * (first_BTV - second_BTV)).sum(dim=-1).mean(dim=1))
+        before.append(-first_BTV.gather(-1, target_BT1).mean(dim=(1, 2)))
+        after.append(-second_BTV.gather(-1, target_BT1).mean(dim=(1, 2)))
+        tokens += target_BT1.numel()
+    if not divergences:
+        raise DataError("there is no text to compare the models on; at least one window of tokens is needed")
+    kl_B, before_B, after_B = (torch.cat(parts).double().cpu() for parts in (divergences, before, after))
+    return Divergence(
+        kl=float(kl_B.mean()), kl_interval=_interval(kl_B), loss_before=float(before_B.mean()),
+        loss_after=float(after_B.mean()), increase_interval=_interval(after_B - before_B), tokens=tokens,
+    )  # fmt: skip
+
+
+def _interval(values_B: Tensor) -> float:
+    return _NORMAL_95 * float(values_B.std()) / math.sqrt(values_B.numel()) if values_B.numel() > 1 else math.inf

@@ -1,0 +1,49 @@
+"""Factors are those of the damped inverse."""
+
+import numpy as np
+import pytest
+
+from bytecap.core.errors import NumericsError
+from bytecap.quant.factors import factors_of, inverse_factor
+from bytecap.quant.statistics import Curvature
+
+
+def curvature(inputs: int = 6, outputs: int = 4, seed: int = 0) -> Curvature:
+    rng = np.random.default_rng(seed)
+    x, g = rng.normal(size=(50, inputs)), rng.normal(size=(50, outputs))
+    return Curvature(inputs_II=np.float32(x.T @ x / 50), outputs=np.float32(g.T @ g / 50), gradient_square=1.0)
+
+
+def test_against_the_plain_inverse() -> None:
+    """UᵀU is the inverse of the damped matrix, and U is upper triangular."""
+    found = curvature()
+    factors = factors_of("m", found, damping=0.1, two_sided=True)
+    for factor, matrix in ((factors.inputs_II, found.inputs_II), (factors.outputs, found.outputs)):
+        damped = matrix.astype(float) + 0.1 * np.mean(np.diag(matrix)) * np.eye(len(matrix))
+        assert np.allclose(factor.T @ factor, np.linalg.inv(damped), rtol=1e-9)
+        assert np.array_equal(factor, np.triu(factor))
+    assert np.array_equal(factors.row_factors_O, np.diag(factors.outputs))
+    assert np.array_equal(factors.column_factors_I, np.diag(factors.inputs_II))
+
+
+def test_one_side() -> None:
+    """Without row feedback a row's factor is one over the root of its damped curvature."""
+    found = curvature()
+    factors = factors_of("m", found, damping=0.1, two_sided=False)
+    diagonal = np.diag(found.outputs).astype(float)
+    assert np.allclose(factors.outputs, (diagonal + 0.1 * diagonal.mean()) ** -0.5)
+
+
+def test_dead_inputs() -> None:
+    """A column that is never active gets a finite factor, the coarsest of all."""
+    inputs = curvature().inputs_II.copy()
+    inputs[2], inputs[:, 2] = 0, 0
+    factor = np.diag(inverse_factor("m", inputs, 0.01))
+    assert np.isfinite(factor).all() and factor.argmax() == 2
+    assert np.isfinite(inverse_factor("m", np.zeros((3, 3)), 0.01)).all()
+
+
+def test_not_positive_definite() -> None:
+    """The tensor is named with a way out."""
+    with pytest.raises(NumericsError, match=r"curvature of m is not positive definite with damping 0.01"):
+        inverse_factor("m", np.array([[1.0, 3.0], [3.0, 1.0]]), 0.01)

@@ -1,0 +1,98 @@
+"""Any torch module under a cap, and checkpoints from elsewhere."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import bytecap
+from bytecap.core.errors import BudgetError, ConfigError, DataError, NumericsError
+from bytecap.fitting import open_checkpoint, subject_of
+
+
+class Small(nn.Module):
+    """Nothing of ours: embedding, layer norm, a tied head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(40, 24)
+        self.norm = nn.LayerNorm(24)
+        self.up, self.down = nn.Linear(24, 64), nn.Linear(64, 24)
+        self.head = nn.Linear(24, 40, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits."""
+        x = self.tokens(tokens)
+        return self.head(x + self.down(F.gelu(self.up(self.norm(x)))))
+
+
+def trained() -> tuple[Small, list[Tensor]]:
+    """A model that has learned to count modulo 40 in steps of 7."""
+    torch.manual_seed(0)
+    model = Small()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    batches = [(torch.randint(40, (8, 1)) + 7 * torch.arange(17)) % 40 for _ in range(60)]
+    for batch in batches:
+        loss = F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model, batches
+
+
+def logits_and_labels(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+    return model(batch[:, :-1]), batch[:, 1:]
+
+
+def data_losses(model: nn.Module, batch: Tensor) -> Tensor:
+    return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten(), reduction="none")
+
+
+@pytest.mark.parametrize("loss", [logits_and_labels, data_losses])
+def test_any_module(loss: object, tmp_path: Path) -> None:
+    """Fitted, saved, loaded into the same class: under the cap, and it still counts."""
+    model, batches = trained()
+    artifact = bytecap.fit(model, batches[:10], loss=loss, cap_bytes="3500B")
+    assert len(artifact.data) <= 3500 and artifact.spec is None
+    path = tmp_path / "small.bcap"
+    artifact.save(path)
+    weights = bytecap.load_state_dict(path)
+    fresh = Small()
+    fresh.load_state_dict({**weights, "head.weight": weights["tokens.weight"]})
+    before, after = (float(data_losses(m, batches[-1]).mean()) for m in (model, fresh))
+    assert after < before + 0.2
+    assert artifact.quantized.tensors["tokens.weight"].role == "embedding"
+
+
+def test_a_cap_that_cannot_be_met() -> None:
+    """The smallest size is named."""
+    model, batches = trained()
+    with pytest.raises(BudgetError, match="take at least"):
+        bytecap.fit(model, batches[:2], loss=data_losses, cap_bytes=100)
+    with pytest.raises(ConfigError, match="is not a size"):
+        bytecap.fit(model, batches[:2], loss=data_losses, cap_bytes="3 parsecs")
+
+
+def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
+    """Plain safetensors are read; pickles are refused with the lines that convert them; NaN is named."""
+    path = tmp_path / "w.safetensors"
+    save_file({"a.weight": torch.randn(4, 6), "a.bias": torch.zeros(4)}, path)
+    subject = open_checkpoint(path)
+    assert [(s.name, s.role) for s in subject.shapes] == [("a.bias", "scalar"), ("a.weight", "matrix")]
+    assert subject.model is None and subject.spec is None
+    with pytest.raises(ConfigError, match=r"weights_only=True\)\n  save_file"):
+        open_checkpoint(tmp_path / "w.pt")
+    with pytest.raises(DataError, match="does not exist"):
+        open_checkpoint(tmp_path / "other.safetensors")
+    path.write_bytes(b"1234567890")
+    with pytest.raises(DataError, match="is not a safetensors file"):
+        open_checkpoint(path)
+    model = Small()
+    with torch.no_grad():
+        model.up.weight[3, 3] = float("inf")
+    with pytest.raises(NumericsError, match=r"tensor up.weight holds NaN or infinity"):
+        subject_of(model)
