@@ -21,6 +21,7 @@ from bytecap.report.console import Console
 from bytecap.report.tables import columns, summary, tensor_table
 
 if TYPE_CHECKING:
+    from bytecap.fit_material import Request
     from bytecap.recipe import Recipe
 
 app = App(
@@ -118,10 +119,14 @@ def fit(
     *,
     cap: str | None = None,
     caps: str | None = None,
+    scheme: str | None = None,
+    keep_small: int | None = None,
+    embedding_step: float | None = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     text: Text = None,
     tokenizer: Path | None = None,
     reserve: str | None = None,
+    compressor: str | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     set_: Set = None,
     device: Device = "auto",
@@ -136,34 +141,50 @@ def fit(
         Most bytes of the whole file: 250000, 16MB (decimal) or 16MiB.
     caps
         Several caps, separated by commas: one measurement, a file for each, and a curve of bytes and loss.
+    scheme
+        A published bit plan instead of ours, to compare: int8, pr65, pr219, pr309, pr332, pr1394, pr1586, pr1797 or
+        best_published. Without --cap, of its own size.
+    keep_small
+        With --scheme: matrices of so many elements or fewer stay at 16 bits; 65536 as published, small models need 0.
+    embedding_step
+        With --scheme best_published: the embedding's step over the matrices', 1.0 unless given.
     out
         The file to write; with --caps, the folder for them.
     tokenizer
         The model's SentencePiece file, for --text.
     reserve
         Bytes under the cap that stay free, for code that a contest counts.
+    compressor
+        brotli, zstd, zlib or lzma, for what is not coded by bytecap itself.
     dry_run
         Print predicted size and loss, write nothing.
     """
-    asked = [part.strip() for part in (caps or cap or "").split(",") if part.strip()]
-    if cap and caps:
-        raise ConfigError("--cap and --caps exclude each other; give one of them")
-    if not (asked or out or text or dry_run or reserve or set_) and checkpoint.is_dir():
+    asked = (cap, caps, scheme, keep_small, embedding_step, out, text, tokenizer, reserve, compressor, set_)
+    if checkpoint.is_dir() and not dry_run and all(word is None for word in asked):
         value = _fit_run(checkpoint, device, quiet)
         _print(value, json, f"{value['file']}: {value['bytes']:,} of {value['cap_bytes']:,} bytes")
         return
     from bytecap import fit_command
-    from bytecap.report import fit_table
 
     request = fit_command.request_of(
-        checkpoint, asked, out=out, text=text or [], tokenizer=tokenizer, reserve=reserve, settings=set_ or [],
-        device=device,
+        checkpoint, cap, caps, reserve=reserve, compressor=compressor, scheme=scheme, keep_small=keep_small,
+        embedding_step=embedding_step, out=out, text=tuple(text or ()), tokenizer=tokenizer,
+        settings=tuple(set_ or ()), device=device,
     )  # fmt: skip
+    _fit_request(request, dry_run, json, quiet)
+
+
+def _fit_request(request: Request, dry_run: bool, json: bool, quiet: bool) -> None:
+    from bytecap import fit_command
+    from bytecap.report import fit_table
+
     console = Console(quiet=quiet)
     with console.room("fit"):
-        rows = fit_command.predict_fit(request, console) if dry_run else fit_command.fit_checkpoint(request, console)
-    value = {"predicted" if dry_run else "fitted": rows}
-    _print(value, json, fit_table.prediction_table(rows) if dry_run else fit_table.fit_summary(rows))
+        value = (fit_command.predict_fit if dry_run else fit_command.fit_checkpoint)(request, console)
+    if dry_run:
+        _print(value, json, fit_table.prediction_table(value["predicted"]))
+    else:
+        _print(value, json, fit_table.fit_summary(value["fitted"], value.get("curve", ())))
 
 
 def _fit_run(folder: Path, device: str, quiet: bool) -> dict[str, Any]:

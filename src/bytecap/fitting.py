@@ -23,15 +23,16 @@ from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import BudgetError, ConfigError, DataError, NumericsError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
-from bytecap.folder import CALIBRATION
+from bytecap.folder import CALIBRATION, RECIPE
 from bytecap.grids.tensor import QuantizedModel
 from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig, Shape
-from bytecap.quant.calibration import calibrate, load_calibration, sampled_losses, save_calibration
+from bytecap.quant.calibration import calibrate, load_calibration, save_calibration
 from bytecap.quant.factors import Factors, factors_of
-from bytecap.quant.landing import Fitter, Landed
+from bytecap.quant.landing import Fitter, Landed, Prediction
+from bytecap.quant.scheme_fit import Schemed
 from bytecap.quant.statistics import Calibration
 from bytecap.recipe import Recipe
 from bytecap.text.batches import TrainBatches
@@ -81,6 +82,8 @@ def open_checkpoint(path: Path, *, finished: bool = False) -> Subject:
             f"  save_file({{k: v.clone() for k, v in weights.items()}}, {path.stem + '.safetensors'!r})"
         )
     if not path.is_file():
+        if (path.parent / RECIPE).is_file():
+            raise DataError(f"{path} does not exist; run `bytecap train {path.parent}` first", path=str(path))
         raise DataError(f"{path} does not exist; give a run folder or a .safetensors file", path=str(path))
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -108,7 +111,8 @@ def curvature_factors(subject: Subject, calibration: Calibration | None, config:
             factors[entry.name] = factors_of(
                 entry.name,
                 calibration.tensors[entry.name],
-                damping=config.embedding_damping if embedding else config.damping,
+                damping=config.damping,
+                row_damping=config.embedding_damping if embedding else None,
                 two_sided=config.two_sided and not embedding,
             )
     return factors
@@ -131,14 +135,14 @@ def fitter_of(
     return Fitter(subject.weights, subject.shapes, factors, config, subject.digest, packed)
 
 
-def refuse_useless(fitter: Fitter, calibration: Calibration | None, cap_bytes: int, progress: Progress) -> None:
-    """BudgetError when a model of this size would be worse than one that knows only how frequent tokens are."""
-    if calibration is None or calibration.unigram <= calibration.loss:
-        return
-    room = calibration.unigram - calibration.loss
+def refuse_useless(fitter: Fitter, calibration: Calibration | None, cap_bytes: int, progress: Progress) -> Prediction:
+    """What the cap will give; BudgetError when such a model would be worse than token frequencies alone."""
     aimed = fitter.aim(cap_bytes, progress)
+    if calibration is None or calibration.unigram <= calibration.loss:
+        return aimed
+    room = calibration.unigram - calibration.loss
     if aimed.loss <= room:
-        return
+        return aimed
     kappa, enough = aimed.kappa, aimed
     while enough.loss > room:
         kappa /= 2**0.25
@@ -212,15 +216,17 @@ def measure(
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
 
-    def losses(model: nn.Module, rows_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def answer(model: nn.Module, rows_BT: Tensor) -> tuple[Tensor, Tensor]:
         assert isinstance(model, GPT)
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         document_BT = None if model.spec.across_documents else document_numbers(tokens_BT, bos)
-        logits_NV = model.logits(model.hidden(tokens_BT, document_BT)).flatten(0, 1)
-        return sampled_losses(logits_NV, target_BT.flatten(), generator)
+        return model.logits(model.hidden(tokens_BT, document_BT)).flatten(0, 1), target_BT.flatten()
 
     rows = (torch.from_numpy(source.next()).to(device) for _ in range(steps))
-    return calibrate(model, rows, losses, made_from=digest, progress=progress, total_tokens=steps * batch * context)
+    return calibrate(
+        model, rows, answer, made_from=digest, progress=progress, total_tokens=steps * batch * context,
+        generator=generator,
+    )  # fmt: skip
 
 
 def comparison_windows(stream: TokenStream, *, tokens: int, context: int, device: torch.device) -> Iterator[Tensor]:
@@ -260,15 +266,17 @@ def fit(
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
 
-    def losses(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def answer(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor] | Tensor:
         value = loss(model, batch)
         if isinstance(value, tuple):
-            return sampled_losses(value[0].flatten(0, -2), value[1].flatten(), generator)
-        return value, value, torch.zeros(1, dtype=torch.int64)
+            return value[0].flatten(0, -2), value[1].flatten()
+        assert isinstance(value, Tensor), "loss must return logits and labels, or the loss of each position"
+        return value
 
     calibration = calibrate(
-        model, batches, losses, made_from=subject.digest, progress=progress, total_tokens=config.calibration_tokens
-    )
+        model, batches, answer, made_from=subject.digest, progress=progress, generator=generator,
+        total_tokens=config.calibration_tokens,
+    )  # fmt: skip
     about = Provenance(
         recipe_digest="", corpus_digest="", checkpoint_digest=subject.digest, tokenizer_digest="", lossless=False,
         context=1,
@@ -282,14 +290,14 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     return load(Path(path)).quantized.state_dict()
 
 
-def fit_facts(landed: Landed, cap_bytes: int) -> dict[str, Any]:
-    """What `model.fit.json` says of a fit, as JSON values."""
+def fit_facts(landed: Landed | Schemed, cap_bytes: int | None) -> dict[str, Any]:
+    """What `model.fit.json` says of a fit, as JSON values; without a cap, of a scheme's own size."""
     whole = sum(landed.losses.values()) or 1.0
     return {
         "scheme": landed.plan.scheme,
         "bytes": len(landed.data),
         "cap_bytes": cap_bytes,
-        "unused_bytes": cap_bytes - len(landed.data),
+        "unused_bytes": None if cap_bytes is None else cap_bytes - len(landed.data),
         "predicted_bytes": landed.predicted_bytes,
         "predicted_increase_nats": landed.loss,
         "kappa": landed.plan.dial,

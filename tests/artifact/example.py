@@ -6,7 +6,15 @@ import numpy as np
 import torch
 
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
-from bytecap.grids.tensor import FloatTensor, QuantizedModel, ScaledTensor, SteppedTensor, StoredTensor
+from bytecap.grids.low_rank import LowRank
+from bytecap.grids.tensor import (
+    FloatTensor,
+    QuantizedModel,
+    RepairedTensor,
+    ScaledTensor,
+    SteppedTensor,
+    StoredTensor,
+)
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
@@ -20,7 +28,7 @@ ABOUT = Provenance(
 
 
 def example_model(spread: int = 9) -> QuantizedModel:
-    """Random integers for every tensor of SPEC, in every grid: the embedding published style, with 32-bit scalars."""
+    """Random integers for every tensor of SPEC, in every grid: embedding and values published style, 32-bit scalars."""
     rng = np.random.default_rng(0)
     with torch.device("meta"):
         model = GPT(SPEC)
@@ -37,9 +45,23 @@ def example_model(spread: int = 9) -> QuantizedModel:
             if roles[name] is Role.EMBEDDING:
                 tensors[name] = ScaledTensor("embedding", symbols, rng.uniform(0.1, 1, shape[0]).astype(np.float16))
                 continue
+            if "value" in name:
+                tensors[name] = RepairedTensor(
+                    ScaledTensor("matrix", symbols, rng.uniform(0.1, 1, shape[0]).astype(np.float16)),
+                    example_repair(rng, shape[0], shape[1]),
+                )
+                continue
             codes = (rng.integers(-9, 9, size).astype(np.int8) for size in shape)
             tensors[name] = SteppedTensor("matrix", symbols, 0.01, *codes, 1 if "out" in name else 8)
     return QuantizedModel(tensors)
+
+
+def example_repair(rng: np.random.Generator, rows: int, columns: int) -> LowRank:
+    """Integers over the whole range of both factors."""
+    return LowRank(
+        rng.integers(-2, 2, (rows, 4)).astype(np.int8), np.float16(0.3),
+        rng.integers(-8, 8, (4, columns)).astype(np.int8), np.array([0.2], np.float16),
+    )  # fmt: skip
 
 
 def example_tokenizer() -> bytes:

@@ -35,6 +35,17 @@ def with_row(index: int, column: int, value: Any) -> dict[str, Any]:
 
 MATRIX = next(i for i, row in enumerate(PARSED.header["tensors"]) if row[3] == "steps")
 NAN = np.full(len(RAW["float16"]) // 2, np.nan, "<f2").view(np.uint8).reshape(-1, 2).T.tobytes()
+LOW_RANK = next(i for i, row in enumerate(PARSED.header["tensors"]) if row[3] == "row_scales_low_rank")
+ROWS = PARSED.header["tensors"][LOW_RANK][2][0]
+
+
+def factors(place: int, value: int) -> bytes:
+    """The factors with another integer."""
+    data = bytearray(RAW["factors"])
+    data[place] = value % 256
+    return bytes(data)
+
+
 FORGERIES: list[tuple[bytes, str]] = [
     (changed(with_model(n_layers=10**9)), "model.n_layers is 1000000000"),
     (changed(with_model(d_model=10**9)), "model.d_model"),
@@ -58,11 +69,33 @@ FORGERIES: list[tuple[bytes, str]] = [
     (changed(None, codes=RAW["codes"][:40]), "."),
     (changed(None, codes=b"\xff\xff\xff\xff" + RAW["codes"][4:]), "a step is not a positive number"),
     (changed(None, codes=bytes(4) + RAW["codes"][4:]), "a step is not a positive number"),
+    (changed(None, codes=b"\0\0\x7f\x7f" + RAW["codes"][4:]), "query.weight are too large for 32 bits"),
     (changed(None, **{"blocks.matrix": RAW["blocks.matrix"] + b"\0"}), "do not add up"),
     (changed(None, **{"blocks.matrix": RAW["blocks.matrix"][:-1]}), "do not add up"),
     (changed(None, **{"blocks.matrix": b""}), "cut short"),
     (changed(None, scales=RAW["scales"] + b"\0\0"), "raw bytes, needed"),
     (changed(None, scales=RAW["scales"][:-2]), "raw bytes, needed"),
+    (changed(None, factors=None), "section 'factors' is missing"),
+    (changed(None, factors=RAW["factors"][:-1]), "section 'factors' declares .* raw bytes, needed"),
+    (changed(None, factors=RAW["factors"] + b"\0"), "section 'factors' declares .* raw bytes, needed"),
+    (changed(None, factors=factors(0, 2)), "factor of tensor blocks.0.attention.value.weight does not fit 2 bits"),
+    (changed(None, factors=factors(4 * ROWS - 1, -3)), "does not fit 2 bits"),
+    (changed(None, factors=factors(4 * ROWS, 8)), "does not fit 4 bits"),
+    (changed(None, factors=factors(len(RAW["factors"]) - 1, -9)), "blocks.1.attention.value.weight does not fit 4"),
+    (changed(None, factor_scales=RAW["factor_scales"][:-2]), "section 'factor_scales' declares"),
+    (changed(None, factor_scales=None), "section 'factor_scales' is missing"),
+    (changed(None, factor_scales=b"\xff" * len(RAW["factor_scales"])), "value.weight holds NaN or infinity"),
+    (changed(with_row(LOW_RANK, 3, "row_scales")), "section 'scales'|section 'factors' declares"),
+    (changed(with_row(LOW_RANK, 4, 32)), "impossible grid"),
+    (changed(with_row(MATRIX, 3, "row_scales_low_rank")), "section 'scales' declares"),
+    (
+        changed({**PARSED.header, "model": None, "tensors": [["a", "x", [2, 2, 2], "row_scales_low_rank", 8]]}),
+        "impossible grid",
+    ),
+    (
+        changed({**PARSED.header, "model": None, "tensors": [["a", "x", [4096, 1 << 20], "row_scales_low_rank", 8]]}),
+        "belongs to no tensor",
+    ),
     (changed(None, float32=RAW["float32"][:-4]), "raw bytes, needed"),
     (
         changed({**PARSED.header, "model": None, "tensors": [["a", "x", [1 << 30, 1 << 20], "float16", 16]]}),

@@ -79,7 +79,7 @@ def test_golden() -> None:
     assert np.array_equal(decode_blocks(bytes.fromhex(GOLDEN), [one.scales])[0], symbols)
 
 
-GOLDEN = "0100031e00000006000000010000001ca5b30a25f0bba1d1a8c973b2fab51105db045ad527d5dce00839175018b83104001b9830"
+GOLDEN = "0100031f00000006000000010000001ca5b30a25f0bba1c0e8ffffecda0faea42950057540d9e9e7de8832ec0540b83104001b9830"
 
 
 def test_forgeries() -> None:

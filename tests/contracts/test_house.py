@@ -82,7 +82,9 @@ def test_tests_mirror_the_source() -> None:
     """Every source file has its test file, the listed ones apart."""
     by_forward_pass = "attention block layers roles rotary spec techniques/residual_mix techniques/unet_skips"
     elsewhere = {f"model/{name}.py" for name in by_forward_pass.split()} | {"model/techniques/base.py"}
-    by_end_to_end = "__main__ cli fit_command folder pipeline use core/device report/fit_table report/record"
+    by_end_to_end = (
+        "__main__ cli fit_command fit_material folder pipeline use core/device report/fit_table report/record"
+    )
     elsewhere |= {f"{name}.py" for name in by_end_to_end.split()}
     elsewhere |= {
         "core/progress.py",

@@ -5,7 +5,8 @@ from fractions import Fraction
 import numpy as np
 
 from bytecap.grids.grid import steps_of
-from bytecap.grids.tensor import FloatTensor, QuantizedModel, ScaledTensor, SteppedTensor
+from bytecap.grids.low_rank import LowRank
+from bytecap.grids.tensor import FloatTensor, QuantizedModel, RepairedTensor, ScaledTensor, SteppedTensor
 from bytecap.grids.trellis import levels_of
 
 
@@ -27,6 +28,15 @@ def test_scaled_weights() -> None:
     """One 16-bit scale for each row."""
     scaled = ScaledTensor("matrix", np.array([[3, -4], [5, 0]], np.int16), np.array([0.5, 2.0], np.float16))
     assert scaled.weights().tolist() == [[1.5, -2.0], [10.0, 0.0]] and scaled.shape == (2, 2)
+
+
+def test_repaired_weights() -> None:
+    """The low-rank addition on top."""
+    scaled = ScaledTensor("matrix", np.array([[3, -4], [5, 0]], np.int16), np.array([0.5, 2.0], np.float16))
+    left, right = np.array([[1, 0], [-2, 1]], np.int8), np.array([[4, 0], [0, -8]], np.int8)
+    repaired = RepairedTensor(scaled, LowRank(left, np.float16(0.5), right, np.array([0.25], np.float16)))
+    assert repaired.weights().tolist() == [[2.0, -2.0], [9.0, -1.0]]
+    assert (repaired.shape, repaired.role) == ((2, 2), "matrix")
 
 
 def test_model_counts_and_names() -> None:

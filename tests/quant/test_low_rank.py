@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bytecap.quant.low_rank import LowRank, low_rank, repairs
+from bytecap.quant.low_rank import low_rank, repairs
 
 
 def residual(rows: int, columns: int, size: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -69,7 +69,6 @@ def test_it_repairs() -> None:
     exact = np.linalg.svd(matrix)[1]
     before, after = np.linalg.norm(matrix), np.linalg.norm(matrix - low_rank(matrix).correction())
     assert np.sqrt(np.square(exact[4:]).sum()) < after < 0.8 * before
-    assert np.linalg.norm(matrix - low_rank(matrix, rank=1).correction()) < before
 
 
 def test_the_three_worst() -> None:
@@ -80,15 +79,6 @@ def test_the_three_worst() -> None:
     assert list(found) == ["d", "b", "c"]
     assert np.array_equal(found["b"].correction(), low_rank(residuals["b"]).correction())
     assert list(repairs({"a": residuals["a"]})) == ["a"] and repairs({}) == {}
-
-
-def test_bytes() -> None:
-    """Of the size of a published MLP matrix: 2 bits on one side, 4 and a scale for each 64 on the other."""
-    found = low_rank(np.ones((2048, 512), np.float32))
-    assert found.symbol_bytes == 2048 * 4 * 2 // 8 + 512 * 4 * 4 // 8
-    assert found.scale_bytes == 2 + 2 * 512 * 4 // 64
-    odd = LowRank(np.zeros((3, 1), np.int8), np.float16(1), np.zeros((1, 5), np.int8), np.zeros(2, np.float16), 4)
-    assert (odd.symbol_bytes, odd.scale_bytes) == (1 + 3, 6)
 
 
 def test_ranges_and_nothing_lost() -> None:

@@ -40,7 +40,10 @@ def test_against_single_positions() -> None:
     assert found.kl == pytest.approx(sum(means) / 5, rel=1e-3) and found.tokens == 40
     spread = torch.tensor(means).std() / math.sqrt(5)
     assert found.kl_interval == pytest.approx(1.96 * float(spread), rel=1e-2)
-    losses = [float(m.requires_grad_(False)(rows[:, :-1], rows[:, 1:], document_numbers(rows[:, :-1], 1)).mean()) for m in (first, second)]
+    losses = [
+        float(m.requires_grad_(False)(rows[:, :-1], rows[:, 1:], document_numbers(rows[:, :-1], 1)).mean())
+        for m in (first, second)
+    ]
     assert (found.loss_before, found.loss_after) == pytest.approx(losses, rel=1e-5)
     assert found.increase == found.loss_after - found.loss_before
 

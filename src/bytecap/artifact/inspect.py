@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bytecap.artifact.layout import BLOCKS, CODES, SCALES, SYMBOLS, TOKENIZER
+from bytecap.artifact.layout import BLOCKS, CODES, FACTOR_SCALES, FACTORS, SCALES, SYMBOLS, TOKENIZER
 from bytecap.artifact.load import Artifact
 from bytecap.coding.cost import apportion, entropy_bytes
 from bytecap.core.units import bits_per_weight
-from bytecap.grids.tensor import FloatTensor, ScaledTensor, SteppedTensor, StoredTensor
+from bytecap.grids.tensor import FloatTensor, RepairedTensor, SteppedTensor, StoredTensor
 from bytecap.grids.trellis import SCALAR
 from bytecap.quant.weigh import coded_bytes, weigh
 
@@ -62,19 +62,25 @@ def _section_costs(tensors: dict[str, StoredTensor]) -> dict[str, dict[str, floa
         if isinstance(tensor, SteppedTensor):
             costs.setdefault(CODES, {})[name] = weighed[name].own_bytes
             costs.setdefault(f"{BLOCKS}{tensor.role}", {})[name] = whole[name] - weighed[name].own_bytes
-        elif isinstance(tensor, ScaledTensor):
-            costs.setdefault(f"{SYMBOLS}{tensor.role}", {})[name] = entropy_bytes(tensor.symbols_OI)
-            costs.setdefault(SCALES, {})[name] = float(tensor.scales_O.size)
-        else:
+        elif isinstance(tensor, FloatTensor):
             costs.setdefault(f"float{8 * tensor.values.itemsize}", {})[name] = float(tensor.values.nbytes)
+        else:
+            scaled = tensor.scaled if isinstance(tensor, RepairedTensor) else tensor
+            costs.setdefault(f"{SYMBOLS}{scaled.role}", {})[name] = entropy_bytes(scaled.symbols_OI)
+            costs.setdefault(SCALES, {})[name] = float(scaled.scales_O.size)
+        if isinstance(tensor, RepairedTensor):
+            costs.setdefault(FACTORS, {})[name] = entropy_bytes(tensor.repair.symbols())
+            costs.setdefault(FACTOR_SCALES, {})[name] = float(tensor.repair.scales().size)
     return costs
 
 
 def _grid(tensor: StoredTensor) -> str:
     if isinstance(tensor, FloatTensor):
         return f"float{8 * tensor.values.itemsize}"
+    if isinstance(tensor, RepairedTensor):
+        return f"{_grid(tensor.scaled)} + rank {tensor.repair.right_RI.shape[0]}"
     levels = int(tensor.symbols_OI.max()) - int(tensor.symbols_OI.min()) + 1
-    if isinstance(tensor, ScaledTensor):
+    if not isinstance(tensor, SteppedTensor):
         return f"{levels} levels x row scale"
     trellis = f", trellis {tensor.states}" if tensor.states != SCALAR else ""
     return f"{levels} levels x row x column step{trellis}"

@@ -30,8 +30,17 @@ BLOCKS, CODES = "blocks.", "codes"
 """Sections of `steps` tensors: integers by role, and bases, step codes and spreads of them all."""
 SYMBOLS, SCALES = "symbols.", "scales"
 """Sections of `row_scales` tensors: integers by role, and the scales of them all."""
+FACTORS, FACTOR_SCALES = "factors", "factor_scales"
+"""Further sections of `row_scales_low_rank` tensors."""
 TOKENIZER = "tokenizer"
 """`float16` and `float32` name the sections of the other tensors."""
+
+
+def number_bytes(section: str) -> int:
+    """Bytes of each number in a section that lies behind a general compressor; above 1 its bytes lie in planes."""
+    if section == "float32":
+        return 4
+    return 2 if section in ("float16", SCALES, FACTOR_SCALES) else 1
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,36 @@ from typing import Any
 import numpy as np
 import torch
 
-from bytecap.artifact.layout import BLOCKS, CODES, SCALES, SYMBOLS, TOKENIZER, Parsed, SectionSize, parse
+from bytecap.artifact.layout import (
+    BLOCKS,
+    CODES,
+    FACTOR_SCALES,
+    FACTORS,
+    SCALES,
+    SYMBOLS,
+    TOKENIZER,
+    Parsed,
+    SectionSize,
+    number_bytes,
+    parse,
+)
 from bytecap.coding.adaptive import decode_arrays
 from bytecap.coding.blocks import CODE_KINDS, Scales, decode_blocks
 from bytecap.coding.planes import from_planes, join_bytes
 from bytecap.core.errors import BytecapError, DataError, FormatError
 from bytecap.core.files import write_bytes
-from bytecap.grids.grid import MOST_CODE
-from bytecap.grids.plan import FLOAT16, FLOAT32, ROW_SCALES, STEPS
-from bytecap.grids.tensor import FloatTensor, QuantizedModel, ScaledTensor, SteppedTensor, StoredTensor
+from bytecap.grids.grid import CODES_PER_OCTAVE, MOST_CODE
+from bytecap.grids.low_rank import LEFT_BITS, RIGHT_BITS, LowRank, group_count, rank_of
+from bytecap.grids.plan import FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
+from bytecap.grids.tensor import (
+    MAX_SYMBOL,
+    FloatTensor,
+    QuantizedModel,
+    RepairedTensor,
+    ScaledTensor,
+    SteppedTensor,
+    StoredTensor,
+)
 from bytecap.grids.trellis import CODES as CODES_OF_STATES
 from bytecap.grids.trellis import SCALAR, next_states
 from bytecap.model.gpt import GPT
@@ -36,6 +57,8 @@ MOST_CODE_BYTES = 1 << 28
 MOST_WIDTH_OF_ANY = 1 << 24
 MOST_WEIGHTS = 1 << 34
 MOST_CONTEXT = 1 << 16
+LARGEST = 1e38
+"""No weight may come near the end of float32."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +167,9 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
 def _is_grid(grid: str, detail: int, shape: list[int]) -> bool:
     if grid == STEPS:
         return len(shape) == 2 and (detail == SCALAR or detail in CODES_OF_STATES)
-    return (grid == ROW_SCALES and len(shape) == 2 and detail in (8, 16)) or (grid, detail) in (
-        (FLOAT16, 16),
-        (FLOAT32, 32),
-    )
+    if grid in (ROW_SCALES, ROW_SCALES_LOW_RANK):
+        return len(shape) == 2 and detail in (8, 16)
+    return (grid, detail) in ((FLOAT16, 16), (FLOAT32, 32))
 
 
 def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
@@ -161,10 +183,7 @@ def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
         raise FormatError(f"section {min(unknown)!r} belongs to no tensor")
     readers = {}
     for section, size in needed.items():
-        data = parsed.section(section, size)
-        if not section.startswith(SYMBOLS):
-            data = join_bytes(data, 4 if section == FLOAT32 else 2)
-        readers[section] = io.BytesIO(data)
+        readers[section] = io.BytesIO(join_bytes(parsed.section(section, size), number_bytes(section)))
     stepped = _stepped([row for row in rows if row[3] == STEPS], parsed)
     tensors: dict[str, StoredTensor] = {}
     for name, role, shape, grid, detail in rows:
@@ -179,8 +198,11 @@ def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
 def _needs(role: str, shape: list[int], grid: str, detail: int) -> list[tuple[str, int]]:
     """The plain sections that one tensor reads from, and how many bytes."""
     count = math.prod(shape)
-    if grid == ROW_SCALES:
-        return [(f"{SYMBOLS}{role}", count * detail // 8), (SCALES, 2 * shape[0])]
+    if grid in (ROW_SCALES, ROW_SCALES_LOW_RANK):
+        needs = [(f"{SYMBOLS}{role}", count * detail // 8), (SCALES, 2 * shape[0])]
+        if grid == ROW_SCALES_LOW_RANK:
+            needs += [(FACTORS, rank_of(*shape) * sum(shape)), (FACTOR_SCALES, 2 + 2 * group_count(*shape))]
+        return needs
     return [] if grid == STEPS else [(grid, count * detail // 8)]
 
 
@@ -210,17 +232,32 @@ def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
         blocks = decode_blocks(parsed.section(f"{BLOCKS}{role}"), [scales[i] for i in places])
         for i, symbols_OI in zip(places, blocks, strict=True):
             steps = codes[4 * i].astype(np.int8), codes[4 * i + 1].astype(np.int8)
+            octaves = (int(codes[4 * i].max()) + int(codes[4 * i + 1].max())) / CODES_PER_OCTAVE
+            if float(bases[i]) * 2.0**octaves * 2 * MAX_SYMBOL > LARGEST:
+                raise FormatError(f"the steps of tensor {rows[i][0]} are too large for 32 bits")
             tensors[rows[i][0]] = SteppedTensor(role, symbols_OI, float(bases[i]), *steps, rows[i][4])
     return tensors
 
 
 def _plain(name: str, role: str, shape: list[int], grid: str, width: int, pieces: list[bytes]) -> StoredTensor:
-    if grid == ROW_SCALES:
+    if grid in (ROW_SCALES, ROW_SCALES_LOW_RANK):
         symbols_OI = from_planes(pieces[0], math.prod(shape), wide=width == 16).reshape(shape)
-        return ScaledTensor(role, symbols_OI, _finite(name, np.frombuffer(pieces[1], "<f2").astype(np.float16)))
+        scaled = ScaledTensor(role, symbols_OI, _finite(name, np.frombuffer(pieces[1], "<f2").astype(np.float16)))
+        return scaled if grid == ROW_SCALES else RepairedTensor(scaled, _low_rank(name, shape, *pieces[2:]))
     kind = np.float16 if grid == FLOAT16 else np.float32
     values = np.frombuffer(pieces[0], "<f2" if grid == FLOAT16 else "<f4").astype(kind).reshape(shape)
     return FloatTensor(role, _finite(name, values))
+
+
+def _low_rank(name: str, shape: list[int], factors: bytes, scales: bytes) -> LowRank:
+    """Both factors; their integers must fit their bits."""
+    (rows, columns), rank = shape, rank_of(*shape)
+    symbols, scale = np.frombuffer(factors, np.int8), _finite(name, np.frombuffer(scales, "<f2").astype(np.float16))
+    left_OR, right_RI = symbols[: rows * rank].reshape(rows, rank), symbols[rows * rank :].reshape(rank, columns)
+    for factor, bits in ((left_OR, LEFT_BITS), (right_RI, RIGHT_BITS)):
+        if factor.min() < -(1 << bits - 1) or factor.max() >= 1 << bits - 1:
+            raise FormatError(f"a factor of tensor {name} does not fit {bits} bits")
+    return LowRank(left_OR, scale[0], right_RI, scale[1:])
 
 
 def _finite(name: str, values: Any) -> Any:

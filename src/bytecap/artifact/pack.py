@@ -9,20 +9,32 @@ probability tables.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bytecap.artifact.layout import BLOCKS, CODES, SCALES, SYMBOLS, TOKENIZER, Section, write
+from bytecap.artifact.layout import (
+    BLOCKS,
+    CODES,
+    FACTOR_SCALES,
+    FACTORS,
+    SCALES,
+    SYMBOLS,
+    TOKENIZER,
+    Section,
+    number_bytes,
+    write,
+)
 from bytecap.coding.adaptive import encode_arrays
 from bytecap.coding.blocks import CODE_KINDS, encode_blocks
 from bytecap.coding.general import BROTLI, CODECS, RAW
 from bytecap.coding.planes import is_wide, split_bytes, to_planes
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.units import parse_bytes
-from bytecap.grids.plan import FLOAT16, FLOAT32, ROW_SCALES, STEPS
-from bytecap.grids.tensor import QuantizedModel, ScaledTensor, SteppedTensor, StoredTensor
+from bytecap.grids.plan import FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
+from bytecap.grids.tensor import FloatTensor, QuantizedModel, RepairedTensor, ScaledTensor, SteppedTensor, StoredTensor
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.weigh import block_of, codes_of
 
@@ -89,19 +101,13 @@ def pack(
         tensors.append([name, tensor.role, list(tensor.shape), grid, detail])
         if isinstance(tensor, SteppedTensor):
             stepped.setdefault(tensor.role, []).append(tensor)
-        elif isinstance(tensor, ScaledTensor):
-            planes = to_planes(tensor.symbols_OI, wide=is_wide(tensor.symbols_OI))
-            parts.setdefault(f"{SYMBOLS}{tensor.role}", []).append(planes)
-            parts.setdefault(SCALES, []).append(tensor.scales_O.astype("<f2").tobytes())
         else:
-            kind = "<f2" if grid == FLOAT16 else "<f4"
-            parts.setdefault(grid, []).append(tensor.values.astype(kind).tobytes())
+            for section, data in _plain_parts(tensor):
+                parts.setdefault(section, []).append(data)
     sections = _stepped_sections(stepped)
     for name, pieces in parts.items():
         data = b"".join(pieces)
-        if not name.startswith(SYMBOLS):
-            data = split_bytes(data, 4 if name == FLOAT32 else 2)
-        sections.append(Section(name, config.compressor, data))
+        sections.append(Section(name, config.compressor, split_bytes(data, number_bytes(name))))
     if config.embed_tokenizer and tokenizer:
         sections.append(Section(TOKENIZER, config.compressor, tokenizer))
     header = {
@@ -123,9 +129,25 @@ def _grid_of(tensor: StoredTensor) -> tuple[str, int]:
     """Name of the grid, and what a reader must know of it: states of the trellis, or bits of a number."""
     if isinstance(tensor, SteppedTensor):
         return STEPS, tensor.states
+    if isinstance(tensor, RepairedTensor):
+        return ROW_SCALES_LOW_RANK, _grid_of(tensor.scaled)[1]
     if isinstance(tensor, ScaledTensor):
         return ROW_SCALES, 16 if is_wide(tensor.symbols_OI) else 8
     return (FLOAT16, 16) if tensor.values.dtype == np.float16 else (FLOAT32, 32)
+
+
+def _plain_parts(tensor: ScaledTensor | RepairedTensor | FloatTensor) -> Iterator[tuple[str, bytes]]:
+    """What one tensor adds to the sections behind a general compressor."""
+    if isinstance(tensor, FloatTensor):
+        kind = "<f2" if tensor.values.dtype == np.float16 else "<f4"
+        yield _grid_of(tensor)[0], tensor.values.astype(kind).tobytes()
+        return
+    scaled = tensor.scaled if isinstance(tensor, RepairedTensor) else tensor
+    yield f"{SYMBOLS}{scaled.role}", to_planes(scaled.symbols_OI, wide=is_wide(scaled.symbols_OI))
+    yield SCALES, scaled.scales_O.astype("<f2").tobytes()
+    if isinstance(tensor, RepairedTensor):
+        yield FACTORS, tensor.repair.symbols().tobytes()
+        yield FACTOR_SCALES, tensor.repair.scales().astype("<f2").tobytes()
 
 
 def _stepped_sections(by_role: dict[str, list[SteppedTensor]]) -> list[Section]:

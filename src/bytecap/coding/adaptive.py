@@ -24,6 +24,8 @@ _TOP = 1 << 24
 _LEAST = 64
 """Least probability of a decision, in units of 2^-16."""
 _SLOWEST = 60
+AS_IT_IS, DIFFERENCES, LIKE_LAST, WAYS = 0, 1, 2, 1000
+"""An array is sent as it is, as differences of neighbours, or as differences to the last array of its kind."""
 ESCAPE = 24
 MOST_MAGNITUDE = 1 << 24
 
@@ -102,26 +104,36 @@ class _Decoder:
 
 
 def encode_arrays(arrays: Sequence[npt.NDArray[np.integer]], kinds: Sequence[int]) -> bytes:
-    """Every array with the probabilities of its kind; each is sent as it is or as differences, whichever is smaller."""
-    coder = _Encoder()
+    """Every array with the probabilities of its kind, in the way that leaves the smallest numbers."""
+    coder, last = _Encoder(), dict[int, Array]()
     for array, kind in zip(arrays, kinds, strict=True):
         values = array.reshape(-1).astype(np.int64)
-        differences = np.diff(values, prepend=0)
-        by_difference = int(np.abs(differences).sum() < np.abs(values).sum())
-        coder.bit((kind, -1), by_difference)
-        for value in (differences if by_difference else values).tolist():
-            _encode_integer(coder, 2 * kind + by_difference, value)
+        ways = [values, np.diff(values, prepend=0)]
+        if kind in last and last[kind].size == values.size:
+            ways.append(values - last[kind])
+        way = int(np.argmin([np.abs(sent).sum() for sent in ways]))
+        _encode_integer(coder, 3 * kind + WAYS, way)
+        for value in ways[way].tolist():
+            _encode_integer(coder, 3 * kind + way, value)
+        last[kind] = values
     return coder.finish()
 
 
 def decode_arrays(data: bytes, sizes: Sequence[int], kinds: Sequence[int]) -> list[Array]:
     """The arrays back; FormatError when the bytes cannot have been made by `encode_arrays`."""
-    coder = _Decoder(data)
+    coder, last = _Decoder(data), dict[int, Array]()
     arrays = []
     for size, kind in zip(sizes, kinds, strict=True):
-        by_difference = coder.bit((kind, -1))
-        values = np.array([_decode_integer(coder, 2 * kind + by_difference) for _ in range(size)], np.int64)
-        arrays.append(np.cumsum(values) if by_difference else values)
+        way = _decode_integer(coder, 3 * kind + WAYS)
+        values = np.array([_decode_integer(coder, 3 * kind + way) for _ in range(size)], np.int64)
+        if way == DIFFERENCES:
+            values = np.cumsum(values)
+        elif way == LIKE_LAST and kind in last and last[kind].size == size:
+            values = values + last[kind]
+        elif way != AS_IT_IS:
+            raise FormatError("a coded array is sent in an impossible way")
+        arrays.append(values)
+        last[kind] = values
     if coder.position > len(data) + 8:
         raise FormatError("the coded steps and scales are cut short")
     return arrays

@@ -17,6 +17,8 @@ STEPS = "steps"
 """Integers times base · 2^((row code + column code) / 4), coded with contexts from the same codes."""
 ROW_SCALES = "row_scales"
 """Integers times one 16-bit scale for each row, coded by a general compressor: the published runs."""
+ROW_SCALES_LOW_RANK = "row_scales_low_rank"
+"""As `row_scales`, with a low-rank addition: the tensors that the last published record repaired."""
 FLOAT16, FLOAT32 = "float16", "float32"
 """Stored as it is."""
 
@@ -53,7 +55,7 @@ class TensorPlan:
     column_codes: tuple[int, ...] = ()
     states: int = SCALAR
     rule: ScaleRule | None = None
-    """Of `row_scales`."""
+    """Of `row_scales` and `row_scales_low_rank`."""
 
 
 @dataclass(frozen=True, kw_only=True)

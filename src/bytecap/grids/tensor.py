@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bytecap.grids.grid import steps_of
+from bytecap.grids.low_rank import LowRank
 from bytecap.grids.trellis import levels_of
 
 MAX_SYMBOL = 32_767
@@ -63,6 +64,28 @@ class ScaledTensor:
 
 
 @dataclass(frozen=True)
+class RepairedTensor:
+    """A scaled tensor with a low-rank addition."""
+
+    scaled: ScaledTensor
+    repair: LowRank
+
+    @property
+    def role(self) -> str:
+        """Of the scaled tensor."""
+        return self.scaled.role
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(O, I)."""
+        return self.scaled.shape
+
+    def weights(self) -> Tensor:
+        """(O, I), float32; one sum of two float32 numbers, so the result is exact to the bit."""
+        return self.scaled.weights() + torch.from_numpy(self.repair.correction())
+
+
+@dataclass(frozen=True)
 class FloatTensor:
     """A tensor of any shape, stored as it is at 16 or 32 bits."""
 
@@ -79,7 +102,7 @@ class FloatTensor:
         return torch.from_numpy(self.values.astype(np.float32))
 
 
-StoredTensor = SteppedTensor | ScaledTensor | FloatTensor
+StoredTensor = SteppedTensor | ScaledTensor | RepairedTensor | FloatTensor
 
 
 @dataclass(frozen=True)

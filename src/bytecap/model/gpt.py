@@ -31,7 +31,8 @@ class GPT(nn.Module):
         super().__init__()
         self.spec = spec
         self.embedding = nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
-        nn.init.normal_(self.embedding, std=spec.embedding_std)
+        if not self.embedding.is_meta:  # there, normal_ would import torch's compiler: seconds for nothing
+            nn.init.normal_(self.embedding, std=spec.embedding_std)
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.n_layers))
         self.route = nn.ModuleList(build_technique(name, spec) for name in spec.techniques)
 

@@ -5,9 +5,13 @@ Out:  a Calibration, and `calibration.safetensors`.
 
 A weight is known by what is done with it, not by its name: every call of linear, embedding and of a convolution of
 width 1 is watched, so tied and looped weights sum over their uses. Of a weight used as an embedding, A is the second
-moment of the gradients at its outputs and G counts, for each row, how much gradient its token saw.
+moment of the gradients at its outputs and G says, for each row, how much gradient its token sees.
 
-Letters: N positions, O outputs, I inputs.
+Rare tokens are what a sample of text tells least about, and what a fit destroys first. So where the logits are the
+last linear map (through an elementwise function at most), its G is not sampled but summed over all labels, E[p - p²];
+and how often a token is read is estimated from counts and from the model's own mean probabilities together.
+
+Letters: N positions, O outputs, I inputs, V vocabulary.
 Memory:  4 (I² + O²) bytes for each weight; 4 (I² + O) where O is above `most_outputs`.
 Source:  K-FAC, arXiv 1503.05671; sums over uses: arXiv 2311.00636 (the "expand" setting).
 """
@@ -15,6 +19,7 @@ Source:  K-FAC, arXiv 1503.05671; sums over uses: arXiv 2311.00636 (the "expand"
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -35,6 +40,8 @@ from bytecap.quant.statistics import Calibration, Curvature
 SAVED = "calibration.safetensors"
 MOST_OUTPUTS = 2048
 """Rows above which only the diagonal of G is kept."""
+PSEUDO = 4.0
+"""Occurrences that general knowledge about a token counts for."""
 MEASURED = ("linear", "embedding")
 
 
@@ -44,6 +51,7 @@ class _Sums:
     def __init__(self, inputs: int, outputs: int, full: bool, device: torch.device) -> None:
         self.inputs = torch.zeros(inputs, inputs, device=device)
         self.outputs = torch.zeros((outputs, outputs) if full else (outputs,), device=device)
+        self.seen = torch.zeros(outputs, device=device)
         self.rows = 0
 
     def add_inputs(self, x_NI: Tensor) -> None:
@@ -56,6 +64,21 @@ class _Sums:
         else:
             self.outputs += g_NO.square().sum(dim=0)
 
+    def add_all_labels(self, slope_NV: Tensor, p_NV: Tensor) -> None:
+        """The sum over every label, each with its probability, instead of one drawn label."""
+        mean_NV = slope_NV * p_NV
+        if self.outputs.ndim == 2:
+            self.outputs += torch.diag((slope_NV * mean_NV).sum(dim=0))
+            self.outputs.addmm_(mean_NV.T, mean_NV, alpha=-1.0)
+        else:
+            self.outputs += (slope_NV * mean_NV - mean_NV.square()).sum(dim=0)
+
+    def add_embedding(self, token_N: Tensor, gradient_ND: Tensor) -> None:
+        """As if one-hot rows were the outputs: G gathers the gradient of each token, A its directions."""
+        self.inputs.addmm_(gradient_ND.T, gradient_ND)
+        self.outputs.index_add_(0, token_N, gradient_ND.square().sum(dim=1))
+        self.seen += torch.bincount(token_N, minlength=self.seen.numel())
+
 
 class _Watch(TorchFunctionMode):
     """Sees every linear map and embedding of known weights, and the gradients at their outputs."""
@@ -64,6 +87,11 @@ class _Watch(TorchFunctionMode):
         super().__init__()
         self.names, self.most_outputs = names, most_outputs
         self.sums: dict[tuple[str, str], _Sums] = {}
+        self.calls = 0
+        self.last: tuple[_Sums, Tensor] | None = None
+        """The last linear map of a forward pass."""
+        self.exact: int | None = None
+        """The number of its call, where the sum over all labels stands for the gradient."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -73,10 +101,28 @@ class _Watch(TorchFunctionMode):
                 self._use(func, name, args[0], args[1], out)
         return out
 
+    def all_labels(self, logits_NV: Tensor) -> None:
+        """Sum over all labels for the last linear map if the logits are an elementwise function of it."""
+        self.exact = None
+        if self.last is None or self.last[1].numel() != logits_NV.numel():
+            return
+        sums, out = self.last
+        self.last = None
+        self.exact = self.calls  # the probes below must not be taken for gradients of the loss
+        probe = torch.rand_like(logits_NV) + 0.5
+        ones, probed = (
+            torch.autograd.grad((logits_NV * factor).sum(), out, retain_graph=True)[0].reshape(logits_NV.shape)
+            for factor in (1.0, probe)
+        )
+        if torch.allclose(ones * probe, probed, rtol=1e-3, atol=1e-6):
+            sums.add_all_labels(ones.float(), logits_NV.detach().float().softmax(dim=-1))
+        else:
+            self.exact = None
+
     def _use(self, func: Any, name: str, x: Tensor, weight: Tensor, out: Tensor) -> None:
         if func is F.embedding:
-            sums = self._of(name, "embedding", weight.size(1), weight.size(0), False, weight.device)
-            out.register_hook(lambda gradient: _add_embedding(sums, x.flatten(), gradient.flatten(0, -2)))  # type: ignore[no-untyped-call]
+            read = self._of(name, "embedding", weight.size(1), weight.size(0), False, weight.device)
+            out.register_hook(lambda gradient: read.add_embedding(x.flatten(), _rows(gradient, -1)))  # type: ignore[no-untyped-call]
             return
         channel = -1 if func is F.linear else 1
         if channel == 1 and weight[0, 0].numel() != 1:
@@ -84,7 +130,15 @@ class _Watch(TorchFunctionMode):
         full = weight.size(0) <= self.most_outputs
         sums = self._of(name, "linear", weight[0].numel(), weight.size(0), full, weight.device)
         sums.add_inputs(_rows(x, channel))
-        out.register_hook(lambda gradient: sums.add_outputs(_rows(gradient, channel)))  # type: ignore[no-untyped-call]
+        self.last = sums, out
+        self.calls += 1
+        call = self.calls  # not `out`: a hook that holds its own tensor would never be freed
+
+        def hook(gradient: Tensor) -> None:
+            if call != self.exact:
+                sums.add_outputs(_rows(gradient, channel))
+
+        out.register_hook(hook)  # type: ignore[no-untyped-call]
 
     def _of(self, name: str, kind: str, inputs: int, outputs: int, full: bool, device: torch.device) -> _Sums:
         if (name, kind) not in self.sums:
@@ -97,77 +151,115 @@ def _rows(values: Tensor, channel: int) -> Tensor:
     return values.detach().movedim(channel, -1).flatten(0, -2).float()
 
 
-def _add_embedding(sums: _Sums, token_N: Tensor, gradient_ND: Tensor) -> None:
-    """As if one-hot rows were the outputs: G gathers the gradient of each token, A its directions."""
-    gradient_ND = gradient_ND.detach().float()
-    sums.inputs.addmm_(gradient_ND.T, gradient_ND)
-    sums.outputs.index_add_(0, token_N, gradient_ND.square().sum(dim=1))
-
-
 def calibrate(
     model: nn.Module,
     batches: Iterable[Any],
-    losses: Callable[[nn.Module, Any], tuple[Tensor, Tensor, Tensor]],
+    answer: Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor],
     *,
     made_from: str,
     progress: Progress,
     total_tokens: int,
+    generator: torch.Generator | None = None,
     most_outputs: int = MOST_OUTPUTS,
 ) -> Calibration:
     """Measure every weight of `model` on `batches`.
 
-    `losses(model, batch)` gives the loss of each position with sampled labels, with the data's labels (both in nats)
-    and the labels of the data as integers.
+    `answer(model, batch)` gives logits (N, V) and the data's labels (N,), and labels are drawn from the model; or the
+    loss of each position in nats, and the data's labels are used.
     """
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():
         if not torch.isfinite(parameter).all():
             raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
-    watch = _Watch({id(p): n for n, p in parameters.items()}, most_outputs)
-    squares = dict.fromkeys(parameters, 0.0)
-    positions, batch_count, data_loss = 0, 0, 0.0
-    counts: dict[int, int] = {}
+    watch, text = _Watch({id(p): n for n, p in parameters.items()}, most_outputs), _Text()
+    squares, batch_count = dict.fromkeys(parameters, 0.0), 0
     training = model.training
     model.eval()
     for batch in batches:
         model.zero_grad(set_to_none=True)
         with watch:
-            sampled, observed, labels = losses(model, batch)
-        sampled.sum().backward()  # type: ignore[no-untyped-call]
-        positions += sampled.numel()
+            answered = answer(model, batch)
+        if isinstance(answered, tuple):
+            watch.all_labels(answered[0])
+        loss_N = text.add(answered, generator)
+        loss_N.sum().backward()  # type: ignore[no-untyped-call]
         batch_count += 1
-        data_loss += float(observed.detach().double().sum())
-        for label, count in zip(*(v.tolist() for v in torch.unique(labels, return_counts=True)), strict=True):
-            counts[label] = counts.get(label, 0) + count
         for name, parameter in parameters.items():
             if parameter.grad is not None:
-                squares[name] += float((parameter.grad / sampled.numel()).square().mean())
-        progress.update(positions, total_tokens, f"{positions:,} tokens measured")
+                squares[name] += float((parameter.grad / loss_N.numel()).square().mean())
+        progress.update(text.positions, total_tokens, f"{text.positions:,} tokens measured")
     model.zero_grad(set_to_none=True)
     model.train(training)
-    if positions == 0:
+    if text.positions == 0:
         raise DataError("there is no calibration text; at least one window of tokens is needed")
     tensors = {}
     for name in parameters:
         uses = {kind: watch.sums[name, kind] for kind in MEASURED if (name, kind) in watch.sums}
         if uses:
-            tensors[name] = _curvature(name, uses, positions, squares[name] / batch_count)
-    share = np.array(list(counts.values())) / positions
+            tensors[name] = _curvature(name, uses, text, squares[name] / batch_count)
     return Calibration(
-        made_from=made_from, tokens=positions, loss=data_loss / positions,
-        unigram=float(-(share * np.log(share)).sum()), tensors=tensors,
+        made_from=made_from, tokens=text.positions, loss=text.loss / text.positions, unigram=text.unigram(),
+        tensors=tensors,
     )  # fmt: skip
 
 
-def _curvature(name: str, uses: dict[str, _Sums], positions: int, square: float) -> Curvature:
+class _Text:
+    """What the calibration text itself says: losses, labels, and how likely the model finds each token."""
+
+    def __init__(self) -> None:
+        self.positions, self.loss = 0, 0.0
+        self.labels: Tensor | None = None
+        self.probability: Tensor | None = None
+
+    def add(self, answered: tuple[Tensor, Tensor] | Tensor, generator: torch.Generator | None) -> Tensor:
+        """The loss of each position to be differentiated."""
+        if isinstance(answered, Tensor):
+            self.positions += answered.numel()
+            self.loss += float(answered.detach().double().sum())
+            return answered
+        logits_NV, label_N = answered
+        log_NV = logits_NV.float().log_softmax(dim=-1)
+        p_NV = log_NV.detach().exp()
+        drawn_N = torch.multinomial(p_NV, 1, generator=generator)
+        counts_V = torch.bincount(label_N, minlength=p_NV.size(1)).double().cpu()
+        self.labels = counts_V if self.labels is None else self.labels + counts_V
+        summed_V = p_NV.sum(dim=0)
+        self.probability = summed_V if self.probability is None else self.probability + summed_V
+        self.positions += label_N.numel()
+        self.loss -= float(log_NV.detach().gather(1, label_N[:, None]).double().sum())
+        return -log_NV.gather(1, drawn_N).squeeze(1)
+
+    def unigram(self) -> float:
+        """Entropy of the labels in nats; infinite where they are not known."""
+        if self.labels is None:
+            return math.inf
+        share = self.labels[self.labels > 0] / self.positions
+        return float(-(share * share.log()).sum())
+
+
+def _reading(sums: _Sums, text: _Text) -> Tensor:
+    """G of an embedding that is read, (V,): how often a token comes, times the mean square of its gradients.
+
+    Frequencies are the mean of counts and of the model's own probabilities; mean squares are pulled towards those of
+    all tokens as by `PSEUDO` occurrences.
+    """
+    seen_V, expected_V = sums.seen, text.probability
+    if expected_V is None or expected_V.shape != seen_V.shape:
+        expected_V = torch.full_like(seen_V, float(seen_V.mean()))
+    overall = sums.outputs.sum() / seen_V.sum()
+    square_V = (sums.outputs + PSEUDO * overall) / (seen_V + PSEUDO)
+    return 0.5 * (seen_V + expected_V) * square_V
+
+
+def _curvature(name: str, uses: dict[str, _Sums], text: _Text, square: float) -> Curvature:
     """Both uses of a tied weight as one pair: A weighted by the loss that each use carries, G by the size of its A."""
     pairs = []
     for kind, sums in uses.items():
         if kind == "embedding":
             whole = sums.inputs.diagonal().mean().clamp_min(1e-30)
-            pairs.append((sums.inputs / whole, sums.outputs / positions / sums.inputs.size(0)))
+            pairs.append((sums.inputs / whole, _reading(sums, text) / text.positions / sums.inputs.size(0)))
         else:
-            pairs.append((sums.inputs / sums.rows, sums.outputs / positions))
+            pairs.append((sums.inputs / sums.rows, sums.outputs / text.positions))
     if len(pairs) == 1:
         inputs, outputs = pairs[0]
     else:
@@ -197,16 +289,6 @@ def _diagonal(outputs: Tensor) -> Tensor:
 
 def _array(value: Tensor) -> Any:
     return value.cpu().float().contiguous().numpy()
-
-
-def sampled_losses(
-    logits_NV: Tensor, labels_N: Tensor, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of labels drawn from the model, loss of the data's labels, and those labels; all (N,)."""
-    log_NV = logits_NV.float().log_softmax(dim=-1)
-    drawn_N = torch.multinomial(log_NV.detach().exp(), 1, generator=generator).squeeze(1)
-    losses = [-log_NV.gather(1, label_N[:, None]).squeeze(1) for label_N in (drawn_N, labels_N)]
-    return losses[0], losses[1], labels_N
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:

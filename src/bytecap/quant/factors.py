@@ -39,13 +39,19 @@ class Factors:
         return np.diagonal(self.inputs_II)
 
 
-def factors_of(name: str, curvature: Curvature, *, damping: float, two_sided: bool) -> Factors:
-    """Damping is a share of the mean diagonal, so inputs that were never active get a finite, coarse step."""
+def factors_of(
+    name: str, curvature: Curvature, *, damping: float, row_damping: float | None = None, two_sided: bool
+) -> Factors:
+    """Damping is a share of the mean diagonal, so inputs that were never active get a finite, coarse step.
+
+    `row_damping` is that of the outputs, where it differs.
+    """
+    row_damping = damping if row_damping is None else row_damping
     inputs = inverse_factor(name, curvature.inputs_II, damping)
     if two_sided and curvature.outputs.ndim == 2:
-        return Factors(inputs, inverse_factor(name, curvature.outputs, damping))
+        return Factors(inputs, inverse_factor(name, curvature.outputs, row_damping))
     diagonal_O = curvature.outputs_diagonal_O.astype(np.float64)
-    damped_O = diagonal_O + max(damping * diagonal_O.mean(), 1e-30)
+    damped_O = diagonal_O + max(row_damping * diagonal_O.mean(), 1e-30)
     return Factors(inputs, damped_O**-0.5)
 
 

@@ -25,6 +25,7 @@ from bytecap.core.progress import Progress
 from bytecap.grids.grid import steps_of
 from bytecap.grids.plan import STEPS, BitPlan, TensorPlan
 from bytecap.grids.tensor import FloatTensor, QuantizedModel, SteppedTensor, StoredTensor
+from bytecap.grids.trellis import SCALAR
 from bytecap.quant.allocation import QuantConfig, Shape, allocate
 from bytecap.quant.factors import Factors
 from bytecap.quant.rounding import round_with_feedback, round_without_feedback
@@ -35,8 +36,8 @@ SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 MOST_OCTAVES = 0.06
 """Furthest that a tensor's steps are moved away from the common multiplier in one go."""
 MOST_ROUNDS = 40
-SAMPLED_WEIGHTS = 300_000
-"""Weights of a tensor that a cheap pass looks at, at most."""
+SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
+"""Of a tensor with more weights than this, a cheap pass looks at so many columns."""
 
 Pack = Callable[[QuantizedModel], bytes]
 Floats = npt.NDArray[np.float32]
@@ -91,20 +92,28 @@ class Fitter:
         self._weights, self._shapes, self._factors = weights, shapes, factors
         self._config, self._made_from, self._pack = config, made_from, pack
         self._count = sum(weights[name].size for name in factors)
-        self._overhead: float | None = None
+        self._smallest: int | None = None
+        self._overhead = 0.0
 
     def smallest(self) -> int:
-        """Bytes of the smallest file that this model, tokenizer and header can make."""
-        plan = self._plan(COARSEST)
-        return len(self._pack(QuantizedModel({t.name: self._cheap(t, 1 << 62)[0] for t in plan.tensors})))
+        """Bytes of the smallest file that this model, tokenizer and header can make: every weight zero."""
+        if self._smallest is None:
+            tensors = {tensor.name: self._zero(tensor) for tensor in self._plan(COARSEST).tensors}
+            size = len(self._pack(QuantizedModel(tensors)))
+            weighed = coded_bytes({name: weigh(tensor) for name, tensor in tensors.items()})
+            # What a file holds beyond its coded tensors; every real file that is packed later corrects it.
+            self._overhead = size - sum(weighed.values())
+            self._smallest = size
+        return self._smallest
 
     def predict(self, kappa: float) -> Prediction:
         """Size and loss of a fit with this multiplier, from a cheap pass."""
+        self.smallest()
         plan = self._plan(kappa)
-        cheap = {tensor.name: self._cheap(tensor, SAMPLED_WEIGHTS) for tensor in plan.tensors}
-        sizes = coded_bytes({name: entry[1] for name, entry in cheap.items()})
-        loss = sum(entry[2] for entry in cheap.values())
-        return Prediction(kappa, round(sum(sizes.values()) + self._overhead_bytes()), loss)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            cheap = dict(zip((t.name for t in plan.tensors), pool.map(self._cheap, plan.tensors), strict=True))
+        sizes = coded_bytes({name: entry[0] for name, entry in cheap.items()})
+        return Prediction(kappa, round(sum(sizes.values()) + self._overhead), sum(e[1] for e in cheap.values()))
 
     def aim(self, cap_bytes: int, progress: Progress) -> Prediction:
         """The multiplier whose predicted size is the cap; BudgetError when no file can be that small."""
@@ -133,11 +142,11 @@ class Fitter:
         slack = max(SLACK_BYTES, int(SLACK_SHARE * cap_bytes))
         rounded, shrink = float(self._count), 0.5
         for _ in range(MOST_ROUNDS):
-            size = sum(coded_bytes({n: t.weighed for n, t in tried.items()}).values()) + self._overhead_bytes()
+            size = sum(coded_bytes({n: t.weighed for n, t in tried.items()}).values()) + self._overhead
             gap = cap_bytes - size - shrink * slack
             if abs(gap) <= 0.5 * slack or (gap > 0 and aimed.kappa <= FINEST):
                 data = self._pack(QuantizedModel({name: entry.stored for name, entry in tried.items()}))
-                self._overhead = (self._overhead or 0.0) + len(data) - size
+                self._overhead += len(data) - size
                 if len(data) <= cap_bytes and (best is None or len(data) > len(best[0])):
                     best = (data, dict(tried))
                 if 0 <= cap_bytes - len(data) <= slack or aimed.kappa <= FINEST:
@@ -183,38 +192,37 @@ class Fitter:
                 spread = math.log2(float(np.sqrt(np.mean(weight.astype(np.float64) ** 2))) + 1e-30)
                 steps = (sum(tensor.row_codes) / weight.shape[0] + sum(tensor.column_codes) / weight.shape[1]) / 4
                 octaves += weight.size * (spread - math.log2(tensor.base) - steps)
-        bits = 8 * max(cap_bytes - self._overhead_bytes(), 1) / max(self._count, 1)
+        bits = 8 * max(cap_bytes - self._overhead, 1) / max(self._count, 1)
         return float(min(max(2.0 ** (octaves / max(self._count, 1) + 1.05 - bits), FINEST), COARSEST))
 
-    def _overhead_bytes(self) -> float:
-        """Bytes of the file beyond the coded tensors, measured on a real file."""
-        if self._overhead is None:
-            cheap = {t.name: self._cheap(t, 1 << 62) for t in self._plan(COARSEST).tensors}
-            data = self._pack(QuantizedModel({name: entry[0] for name, entry in cheap.items()}))
-            self._overhead = len(data) - sum(coded_bytes({n: entry[1] for n, entry in cheap.items()}).values())
-        return self._overhead
-
-    def _cheap(self, plan: TensorPlan, most: int) -> tuple[StoredTensor, Weighed, float]:
-        """A tensor rounded without feedback; beyond `most` weights only some columns, weighed as if they were all."""
+    def _zero(self, plan: TensorPlan) -> StoredTensor:
         weight = self._weights[plan.name]
         if plan.grid != STEPS:
-            plain = as_float16(plan.name, plan.role, weight)
-            return plain, weigh(plain), 0.0
-        take = np.arange(0, weight.shape[1], max(1, math.ceil(weight.size / most)))
-        codes_O, codes_I = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
-        steps = steps_of(plan.base, codes_O, codes_I[take])
+            return as_float16(plan.name, plan.role, weight)
+        codes = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
+        return SteppedTensor(plan.role, np.zeros(weight.shape, np.int16), plan.base, *codes, plan.states)
+
+    def _cheap(self, plan: TensorPlan) -> tuple[Weighed, float]:
+        """A tensor rounded without feedback, of a large one some columns, weighed as if they were all; and its loss."""
+        weight = self._weights[plan.name]
+        if plan.grid != STEPS:
+            return weigh(as_float16(plan.name, plan.role, weight)), 0.0
+        rows, columns = weight.shape
+        apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
+        take = np.arange(0, columns, apart)
+        codes_O, codes_I = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)[take]
+        steps = steps_of(plan.base, codes_O, codes_I)
         symbols = round_without_feedback(np.ascontiguousarray(weight[:, take]), steps, plan.states)
-        stored = SteppedTensor(plan.role, symbols, plan.base, codes_O, codes_I[take], plan.states)
-        weighed, share = weigh(stored), weight.shape[1] / take.size
-        if share > 1:
-            assert weighed.counts_CM is not None
-            counts = np.rint(weighed.counts_CM * share).astype(np.int64)
-            side = weighed.own_bytes * sum(weight.shape) / (weight.shape[0] + take.size)
-            weighed = Weighed(plan.role, counts, side)
+        stored = SteppedTensor(plan.role, symbols, plan.base, codes_O, codes_I, plan.states)
+        weighed, share = weigh(stored), columns / take.size
+        assert weighed.counts_CM is not None
+        counts = np.rint(weighed.counts_CM * share).astype(np.int64)
+        own_bytes = weighed.own_bytes * (rows + columns) / (rows + take.size)
         factors = self._factors[plan.name]
         pivots = np.outer(factors.row_factors_O, factors.column_factors_I[take])
         error = weight[:, take] - stored.weights().numpy()
-        return stored, weighed, share * 0.5 * float(np.square(error / pivots).sum())
+        loss = share * 0.5 * float(np.square(error / pivots).sum())
+        return Weighed(plan.role, counts, own_bytes), loss
 
     def _round(self, plans: Iterable[TensorPlan], progress: Progress) -> dict[str, _Tried]:
         """Tensors rounded with feedback, the largest first, side by side."""
@@ -236,10 +244,26 @@ class Fitter:
         codes_O, codes_I = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
         steps = steps_of(plan.base, codes_O, codes_I)
         rounded = round_with_feedback(
-            weight, steps, factors.inputs_II.astype(np.float32), factors.outputs.astype(np.float32), states=plan.states
-        )
+            weight, steps, factors.inputs_II.astype(np.float32), factors.outputs.astype(np.float32),
+            states=plan.states, rate_OI=self._price(weight, steps, factors),
+        )  # fmt: skip
         stored = SteppedTensor(plan.role, rounded.symbols_OI, plan.base, codes_O, codes_I, plan.states)
         return _Tried(plan, stored, weigh(stored), rounded.loss)
+
+    def _price(self, weight: Floats, steps: Floats, factors: Factors) -> Floats | None:
+        """Cost of one unit of magnitude: a bit's price times the bits that the next integer costs.
+
+        Of a normal distribution with deviation s, in units of the grid, a magnitude near its mean costs about 1.15 / s
+        bits more than the one below.
+        """
+        if self._config.rate == 0.0:
+            return None
+        squares = weight.astype(np.float64) ** 2
+        spread = np.sqrt(np.outer(squares.mean(axis=1), squares.mean(axis=0)) / max(float(squares.mean()), 1e-30))
+        grid = steps * (1 if self._config.states == SCALAR else 2)
+        unit = (steps / factors.row_factors_O[:, None]) ** 2
+        price: Floats = (self._config.rate * unit * 1.15 / np.maximum(spread / grid, 0.3)).astype(np.float32)
+        return price
 
 
 def as_float16(name: str, role: str, weight: Floats) -> FloatTensor:

@@ -12,11 +12,13 @@ from typing import Any
 from bytecap.report.tables import columns
 
 Facts = dict[str, Any]
+OURS, NO_CAP = "bytecap", "none"
 
 
-def fit_summary(rows: Sequence[Facts]) -> str:
-    """One fit on one screen; several, a line for each."""
-    return _one(rows[0]) if len(rows) == 1 else _many(rows)
+def fit_summary(rows: Sequence[Facts], curve: Sequence[str] = ()) -> str:
+    """One fit on one screen; several, a line for each, and where their curve lies."""
+    text = _one(rows[0]) if len(rows) == 1 else _many(rows)
+    return f"{text}\n\nthe curve: {', '.join(curve)}" if curve else text
 
 
 def prediction_table(rows: Sequence[Facts]) -> str:
@@ -25,29 +27,27 @@ def prediction_table(rows: Sequence[Facts]) -> str:
     for row in rows:
         loss = row["predicted_increase_nats"]
         known = "unknown without text" if loss is None else f"{loss:.5f} nats per token"
-        lines.append((f"{row['cap_bytes']:,}", f"{row['predicted_bytes']:,}", known))
+        lines.append((_cap(row), f"{row['predicted_bytes']:,}", known))
     return columns(lines, right="rrl")
 
 
 def _one(facts: Facts) -> str:
     lines = [
         ("file", facts["file"]),
-        (
-            "bytes",
-            f"{facts['bytes']:,} of {facts['cap_bytes']:,} ({facts['unused_bytes']:,} unused; predicted "
-            f"{facts['predicted_bytes']:,}), {facts['bits_per_weight']:.3f} bits per weight",
-        ),
+        ("scheme", facts["scheme"]),
+        ("bytes", f"{_room(facts)}, {facts['bits_per_weight']:.3f} bits per weight"),
         ("seconds", f"{facts['seconds']:.1f} for {facts['roundings']:.2f} passes over the weights"),
     ]
     found = facts["divergence"]
     if found is not None:
+        predicted = facts["predicted_increase_nats"]
+        known = "" if predicted is None else f"; predicted +{predicted:.5f}"
         lines += [
             ("KL to the original", f"{found['kl']:.5f} ± {found['kl_interval']:.5f} nats per token"),
             (
                 "loss",
                 f"{found['loss_before']:.5f} before, {found['loss_after']:.5f} after "
-                f"({found['loss_after'] - found['loss_before']:+.5f} ± {found['increase_interval']:.5f}; predicted "
-                f"+{facts['predicted_increase_nats']:.5f})",
+                f"({found['loss_after'] - found['loss_before']:+.5f} ± {found['increase_interval']:.5f}{known})",
             ),
         ]
     bits = facts["bits_per_byte"]
@@ -61,7 +61,19 @@ def _many(rows: Sequence[Facts]) -> str:
     lines: list[tuple[str, ...]] = [("cap", "bytes", "unused", "bits per weight", "KL, nats per token", "seconds")]
     for facts in rows:
         found = facts["divergence"]
-        kl = "unknown" if found is None else f"{found['kl']:.5f} ± {found['kl_interval']:.5f}"
-        counts = (f"{facts[name]:,}" for name in ("cap_bytes", "bytes", "unused_bytes"))
+        kl = "unknown without text" if found is None else f"{found['kl']:.5f} ± {found['kl_interval']:.5f}"
+        counts = (_cap(facts), f"{facts['bytes']:,}", f"{facts['unused_bytes']:,}")
         lines.append((*counts, f"{facts['bits_per_weight']:.3f}", kl, f"{facts['seconds']:.1f}"))
     return columns(lines, right="rrrrlr")
+
+
+def _room(facts: Facts) -> str:
+    """Bytes, of which cap, and what stays free; a scheme of its own size has no cap."""
+    if facts["cap_bytes"] is None:
+        return f"{facts['bytes']:,}"
+    predicted = "" if facts["scheme"] != OURS else f"; predicted {facts['predicted_bytes']:,}"
+    return f"{facts['bytes']:,} of {facts['cap_bytes']:,} ({facts['unused_bytes']:,} unused{predicted})"
+
+
+def _cap(facts: Facts) -> str:
+    return NO_CAP if facts["cap_bytes"] is None else f"{facts['cap_bytes']:,}"

@@ -37,7 +37,8 @@ class RunRecord:
     training: dict[str, Any]
     """Steps, tokens, tokens per second, epochs of the text, last loss in nats per token."""
     artifact: dict[str, Any]
-    """Bytes, cap, unused room, bits per weight (whole file), step of matrices in σ, packings, bytes of each section."""
+    """Bytes, cap, unused room, bits per weight (whole file), κ, predicted bytes and increase of
+    the loss in nats per token, bytes of each section."""
     byte_check: dict[str, Any]
     """Validation bytes as the table counts them, as decoded, and raw (null where not at hand)."""
     scores: dict[str, dict[str, Any]]

@@ -1,0 +1,139 @@
+"""Seconds of a fit at contest scale: 36 M random weights under 16,000,000 bytes.
+
+usage: python benchmarks/fit_time.py [--calibrate TOKENS] [--layers 11] [--width 512] [--hidden 2048] [--vocab 8192]
+                                     [--cap 16000000] [--device cpu] [--set quant.states=8 ...]
+
+The model of the contest's shape (11 blocks of width 512, hidden 2,048, 8,192 pieces), weights normal with the spread
+that training leaves (rows and columns differ), tokens random. Without --calibrate the curvature is drawn at random,
+with full factors on both sides as a calibration would give, so that the rounding does all of its work. Prints seconds
+of each part: factors, prediction, landing (with its passes over the weights), reading the file back; and checks that
+the file gives the weights that were packed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bytecap import recipe as recipes
+from bytecap.artifact.load import loads
+from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
+from bytecap.core.device import choose_device
+from bytecap.core.progress import Silent
+from bytecap.fitting import curvature_factors, measure, subject_of
+from bytecap.model.gpt import GPT
+from bytecap.model.spec import ModelSpec
+from bytecap.quant.calibration import MOST_OUTPUTS
+from bytecap.quant.landing import Fitter
+from bytecap.quant.statistics import Calibration, Curvature
+from bytecap.text.shards import ShardWriter, TokenStream
+
+ABOUT = Provenance(
+    recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=True, context=1024
+)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in (("layers", 11), ("width", 512), ("hidden", 2048), ("vocab", 8192), ("cap", 16_000_000)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--calibrate", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--set", action="append", default=[])
+    given = parser.parse_args()
+    model = _model(given)
+    config = recipes.overridden(recipes.resolve("baseline", track="laptop"), given.set).quant
+    subject, seconds = subject_of(model), dict[str, float]()
+    clock = time.perf_counter()
+
+    def lap(name: str) -> None:
+        nonlocal clock
+        seconds[name] = time.perf_counter() - clock
+        print(f"{name:12} {seconds[name]:8.1f} s", flush=True)
+        clock = time.perf_counter()
+
+    if given.calibrate:
+        calibration = _measured(model.to(choose_device(given.device)), given, subject.digest)
+        model.cpu()
+        lap("calibration")
+    else:
+        calibration = _drawn(model, subject.digest)
+        clock = time.perf_counter()
+    factors = curvature_factors(subject, calibration, config)
+    lap("factors")
+    file = ArtifactConfig(cap_bytes=given.cap, embed_tokenizer=False)
+    fitter = Fitter(
+        subject.weights,
+        subject.shapes,
+        factors,
+        config,
+        subject.digest,
+        lambda m: pack(model.spec, m, b"", ABOUT, file),
+    )
+    aimed = fitter.aim(given.cap, Silent())
+    lap("prediction")
+    landed = fitter.land(given.cap, Silent(), aimed)
+    lap("landing")
+    artifact = loads(landed.data)
+    lap("decode")
+    found = artifact.quantized.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in landed.model.state_dict().items())
+    fit_seconds = sum(value for name, value in seconds.items() if name != "decode")
+    print(
+        f"{landed.model.weights:,} weights, {len(landed.data):,} of {given.cap:,} bytes (predicted "
+        f"{aimed.size_bytes:,}), {landed.roundings:.2f} passes; fit {fit_seconds:.1f} s, "
+        f"decode {seconds['decode']:.1f} s"
+    )
+
+
+def _model(given: argparse.Namespace) -> GPT:
+    torch.manual_seed(0)
+    model = GPT(
+        ModelSpec(
+            vocab_size=given.vocab, n_layers=given.layers, d_model=given.width, n_heads=given.width // 64,
+            n_kv_heads=max(1, given.width // 128), d_ff=given.hidden,
+        )
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                rows, columns = (torch.exp(0.3 * torch.randn(size)) for size in parameter.shape)
+                parameter.normal_(std=0.05).mul_(rows[:, None]).mul_(columns)
+    return model
+
+
+def _drawn(model: GPT, digest: str) -> Calibration:
+    """Curvature of full rank with a spread over rows and columns, one draw for each shape."""
+    rng, drawn, tensors = np.random.default_rng(0), dict[int, np.ndarray](), {}
+    for name, parameter in model.named_parameters():
+        if parameter.ndim != 2 or min(parameter.shape) < 8:
+            continue
+        for size in parameter.shape:
+            if size not in drawn and size <= MOST_OUTPUTS:
+                x = rng.normal(size=(2 * size, size)).astype(np.float32) * np.exp(0.5 * rng.normal(size=size))
+                drawn[size] = (x.T @ x / (2 * size)).astype(np.float32)
+        rows, columns = parameter.shape
+        outputs = drawn[rows] if rows <= MOST_OUTPUTS else np.exp(rng.normal(size=rows)).astype(np.float32)
+        tensors[name] = Curvature(inputs_II=drawn[columns], outputs=outputs * 1e-6, gradient_square=1.0)
+    return Calibration(made_from=digest, tokens=0, loss=0.0, unigram=float("inf"), tensors=tensors)
+
+
+def _measured(model: GPT, given: argparse.Namespace, digest: str) -> Calibration:
+    with tempfile.TemporaryDirectory() as temporary:
+        writer = ShardWriter(Path(temporary), "train", 1 << 24)
+        writer.write(np.random.default_rng(0).integers(4, given.vocab, 4 * given.calibrate).tolist())
+        writer.close()
+        return measure(
+            model, TokenStream(writer.paths), 1, tokens=given.calibrate, context=1024, seed=0, digest=digest,
+            progress=Silent(),
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

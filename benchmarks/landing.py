@@ -1,0 +1,60 @@
+"""Unused room of fits at random caps: never negative, at most the larger of 64 bytes and 0.02 % of the cap.
+
+usage: python benchmarks/landing.py RUN [CAPS]
+
+Caps are drawn evenly on a logarithmic scale between the smallest useful size (where the predicted loss is that of token
+frequencies) and 8 bits per weight. One measurement, one fit for each cap. Prints the worst and the median.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bytecap import recipe as recipes
+from bytecap.core.device import choose_device
+from bytecap.core.progress import Silent
+from bytecap.fitting import calibration_of, open_checkpoint, run_fitter
+from bytecap.quant.landing import SLACK_BYTES, SLACK_SHARE
+from bytecap.text.tokens import load_tokens
+from bytecap.train.checkpoint import CHECKPOINT
+
+
+def main() -> None:
+    """Print a line for each cap, then the summary."""
+    folder, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 50
+    recipe, tokens = recipes.load(folder / "recipe.toml"), load_tokens(folder / "tokens")
+    subject = open_checkpoint(folder / CHECKPOINT, finished=True)
+    calibration = calibration_of(recipe, tokens, folder, subject, choose_device("cpu"), Silent())
+    assert calibration is not None
+    fitter = run_fitter(recipe, tokens, subject, calibration)
+    weights = sum(value.size for value in subject.weights.values())
+    room, kappa = calibration.unigram - calibration.loss, 2.0**-4
+    while fitter.predict(kappa).loss > room:
+        kappa /= 2**0.25
+    lowest, highest = fitter.predict(kappa).size_bytes, weights
+    rng, unused, over = np.random.default_rng(0), [], 0
+    for cap in np.exp(rng.uniform(np.log(lowest), np.log(highest), count)).astype(int).tolist():
+        begin = time.perf_counter()
+        landed = fitter.land(cap, Silent())
+        left = cap - len(landed.data)
+        allowed = max(SLACK_BYTES, SLACK_SHARE * cap)
+        over += left > allowed
+        unused.append(left)
+        assert left >= 0, f"{-left} bytes over a cap of {cap}"
+        print(
+            f"cap {cap:9,}  unused {left:5}  allowed {allowed:5.0f}  predicted {landed.predicted_bytes:9,}  passes "
+            f"{landed.roundings:.2f}  {time.perf_counter() - begin:.1f} s",
+            flush=True,
+        )
+    print(
+        f"{count} caps from {lowest:,} to {highest:,} bytes: unused room worst {max(unused)}, median "
+        f"{np.median(unused):.0f} bytes; {over} beyond the allowance"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""What the fits of one command share: the checkpoint, what was measured, and text to compare on.
+
+In:   a Request.
+Out:  a Material, ready for any number of caps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bytecap import recipe as recipes
+from bytecap.artifact.pack import Provenance, pack
+from bytecap.core.device import choose_device
+from bytecap.core.digest import digest_bytes, digest_of
+from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.progress import Progress
+from bytecap.fitting import Subject, calibration_of, fitter_of, measure, open_checkpoint, provenance_of
+from bytecap.folder import RECIPE, TOKENS
+from bytecap.grids.tensor import QuantizedModel
+from bytecap.quant.landing import Fitter
+from bytecap.quant.scheme_fit import SchemeFitter, needs_text
+from bytecap.quant.schemes import KEEP_SMALL
+from bytecap.quant.statistics import Calibration
+from bytecap.recipe import Recipe
+from bytecap.text.config import TextConfig
+from bytecap.text.prepare import encode_documents
+from bytecap.text.shards import TokenStream
+from bytecap.text.tokenizer import load_tokenizer, read_tokenizer
+from bytecap.text.tokens import Tokens, load_tokens
+from bytecap.train.checkpoint import CHECKPOINT
+
+HELD_OUT = 10
+"""One part in ten of a given text is kept for the comparison."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for."""
+
+    checkpoint: Path
+    caps: tuple[int, ...]
+    """Without the reserve; empty for a scheme's own size."""
+    curve: bool = False
+    """Several files in a folder, with the curve through them."""
+    scheme: str | None = None
+    """A published scheme; None for our own fit."""
+    keep_small: int = KEEP_SMALL
+    embedding_step: float = 1.0
+    out: Path | None = None
+    text: tuple[str, ...] = ()
+    tokenizer: Path | None = None
+    settings: tuple[str, ...] = ()
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that the fits share."""
+
+    recipe: Recipe
+    subject: Subject
+    calibration: Calibration | None
+    fitter: Fitter | SchemeFitter
+    compare: tuple[TokenStream, int] | None
+    """Text that was not measured, and its BOS."""
+    bytes_per_token: float | None
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What is measured on and what is compared on, as far as there is text."""
+
+    measured: TokenStream | None
+    compared: TokenStream | None
+    bytes_per_token: float | None
+    corpus_digest: str
+
+
+@contextmanager
+def material_of(request: Request, progress: Progress) -> Iterator[Material]:
+    """Open, encode, measure; tokens of a given text live as long as the material."""
+    folder = request.checkpoint if request.checkpoint.is_dir() else request.checkpoint.parent
+    ours = (folder / RECIPE).is_file() and (folder / TOKENS).is_dir()
+    if request.checkpoint.is_dir() and not ours:
+        raise DataError(f"{folder} is not a run folder: it has no {RECIPE} and {TOKENS}; give a .safetensors file")
+    if request.scheme is not None:
+        needs_text(request.scheme)  # an unknown name is refused before any work
+    base = recipes.load(folder / RECIPE) if ours else recipes.resolve("baseline", track="laptop")
+    recipe = recipes.overridden(base, list(request.settings))
+    path = folder / CHECKPOINT if request.checkpoint.is_dir() else request.checkpoint
+    subject = open_checkpoint(path, finished=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        yield _prepared(request, recipe, subject, folder if ours else None, Path(temporary), progress)
+
+
+def _prepared(
+    request: Request, recipe: Recipe, subject: Subject, folder: Path | None, temporary: Path, progress: Progress
+) -> Material:
+    tokens = None if folder is None else load_tokens(folder / TOKENS)
+    if request.tokenizer is not None:
+        tokenizer = read_tokenizer(request.tokenizer)
+    else:
+        tokenizer = b"" if tokens is None else tokens.tokenizer_model()
+    texts = _texts(request, subject, tokens, tokenizer, temporary, progress)
+    wanted = request.scheme is None or needs_text(request.scheme)
+    calibration = _measured(request, recipe, subject, tokens, tokenizer, texts, folder, progress) if wanted else None
+    if request.scheme is None and calibration is None:
+        progress.note("nothing to measure on: one step serves all matrices; give --text and --tokenizer to fit better")
+    about = _provenance(recipe, tokenizer, texts.corpus_digest, subject.digest, known=folder is not None)
+    compare = None
+    if texts.compared is not None and subject.model is not None:
+        compare = texts.compared, load_tokenizer(tokenizer).bos_id()
+    fitter = _fitter(request, recipe, subject, calibration, tokenizer, about)
+    return Material(recipe, subject, calibration, fitter, compare, texts.bytes_per_token)
+
+
+def _texts(
+    request: Request, subject: Subject, tokens: Tokens | None, tokenizer: bytes, temporary: Path, progress: Progress
+) -> _Texts:
+    if request.text:
+        stream, rate = _encoded(request, subject, tokenizer, temporary, progress)
+        cut = len(stream) - len(stream) // HELD_OUT
+        return _Texts(_Slice(stream, 0, cut), _Slice(stream, cut, len(stream)), rate, digest_of(""))
+    if tokens is None or subject.model is None:
+        return _Texts(None, None, None, digest_of(""))
+    _refuse_vocabulary(subject, tokenizer)
+    known = tokens.validation_bytes
+    rate_or_none = None if known is None else known / tokens.validation_tokens
+    return _Texts(tokens.train_stream(), tokens.validation_stream(), rate_or_none, tokens.corpus_digest)
+
+
+def _measured(
+    request: Request, recipe: Recipe, subject: Subject, tokens: Tokens | None, tokenizer: bytes, texts: _Texts,
+    folder: Path | None, progress: Progress,
+) -> Calibration | None:  # fmt: skip
+    """Of the run on its own text, kept in its folder; of a given text, for this command."""
+    if texts.measured is None or subject.model is None or recipe.quant.calibration_tokens == 0:
+        return None
+    device = choose_device(request.device)
+    if not request.text and folder is not None and tokens is not None:
+        return calibration_of(recipe, tokens, folder, subject, device, progress)
+    return measure(
+        subject.model.to(device), texts.measured, load_tokenizer(tokenizer).bos_id(),
+        tokens=recipe.quant.calibration_tokens, context=recipe.train.context, seed=recipe.run.seed,
+        digest=subject.digest, progress=progress,
+    )  # fmt: skip
+
+
+def _provenance(recipe: Recipe, tokenizer: bytes, corpus: str, checkpoint: str, *, known: bool) -> Provenance:
+    """A checkpoint outside its run folder was made by a recipe that nobody knows."""
+    if tokenizer:
+        about = provenance_of(recipe, tokenizer, corpus, checkpoint)
+    else:
+        about = Provenance(
+            recipe_digest=recipe.digest, corpus_digest=corpus, checkpoint_digest=checkpoint,
+            tokenizer_digest=digest_bytes(b""), lossless=False, context=recipe.train.context,
+        )  # fmt: skip
+    return about if known else dataclasses.replace(about, recipe_digest="")
+
+
+def _fitter(
+    request: Request, recipe: Recipe, subject: Subject, calibration: Calibration | None, tokenizer: bytes,
+    about: Provenance,
+) -> Fitter | SchemeFitter:  # fmt: skip
+    if request.scheme is None:
+        return fitter_of(subject, calibration, recipe.quant, recipe.artifact, tokenizer, about)
+
+    def packed(model: QuantizedModel) -> bytes:
+        return pack(subject.spec, model, tokenizer, about, recipe.artifact)
+
+    return SchemeFitter(
+        request.scheme, subject.weights, subject.shapes, calibration, subject.digest, packed,
+        keep_small=request.keep_small, embedding_step=request.embedding_step,
+    )  # fmt: skip
+
+
+def _encoded(
+    request: Request, subject: Subject, tokenizer: bytes, temporary: Path, progress: Progress
+) -> tuple[TokenStream, float]:
+    """The given text as tokens, and its bytes for each."""
+    if subject.model is None:
+        raise ConfigError(
+            f"{request.checkpoint} holds weights without a model, so --text cannot be run through it; leave --text "
+            "out, or measure and fit from Python with bytecap.fit(model, batches, loss=..., cap_bytes=...)"
+        )
+    if not tokenizer:
+        raise ConfigError("--text needs the tokenizer of the model: --tokenizer PATH.model")
+    _refuse_vocabulary(subject, tokenizer)
+    config = TextConfig(paths=request.text)
+    shards, raw_bytes = encode_documents(config, tokenizer, temporary, progress)
+    stream = TokenStream(shards)
+    return stream, raw_bytes / max(len(stream), 1)
+
+
+def _refuse_vocabulary(subject: Subject, tokenizer: bytes) -> None:
+    pieces = load_tokenizer(tokenizer).get_piece_size()
+    if subject.model is not None and pieces != subject.model.spec.vocab_size:
+        raise DataError(
+            f"the tokenizer has {pieces:,} pieces, the model a vocabulary of {subject.model.spec.vocab_size:,}; give "
+            "the tokenizer that the model was trained with"
+        )
+
+
+class _Slice(TokenStream):
+    """A part of a stream, seen as a stream."""
+
+    def __init__(self, whole: TokenStream, begin: int, end: int) -> None:
+        self._whole, self._begin, self._end = whole, begin, end
+
+    def __len__(self) -> int:
+        return self._end - self._begin
+
+    def read(self, start: int, length: int) -> Any:
+        """As of the whole."""
+        return self._whole.read(self._begin + start, min(length, len(self) - start))
