@@ -22,14 +22,13 @@ import torch
 
 from bytecap import recipe as recipes
 from bytecap.artifact.load import loads
-from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
+from bytecap.artifact.pack import ArtifactConfig, Provenance
 from bytecap.core.device import choose_device
 from bytecap.core.progress import Silent
-from bytecap.fitting import curvature_factors, measure, subject_of
+from bytecap.fitting import fitter_of, measure, subject_of
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.calibration import MOST_OUTPUTS
-from bytecap.quant.landing import Fitter
 from bytecap.quant.statistics import Calibration, Curvature
 from bytecap.text.shards import ShardWriter, TokenStream
 
@@ -65,17 +64,9 @@ def main() -> None:
     else:
         calibration = _drawn(model, subject.digest)
         clock = time.perf_counter()
-    factors = curvature_factors(subject, calibration, config)
-    lap("factors")
     file = ArtifactConfig(cap_bytes=given.cap, embed_tokenizer=False)
-    fitter = Fitter(
-        subject.weights,
-        subject.shapes,
-        factors,
-        config,
-        subject.digest,
-        lambda m: pack(model.spec, m, b"", ABOUT, file),
-    )
+    fitter = fitter_of(subject, calibration, config, file, b"", ABOUT)
+    lap("factors")
     aimed = fitter.aim(given.cap, Silent())
     lap("prediction")
     landed = fitter.land(given.cap, Silent(), aimed)

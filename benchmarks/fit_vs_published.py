@@ -34,12 +34,12 @@ from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.coding.cost import entropy_bytes
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
-from bytecap.fitting import Subject, comparison_windows, curvature_factors, measure, open_checkpoint
+from bytecap.fitting import Subject, comparison_windows, fitter_of, measure, open_checkpoint
 from bytecap.grids.tensor import QuantizedModel, ScaledTensor, SteppedTensor
 from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.roles import Role
 from bytecap.quant.allocation import QuantConfig
-from bytecap.quant.landing import Fitter, as_float16
+from bytecap.quant.landing import as_float16
 from bytecap.quant.published import round_published
 from bytecap.quant.schemes import scheme_plan
 from bytecap.quant.statistics import Calibration, Curvature
@@ -254,8 +254,7 @@ def one(
     assert best is not None
     peer = {**best[0], "part": what, "seconds": time.perf_counter() - begin}
     begin = time.perf_counter()
-    factors = curvature_factors(part, calibration, config)
-    fitter = Fitter(part.weights, part.shapes, factors, config, part.digest, lambda m: pack(None, m, b"", ABOUT, FILE))
+    fitter = fitter_of(dataclasses.replace(part, model=None), calibration, config, FILE, b"", ABOUT)
     landed = fitter.land(peer["bytes"], Silent())
     seconds = time.perf_counter() - begin
     ours = row(bench, part, other, landed.model, len(landed.data))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 import bytecap
 from bytecap.core.errors import BudgetError, ConfigError, DataError, NumericsError
-from bytecap.fitting import open_checkpoint, subject_of
+from bytecap.fitting import Subject, curvature_factors, damping_rule, open_checkpoint, subject_of
+from bytecap.quant.allocation import QuantConfig, Shape
+from bytecap.quant.rounding import round_with_feedback
+from bytecap.quant.statistics import Calibration, Curvature
 
 
 class Small(nn.Module):
@@ -96,3 +100,26 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
         model.up.weight[3, 3] = float("inf")
     with pytest.raises(NumericsError, match=r"tensor up.weight holds NaN or infinity"):
         subject_of(model)
+
+
+def test_errors_do_not_outgrow_the_weights() -> None:
+    """A weight that hardly matters gets more damping, so that feedback cannot leave errors larger than it."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4)) @ rng.normal(size=(4, 24)) + 1e-4 * rng.normal(size=(400, 24))
+    g = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 20)) * 1e-4
+    curvature = Curvature(
+        inputs_II=np.float32(x.T @ x / 400), outputs=np.float32(g.T @ g / 400), gradient_square=1.0
+    )  # fmt: skip
+    weight = rng.normal(size=(20, 24)).astype(np.float32)
+    subject = Subject({"w": weight}, [Shape("w", "matrix", weight.shape)], "x", None)
+    calibration = Calibration(made_from="x", tokens=1, loss=0.0, unigram=1.0, tensors={"w": curvature})
+    config, kappa = QuantConfig(), 1e-4
+    plain = curvature_factors(subject, calibration, config)["w"]
+    damped = damping_rule(subject, calibration, config)("w", kappa)
+    assert damped is not None and damping_rule(subject, calibration, config)("w", 1e-9) is None
+    errors = []
+    for factors in (plain, damped):
+        steps = (kappa * np.outer(factors.row_factors_O, factors.column_factors_I)).astype(np.float32)
+        found = round_with_feedback(weight, steps, factors.inputs_II, factors.outputs, states=8)
+        errors.append(np.sqrt(np.square(found.weights_OI - weight).mean()))
+    assert errors[0] > 1.5 * errors[1] and errors[1] < 1.05 * weight.std(), errors

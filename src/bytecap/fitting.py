@@ -6,6 +6,7 @@ Out:  a `.bcap` file and what is known about the fit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,8 @@ from bytecap.train.checkpoint import load_checkpoint, weights_digest
 LEAST_CALIBRATION_TOKENS = 256
 """Fewer positions say next to nothing about curvature."""
 BATCH_TOKENS = 2_048
+ERROR_OF_A_STEP = 0.28
+"""Mean square error of a trellis of 8 states, in squared steps."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -132,7 +135,32 @@ def fitter_of(
         return pack(subject.spec, model, tokenizer, about, artifact)
 
     factors = curvature_factors(subject, calibration, config)
-    return Fitter(subject.weights, subject.shapes, factors, config, subject.digest, packed)
+    damped = None if calibration is None else damping_rule(subject, calibration, config)
+    return Fitter(subject.weights, subject.shapes, factors, config, subject.digest, packed, damped)
+
+
+def damping_rule(
+    subject: Subject, calibration: Calibration, config: QuantConfig
+) -> Callable[[str, float], Factors | None]:
+    """More damping for weights that matter so little that κ would let their errors outgrow the weights themselves.
+
+    In a direction without curvature feedback leaves errors of about κ² c / (δ² ā ḡ), c = 0.28 for a trellis: not more
+    than the mean square σ² of the weights if δ = sqrt(c κ² / (σ² ā ḡ)). Never less than `quant.damping` (docs/fit.md).
+    """
+    roles = {entry.name: entry.role for entry in subject.shapes}
+
+    def damped(name: str, kappa: float) -> Factors | None:
+        entry = calibration.tensors[name]
+        curvature = float(np.diagonal(entry.inputs_II).mean()) * float(entry.outputs_diagonal_O.mean())
+        square = float(np.square(subject.weights[name], dtype=np.float64).mean())
+        needed = min(kappa * math.sqrt(ERROR_OF_A_STEP / max(curvature * square, 1e-60)), 1.0)
+        if needed <= 1.2 * config.damping:
+            return None
+        embedding = roles[name] == Role.EMBEDDING
+        row_damping, two_sided = config.embedding_damping if embedding else None, config.two_sided and not embedding
+        return factors_of(name, entry, damping=needed, row_damping=row_damping, two_sided=two_sided)
+
+    return damped
 
 
 def refuse_useless(fitter: Fitter, calibration: Calibration | None, cap_bytes: int, progress: Progress) -> Prediction:
@@ -166,10 +194,13 @@ def calibration_of(
     wanted, path = recipe.quant.calibration_tokens, folder / CALIBRATION
     if wanted == 0 or subject.model is None:
         return None
+    stream = tokens.train_stream()
     if path.exists():
-        return load_calibration(path, subject.digest)
+        saved = load_calibration(path, subject.digest)
+        if saved.tokens == math.prod(_batches(len(stream), wanted, recipe.train.context)):
+            return saved
     found = measure(
-        subject.model.to(device), tokens.train_stream(), load_tokenizer(tokens.tokenizer_model()).bos_id(),
+        subject.model.to(device), stream, load_tokenizer(tokens.tokenizer_model()).bos_id(),
         tokens=wanted, context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
     )  # fmt: skip
     save_calibration(path, found)
@@ -209,9 +240,7 @@ def measure(
             f"{tokens:,} are better); give more text",
             tokens=len(stream),
         )
-    context = min(context, (len(stream) - 1) // 3)
-    batch = max(1, BATCH_TOKENS // context)
-    steps = max(1, min(tokens, len(stream)) // (batch * context))
+    steps, batch, context = _batches(len(stream), tokens, context)
     source = TrainBatches(stream, batch=batch, context=context, seed=seed)
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -227,6 +256,13 @@ def measure(
         model, rows, answer, made_from=digest, progress=progress, total_tokens=steps * batch * context,
         generator=generator,
     )  # fmt: skip
+
+
+def _batches(available: int, wanted: int, context: int) -> tuple[int, int, int]:
+    """Batches, windows in each, positions of a window, for about `wanted` tokens."""
+    context = min(context, (available - 1) // 3)
+    batch = max(1, BATCH_TOKENS // context)
+    return max(1, min(wanted, available) // (batch * context)), batch, context
 
 
 def comparison_windows(stream: TokenStream, *, tokens: int, context: int, device: torch.device) -> Iterator[Tensor]:

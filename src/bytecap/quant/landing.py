@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
 """Of a tensor with more weights than this, a cheap pass looks at so many columns."""
 
 Pack = Callable[[QuantizedModel], bytes]
+Damped = Callable[[str, float], Factors | None]
 Floats = npt.NDArray[np.float32]
 
 
@@ -67,6 +68,8 @@ class Prediction:
     size_bytes: int
     loss: float
     """Increase of the loss in nats per token."""
+    factors: dict[str, Factors] = field(repr=False, compare=False)
+    """With the damping that this multiplier needs."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,11 @@ class Fitter:
         config: QuantConfig,
         made_from: str,
         pack: Pack,
+        damped: Damped | None = None,
     ) -> None:
-        self._weights, self._shapes, self._factors = weights, shapes, factors
+        """`damped(name, kappa)` gives other factors for a weight where steps this coarse need more damping, or None."""
+        self._weights, self._shapes, self._damped = weights, shapes, damped
+        self._base = self._factors = factors
         self._config, self._made_from, self._pack = config, made_from, pack
         self._count = sum(weights[name].size for name in factors)
         self._smallest: int | None = None
@@ -113,13 +119,24 @@ class Fitter:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             cheap = dict(zip((t.name for t in plan.tensors), pool.map(self._cheap, plan.tensors), strict=True))
         sizes = coded_bytes({name: entry[0] for name, entry in cheap.items()})
-        return Prediction(kappa, round(sum(sizes.values()) + self._overhead), sum(e[1] for e in cheap.values()))
+        return Prediction(
+            kappa, round(sum(sizes.values()) + self._overhead), sum(e[1] for e in cheap.values()), self._factors
+        )
 
     def aim(self, cap_bytes: int, progress: Progress) -> Prediction:
         """The multiplier whose predicted size is the cap; BudgetError when no file can be that small."""
         refuse_small_cap(self.smallest(), cap_bytes)
-        kappa, low, high = self._first_kappa(cap_bytes), math.log2(FINEST), math.log2(COARSEST)
-        found = self.predict(kappa)
+        self._factors = self._base
+        found = self._search(cap_bytes, self.predict(self._first_kappa(cap_bytes)), progress)
+        if self._damped is None:
+            return found
+        # More damping moves the multiplier a little; the damping itself follows it so slowly that once is enough.
+        other = {name: self._damped(name, found.kappa) for name in self._base}
+        self._factors = {**self._base, **{name: factors for name, factors in other.items() if factors is not None}}
+        return self._search(cap_bytes, self.predict(found.kappa), progress)
+
+    def _search(self, cap_bytes: int, found: Prediction, progress: Progress) -> Prediction:
+        low, high = math.log2(FINEST), math.log2(COARSEST)
         for round_ in range(24):
             progress.update(round_, 24, f"predicted {found.size_bytes:,} bytes")
             position = math.log2(found.kappa)
@@ -136,6 +153,7 @@ class Fitter:
     def land(self, cap_bytes: int, progress: Progress, aimed: Prediction | None = None) -> Landed:
         """The largest file found that is at most `cap_bytes`; BudgetError when there is none."""
         aimed = aimed or self.aim(cap_bytes, progress)
+        self._factors = aimed.factors
         plan = self._plan(aimed.kappa)
         tried = self._round(plan.tensors, progress)
         best: tuple[bytes, dict[str, _Tried]] | None = None
@@ -158,7 +176,9 @@ class Fitter:
             progress.note(f"{size:,.0f} bytes; {len(moved)} tensors {octaves:+.4f} octaves finer")
             tried |= self._round(plans, progress)
         if best is None:
-            return self.land(cap_bytes - slack, progress, None)
+            # Every file came out over the cap: so near to the smallest one that single tensors cannot close the gap.
+            refuse_small_cap(self.smallest() + slack, cap_bytes)
+            return self.land(cap_bytes - slack, progress)
         data, tried = best
         return Landed(
             plan=dataclasses.replace(plan, tensors=tuple(tried[t.name].plan for t in plan.tensors)),
