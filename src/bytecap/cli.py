@@ -6,6 +6,8 @@ Results go to stdout, everything else to stderr. Exit codes: core/errors.py.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -311,6 +313,10 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         app(given, exit_on_error=True)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough, as in `bytecap inspect FILE | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except BytecapError as error:
         sys.stdout.flush()
         if "--json" in given:

@@ -234,6 +234,15 @@ def test_usage_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert call("run", "--device", "tpu", "--out", tmp_path / "x") == 2 and not (tmp_path / "x").exists()
 
 
+def test_a_reader_that_stops(finished: Path) -> None:
+    """`bytecap inspect FILE | head -1` ends without a traceback."""
+    inspect = [sys.executable, "-m", "bytecap", "inspect", str(finished)]
+    with subprocess.Popen(inspect, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 128 + signal.SIGPIPE
+
+
 def test_help_is_light() -> None:
     """The command line starts without torch, numpy and pydantic."""
     code = "import sys, bytecap.cli; print(sorted({'torch','numpy','pydantic','rich.progress'} & set(sys.modules)))"
