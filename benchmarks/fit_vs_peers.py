@@ -1,0 +1,377 @@
+"""The fit against other quantization tools, run for real, at equal bytes on disk, on finished checkpoints.
+
+usage: python benchmarks/fit_vs_peers.py [--peer-python NAME=PATH]... [--only NAME,NAME] [--blocks] [--json FILE] RUN...
+
+For every peer a Python that has it, best in an environment of its own (torch>=2.11,<2.14 where it needs torch); a peer
+without one is tried in this Python, and reported as not run if it is not there either:
+
+  nncodec    ISO/IEC 15938-17 reference software (DeepCABAC, trellis-coded quantization): pip install nncodec
+  gguf       GGUF's legacy types as the `gguf` package quantizes: pip install gguf
+  ggml       llama.cpp's quantizers with and without importance matrix, out of a shared library:
+             pip install gguf pywhispercpp
+  hqq        half-quadratic quantization: pip install hqq
+  torchao    weight-only integers: pip install torchao
+  gptqmodel  GPTQ, blocks only: pip install gptqmodel
+  autoround  AutoRound, blocks only: pip install auto-round
+
+Each environment also needs safetensors. What is compared, for each setting of a peer:
+
+* its file: the 2-D weights quantized, vectors at 16 bits, no tokenizer. Where the tool does not code the entropy, its
+  size is the least of the file itself, the file behind brotli-11 or zstd-22, and the same content with one code a byte
+  and scales in byte planes behind brotli-11 or zstd-22 (without any header). So the coder is never a bad one;
+* for one setting several variants (a finer embedding, one step for all tensors or one for each, axis, with or without
+  importance matrix): the one with the least KL on 8,192 positions counts, sizes made equal at one bit per weight for a
+  factor of 4;
+* bytecap, fitted to at most the bytes that came out, everything counted that is in its file.
+
+KL to the original is a mean over 51,200 held-out positions with a 95 % interval. Peers that calibrate get the windows
+that bytecap is calibrated on. "blocks" leaves the embedding as it is on both sides and counts neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fit_vs_published import ABOUT, FILE, Bench
+from safetensors.numpy import load_file, save_file
+
+from bytecap import recipe as recipes
+from bytecap.artifact.pack import pack
+from bytecap.coding.general import BROTLI, ZSTD, compress
+from bytecap.core.errors import BytecapError
+from bytecap.core.progress import Silent
+from bytecap.core.units import bits_per_byte, bits_per_weight
+from bytecap.fitting import Subject, comparison_windows, curvature_factors
+from bytecap.grids.tensor import FloatTensor, QuantizedModel
+from bytecap.model.gpt import GPT
+from bytecap.model.roles import Role
+from bytecap.quant.landing import Fitter
+from bytecap.quant.statistics import Calibration
+from bytecap.score.divergence import Divergence, divergence
+from bytecap.text.batches import TrainBatches
+
+WORKER = Path(__file__).with_name("peer_worker.py")
+LONGEST_SECONDS = 1_800
+CHOOSING_TOKENS = 8_192
+"""Held-out positions on which the variants of one setting are compared with one another."""
+Variants = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One tool: its settings, each with variants of which the best counts."""
+
+    settings: dict[str, Variants]
+    blocks: bool = False
+    """Whether it quantizes block matrices only."""
+
+
+# ---- settings ----
+
+
+def nncodec_settings(weights: dict[str, np.ndarray[Any, Any]]) -> dict[str, Variants]:
+    """Near 2.5, 3, 4 and 5 bits; the step doubles every 4 of the QP, and QP 0 is a step of 1."""
+    rms = {n: 4 * math.log2(float(np.sqrt(np.mean(w.astype(np.float64) ** 2)))) for n, w in weights.items()}
+    middle = float(np.average(list(rms.values()), weights=[w.size for w in weights.values()]))
+    settings = {}
+    for rate, offset in (("2.5", -5), ("3", -7), ("4", -11), ("5", -15)):
+        common = {"qp": round(middle + offset), "vector_qp": -51}
+        variants: Variants = [common, common | {"opt_qp": True}]
+        for relative, finer in itertools.product((False, True), (0, 4, 8)):
+            each = {n: round((rms[n] if relative else middle) + offset) for n in weights}
+            if "embedding" in each:
+                each["embedding"] -= finer
+            elif finer:
+                continue
+            variants.append(common | {"qp_per_tensor": each, "lambda_scale": 0.5, "finer": finer, "follow": relative})
+        settings[f"QP for about {rate} bits"] = variants
+    return settings
+
+
+def hqq_settings() -> dict[str, Variants]:
+    """Bits and group, axis and bits of the embedding as variants."""
+    settings = {}
+    for bits, group in ((8, 128), (4, 64), (3, 64), (2, 32)):
+        above = sorted({bits, min(bits + 1, 8), min(bits + 2, 8)})
+        settings[f"{bits} bits, group {group}"] = [
+            {"nbits": bits, "group": group, "axis": axis, "embedding": embedding}
+            for axis, embedding in itertools.product((0, 1), above)
+        ]
+    return settings
+
+
+def torchao_settings() -> dict[str, Variants]:
+    """Bits and group, the way to choose scales and the embedding's bits as variants."""
+    settings = {}
+    for bits, group in ((8, 0), (5, 64), (4, 64), (3, 32), (2, 32)):
+        ways = [
+            ("SYMMETRIC", "AFFINE"),
+            ("ASYMMETRIC", "AFFINE"),
+            *([("SYMMETRIC", "HQQ_SCALE_ONLY")] if group else []),
+        ]
+        settings[f"int{bits}, " + (f"group {group}" if group else "rows")] = [
+            {"bits": bits, "group": group, "mapping": mapping, "algorithm": algorithm, "embedding": embedding}
+            for (mapping, algorithm), embedding in itertools.product(ways, sorted({bits, min(bits + 1, 8)}))
+        ]
+    return settings
+
+
+def gguf_settings(kinds: dict[str, tuple[str, ...]], importance: tuple[bool, ...]) -> dict[str, Variants]:
+    """A type, and as variants the types of the embedding, with and without importance matrix."""
+    return {
+        kind: [
+            {"type": kind, "embedding": embedding, "importance": use}
+            for embedding, use in itertools.product((kind, *finer), importance)
+        ]
+        for kind, finer in kinds.items()
+    }
+
+
+LEGACY = {"Q8_0": (), "Q5_1": ("Q8_0",), "Q5_0": ("Q8_0",), "Q4_1": ("Q5_1", "Q8_0"), "Q4_0": ("Q5_0", "Q8_0")}
+GGML = {
+    "Q8_0": (), "Q5_0": ("Q8_0",), "Q4_0": ("Q5_0", "Q8_0"), "IQ4_NL": ("Q5_0", "Q8_0"), "Q6_K": ("Q8_0",),
+    "Q5_K": ("Q6_K", "Q8_0"), "Q4_K": ("Q5_K", "Q6_K"), "IQ4_XS": ("Q5_K", "Q6_K"), "Q3_K": ("Q4_K", "Q6_K"),
+    "IQ3_S": ("Q4_K", "Q6_K"), "Q2_K": ("Q4_K", "Q6_K"),
+}  # fmt: skip
+
+
+def peers_of(weights: dict[str, np.ndarray[Any, Any]]) -> dict[str, Peer]:
+    """Every tool that is compared."""
+    gptq = {
+        f"{bits} bits, group {group}": [
+            {"bits": bits, "group": group, "order": order, "symmetric": symmetric}
+            for order, symmetric in ((False, True), (True, True), (True, False))
+        ]
+        for bits, group in ((8, 128), (4, 64), (3, 64), (2, 32))
+    }
+    rounds = {
+        f"{bits} bits, group {group}": [
+            {"bits": bits, "group": group, "symmetric": symmetric, "iterations": 200} for symmetric in (True, False)
+        ]
+        for bits, group in ((4, 64), (3, 64), (2, 32))
+    }
+    return {
+        "nncodec": Peer(nncodec_settings(weights)),
+        "gguf": Peer(gguf_settings(LEGACY, (False,))),
+        "ggml": Peer(gguf_settings(GGML, (False, True))),
+        "hqq": Peer(hqq_settings()),
+        "torchao": Peer(torchao_settings()),
+        "gptqmodel": Peer(gptq, blocks=True),
+        "autoround": Peer(rounds, blocks=True),
+    }
+
+
+# ---- running a peer ----
+
+
+class PeerError(Exception):
+    """The peer did not run at all."""
+
+
+def run_peer(
+    python: str, job: dict[str, Any], given: dict[str, np.ndarray[Any, Any]], folder: Path
+) -> dict[str, Any]:  # fmt: skip
+    """The answer of the worker, which leaves its files in the folder."""
+    save_file({n: np.ascontiguousarray(v) for n, v in given.items()}, folder / "given.safetensors")
+    (folder / "job.json").write_text(json.dumps(job))
+    done = subprocess.run(
+        [python, WORKER, folder], capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False, cwd=folder,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "GPTQMODEL_CPU_WORKERS": "2"},
+    )  # fmt: skip
+    if done.returncode:
+        raise PeerError((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
+    answer: dict[str, Any] = json.loads((folder / "answer.json").read_text())
+    return answer
+
+
+def given_to_peers(bench: Bench, part: Subject, calibration: Calibration, seed: int) -> dict[str, Any]:
+    """Weights, vectors at 16 bits, mean squares of inputs and the calibration's windows."""
+    given: dict[str, Any] = {}
+    for shape in part.shapes:
+        weight = part.weights[shape.name]
+        if shape.role == Role.SCALAR:
+            given[f"vector/{shape.name}"] = weight.astype(np.float16)
+        else:
+            given[f"matrix/{shape.name}"] = weight
+            inputs = calibration.tensors[shape.name].inputs_II
+            given[f"importance/{shape.name}"] = np.diagonal(inputs).astype(np.float32)
+    left = {n: w for n, w in bench.subject.weights.items() if n not in part.weights}
+    given |= {f"rest/{name}": weight for name, weight in left.items()}
+    if "importance/embedding" in given:
+        given["importance/embedding"] = np.diagonal(bench.head_inputs(seed)).astype(np.float32)
+    context = bench.recipe.train.context
+    source = TrainBatches(bench.tokens.train_stream(), batch=8, context=context, seed=seed)
+    given["tokens"] = np.concatenate([source.next() for _ in range(bench.tokens_wanted // (8 * context))])
+    return given
+
+
+def sizes_of(own: bytes, plain: bytes) -> dict[str, int]:
+    """Bytes on disk in every form that is allowed."""
+    sizes = {"own": len(own)}
+    for form, data in (("own", own), ("codes", plain)):
+        if plain:
+            sizes |= {f"{form} + {codec}": len(compress(codec, data)) for codec in (BROTLI, ZSTD)}
+    return sizes
+
+
+# ---- comparing ----
+
+
+class Match:
+    """One checkpoint, one part of it, against one peer."""
+
+    def __init__(self, bench: Bench, part: Subject, fitter: Fitter, given: dict[str, Any]) -> None:
+        self.bench, self.part, self.fitter, self.given = bench, part, fitter, given
+        self.count = sum(v.size for n, v in given.items() if n.startswith("matrix/"))
+
+    def rows(self, name: str, python: str, settings: dict[str, Variants]) -> Iterator[dict[str, Any]]:
+        """One row for each setting, whether it ran or not."""
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            flat = [(setting, variant) for setting, variants in settings.items() for variant in variants]
+            try:
+                job = {"peer": name, "variants": [variant for _, variant in flat], "bos": self.bench.bos}
+                answer = run_peer(python, job | {"model": self.bench.model.spec.to_json()}, self.given, folder)
+            except (PeerError, OSError, subprocess.TimeoutExpired) as error:
+                yield {"peer": name, "setting": "", "failed": str(error)}
+                return
+            for setting in settings:
+                tried = [(i, v, answer["variants"][i]) for i, (s, v) in enumerate(flat) if s == setting]
+                yield {"peer": name, "setting": setting, "versions": answer["versions"], **self.one(folder, tried)}
+
+    def one(self, folder: Path, tried: list[tuple[int, dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+        """The best variant of a setting, and bytecap at its bytes."""
+        best: dict[str, Any] | None = None
+        for index, variant, outcome in tried:
+            if "failed" in outcome:
+                continue
+            sizes = sizes_of(*((folder / f"{index}.{end}").read_bytes() for end in ("own", "plain")))
+            form, size = min(sizes.items(), key=lambda item: item[1])
+            model = self.model(load_file(folder / f"{index}.safetensors"))
+            found = self.facts(self.quick(model), size)
+            level = math.log2(found["kl"]) + 2 * found["bits_per_weight"]
+            if best is None or level < best["level"]:
+                best = {"variant": variant, "sizes": sizes, "form": form, "level": level, "model": model, **outcome}
+        if best is None:
+            return {"failed": tried[0][2]["failed"]}
+        best |= self.facts(self.bench.compare(best.pop("model")), best["sizes"][best["form"]])
+        begin = time.perf_counter()
+        try:
+            landed = self.fitter.land(best["bytes"], Silent())
+        except BytecapError as error:
+            return {"theirs": best, "failed": f"bytecap: {error}"}
+        ours = self.facts(self.bench.compare(landed.model), len(landed.data))
+        ours["seconds"] = time.perf_counter() - begin
+        ratio = ours["kl"] / best["kl"]
+        spread = ratio * math.hypot(ours["kl_interval"] / ours["kl"], best["kl_interval"] / best["kl"])
+        return {"theirs": best, "ours": ours, "ratio": ratio, "ratio_interval": spread}
+
+    def quick(self, model: QuantizedModel) -> Divergence:
+        """On few positions, to choose among variants."""
+        original, stream = self.bench.model, self.bench.tokens.validation_stream()
+        fitted = GPT(original.spec)
+        fitted.load_state_dict({**original.state_dict(), **model.state_dict()})
+        windows = comparison_windows(stream, tokens=CHOOSING_TOKENS, context=256, device=torch.device("cpu"))
+        return divergence(original, fitted.eval(), windows, self.bench.bos)
+
+    def model(self, floats: dict[str, np.ndarray[Any, Any]]) -> QuantizedModel:
+        """What the peer's file stands for; its vectors are ours at 16 bits unless it codes them itself."""
+        tensors = {}
+        for shape in self.part.shapes:
+            values = floats.get(shape.name)
+            if values is None:
+                values = self.given[f"vector/{shape.name}"]
+            tensors[shape.name] = FloatTensor(shape.role, values.astype(np.float32).reshape(shape.shape))
+        return QuantizedModel(tensors)
+
+    def facts(self, found: Divergence, size: int) -> dict[str, Any]:
+        """Of one model."""
+        kl, interval = (
+            1000 * bits_per_byte(nats, 1) / self.bench.bytes_per_token for nats in (found.kl, found.kl_interval)
+        )
+        return {
+            "bytes": size, "bits_per_weight": bits_per_weight(size, self.count), "kl": found.kl,
+            "kl_interval": found.kl_interval, "kl_mbpb": kl, "kl_interval_mbpb": interval, "positions": found.tokens,
+        }  # fmt: skip
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for people."""
+    who = f"{row['part']:6} {row['peer']:9} {row['setting']:22}"
+    if "failed" in row:
+        return f"{who} not run: {row['failed']}"
+    theirs, ours = row["theirs"], row["ours"]
+    variant = " ".join(
+        f"{key}={value}" for key, value in theirs["variant"].items() if key not in ("qp_per_tensor", "vector_qp")
+    )
+    return (
+        f"{who} {theirs['sizes']['own']:9,} -> {theirs['bytes']:9,} bytes {theirs['bits_per_weight']:5.2f} b/w  KL "
+        f"{theirs['kl_mbpb']:9.4f} ± {theirs['kl_interval_mbpb']:.4f}  bytecap {ours['bytes']:9,} KL "
+        f"{ours['kl_mbpb']:9.4f} ± {ours['kl_interval_mbpb']:.4f} mbpb  ratio {row['ratio']:.3f} ± "
+        f"{row['ratio_interval']:.3f}  {ours['seconds']:.0f} s  [{theirs['form']}; {variant}]"
+    )
+
+
+def compared(folder: Path, pythons: dict[str, str], given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Every row of one checkpoint."""
+    bench = Bench(folder, given.tokens)
+    config = recipes.overridden(recipes.resolve("baseline", track="laptop"), given.set).quant
+    calibration = bench.calibration(given.seed)
+    matches: dict[bool, Match] = {}
+    for blocks in (False, True):
+        part = bench.part(blocks)
+        factors = curvature_factors(part, calibration, config)
+        fitter = Fitter(
+            part.weights, part.shapes, factors, config, part.digest, lambda m: pack(None, m, b"", ABOUT, FILE)
+        )
+        matches[blocks] = Match(bench, part, fitter, given_to_peers(bench, part, calibration, given.seed))
+    weights = {s.name: bench.subject.weights[s.name] for s in bench.part(given.blocks).shapes if s.role != Role.SCALAR}
+    for name, peer in peers_of(weights).items():
+        if given.only and name not in given.only.split(","):
+            continue
+        blocks = peer.blocks or given.blocks
+        settings = {label: variants for label, variants in peer.settings.items() if given.setting in label}
+        for row in matches[blocks].rows(name, pythons.get(name, sys.executable), settings):
+            yield {"run": str(folder), "part": "blocks" if blocks else "whole", **row}
+
+
+def main() -> None:
+    """Print the table, and save it if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--peer-python", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument("--only", help="peers, separated by commas")
+    parser.add_argument("--setting", default="", help="only settings whose name holds this, such as '4 bits'")
+    parser.add_argument("--blocks", action="store_true", help="leave the embedding out for every peer")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tokens", type=int, default=65_536)
+    parser.add_argument("--set", action="append", default=[], help="a setting of the fit, such as quant.states=32")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    pythons = dict(word.split("=", 1) for word in given.peer_python)
+    rows = []
+    for folder in given.runs:
+        print(f"{folder}, calibrated on {given.tokens:,} tokens, seed {given.seed}", flush=True)
+        for row in compared(folder, pythons, given):
+            rows.append(row)
+            print(line(row), flush=True)
+            if given.json:
+                given.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
