@@ -123,3 +123,15 @@ def test_errors_do_not_outgrow_the_weights() -> None:
         found = round_with_feedback(weight, steps, factors.inputs_II, factors.outputs, states=8)
         errors.append(np.sqrt(np.square(found.weights_OI - weight).mean()))
     assert errors[0] > 1.5 * errors[1] and errors[1] < 1.05 * weight.std(), errors
+
+
+def test_a_convolution_keeps_sixteen_bits_and_a_wrong_loss_is_named() -> None:
+    """Measured, stored as it is, same shape; a loss of another kind is a sentence."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 16), nn.Unflatten(1, (16, 1)), nn.Conv1d(16, 8, 1), nn.Flatten())
+    batches = [torch.randn(64, 12) for _ in range(4)]
+    fitted = bytecap.fit(model, batches, loss=lambda m, x: m(x).square().sum(1), cap_bytes=2000)
+    weights = fitted.quantized.state_dict()
+    assert weights["2.weight"].shape == (8, 16, 1) and torch.allclose(weights["2.weight"], model[2].weight, rtol=1e-3)
+    with pytest.raises(ConfigError, match="gave a float"):
+        bytecap.fit(model, batches, loss=lambda m, x: 1.0, cap_bytes=2000)

@@ -105,20 +105,23 @@ def curvature_factors(subject: Subject, calibration: Calibration | None, config:
     """Factors of every measured weight; without a calibration one step serves all matrices alike."""
     factors = {}
     for entry in subject.shapes:
+        if len(entry.shape) != 2:
+            continue  # a convolution of width 1 is measured, but has no grid yet: 16 bits
         if calibration is None:
-            if entry.role != Role.SCALAR and len(entry.shape) == 2:
+            if entry.role != Role.SCALAR:
                 rows, columns = entry.shape
                 factors[entry.name] = Factors(np.eye(columns), np.ones(rows))
         elif entry.name in calibration.tensors:
-            embedding = entry.role == Role.EMBEDDING
-            factors[entry.name] = factors_of(
-                entry.name,
-                calibration.tensors[entry.name],
-                damping=config.damping,
-                row_damping=config.embedding_damping if embedding else None,
-                two_sided=config.two_sided and not embedding,
-            )
+            factors[entry.name] = _factors(entry, calibration, config, config.damping)
     return factors
+
+
+def _factors(entry: Shape, calibration: Calibration, config: QuantConfig, damping: float) -> Factors:
+    """Rows of an embedding have a damping of their own and take up no errors of each other."""
+    embedding = entry.role == Role.EMBEDDING
+    row_damping, two_sided = config.embedding_damping if embedding else None, config.two_sided and not embedding
+    curvature = calibration.tensors[entry.name]
+    return factors_of(entry.name, curvature, damping=damping, row_damping=row_damping, two_sided=two_sided)
 
 
 def fitter_of(
@@ -147,7 +150,7 @@ def damping_rule(
     In a direction without curvature feedback leaves errors of about κ² c / (δ² ā ḡ), c = 0.28 for a trellis: not more
     than the mean square σ² of the weights if δ = sqrt(c κ² / (σ² ā ḡ)). Never less than `quant.damping` (docs/fit.md).
     """
-    roles = {entry.name: entry.role for entry in subject.shapes}
+    shapes = {entry.name: entry for entry in subject.shapes}
 
     def damped(name: str, kappa: float) -> Factors | None:
         entry = calibration.tensors[name]
@@ -156,9 +159,7 @@ def damping_rule(
         needed = min(kappa * math.sqrt(ERROR_OF_A_STEP / max(curvature * square, 1e-60)), 1.0)
         if needed <= 1.2 * config.damping:
             return None
-        embedding = roles[name] == Role.EMBEDDING
-        row_damping, two_sided = config.embedding_damping if embedding else None, config.two_sided and not embedding
-        return factors_of(name, entry, damping=needed, row_damping=row_damping, two_sided=two_sided)
+        return _factors(shapes[name], calibration, config, needed)
 
     return damped
 
@@ -291,9 +292,9 @@ def fit(
 ) -> Artifact:
     """The least loss of any `torch.nn.Module` in `cap_bytes` bytes.
 
-    Weights that are used by linear maps, embeddings or convolutions of width 1 are quantized, tied or not; everything
-    else is stored at 16 bits. `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are drawn from the
-    model; or a tensor with the loss of each position in nats, and the data's labels are used. Read the file back with
+    Weights that are used by linear maps and embeddings are quantized, tied or not; everything else is stored at 16 bits
+    (convolutions of width 1 too, for now). `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are
+    drawn from the model; or a tensor with the loss of each position in nats, and the data's labels are used. Read the file back with
     `bytecap.load_state_dict`. Raises BudgetError when the cap cannot be met.
     """
     cap = parse_bytes(cap_bytes) if isinstance(cap_bytes, str) else cap_bytes
@@ -306,7 +307,11 @@ def fit(
         value = loss(model, batch)
         if isinstance(value, tuple):
             return value[0].flatten(0, -2), value[1].flatten()
-        assert isinstance(value, Tensor), "loss must return logits and labels, or the loss of each position"
+        if not isinstance(value, Tensor):
+            raise ConfigError(
+                f"loss(model, batch) gave a {type(value).__name__}; it must return (logits, labels) or a tensor "
+                "with the loss of each position"
+            )
         return value
 
     calibration = calibrate(

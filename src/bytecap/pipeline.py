@@ -95,8 +95,8 @@ def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device,
     with console.room("fit"), timed(folder, "fit"):
         calibration = calibration_of(recipe, tokens, folder, subject, device, console)
         fitter = run_fitter(recipe, tokens, subject, calibration)
-        refuse_useless(fitter, calibration, recipe.artifact.cap, console)
-        landed = fitter.land(recipe.artifact.cap, console)
+        aimed = refuse_useless(fitter, calibration, recipe.artifact.cap, console)
+        landed = fitter.land(recipe.artifact.cap, console, aimed)
         write_json(folder / FIT, fit_facts(landed, recipe.artifact.cap))
         write_bytes(folder / MODEL, landed.data)
         console.note(f"{len(landed.data):,} of {recipe.artifact.cap:,} bytes")

@@ -41,7 +41,7 @@ def normal(rows: int, columns: int, scale: float, seed: int = 0) -> np.ndarray:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([0.0, 0.1, 2.0, 90.0, 9000.0]), st.booleans())
 def test_round_trip(rows: int, columns: int, scale: float, trellis: bool) -> None:
-    """Any shape and size, two blocks in one section; the cost is what was written, but for tables and lanes of tiny blocks."""
+    """Any shape and size, two blocks in one section; the cost is close to what was written."""
     table = TRELLIS if trellis else FREE
     blocks = [block(normal(rows, columns, scale, seed), table) for seed in (0, 1)]
     data = encode_blocks(blocks)

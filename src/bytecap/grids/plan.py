@@ -1,16 +1,13 @@
 """The bit plan: what was decided for every tensor. Needs no torch.
 
 In:   a decision of `quant/allocation.py` or of a published scheme.
-Out:  `plan.json`, and the input of the rounding.
+Out:  the input of the rounding.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
-from bytecap.core.errors import DataError
 from bytecap.grids.trellis import SCALAR
 
 STEPS = "steps"
@@ -28,7 +25,7 @@ class ScaleRule:
     """How a published run finds the scale of a row: its clip divided by the largest integer."""
 
     levels: int
-    """Largest integer R: 15, 31, 63 or 127."""
+    """Largest integer R: 15, 31, 63 or 127; 32,767 where nothing is clipped."""
     lowest: int
     """Smallest integer, -R or -R - 1."""
     clip: str
@@ -69,22 +66,3 @@ class BitPlan:
     dial: float
     """The multiplier κ of all steps; 0 for a scheme that has none."""
     tensors: tuple[TensorPlan, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return dataclasses.asdict(self)
-
-
-def plan_from_json(value: dict[str, Any]) -> BitPlan:
-    """Back from `to_json`; DataError when it is not a plan."""
-    try:
-        tensors = tuple(_tensor_from_json(entry) for entry in value["tensors"])
-        return BitPlan(made_from=value["made_from"], scheme=value["scheme"], dial=float(value["dial"]), tensors=tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"this is not a bit plan ({error}); run `bytecap fit` again") from None
-
-
-def _tensor_from_json(entry: dict[str, Any]) -> TensorPlan:
-    lists = {key: tuple(entry[key]) for key in ("shape", "row_codes", "column_codes")}
-    rule = None if entry["rule"] is None else ScaleRule(**entry["rule"])
-    return TensorPlan(**{**entry, **lists, "rule": rule})

@@ -23,6 +23,7 @@ _FAR = 1e30
 @njit(cache=True, nogil=True)
 def nearest_level(x: float, grid: int, parity: int) -> tuple[int, int]:
     """(level, integer): the level nearest to `x` steps on one of the two grids among integers of this parity."""
+    x = min(max(x, -65_000.0), 65_000.0)  # integers are stored at 16 bits
     if grid == 0:
         level = 4 * int(np.rint(x / 4)) if parity == 0 else 4 * int(np.floor(x / 4)) + 2
         return level, level // 2
