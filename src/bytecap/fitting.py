@@ -294,8 +294,8 @@ def fit(
 
     Weights that are used by linear maps and embeddings are quantized, tied or not; everything else is stored at 16 bits
     (convolutions of width 1 too, for now). `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are
-    drawn from the model; or a tensor with the loss of each position in nats, and the data's labels are used. Read the file back with
-    `bytecap.load_state_dict`. Raises BudgetError when the cap cannot be met.
+    drawn from the model; or a tensor with the loss of each position in nats, and the data's labels are used. Read the
+    file back with `bytecap.load_state_dict`. Raises BudgetError when the cap cannot be met.
     """
     cap = parse_bytes(cap_bytes) if isinstance(cap_bytes, str) else cap_bytes
     config, progress = config or QuantConfig(), progress or Silent()
