@@ -25,7 +25,8 @@ from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance
 from bytecap.core.device import choose_device
 from bytecap.core.progress import Silent
-from bytecap.fitting import fitter_of, measure, subject_of
+from bytecap.fitting import fitter_of, subject_of
+from bytecap.measuring import measure
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.calibration import MOST_OUTPUTS

@@ -55,8 +55,9 @@ from bytecap.coding.general import BROTLI, ZSTD, compress
 from bytecap.core.errors import BytecapError
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
-from bytecap.fitting import Subject, comparison_windows, curvature_factors
+from bytecap.fitting import Subject, curvature_factors
 from bytecap.grids.tensor import FloatTensor, QuantizedModel
+from bytecap.measuring import comparison_windows
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
 from bytecap.quant.landing import Fitter

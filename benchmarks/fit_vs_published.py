@@ -34,8 +34,9 @@ from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.coding.cost import entropy_bytes
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
-from bytecap.fitting import Subject, comparison_windows, fitter_of, measure, open_checkpoint
+from bytecap.fitting import Subject, fitter_of, open_checkpoint
 from bytecap.grids.tensor import QuantizedModel, ScaledTensor, SteppedTensor
+from bytecap.measuring import comparison_windows, measure
 from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.roles import Role
 from bytecap.quant.allocation import QuantConfig

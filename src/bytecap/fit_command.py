@@ -19,7 +19,8 @@ from bytecap.core.files import write_bytes, write_json
 from bytecap.core.progress import Progress
 from bytecap.core.units import bits_per_byte, bits_per_weight, parse_bytes
 from bytecap.fit_material import Material, Request, material_of
-from bytecap.fitting import comparison_windows, fit_facts, refuse_useless
+from bytecap.fitting import fit_facts, refuse_useless
+from bytecap.measuring import comparison_windows
 from bytecap.quant.landing import Fitter, Landed, Prediction
 from bytecap.quant.scheme_fit import Schemed
 from bytecap.report.curve import curve_svg
@@ -121,7 +122,7 @@ def _one(request: Request, material: Material, cap: int | None, aimed: Aimed, pr
 def _landed(material: Material, cap: int | None, aimed: Aimed, progress: Progress) -> Landed | Schemed:
     if isinstance(material.fitter, Fitter):
         assert cap is not None, "our own fit has no size of its own"
-        return material.fitter.land(cap, progress, aimed[cap])
+        return material.fitter.land(cap, progress, aimed[cap], material.adapting)
     return material.fitter.own() if cap is None else material.fitter.land(cap, progress)
 
 

@@ -20,10 +20,11 @@ from bytecap.core.device import choose_device
 from bytecap.core.digest import digest_bytes, digest_of
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
-from bytecap.fitting import Subject, calibration_of, fitter_of, measure, open_checkpoint, provenance_of
+from bytecap.fitting import Subject, calibration_of, fitter_of, open_checkpoint, provenance_of
 from bytecap.folder import RECIPE, TOKENS
 from bytecap.grids.tensor import QuantizedModel
-from bytecap.quant.landing import Fitter
+from bytecap.measuring import adapting_of, measure
+from bytecap.quant.landing import Adapting, Fitter
 from bytecap.quant.scheme_fit import SchemeFitter, needs_text
 from bytecap.quant.schemes import KEEP_SMALL
 from bytecap.quant.statistics import Calibration
@@ -70,6 +71,8 @@ class Material:
     compare: tuple[TokenStream, int] | None
     """Text that was not measured, and its BOS."""
     bytes_per_token: float | None
+    adapting: Adapting | None
+    """Begins a distillation, where one is asked for."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,29 @@ def _prepared(
     if texts.compared is not None and subject.model is not None:
         compare = texts.compared, load_tokenizer(tokenizer).bos_id()
     fitter = _fitter(request, recipe, subject, calibration, tokenizer, about)
-    return Material(recipe, subject, calibration, fitter, compare, texts.bytes_per_token)
+    return Material(
+        recipe,
+        subject,
+        calibration,
+        fitter,
+        compare,
+        texts.bytes_per_token,
+        _adapting(recipe, subject, tokenizer, texts),
+    )
+
+
+def _adapting(recipe: Recipe, subject: Subject, tokenizer: bytes, texts: _Texts) -> Adapting | None:
+    if recipe.quant.distill_steps == 0:
+        return None
+    if texts.measured is None or subject.model is None:
+        raise ConfigError(
+            "quant.distill_steps needs the model and text to train on: fit a run folder, or a checkpoint of ours with "
+            "--text and --tokenizer"
+        )
+    return adapting_of(
+        subject.model, texts.measured, load_tokenizer(tokenizer).bos_id(), recipe.quant,
+        context=recipe.train.context, seed=recipe.run.seed,
+    )  # fmt: skip
 
 
 def _texts(

@@ -6,8 +6,9 @@ Out:  a `.bcap` file and what is known about the fit.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,28 +27,22 @@ from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
 from bytecap.folder import CALIBRATION, RECIPE
 from bytecap.grids.tensor import QuantizedModel
-from bytecap.model.gpt import GPT, document_numbers
+from bytecap.measuring import adapting_of, batches_for, measure
+from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig, Shape
 from bytecap.quant.calibration import calibrate, load_calibration, save_calibration
+from bytecap.quant.distillation import Distiller
 from bytecap.quant.factors import Factors, factors_of
-from bytecap.quant.landing import Fitter, Landed, Prediction
+from bytecap.quant.landing import ERROR_OF_A_STEP, Adapting, Fitter, Landed, Prediction
 from bytecap.quant.scheme_fit import Schemed
 from bytecap.quant.statistics import Calibration
 from bytecap.recipe import Recipe
-from bytecap.text.batches import TrainBatches
 from bytecap.text.byte_counts import is_lossless
-from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import Tokens
 from bytecap.train.checkpoint import load_checkpoint, weights_digest
-
-LEAST_CALIBRATION_TOKENS = 256
-"""Fewer positions say next to nothing about curvature."""
-BATCH_TOKENS = 2_048
-ERROR_OF_A_STEP = 0.28
-"""Mean square error of a trellis of 8 states, in squared steps."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -198,7 +193,7 @@ def calibration_of(
     stream = tokens.train_stream()
     if path.exists():
         saved = load_calibration(path, subject.digest)
-        if saved.tokens == math.prod(_batches(len(stream), wanted, recipe.train.context)):
+        if saved.tokens == math.prod(batches_for(len(stream), wanted, recipe.train.context)):
             return saved
     found = measure(
         subject.model.to(device), stream, load_tokenizer(tokens.tokenizer_model()).bos_id(),
@@ -215,6 +210,16 @@ def run_fitter(recipe: Recipe, tokens: Tokens, subject: Subject, calibration: Ca
     return fitter_of(subject, calibration, recipe.quant, recipe.artifact, tokenizer, about)
 
 
+def run_adapting(recipe: Recipe, tokens: Tokens, subject: Subject) -> Adapting | None:
+    """The distillation that a run's recipe asks for."""
+    if subject.model is None:
+        return None
+    return adapting_of(
+        subject.model, tokens.train_stream(), load_tokenizer(tokens.tokenizer_model()).bos_id(), recipe.quant,
+        context=recipe.train.context, seed=recipe.run.seed,
+    )  # fmt: skip
+
+
 def provenance_of(recipe: Recipe, tokenizer: bytes, corpus_digest: str, checkpoint_digest: str) -> Provenance:
     """What the file of a run says about where it comes from."""
     assert recipe.score.context is not None, "a resolved recipe knows its context"
@@ -226,55 +231,6 @@ def provenance_of(recipe: Recipe, tokenizer: bytes, corpus_digest: str, checkpoi
         lossless=is_lossless(load_tokenizer(tokenizer)),
         context=recipe.score.context,
     )
-
-
-# ---- measuring our own models on tokens ----
-
-
-def measure(
-    model: GPT, stream: TokenStream, bos: int, *, tokens: int, context: int, seed: int, digest: str, progress: Progress
-) -> Calibration:
-    """Curvature of every weight on windows of `stream`, with labels drawn from the model."""
-    if len(stream) < LEAST_CALIBRATION_TOKENS:
-        raise DataError(
-            f"the calibration text has {len(stream):,} tokens, at least {LEAST_CALIBRATION_TOKENS:,} are needed (and "
-            f"{tokens:,} are better); give more text",
-            tokens=len(stream),
-        )
-    steps, batch, context = _batches(len(stream), tokens, context)
-    source = TrainBatches(stream, batch=batch, context=context, seed=seed)
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
-
-    def answer(model: nn.Module, rows_BT: Tensor) -> tuple[Tensor, Tensor]:
-        assert isinstance(model, GPT)
-        tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
-        document_BT = None if model.spec.across_documents else document_numbers(tokens_BT, bos)
-        return model.logits(model.hidden(tokens_BT, document_BT)).flatten(0, 1), target_BT.flatten()
-
-    rows = (torch.from_numpy(source.next()).to(device) for _ in range(steps))
-    return calibrate(
-        model, rows, answer, made_from=digest, progress=progress, total_tokens=steps * batch * context,
-        generator=generator,
-    )  # fmt: skip
-
-
-def _batches(available: int, wanted: int, context: int) -> tuple[int, int, int]:
-    """Batches, windows in each, positions of a window, for about `wanted` tokens."""
-    context = min(context, (available - 1) // 3)
-    batch = max(1, BATCH_TOKENS // context)
-    return max(1, min(wanted, available) // (batch * context)), batch, context
-
-
-def comparison_windows(stream: TokenStream, *, tokens: int, context: int, device: torch.device) -> Iterator[Tensor]:
-    """About `tokens` positions of a stream in evenly spaced windows, (B, T + 1), that do not overlap."""
-    context = min(context, len(stream) - 1)
-    count = max(1, min(tokens, len(stream) - 1) // context)
-    starts = np.linspace(0, len(stream) - context - 1, count).astype(int).tolist()
-    batch = max(1, 4 * BATCH_TOKENS // context)
-    for begin in range(0, count, batch):
-        rows = [stream.read(start, context + 1) for start in starts[begin : begin + batch]]
-        yield torch.from_numpy(np.stack(rows)).to(device)
 
 
 # ---- for any torch module ----
@@ -314,6 +270,8 @@ def fit(
             )
         return value
 
+    if config.distill_steps and iter(batches) is batches:
+        raise ConfigError("quant.distill_steps reads the batches again and again; give a list of them, not an iterator")
     calibration = calibrate(
         model, batches, answer, made_from=subject.digest, progress=progress, generator=generator,
         total_tokens=config.calibration_tokens,
@@ -323,7 +281,11 @@ def fit(
         context=1,
     )  # fmt: skip
     fitter = fitter_of(subject, calibration, config, ArtifactConfig(cap_bytes=cap), b"", about)
-    return loads(fitter.land(cap, progress).data)
+
+    def begin(names: list[str]) -> Distiller:
+        return Distiller(model, names, itertools.cycle(batches), answer, steps=config.distill_steps)
+
+    return loads(fitter.land(cap, progress, adapting=begin if config.distill_steps else None).data)
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:

@@ -28,6 +28,7 @@ from bytecap.fitting import (
     open_checkpoint,
     provenance_of,
     refuse_useless,
+    run_adapting,
     run_fitter,
     subject_of,
 )
@@ -96,7 +97,7 @@ def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device,
         calibration = calibration_of(recipe, tokens, folder, subject, device, console)
         fitter = run_fitter(recipe, tokens, subject, calibration)
         aimed = refuse_useless(fitter, calibration, recipe.artifact.cap, console)
-        landed = fitter.land(recipe.artifact.cap, console, aimed)
+        landed = fitter.land(recipe.artifact.cap, console, aimed, run_adapting(recipe, tokens, subject))
         write_json(folder / FIT, fit_facts(landed, recipe.artifact.cap))
         write_bytes(folder / MODEL, landed.data)
         console.note(f"{len(landed.data):,} of {recipe.artifact.cap:,} bytes")

@@ -68,3 +68,20 @@ def test_values_beyond_sixteen_bits() -> None:
     """The tensor is named."""
     with pytest.raises(NumericsError, match="tensor s has values beyond"):
         as_float16("s", "scalar", np.array([1e6], np.float32))
+
+
+def test_in_turn() -> None:
+    """Weights that another hand changes between the turns are rounded as they have become, and the file lands."""
+    one, calls = fitter(2), []
+
+    def adapt(name: str, value: np.ndarray, errors: dict[str, float]) -> dict[str, np.ndarray]:
+        calls.append((name, sorted(errors)))
+        return {"b": np.full((96, 40), 0.5, np.float32)} if name == "a" else {"s": np.arange(7, dtype=np.float32)}
+
+    cap = 5_000
+    landed = one.land(cap, Silent(), adapting=lambda names: adapt)
+    assert calls == [("a", ["b"]), ("b", [])]
+    assert 0 <= cap - len(landed.data) <= 4 * SLACK_BYTES
+    weights = {name: value.numpy() for name, value in landed.model.state_dict().items()}
+    assert np.abs(weights["b"] - 0.5).max() < 0.1
+    assert np.array_equal(weights["s"], np.arange(7))

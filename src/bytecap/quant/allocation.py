@@ -41,6 +41,8 @@ class QuantConfig:
     """States of the trellis: 4, 8, 16, 32, 64; 1 for none."""
     rate: float = 0.0
     """Price of a bit in the search for a path, in squared steps; 0.1 trades loss for bits about evenly at 3 bits."""
+    distill_steps: int = 0
+    """Batches of training behind each rounded weight, in which those still open learn to make up for it; 0 for none."""
 
     def __post_init__(self) -> None:
         """ConfigError for values that cannot be."""
@@ -50,7 +52,7 @@ class QuantConfig:
         for name in ("damping", "embedding_damping"):
             if not 0 < getattr(self, name) <= 100:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and 100")
-        for name in ("calibration_tokens", "rate"):
+        for name in ("calibration_tokens", "rate", "distill_steps"):
             if not 0 <= getattr(self, name) < 1e12:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must not be negative")
 

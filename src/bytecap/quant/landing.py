@@ -6,6 +6,9 @@ Out:  the plan, the quantized model and the file.
 The size falls by one bit per weight when the steps double. A cheap pass (no feedback, some of the columns) tells the
 size of a full rounding within a percent, so the full rounding is done once; then single tensors, the smaller the
 closer, are rounded again with slightly other steps until the real file is just under the cap.
+
+Or tensors are rounded in turn, with the open ones adapted in between (quant/distillation.py): then each turn brings the
+steps of those still to come nearer to the cap, and the last ones land.
 """
 
 from __future__ import annotations
@@ -13,9 +16,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -36,11 +40,17 @@ SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 MOST_OCTAVES = 0.06
 """Furthest that a tensor's steps are moved away from the common multiplier in one go."""
 MOST_ROUNDS, MOST_MIXED = 40, 24
+ERROR_OF_A_STEP = 0.28
+"""Mean square error of a trellis of 8 states, in squared steps."""
 SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
 """Of a tensor with more weights than this, a cheap pass looks at so many columns."""
 
 Pack = Callable[[QuantizedModel], bytes]
 Damped = Callable[[str, float], Factors | None]
+Adapt = Callable[[str, npt.NDArray[np.float32], dict[str, float]], dict[str, npt.NDArray[np.float32]]]
+"""A tensor, what it was rounded to, and the errors (root mean square) to come in those still open: their new values."""
+Adapting = Callable[[list[str]], Adapt]
+"""Begins, with the names of all tensors that may change."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -98,11 +108,11 @@ class _Search:
 
     def gap(self) -> float | None:
         """Bytes by which the next file should be larger; None when this one, packed, has landed."""
-        gap = self._aim() - self._estimate(self.tried)
+        gap = self.aim() - self._estimate(self.tried)
         if abs(gap) > 0.5 * self.slack and not (gap > 0 and self.finest):
             return gap
         size = self._offer(self.tried)
-        return None if 0 <= self.cap - size <= self.slack or self.finest else self._aim() - size
+        return None if 0 <= self.cap - size <= self.slack or self.finest else self.aim() - size
 
     def mix(self) -> None:
         """Where sizes jump, as those of tiny models do: one tensor at a time from another rounding."""
@@ -110,12 +120,13 @@ class _Search:
         others = [
             start | {name: entry} for name, entries in self.seen.items() for entry in entries if entry != start[name]
         ]
-        others.sort(key=lambda tried: abs(self._estimate(tried) - self._aim()))
+        others.sort(key=lambda tried: abs(self._estimate(tried) - self.aim()))
         for tried in others[:MOST_MIXED]:
             if 0 <= self.cap - self._offer(tried) <= self.slack:
                 return
 
-    def _aim(self) -> float:
+    def aim(self) -> float:
+        """Bytes that a file should have, half the slack below the cap."""
         return self.cap - 0.5 * self.slack
 
     def _estimate(self, tried: dict[str, _Tried]) -> float:
@@ -166,8 +177,7 @@ class Fitter:
         """Size and loss of a fit with this multiplier, from a cheap pass."""
         self.smallest()
         plan = self._plan(kappa)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            cheap = dict(zip((t.name for t in plan.tensors), pool.map(self._cheap, plan.tensors), strict=True))
+        cheap = self._cheaply(plan.tensors, self._weights)
         sizes = coded_bytes({name: entry[0] for name, entry in cheap.items()})
         return Prediction(
             kappa, round(sum(sizes.values()) + self._overhead), sum(e[1] for e in cheap.values()), self._factors
@@ -200,31 +210,45 @@ class Fitter:
             found = self.predict(2.0 ** (target if low < target < high else (low + high) / 2))
         return found
 
-    def land(self, cap_bytes: int, progress: Progress, aimed: Prediction | None = None) -> Landed:
-        """The largest file found that is at most `cap_bytes`; BudgetError when there is none."""
+    def land(
+        self,
+        cap_bytes: int,
+        progress: Progress,
+        aimed: Prediction | None = None,
+        adapting: Adapting | None = None,
+    ) -> Landed:
+        """The largest file found that is at most `cap_bytes`; BudgetError when there is none.
+
+        `adapting` begins to adapt the open tensors to those already rounded, which are then rounded one at a time.
+        """
         aimed = aimed or self.aim(cap_bytes, progress)
         self._factors = aimed.factors
         plan = self._plan(aimed.kappa)
         search = _Search(cap_bytes, self._pack, self._overhead, finest=aimed.kappa <= FINEST)
-        search.turn(self._round(plan.tensors, progress))
+        if adapting is None:
+            weights, last = self._weights, sorted(self._factors, key=lambda name: self._weights[name].size)
+            search.turn(self._round(plan.tensors, weights, progress))
+        else:
+            weights, last = self._round_in_turn(plan, search, adapting(list(self._weights)), progress)
         rounded, before = float(self._count), 0.0
         for _ in range(MOST_ROUNDS):
             gap = search.gap()
             if gap is None:
                 break
             # Tables grow with their integers, in tiny models as much as the integers do: do not swing around the cap.
-            moved, octaves = self._choose(0.6 * gap if gap * before < 0 else gap)
+            moved, octaves = self._choose(0.6 * gap if gap * before < 0 else gap, last)
             before = gap
             rounded += sum(self._weights[name].size for name in moved)
             progress.note(f"{gap:+,.0f} bytes left; {len(moved)} tensors {octaves:+.4f} octaves finer")
-            search.turn(self._round([_finer(search.tried[name].plan, octaves) for name in moved], progress))
+            plans = [_finer(search.tried[name].plan, octaves) for name in moved]
+            search.turn(self._round(plans, weights, progress))
         else:
             search.mix()
         self._overhead = search.overhead
         if search.best is None:
             # Every file came out over the cap: so near to the smallest one that single tensors cannot close the gap.
             refuse_small_cap(self.smallest() + search.slack, cap_bytes)
-            return self.land(cap_bytes - search.slack, progress)
+            return self.land(cap_bytes - search.slack, progress, adapting=adapting)
         data, tried = search.best
         return Landed(
             plan=dataclasses.replace(plan, tensors=tuple(tried[t.name].plan for t in plan.tensors)),
@@ -236,17 +260,42 @@ class Fitter:
             roundings=rounded / max(self._count, 1),
         )
 
+    def _round_in_turn(
+        self, plan: BitPlan, search: _Search, adapt: Adapt, progress: Progress
+    ) -> tuple[dict[str, Floats], list[str]]:
+        """Tensor after tensor, the others adapted to each; the weights that were rounded, and tensors from the last on.
+
+        Tables are shared, so what the open tensors will take is asked of the cheap pass at every turn.
+        """
+        weights, order = dict(self._weights), _turns(plan)
+        finer = 0.0
+        for turn, name in enumerate(order):
+            coming = [_finer(tensor, finer) for tensor in plan.tensors if tensor.name not in search.tried]
+            known = {name: entry[0] for name, entry in self._cheaply(coming, weights).items()}
+            known |= {name: entry.weighed for name, entry in search.tried.items()}
+            left = sum(self._weights[other].size for other in order[turn:])
+            off = search.aim() - search.overhead - sum(coded_bytes(known).values())
+            finer += float(np.clip(8 * off / left, -MOST_OCTAVES, MOST_OCTAVES))
+            coming = [_finer(tensor, finer) for tensor in plan.tensors if tensor.name not in search.tried]
+            search.turn(self._round([tensor for tensor in coming if tensor.name == name], weights, progress))
+            errors = {t.name: _root_mean_square_error(t) for t in coming if t.grid == STEPS and t.name != name}
+            weights |= adapt(name, search.tried[name].stored.weights().numpy(), errors)
+            progress.update(turn + 1, len(order), f"rounded {name}, the others adapted")
+        search.turn(self._round([t for t in plan.tensors if t.grid != STEPS], weights, progress))
+        return weights, order[::-1]
+
     def _plan(self, kappa: float) -> BitPlan:
         return allocate(self._shapes, self._factors, kappa, self._config, self._made_from)
 
-    def _choose(self, gap_bytes: float) -> tuple[list[str], float]:
-        """The smallest tensor that takes up the gap with a small change of its steps, or all; and by how much."""
-        by_size = sorted(self._factors, key=lambda name: self._weights[name].size)
-        for name in by_size:
-            octaves = 8 * gap_bytes / self._weights[name].size
+    def _choose(self, gap_bytes: float, names: list[str]) -> tuple[list[str], float]:
+        """As many of the first tensors as take up the gap with a small change of their steps; and by how much."""
+        size = octaves = 0.0
+        for count, name in enumerate(names, 1):
+            size += self._weights[name].size
+            octaves = 8 * gap_bytes / size
             if abs(octaves) <= MOST_OCTAVES:
-                return [name], octaves
-        return by_size, 8 * gap_bytes / self._count
+                return names[:count], octaves
+        return names, octaves
 
     def _first_kappa(self, cap_bytes: int) -> float:
         """From the mean of log2 of weight over relative step, at the bits that the cap leaves for each weight."""
@@ -268,9 +317,17 @@ class Fitter:
         codes = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
         return SteppedTensor(plan.role, np.zeros(weight.shape, np.int16), plan.base, *codes, plan.states)
 
-    def _cheap(self, plan: TensorPlan) -> tuple[Weighed, float]:
+    def _cheaply(self, plans: Sequence[TensorPlan], weights: dict[str, Floats]) -> dict[str, tuple[Weighed, float]]:
+        """Of each tensor what a rounding without feedback weighs, and its loss."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return {
+                plan.name: entry
+                for plan, entry in zip(plans, pool.map(self._cheap, plans, repeat(weights)), strict=True)
+            }
+
+    def _cheap(self, plan: TensorPlan, weights: dict[str, Floats]) -> tuple[Weighed, float]:
         """A tensor rounded without feedback, of a large one some columns, weighed as if they were all; and its loss."""
-        weight = self._weights[plan.name]
+        weight = weights[plan.name]
         if plan.grid != STEPS:
             return weigh(as_float16(plan.name, plan.role, weight)), 0.0
         rows, columns = weight.shape
@@ -290,19 +347,19 @@ class Fitter:
         loss = share * 0.5 * float(np.square(error / pivots).sum())
         return Weighed(plan.role, counts, own_bytes), loss
 
-    def _round(self, plans: Iterable[TensorPlan], progress: Progress) -> dict[str, _Tried]:
+    def _round(self, plans: Iterable[TensorPlan], weights: dict[str, Floats], progress: Progress) -> dict[str, _Tried]:
         """Tensors rounded with feedback, the largest first, side by side."""
         order = sorted(plans, key=lambda plan: -math.prod(plan.shape))
         total, done, tried = sum(math.prod(plan.shape) for plan in order), 0, {}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for plan, entry in zip(order, pool.map(self._round_one, order), strict=True):
+            for plan, entry in zip(order, pool.map(self._round_one, order, repeat(weights)), strict=True):
                 tried[plan.name] = entry
                 done += math.prod(plan.shape)
                 progress.update(done, total, f"rounded {plan.name}")
         return {name: tried[name] for name in self._weights if name in tried}
 
-    def _round_one(self, plan: TensorPlan) -> _Tried:
-        weight = self._weights[plan.name]
+    def _round_one(self, plan: TensorPlan, weights: dict[str, Floats]) -> _Tried:
+        weight = weights[plan.name]
         if plan.grid != STEPS:
             stored: StoredTensor = as_float16(plan.name, plan.role, weight)
             return _Tried(plan, stored, weigh(stored), 0.0)
@@ -355,3 +412,15 @@ def refuse_small_cap(smallest_bytes: int, cap_bytes: int) -> None:
 
 def _finer(plan: TensorPlan, octaves: float) -> TensorPlan:
     return dataclasses.replace(plan, base=float(np.float32(plan.base * 2.0**-octaves)))
+
+
+def _turns(plan: BitPlan) -> list[str]:
+    """Embeddings first, which every other weight can make up for; then in the model's order."""
+    stepped = [tensor for tensor in plan.tensors if tensor.grid == STEPS]
+    return [t.name for t in sorted(stepped, key=lambda tensor: tensor.role != "embedding")]
+
+
+def _root_mean_square_error(plan: TensorPlan) -> float:
+    """Of rounding a tensor at its steps, without feedback."""
+    steps = steps_of(plan.base, np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8))
+    return math.sqrt(ERROR_OF_A_STEP * float(np.square(steps, dtype=np.float64).mean()))

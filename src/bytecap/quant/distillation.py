@@ -1,0 +1,85 @@
+"""Weights that are still open learn to make up for those that are rounded already.
+
+In:   a model, endless batches, what the model answers; then one rounded weight after another.
+Out:  new values for the open ones, trained to keep the original's distributions.
+
+Second-order rounding takes up errors within a weight. What one weight's error does to the next layers, it leaves: here
+the later weights and all vectors are trained against it, KL(original || student) on text, before they are rounded
+themselves. The allocation stays as it was.
+
+Source:  rounding in turns with the rest trained: INQ, arXiv 1702.03044. Differs: one whole weight at a time, at the
+         steps that curvature gives, and towards the original's distributions instead of the labels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from bytecap.core.errors import ConfigError
+
+RATE = 0.06
+"""Learning rate of Adam as a share of the error that rounding will make in the weight."""
+BETAS = (0.9, 0.95)
+WARMUP_STEPS = 10
+
+Floats = npt.NDArray[np.float32]
+Answer = Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor]
+
+
+class Distiller:
+    """A copy of a model in which one weight after another is fixed."""
+
+    def __init__(
+        self, model: nn.Module, names: Collection[str], batches: Iterator[Any], answer: Answer, *, steps: int
+    ) -> None:
+        """`names` may change, all else stays; `steps` batches are trained on behind each fixed weight."""
+        self._model, self._batches, self._answer, self._steps = model.eval(), batches, answer, steps
+        self._student = copy.deepcopy(model).requires_grad_(False)
+        self._open = {n: p.requires_grad_(True) for n, p in self._student.named_parameters() if n in names}
+
+    def __call__(self, name: str, value: Floats, errors: Mapping[str, float]) -> dict[str, Floats]:
+        """Fix `name` at `value`; what all open parameters have become.
+
+        `errors` are the root mean square errors that rounding will make in the open weights; other parameters move at
+        the rate of the median weight. The last one that is fixed leaves vectors alone, and nothing is trained.
+        """
+        fixed = self._open.pop(name).requires_grad_(False)
+        fixed.copy_(torch.from_numpy(value).to(fixed))
+        if errors:
+            self._train(errors)
+        return {name: parameter.detach().float().cpu().numpy().copy() for name, parameter in self._open.items()}
+
+    def _train(self, errors: Mapping[str, float]) -> None:
+        usual = float(np.median(list(errors.values())))
+        groups = [{"params": [p], "lr": RATE * errors.get(name, usual)} for name, p in self._open.items()]
+        optimizer = torch.optim.Adam(groups, betas=BETAS)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: min((step + 1) / WARMUP_STEPS, 1.0) * (1 - step / self._steps)
+        )
+        for _ in range(self._steps):
+            batch = next(self._batches)
+            with torch.no_grad():
+                wanted_NV = self._logits(self._model, batch)
+            found_NV = self._logits(self._student, batch)
+            loss = nn.functional.kl_div(found_NV, wanted_NV, log_target=True, reduction="batchmean")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+
+    def _logits(self, model: nn.Module, batch: Any) -> Tensor:
+        """Logarithms of the model's probabilities, (N, V)."""
+        answered = self._answer(model, batch)
+        if not isinstance(answered, tuple):
+            raise ConfigError(
+                "distillation compares distributions: loss(model, batch) must return (logits, labels), not the loss of "
+                "each position; or set quant.distill_steps to 0"
+            )
+        return answered[0].float().flatten(0, -2).log_softmax(dim=-1)
