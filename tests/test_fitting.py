@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import bytecap
 from bytecap.core.errors import BudgetError, ConfigError, DataError, NumericsError
 from bytecap.fitting import Subject, curvature_factors, damping_rule, open_checkpoint, subject_of
+from bytecap.grids.tensor import SteppedTensor
 from bytecap.quant.allocation import QuantConfig, Shape
 from bytecap.quant.rounding import round_with_feedback
 from bytecap.quant.statistics import Calibration, Curvature
@@ -125,13 +126,36 @@ def test_errors_do_not_outgrow_the_weights() -> None:
     assert errors[0] > 1.5 * errors[1] and errors[1] < 1.05 * weight.std(), errors
 
 
-def test_a_convolution_keeps_sixteen_bits_and_a_wrong_loss_is_named() -> None:
-    """Measured, stored as it is, same shape; a loss of another kind is a sentence."""
+def test_convolutions_vectors_and_far_too_much_room() -> None:
+    """Every weight has its shape; a cap far beyond what the weights need leaves them nearly as they are."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(12, 16), nn.Unflatten(1, (16, 1)), nn.Conv1d(16, 8, 1), nn.Flatten())
     batches = [torch.randn(64, 12) for _ in range(4)]
-    fitted = bytecap.fit(model, batches, loss=lambda m, x: m(x).square().sum(1), cap_bytes=2000)
-    weights = fitted.quantized.state_dict()
-    assert weights["2.weight"].shape == (8, 16, 1) and torch.allclose(weights["2.weight"], model[2].weight, rtol=1e-3)
+    for cap, error in ((1000, 0.05), (2000, 1e-3), (20_000, 1e-3)):
+        fitted = bytecap.fit(model, batches, loss=lambda m, x: m(x).square().sum(1), cap_bytes=cap)
+        assert fitted.size_bytes <= cap
+        for name, weight in fitted.quantized.state_dict().items():
+            original = model.state_dict()[name]
+            assert weight.shape == original.shape
+            assert (weight - original).square().mean().sqrt() < error * original.square().mean().sqrt(), (cap, name)
+    assert isinstance(fitted.quantized.tensors["2.weight"], SteppedTensor)
+
+
+def test_distilling_any_module() -> None:
+    """Batches are read again and again, so an iterator will not do; the rest works as without."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 5))
+    batches, config = [torch.randn(64, 6) for _ in range(4)], QuantConfig(distill_steps=3)
+
+    def answer(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return model(x), torch.zeros(len(x), dtype=torch.long)
+
+    assert bytecap.fit(model, batches, loss=answer, cap_bytes=900, config=config).size_bytes <= 900
+    with pytest.raises(ConfigError, match="give a list of them"):
+        bytecap.fit(model, iter(batches), loss=answer, cap_bytes=900, config=config)
+
+
+def test_a_loss_of_another_kind() -> None:
+    """Is a sentence."""
     with pytest.raises(ConfigError, match="gave a float"):
-        bytecap.fit(model, batches, loss=lambda m, x: 1.0, cap_bytes=2000)
+        bytecap.fit(nn.Linear(3, 2), [torch.randn(64, 3)], loss=lambda m, x: 1.0, cap_bytes=2000)

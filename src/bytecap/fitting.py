@@ -31,11 +31,11 @@ from bytecap.measuring import adapting_of, batches_for, measure
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
-from bytecap.quant.allocation import QuantConfig, Shape
+from bytecap.quant.allocation import ERROR_OF_A_STEP, EvenStep, QuantConfig, Shape, even_step
 from bytecap.quant.calibration import calibrate, load_calibration, save_calibration
 from bytecap.quant.distillation import Distiller
 from bytecap.quant.factors import Factors, factors_of
-from bytecap.quant.landing import ERROR_OF_A_STEP, Adapting, Fitter, Landed, Prediction
+from bytecap.quant.landing import Adapting, Fitter, Landed, Prediction
 from bytecap.quant.scheme_fit import Schemed
 from bytecap.quant.statistics import Calibration
 from bytecap.recipe import Recipe
@@ -100,11 +100,11 @@ def curvature_factors(subject: Subject, calibration: Calibration | None, config:
     """Factors of every measured weight; without a calibration one step serves all matrices alike."""
     factors = {}
     for entry in subject.shapes:
-        if len(entry.shape) != 2:
-            continue  # a convolution of width 1 is measured, but has no grid yet: 16 bits
+        if len(entry.shape) < 2 or math.prod(entry.shape[2:]) != 1:
+            continue
         if calibration is None:
             if entry.role != Role.SCALAR:
-                rows, columns = entry.shape
+                rows, columns = entry.shape[:2]
                 factors[entry.name] = Factors(np.eye(columns), np.ones(rows))
         elif entry.name in calibration.tensors:
             factors[entry.name] = _factors(entry, calibration, config, config.damping)
@@ -134,7 +134,21 @@ def fitter_of(
 
     factors = curvature_factors(subject, calibration, config)
     damped = None if calibration is None else damping_rule(subject, calibration, config)
-    return Fitter(subject.weights, subject.shapes, factors, config, subject.digest, packed, damped)
+    vectors = vector_steps(subject, calibration)
+    return Fitter(subject.weights, subject.shapes, factors, config, subject.digest, packed, damped, vectors)
+
+
+def vector_steps(subject: Subject, calibration: Calibration | None) -> dict[str, EvenStep]:
+    """Steps of what is no matrix, where the calibration says how much the loss minds it."""
+    steps = {}
+    for name, fisher in ({} if calibration is None else calibration.vectors).items():
+        weight = subject.weights.get(name)
+        step = (
+            None if weight is None else even_step(fisher, float(np.sqrt(np.mean(np.square(weight, dtype=np.float64)))))
+        )
+        if step is not None:
+            steps[name] = step
+    return steps
 
 
 def damping_rule(
@@ -248,10 +262,11 @@ def fit(
 ) -> Artifact:
     """The least loss of any `torch.nn.Module` in `cap_bytes` bytes.
 
-    Weights that are used by linear maps and embeddings are quantized, tied or not; everything else is stored at 16 bits
-    (convolutions of width 1 too, for now). `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are
-    drawn from the model; or a tensor with the loss of each position in nats, and the data's labels are used. Read the
-    file back with `bytecap.load_state_dict`. Raises BudgetError when the cap cannot be met.
+    Weights that are used by linear maps, convolutions of width 1 and embeddings are quantized, tied or not; all else is
+    rounded to one even step for each tensor, or stored at 16 bits where the loss does not reach it.
+    `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are drawn from the model; or a tensor with the
+    loss of each position in nats, and the data's labels are used. Read the file back with `bytecap.load_state_dict`.
+    Raises BudgetError when the cap cannot be met.
     """
     cap = parse_bytes(cap_bytes) if isinstance(cap_bytes, str) else cap_bytes
     config, progress = config or QuantConfig(), progress or Silent()

@@ -8,6 +8,7 @@ import torch
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.grids.low_rank import LowRank
 from bytecap.grids.tensor import (
+    EvenTensor,
     FloatTensor,
     QuantizedModel,
     RepairedTensor,
@@ -36,7 +37,9 @@ def example_model(spread: int = 9) -> QuantizedModel:
     roles = roles_of(model)
     for name, parameter in model.named_parameters():
         shape = tuple(parameter.shape)
-        if roles[name] is Role.SCALAR:
+        if "query" in name and roles[name] is Role.SCALAR:
+            tensors[name] = EvenTensor("scalar", rng.integers(-spread, spread + 1, shape).astype(np.int16), 0.03)
+        elif roles[name] is Role.SCALAR:
             tensors[name] = FloatTensor(
                 "scalar", rng.normal(size=shape).astype(np.float32 if "route" in name else np.float16)
             )

@@ -172,6 +172,12 @@ def read(data: bytes) -> dict[str, np.ndarray]:
         one["columns"] = [a - b for a, b in zip(column_spreads, c, strict=True)]
     for role in roles:
         read_blocks(sections[f"blocks.{role}"], [one for one in gathered if one["role"] == role])
+    even = [row for row in rows if row["grid"] == "even"]
+    if even:
+        steps = struct.unpack_from(f"<{len(even)}f", sections["vectors"])
+        stream = Adaptive(sections["vectors"][4 * len(even) :])
+        for one, step in zip(even, steps, strict=True):
+            one |= {"step": step, "integers": stream.array(0, int(np.prod(one["shape"])))}
     kinds = {"scales": "<f2", "factor_scales": "<f2", "float16": "<f2", "float32": "<f4"}
     plain = {name: iter(numbers(sections[name], kind)) for name, kind in kinds.items() if name in sections}
     integers = {name: list(data) for name, data in sections.items() if name.startswith("symbols.") or name == "factors"}
@@ -187,6 +193,8 @@ def weights_of(one: dict[str, Any], plain: dict[str, Any], integers: dict[str, l
     shape, f = one["shape"], np.float32
     if one["grid"].startswith("float"):
         return np.array(list(itertools.islice(plain[one["grid"]], int(np.prod(shape)))), f).reshape(shape)
+    if one["grid"] == "even":
+        return np.array([f(n) * f(one["step"]) for n in one["integers"]], f).reshape(shape)
     rows, columns = shape
     found = np.zeros(shape, f)
     if one["grid"] == "steps":

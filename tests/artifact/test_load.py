@@ -35,6 +35,7 @@ def with_row(index: int, column: int, value: Any) -> dict[str, Any]:
 
 MATRIX = next(i for i, row in enumerate(PARSED.header["tensors"]) if row[3] == "steps")
 NAN = np.full(len(RAW["float16"]) // 2, np.nan, "<f2").view(np.uint8).reshape(-1, 2).T.tobytes()
+EVEN = next(i for i, row in enumerate(PARSED.header["tensors"]) if row[3] == "even")
 LOW_RANK = next(i for i, row in enumerate(PARSED.header["tensors"]) if row[3] == "row_scales_low_rank")
 ROWS = PARSED.header["tensors"][LOW_RANK][2][0]
 
@@ -73,6 +74,13 @@ FORGERIES: list[tuple[bytes, str]] = [
     (changed(None, **{"blocks.matrix": RAW["blocks.matrix"] + b"\0"}), "do not add up"),
     (changed(None, **{"blocks.matrix": RAW["blocks.matrix"][:-1]}), "do not add up"),
     (changed(None, **{"blocks.matrix": b""}), "cut short"),
+    (changed(None, vectors=None), "section 'vectors' is missing"),
+    (changed(None, vectors=RAW["vectors"][:7]), "section 'vectors' is cut short"),
+    (changed(None, vectors=b"\xff\xff\x7f\x7f" + RAW["vectors"][4:]), "too large for 32 bits"),
+    (changed(None, vectors=bytes(4) + RAW["vectors"][4:]), "not a positive number"),
+    (changed(None, vectors=RAW["vectors"][:8] + b"\xff" * 40), "."),
+    (changed(with_row(EVEN, 4, 8)), "impossible grid"),
+    (changed(with_row(EVEN, 3, "float16")), "section 'float16' declares"),
     (changed(None, scales=RAW["scales"] + b"\0\0"), "raw bytes, needed"),
     (changed(None, scales=RAW["scales"][:-2]), "raw bytes, needed"),
     (changed(None, factors=None), "section 'factors' is missing"),

@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bytecap.artifact.layout import BLOCKS, CODES, FACTOR_SCALES, FACTORS, SCALES, SYMBOLS, TOKENIZER
+import numpy as np
+
+from bytecap.artifact.layout import BLOCKS, CODES, FACTOR_SCALES, FACTORS, SCALES, SYMBOLS, TOKENIZER, VECTORS
 from bytecap.artifact.load import Artifact
 from bytecap.coding.cost import apportion, entropy_bytes
 from bytecap.core.units import bits_per_weight
-from bytecap.grids.tensor import FloatTensor, RepairedTensor, SteppedTensor, StoredTensor
+from bytecap.grids.tensor import EvenTensor, FloatTensor, RepairedTensor, SteppedTensor, StoredTensor
 from bytecap.grids.trellis import SCALAR
 from bytecap.quant.weigh import coded_bytes, weigh
 
@@ -64,6 +66,8 @@ def _section_costs(tensors: dict[str, StoredTensor]) -> dict[str, dict[str, floa
             costs.setdefault(f"{BLOCKS}{tensor.role}", {})[name] = whole[name] - weighed[name].own_bytes
         elif isinstance(tensor, FloatTensor):
             costs.setdefault(f"float{8 * tensor.values.itemsize}", {})[name] = float(tensor.values.nbytes)
+        elif isinstance(tensor, EvenTensor):
+            costs.setdefault(VECTORS, {})[name] = weigh(tensor).own_bytes
         else:
             scaled = tensor.scaled if isinstance(tensor, RepairedTensor) else tensor
             costs.setdefault(f"{SYMBOLS}{scaled.role}", {})[name] = entropy_bytes(scaled.symbols_OI)
@@ -79,6 +83,8 @@ def _grid(tensor: StoredTensor) -> str:
         return f"float{8 * tensor.values.itemsize}"
     if isinstance(tensor, RepairedTensor):
         return f"{_grid(tensor.scaled)} + rank {tensor.repair.right_RI.shape[0]}"
+    if isinstance(tensor, EvenTensor):
+        return f"{int(np.ptp(tensor.symbols)) + 1} levels x step"
     levels = int(tensor.symbols_OI.max()) - int(tensor.symbols_OI.min()) + 1
     if not isinstance(tensor, SteppedTensor):
         return f"{levels} levels x row scale"

@@ -28,6 +28,8 @@ _CRC = struct.Struct("<I")
 
 BLOCKS, CODES = "blocks.", "codes"
 """Sections of `steps` tensors: integers by role, and bases, step codes and spreads of them all."""
+VECTORS = "vectors"
+"""Steps and integers of `even` tensors."""
 SYMBOLS, SCALES = "symbols.", "scales"
 """Sections of `row_scales` tensors: integers by role, and the scales of them all."""
 FACTORS, FACTOR_SCALES = "factors", "factor_scales"

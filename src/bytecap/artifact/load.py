@@ -23,6 +23,7 @@ from bytecap.artifact.layout import (
     SCALES,
     SYMBOLS,
     TOKENIZER,
+    VECTORS,
     Parsed,
     SectionSize,
     number_bytes,
@@ -35,9 +36,11 @@ from bytecap.core.errors import BytecapError, DataError, FormatError
 from bytecap.core.files import write_bytes
 from bytecap.grids.grid import CODES_PER_OCTAVE, MOST_CODE
 from bytecap.grids.low_rank import LEFT_BITS, RIGHT_BITS, LowRank, group_count, rank_of
-from bytecap.grids.plan import FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
+from bytecap.grids.plan import EVEN, FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
 from bytecap.grids.tensor import (
     MAX_SYMBOL,
+    MOST_EVEN,
+    EvenTensor,
     FloatTensor,
     QuantizedModel,
     RepairedTensor,
@@ -166,15 +169,18 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
 
 def _is_grid(grid: str, detail: int, shape: list[int]) -> bool:
     if grid == STEPS:
-        return len(shape) == 2 and (detail == SCALAR or detail in CODES_OF_STATES)
+        return len(shape) >= 2 and math.prod(shape[2:]) == 1 and (detail == SCALAR or detail in CODES_OF_STATES)
     if grid in (ROW_SCALES, ROW_SCALES_LOW_RANK):
         return len(shape) == 2 and detail in (8, 16)
+    if grid == EVEN:
+        return detail == 16 and math.prod(shape) <= MOST_EVEN
     return (grid, detail) in ((FLOAT16, 16), (FLOAT32, 32))
 
 
 def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
     """Each section is unpacked once, at exactly the size that its tensors need, and used up from the front."""
-    known = {TOKENIZER, CODES} | {f"{BLOCKS}{role}" for _, role, _, grid, _ in rows if grid == STEPS}
+    known = {TOKENIZER} | {VECTORS for *_, grid, _ in rows if grid == EVEN}
+    known |= {name for _, role, _, grid, _ in rows if grid == STEPS for name in (CODES, f"{BLOCKS}{role}")}
     needed: dict[str, int] = {}
     for _, role, shape, grid, detail in rows:
         for section, size in _needs(role, shape, grid, detail):
@@ -184,11 +190,14 @@ def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
     readers = {}
     for section, size in needed.items():
         readers[section] = io.BytesIO(join_bytes(parsed.section(section, size), number_bytes(section)))
-    stepped = _stepped([row for row in rows if row[3] == STEPS], parsed)
+    coded: dict[str, StoredTensor] = {
+        **_stepped([row for row in rows if row[3] == STEPS], parsed),
+        **_even([row for row in rows if row[3] == EVEN], parsed),
+    }
     tensors: dict[str, StoredTensor] = {}
     for name, role, shape, grid, detail in rows:
-        if grid == STEPS:
-            tensors[name] = stepped[name]
+        if name in coded:
+            tensors[name] = coded[name]
         else:
             pieces = [readers[section].read(size) for section, size in _needs(role, shape, grid, detail)]
             tensors[name] = _plain(name, role, shape, grid, detail, pieces)
@@ -203,7 +212,7 @@ def _needs(role: str, shape: list[int], grid: str, detail: int) -> list[tuple[st
         if grid == ROW_SCALES_LOW_RANK:
             needs += [(FACTORS, rank_of(*shape) * sum(shape)), (FACTOR_SCALES, 2 + 2 * group_count(*shape))]
         return needs
-    return [] if grid == STEPS else [(grid, count * detail // 8)]
+    return [] if grid in (STEPS, EVEN) else [(grid, count * detail // 8)]
 
 
 def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
@@ -218,7 +227,7 @@ def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
     bases = np.frombuffer(data, "<f4", len(rows)).astype(np.float32)
     if not (np.isfinite(bases).all() and (bases > 0).all()):
         raise FormatError("a step is not a positive number")
-    sizes = [size for row in rows for size in (*row[2], *row[2])]
+    sizes = [size for row in rows for size in (*row[2][:2], *row[2][:2])]
     codes = decode_arrays(data[4 * len(rows) :], sizes, CODE_KINDS * len(rows))
     if any(np.abs(array).max() > MOST_CODE for step in (0, 1) for array in codes[step::4]):
         raise FormatError(f"a step code is beyond {MOST_CODE} quarter octaves")
@@ -235,8 +244,28 @@ def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
             octaves = (int(codes[4 * i].max()) + int(codes[4 * i + 1].max())) / CODES_PER_OCTAVE
             if float(bases[i]) * 2.0**octaves * 2 * MAX_SYMBOL > LARGEST:
                 raise FormatError(f"the steps of tensor {rows[i][0]} are too large for 32 bits")
-            tensors[rows[i][0]] = SteppedTensor(role, symbols_OI, float(bases[i]), *steps, rows[i][4])
+            name, _, shape, _, states = rows[i]
+            tensors[name] = SteppedTensor(role, symbols_OI, float(bases[i]), *steps, states, len(shape) - 2)
     return tensors
+
+
+def _even(rows: list[list[Any]], parsed: Parsed) -> dict[str, EvenTensor]:
+    """A step for each, then the integers of all."""
+    if not rows:
+        return {}
+    data = parsed.section(VECTORS, most=MOST_CODE_BYTES)
+    if len(data) < 4 * len(rows):
+        raise FormatError(f"section {VECTORS!r} is cut short")
+    steps = np.frombuffer(data, "<f4", len(rows)).astype(np.float32)
+    if not (np.isfinite(steps).all() and (steps > 0).all() and (steps * MAX_SYMBOL < LARGEST).all()):
+        raise FormatError("a step of a vector is not a positive number, or too large for 32 bits")
+    arrays = decode_arrays(data[4 * len(rows) :], [math.prod(row[2]) for row in rows], [0] * len(rows))
+    if any(np.abs(array).max() > MAX_SYMBOL for array in arrays):
+        raise FormatError(f"a number of a vector is beyond {MAX_SYMBOL}")
+    return {
+        row[0]: EvenTensor(row[1], array.astype(np.int16).reshape(row[2]), float(step))
+        for row, array, step in zip(rows, arrays, steps, strict=True)
+    }
 
 
 def _plain(name: str, role: str, shape: list[int], grid: str, width: int, pieces: list[bytes]) -> StoredTensor:

@@ -23,6 +23,7 @@ from bytecap.artifact.layout import (
     SCALES,
     SYMBOLS,
     TOKENIZER,
+    VECTORS,
     Section,
     number_bytes,
     write,
@@ -33,8 +34,16 @@ from bytecap.coding.general import BROTLI, CODECS, RAW
 from bytecap.coding.planes import is_wide, split_bytes, to_planes
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.units import parse_bytes
-from bytecap.grids.plan import FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
-from bytecap.grids.tensor import FloatTensor, QuantizedModel, RepairedTensor, ScaledTensor, SteppedTensor, StoredTensor
+from bytecap.grids.plan import EVEN, FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
+from bytecap.grids.tensor import (
+    EvenTensor,
+    FloatTensor,
+    QuantizedModel,
+    RepairedTensor,
+    ScaledTensor,
+    SteppedTensor,
+    StoredTensor,
+)
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.weigh import block_of, codes_of
 
@@ -96,15 +105,21 @@ def pack(
     tensors: list[list[Any]] = []
     parts: dict[str, list[bytes]] = {}
     stepped: dict[str, list[SteppedTensor]] = {}
+    even: list[EvenTensor] = []
     for name, tensor in model.tensors.items():
         grid, detail = _grid_of(tensor)
         tensors.append([name, tensor.role, list(tensor.shape), grid, detail])
         if isinstance(tensor, SteppedTensor):
             stepped.setdefault(tensor.role, []).append(tensor)
+        elif isinstance(tensor, EvenTensor):
+            even.append(tensor)
         else:
             for section, data in _plain_parts(tensor):
                 parts.setdefault(section, []).append(data)
     sections = _stepped_sections(stepped)
+    if even:
+        steps = b"".join(np.float32(tensor.step).astype("<f4").tobytes() for tensor in even)
+        sections.append(Section(VECTORS, RAW, steps + encode_arrays([t.symbols for t in even], [0] * len(even))))
     for name, pieces in parts.items():
         data = b"".join(pieces)
         sections.append(Section(name, config.compressor, split_bytes(data, number_bytes(name))))
@@ -133,6 +148,8 @@ def _grid_of(tensor: StoredTensor) -> tuple[str, int]:
         return ROW_SCALES_LOW_RANK, _grid_of(tensor.scaled)[1]
     if isinstance(tensor, ScaledTensor):
         return ROW_SCALES, 16 if is_wide(tensor.symbols_OI) else 8
+    if isinstance(tensor, EvenTensor):
+        return EVEN, 16
     return (FLOAT16, 16) if tensor.values.dtype == np.float16 else (FLOAT32, 32)
 
 

@@ -16,6 +16,8 @@ ROW_SCALES = "row_scales"
 """Integers times one 16-bit scale for each row, coded by a general compressor: the published runs."""
 ROW_SCALES_LOW_RANK = "row_scales_low_rank"
 """As `row_scales`, with a low-rank addition: the tensors that the last published record repaired."""
+EVEN = "even"
+"""Integers times one step for the whole tensor, of any shape, coded one after another: vectors."""
 FLOAT16, FLOAT32 = "float16", "float32"
 """Stored as it is."""
 
@@ -47,7 +49,7 @@ class TensorPlan:
     shape: tuple[int, ...]
     grid: str
     base: float = 0.0
-    """Of `steps`, with the codes and the trellis below."""
+    """Of `steps`, with the codes and the trellis below; of `even` the step."""
     row_codes: tuple[int, ...] = ()
     column_codes: tuple[int, ...] = ()
     states: int = SCALAR

@@ -17,6 +17,8 @@ from bytecap.grids.low_rank import LowRank
 from bytecap.grids.trellis import levels_of
 
 MAX_SYMBOL = 32_767
+MOST_EVEN = 1 << 20
+"""Numbers of one even tensor; they are coded one at a time."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class SteppedTensor:
     column_codes_I: npt.NDArray[np.int8]
     states: int
     """States of the trellis; 1 for none."""
+    width_axes: int = 0
+    """Axes of size 1 behind the columns, as convolutions of width 1 have them."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(O, I)."""
-        return self.symbols_OI.shape
+        """(O, I), or (O, I, 1) and so on."""
+        return (*self.symbols_OI.shape, *[1] * self.width_axes)
 
     def steps(self) -> npt.NDArray[np.float32]:
         """(O, I)."""
@@ -42,7 +46,8 @@ class SteppedTensor:
 
     def weights(self) -> Tensor:
         """(O, I), float32; one product of two float32 numbers, so the result is exact to the bit."""
-        return torch.from_numpy(levels_of(self.symbols_OI, self.states).astype(np.float32) * self.steps())
+        levels_OI = levels_of(self.symbols_OI, self.states)
+        return torch.from_numpy(levels_OI.astype(np.float32) * self.steps()).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,24 @@ class RepairedTensor:
 
 
 @dataclass(frozen=True)
+class EvenTensor:
+    """weight = symbol * step, one step for a tensor of any shape."""
+
+    role: str
+    symbols: npt.NDArray[np.int16]
+    step: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As stored."""
+        return self.symbols.shape
+
+    def weights(self) -> Tensor:
+        """float32; one product of two float32 numbers, so the result is exact to the bit."""
+        return torch.from_numpy(self.symbols.astype(np.float32) * np.float32(self.step))
+
+
+@dataclass(frozen=True)
 class FloatTensor:
     """A tensor of any shape, stored as it is at 16 or 32 bits."""
 
@@ -102,7 +125,7 @@ class FloatTensor:
         return torch.from_numpy(self.values.astype(np.float32))
 
 
-StoredTensor = SteppedTensor | ScaledTensor | RepairedTensor | FloatTensor
+StoredTensor = SteppedTensor | ScaledTensor | RepairedTensor | EvenTensor | FloatTensor
 
 
 @dataclass(frozen=True)

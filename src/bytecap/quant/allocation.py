@@ -12,17 +12,21 @@ Source:  columns: WaterSIC, arXiv 2603.04956; both sides: the metric of YAQA, ar
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from bytecap.core.errors import ConfigError
 from bytecap.grids.grid import nearest_codes
-from bytecap.grids.plan import FLOAT16, STEPS, BitPlan, TensorPlan
+from bytecap.grids.plan import EVEN, FLOAT16, STEPS, BitPlan, TensorPlan
 from bytecap.grids.trellis import CODES, SCALAR
 from bytecap.quant.factors import Factors
 
 SCHEME = "bytecap"
+ERROR_OF_A_STEP = 0.28
+"""Mean square error of a trellis of 8 states, in squared steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +70,35 @@ class Shape:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class EvenStep:
+    """Of a tensor whose elements are all rounded alike."""
+
+    step: float
+    """At κ = 1."""
+    coarsest: float
+
+
+def even_step(fisher: float, root_mean_square: float) -> EvenStep | None:
+    """The step at which an element carries as much loss as a weight on a trellis, at most an eighth of its size.
+
+    `fisher` is the mean of the elements' Fisher information; None where it or the values are zero. A uniform step Δ has
+    mean square error Δ²/12.
+    """
+    if not (0 < fisher < math.inf and 0 < root_mean_square < math.inf):
+        return None
+    return EvenStep(math.sqrt(12 * ERROR_OF_A_STEP / fisher), root_mean_square / 8)
+
+
 def allocate(
-    shapes: list[Shape], factors: dict[str, Factors], kappa: float, config: QuantConfig, made_from: str
+    shapes: list[Shape],
+    factors: dict[str, Factors],
+    kappa: float,
+    config: QuantConfig,
+    made_from: str,
+    vectors: Mapping[str, EvenStep] | None = None,
 ) -> BitPlan:
-    """The plan for one multiplier; what has no factors is stored at 16 bits."""
+    """The plan for one multiplier; what has neither factors nor a step of its own is stored at 16 bits."""
     tensors = []
     for entry in shapes:
         about = {"name": entry.name, "role": entry.role, "shape": entry.shape}
@@ -79,6 +108,9 @@ def allocate(
             base = float(np.float32(kappa * row_scale * column_scale))
             codes = {"row_codes": tuple(row_codes.tolist()), "column_codes": tuple(column_codes.tolist())}
             tensors.append(TensorPlan(**about, grid=STEPS, base=base, states=config.states, **codes))  # type: ignore[arg-type]
+        elif vectors and entry.name in vectors:
+            base = float(np.float32(min(kappa * vectors[entry.name].step, vectors[entry.name].coarsest)))
+            tensors.append(TensorPlan(**about, grid=EVEN, base=base))  # type: ignore[arg-type]
         else:
             tensors.append(TensorPlan(**about, grid=FLOAT16))  # type: ignore[arg-type]
     return BitPlan(made_from=made_from, scheme=SCHEME, dial=kappa, tensors=tuple(tensors))

@@ -172,7 +172,8 @@ def calibrate(
         if not torch.isfinite(parameter).all():
             raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
     watch, text = _Watch({id(p): n for n, p in parameters.items()}, most_outputs), _Text()
-    squares, batch_count = dict.fromkeys(parameters, 0.0), 0
+    # Labels of different positions are drawn apart, so the square of a sum of gradients is the sum of their squares.
+    squares, fisher, batch_count = dict.fromkeys(parameters, 0.0), dict.fromkeys(parameters, 0.0), 0
     training = model.training
     model.eval()
     for batch in batches:
@@ -187,6 +188,7 @@ def calibrate(
         for name, parameter in parameters.items():
             if parameter.grad is not None:
                 squares[name] += float((parameter.grad / loss_N.numel()).square().mean())
+                fisher[name] += float((parameter.grad.float() / math.sqrt(loss_N.numel())).square().mean())
         progress.update(text.positions, total_tokens, f"{text.positions:,} tokens measured")
     model.zero_grad(set_to_none=True)
     model.train(training)
@@ -197,9 +199,10 @@ def calibrate(
         uses = {kind: watch.sums[name, kind] for kind in MEASURED if (name, kind) in watch.sums}
         if uses:
             tensors[name] = _curvature(name, uses, text, squares[name] / batch_count)
+    vectors = {name: value / batch_count for name, value in fisher.items() if name not in tensors}
     return Calibration(
         made_from=made_from, tokens=text.positions, loss=text.loss / text.positions, unigram=text.unigram(),
-        tensors=tensors,
+        tensors=tensors, vectors=vectors,
     )  # fmt: skip
 
 
@@ -301,6 +304,7 @@ def save_calibration(path: Path, calibration: Calibration) -> None:
         "made_from": calibration.made_from, "tokens": calibration.tokens, "loss": calibration.loss,
         "unigram": calibration.unigram,
         "squares": {name: curvature.gradient_square for name, curvature in calibration.tensors.items()},
+        "vectors": calibration.vectors,
     }  # fmt: skip
     write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata={"bytecap": json.dumps(about)}))
 
@@ -320,6 +324,7 @@ def load_calibration(path: Path, made_from: str) -> Calibration:
         found = Calibration(
             made_from=str(about["made_from"]), tokens=int(about["tokens"]), loss=float(about["loss"]),
             unigram=float(about["unigram"]), tensors=tensors,
+            vectors={str(name): float(value) for name, value in about["vectors"].items()},
         )  # fmt: skip
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(

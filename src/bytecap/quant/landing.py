@@ -27,10 +27,18 @@ import numpy.typing as npt
 from bytecap.core.errors import BudgetError, NumericsError
 from bytecap.core.progress import Progress
 from bytecap.grids.grid import steps_of
-from bytecap.grids.plan import STEPS, BitPlan, TensorPlan
-from bytecap.grids.tensor import FloatTensor, QuantizedModel, SteppedTensor, StoredTensor
+from bytecap.grids.plan import EVEN, STEPS, BitPlan, TensorPlan
+from bytecap.grids.tensor import (
+    MAX_SYMBOL,
+    MOST_EVEN,
+    EvenTensor,
+    FloatTensor,
+    QuantizedModel,
+    SteppedTensor,
+    StoredTensor,
+)
 from bytecap.grids.trellis import SCALAR
-from bytecap.quant.allocation import QuantConfig, Shape, allocate
+from bytecap.quant.allocation import ERROR_OF_A_STEP, EvenStep, QuantConfig, Shape, allocate
 from bytecap.quant.factors import Factors
 from bytecap.quant.rounding import round_with_feedback, round_without_feedback
 from bytecap.quant.weigh import Weighed, coded_bytes, weigh
@@ -40,10 +48,11 @@ SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 MOST_OCTAVES = 0.06
 """Furthest that a tensor's steps are moved away from the common multiplier in one go."""
 MOST_ROUNDS, MOST_MIXED = 40, 24
-ERROR_OF_A_STEP = 0.28
-"""Mean square error of a trellis of 8 states, in squared steps."""
 SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
 """Of a tensor with more weights than this, a cheap pass looks at so many columns."""
+
+MOST_LEVEL = 20_000
+"""Multiples of the step that the largest weight may be away from zero before feedback, of 65,534 that can be stored."""
 
 Pack = Callable[[QuantizedModel], bytes]
 Damped = Callable[[str, float], Factors | None]
@@ -153,9 +162,11 @@ class Fitter:
         made_from: str,
         pack: Pack,
         damped: Damped | None = None,
+        vectors: dict[str, EvenStep] | None = None,
     ) -> None:
         """`damped(name, kappa)` gives other factors for a weight where steps this coarse need more damping, or None."""
-        self._weights, self._shapes, self._damped = weights, shapes, damped
+        self._weights = {n: _matrix(w) if n in factors else w for n, w in weights.items()}
+        self._shapes, self._damped, self._vectors = shapes, damped, vectors
         self._base = self._factors = factors
         self._config, self._made_from, self._pack = config, made_from, pack
         self._count = sum(weights[name].size for name in factors)
@@ -279,13 +290,26 @@ class Fitter:
             coming = [_finer(tensor, finer) for tensor in plan.tensors if tensor.name not in search.tried]
             search.turn(self._round([tensor for tensor in coming if tensor.name == name], weights, progress))
             errors = {t.name: _root_mean_square_error(t) for t in coming if t.grid == STEPS and t.name != name}
-            weights |= adapt(name, search.tried[name].stored.weights().numpy(), errors)
+            adapted = adapt(name, search.tried[name].stored.weights().numpy(), errors)
+            weights |= {n: _matrix(w) if n in self._factors else w for n, w in adapted.items()}
             progress.update(turn + 1, len(order), f"rounded {name}, the others adapted")
         search.turn(self._round([t for t in plan.tensors if t.grid != STEPS], weights, progress))
         return weights, order[::-1]
 
     def _plan(self, kappa: float) -> BitPlan:
-        return allocate(self._shapes, self._factors, kappa, self._config, self._made_from)
+        plan = allocate(self._shapes, self._factors, kappa, self._config, self._made_from, self._vectors)
+        return dataclasses.replace(plan, tensors=tuple(self._representable(tensor) for tensor in plan.tensors))
+
+    def _representable(self, plan: TensorPlan) -> TensorPlan:
+        """With steps so fine that integers of 16 bits would not reach the largest weights, the finest that do."""
+        if plan.grid != STEPS:
+            return plan
+        weight, most = np.abs(self._weights[plan.name]), MOST_LEVEL if plan.states != SCALAR else MOST_LEVEL / 2
+        codes = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
+        if float(weight.max()) <= most * plan.base * 2.0 ** ((int(codes[0].min()) + int(codes[1].min())) / 4):
+            return plan
+        finest = float((weight / steps_of(1.0, *codes)).max()) / most
+        return dataclasses.replace(plan, base=float(np.float32(max(plan.base, finest))))
 
     def _choose(self, gap_bytes: float, names: list[str]) -> tuple[list[str], float]:
         """As many of the first tensors as take up the gap with a small change of their steps; and by how much."""
@@ -313,9 +337,8 @@ class Fitter:
     def _zero(self, plan: TensorPlan) -> StoredTensor:
         weight = self._weights[plan.name]
         if plan.grid != STEPS:
-            return as_float16(plan.name, plan.role, weight)
-        codes = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
-        return SteppedTensor(plan.role, np.zeros(weight.shape, np.int16), plan.base, *codes, plan.states)
+            return _unstepped(plan, weight)
+        return _stepped(plan, np.zeros(weight.shape, np.int16))
 
     def _cheaply(self, plans: Sequence[TensorPlan], weights: dict[str, Floats]) -> dict[str, tuple[Weighed, float]]:
         """Of each tensor what a rounding without feedback weighs, and its loss."""
@@ -329,7 +352,7 @@ class Fitter:
         """A tensor rounded without feedback, of a large one some columns, weighed as if they were all; and its loss."""
         weight = weights[plan.name]
         if plan.grid != STEPS:
-            return weigh(as_float16(plan.name, plan.role, weight)), 0.0
+            return weigh(_unstepped(plan, weight)), 0.0
         rows, columns = weight.shape
         apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
         take = np.arange(0, columns, apart)
@@ -361,7 +384,7 @@ class Fitter:
     def _round_one(self, plan: TensorPlan, weights: dict[str, Floats]) -> _Tried:
         weight = weights[plan.name]
         if plan.grid != STEPS:
-            stored: StoredTensor = as_float16(plan.name, plan.role, weight)
+            stored = _unstepped(plan, weight)
             return _Tried(plan, stored, weigh(stored), 0.0)
         factors = self._factors[plan.name]
         codes_O, codes_I = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
@@ -370,7 +393,7 @@ class Fitter:
             weight, steps, factors.inputs_II.astype(np.float32), factors.outputs.astype(np.float32),
             states=plan.states, rate_OI=self._price(weight, steps, factors),
         )  # fmt: skip
-        stored = SteppedTensor(plan.role, rounded.symbols_OI, plan.base, codes_O, codes_I, plan.states)
+        stored = _stepped(plan, rounded.symbols_OI)
         return _Tried(plan, stored, weigh(stored), rounded.loss)
 
     def _price(self, weight: Floats, steps: Floats, factors: Factors) -> Floats | None:
@@ -387,6 +410,25 @@ class Fitter:
         unit = (steps / factors.row_factors_O[:, None]) ** 2
         price: Floats = (self._config.rate * unit * 1.15 / np.maximum(spread / grid, 0.3)).astype(np.float32)
         return price
+
+
+def _matrix(weight: Floats) -> Floats:
+    """A convolution of width 1 as what it is."""
+    return weight.reshape(weight.shape[:2])
+
+
+def _stepped(plan: TensorPlan, symbols_OI: npt.NDArray[np.int16]) -> SteppedTensor:
+    codes = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
+    return SteppedTensor(plan.role, symbols_OI, plan.base, *codes, plan.states, len(plan.shape) - 2)
+
+
+def _unstepped(plan: TensorPlan, weight: Floats) -> StoredTensor:
+    """Rounded to nearest, or at 16 bits where that is not planned or the integers would be too large."""
+    if plan.grid == EVEN and weight.size <= MOST_EVEN:
+        symbols = np.rint(weight / np.float32(plan.base))
+        if np.abs(symbols).max(initial=0) <= MAX_SYMBOL:
+            return EvenTensor(plan.role, symbols.astype(np.int16), plan.base)
+    return as_float16(plan.name, plan.role, weight)
 
 
 def as_float16(name: str, role: str, weight: Floats) -> FloatTensor:

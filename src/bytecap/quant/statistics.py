@@ -7,7 +7,7 @@ Letters: O rows (outputs), I columns (inputs) of a weight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -46,3 +46,5 @@ class Calibration:
     """Nats per token of the best fixed distribution on them: what a model without any context reaches."""
     tensors: dict[str, Curvature]
     """By name; weights that were never used have none."""
+    vectors: dict[str, float] = field(default_factory=dict)
+    """Of every other parameter the mean over its elements of the Fisher information of one position."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bytecap.coding.adaptive import encode_arrays
 from bytecap.coding.blocks import CODE_KINDS, Block, Scales, count_tokens, fit_scales, section_costs
-from bytecap.grids.tensor import FloatTensor, SteppedTensor, StoredTensor
+from bytecap.grids.tensor import EvenTensor, FloatTensor, SteppedTensor, StoredTensor
 from bytecap.grids.trellis import grids_of, next_states
 
 
@@ -46,6 +46,8 @@ def weigh(tensor: StoredTensor) -> Weighed:
     if isinstance(tensor, SteppedTensor):
         block = block_of(tensor)
         return Weighed(tensor.role, count_tokens(block), float(len(encode_arrays(codes_of(tensor, block), CODE_KINDS))))
+    if isinstance(tensor, EvenTensor):
+        return Weighed(tensor.role, None, 4.0 + len(encode_arrays([tensor.symbols], [0])))
     assert isinstance(tensor, FloatTensor), "published schemes are packed, not weighed"
     return Weighed(tensor.role, None, float(tensor.values.nbytes))
 
