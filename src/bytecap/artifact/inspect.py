@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bytecap.artifact.layout import BLOCKS, CODES, FACTOR_SCALES, FACTORS, SCALES, SYMBOLS, TOKENIZER, VECTORS
+from bytecap.artifact.layout import BLOCKS, CODES, FACTOR_SCALES, FACTORS, PIECES, SCALES, SYMBOLS, TOKENIZER, VECTORS
 from bytecap.artifact.load import Artifact
 from bytecap.coding.cost import apportion, entropy_bytes
 from bytecap.core.units import bits_per_weight
@@ -49,8 +49,8 @@ def tensor_rows(artifact: Artifact) -> list[TensorRow]:
         bits = bits_per_weight(coded[name], math.prod(tensor.shape))
         share = coded[name] / artifact.size_bytes
         rows.append(TensorRow(name, tensor.role, tensor.shape, _grid(tensor), bits, coded[name], share))
-    rest = artifact.size_bytes - sum(coded.values()) - stored.get(TOKENIZER, 0)
-    others = [("header", rest), (TOKENIZER, stored.get(TOKENIZER, 0))]
+    tokenizer = stored.get(TOKENIZER, 0) + stored.get(PIECES, 0)
+    others = [("header", artifact.size_bytes - sum(coded.values()) - tokenizer), (TOKENIZER, tokenizer)]
     rows += [TensorRow(name, "", (), "", None, size, size / artifact.size_bytes) for name, size in others]
     return rows
 

@@ -34,7 +34,8 @@ SYMBOLS, SCALES = "symbols.", "scales"
 """Sections of `row_scales` tensors: integers by role, and the scales of them all."""
 FACTORS, FACTOR_SCALES = "factors", "factor_scales"
 """Further sections of `row_scales_low_rank` tensors."""
-TOKENIZER = "tokenizer"
+TOKENIZER, PIECES = "tokenizer", "tokenizer_pieces"
+"""The tokenizer as its file is, or in columns (coding/pieces.py)."""
 """`float16` and `float32` name the sections of the other tensors."""
 
 

@@ -20,6 +20,7 @@ from bytecap.artifact.layout import (
     CODES,
     FACTOR_SCALES,
     FACTORS,
+    PIECES,
     SCALES,
     SYMBOLS,
     TOKENIZER,
@@ -31,6 +32,7 @@ from bytecap.artifact.layout import (
 )
 from bytecap.coding.adaptive import decode_arrays
 from bytecap.coding.blocks import CODE_KINDS, Scales, decode_blocks
+from bytecap.coding.pieces import from_columns
 from bytecap.coding.planes import from_planes, join_bytes
 from bytecap.core.errors import BytecapError, DataError, FormatError
 from bytecap.core.files import write_bytes
@@ -126,7 +128,7 @@ def loads(data: bytes) -> Artifact:
     return Artifact(
         spec=spec,
         quantized=QuantizedModel(_tensors(header["tensors"], parsed)),
-        tokenizer=parsed.section(TOKENIZER, most=MOST_TOKENIZER_BYTES) if TOKENIZER in parsed.stored else None,
+        tokenizer=_tokenizer(parsed),
         made_from=_strings(header.get("made_from")),
         lossless=header.get("lossless") is True,
         context=_context(header.get("context")),
@@ -134,6 +136,12 @@ def loads(data: bytes) -> Artifact:
         header_bytes=parsed.header_bytes,
         data=data,
     )
+
+
+def _tokenizer(parsed: Parsed) -> bytes | None:
+    if TOKENIZER in parsed.stored:
+        return parsed.section(TOKENIZER, most=MOST_TOKENIZER_BYTES)
+    return from_columns(parsed.section(PIECES, most=MOST_TOKENIZER_BYTES)) if PIECES in parsed.stored else None
 
 
 def _expected_tensors(spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -179,7 +187,7 @@ def _is_grid(grid: str, detail: int, shape: list[int]) -> bool:
 
 def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
     """Each section is unpacked once, at exactly the size that its tensors need, and used up from the front."""
-    known = {TOKENIZER} | {VECTORS for *_, grid, _ in rows if grid == EVEN}
+    known = {TOKENIZER, PIECES} | {VECTORS for *_, grid, _ in rows if grid == EVEN}
     known |= {name for _, role, _, grid, _ in rows if grid == STEPS for name in (CODES, f"{BLOCKS}{role}")}
     needed: dict[str, int] = {}
     for _, role, shape, grid, detail in rows:
@@ -257,7 +265,7 @@ def _even(rows: list[list[Any]], parsed: Parsed) -> dict[str, EvenTensor]:
     if len(data) < 4 * len(rows):
         raise FormatError(f"section {VECTORS!r} is cut short")
     steps = np.frombuffer(data, "<f4", len(rows)).astype(np.float32)
-    if not (np.isfinite(steps).all() and (steps > 0).all() and (steps * MAX_SYMBOL < LARGEST).all()):
+    if not (np.isfinite(steps).all() and (steps > 0).all() and (steps.astype(np.float64) * MAX_SYMBOL < LARGEST).all()):
         raise FormatError("a step of a vector is not a positive number, or too large for 32 bits")
     arrays = decode_arrays(data[4 * len(rows) :], [math.prod(row[2]) for row in rows], [0] * len(rows))
     if any(np.abs(array).max() > MAX_SYMBOL for array in arrays):

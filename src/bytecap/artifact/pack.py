@@ -20,6 +20,7 @@ from bytecap.artifact.layout import (
     CODES,
     FACTOR_SCALES,
     FACTORS,
+    PIECES,
     SCALES,
     SYMBOLS,
     TOKENIZER,
@@ -31,6 +32,7 @@ from bytecap.artifact.layout import (
 from bytecap.coding.adaptive import encode_arrays
 from bytecap.coding.blocks import CODE_KINDS, encode_blocks
 from bytecap.coding.general import BROTLI, CODECS, RAW
+from bytecap.coding.pieces import to_columns
 from bytecap.coding.planes import is_wide, split_bytes, to_planes
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.units import parse_bytes
@@ -124,7 +126,9 @@ def pack(
         data = b"".join(pieces)
         sections.append(Section(name, config.compressor, split_bytes(data, number_bytes(name))))
     if config.embed_tokenizer and tokenizer:
-        sections.append(Section(TOKENIZER, config.compressor, tokenizer))
+        columns = to_columns(tokenizer)
+        name, data = (TOKENIZER, tokenizer) if columns is None else (PIECES, columns)
+        sections.append(Section(name, config.compressor, data))
     header = {
         "model": None if spec is None else spec.to_json(),
         "tensors": tensors,
