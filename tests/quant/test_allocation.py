@@ -30,7 +30,7 @@ def test_steps_are_kappa_v_u() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"states": 7}, "quant.states is 7; choose one of 1, 4, 8"),
+        ({"states": 7}, "quant.states is 7; choose one of 0, 1, 4, 8"),
         ({"damping": 0}, "quant.damping is 0"),
         ({"calibration_tokens": -1}, "must not be negative"),
     ],

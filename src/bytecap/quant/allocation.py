@@ -25,6 +25,7 @@ from bytecap.grids.trellis import CODES, SCALAR
 from bytecap.quant.factors import Factors
 
 SCHEME = "bytecap"
+AUTOMATIC, MANY_WEIGHTS = 0, 4_000_000
 ERROR_OF_A_STEP = 0.28
 """Mean square error of a trellis of 8 states, in squared steps."""
 
@@ -41,8 +42,8 @@ class QuantConfig:
     """As `damping`, of the embedding's rows, most of which are rare tokens."""
     two_sided: bool = True
     """Whether rows take up each other's errors too; the embedding's never do."""
-    states: int = 8
-    """States of the trellis: 4, 8, 16, 32, 64; 1 for none."""
+    states: int = 0
+    """States of the trellis: 4, 8, 16, 32, 64; 1 for none; 0 for 32 up to 4 million weights and 8 beyond."""
     rate: float = 0.0
     """Price of a bit in the search for a path, in squared steps; 0.1 trades loss for bits about evenly at 3 bits."""
     distill_steps: int = 0
@@ -50,8 +51,8 @@ class QuantConfig:
 
     def __post_init__(self) -> None:
         """ConfigError for values that cannot be."""
-        if self.states != SCALAR and self.states not in CODES:
-            known = ", ".join(map(str, (SCALAR, *CODES)))
+        if self.states not in (AUTOMATIC, SCALAR, *CODES):
+            known = ", ".join(map(str, (AUTOMATIC, SCALAR, *CODES)))
             raise ConfigError(f"quant.states is {self.states}; choose one of {known}")
         for name in ("damping", "embedding_damping"):
             if not 0 < getattr(self, name) <= 100:
@@ -59,6 +60,12 @@ class QuantConfig:
         for name in ("calibration_tokens", "rate", "distill_steps"):
             if not 0 <= getattr(self, name) < 1e12:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must not be negative")
+
+    def states_for(self, weights: int) -> int:
+        """States of the trellis in a model of so many weights; more states take more time, 0.02 bit for twice of it."""
+        if self.states != AUTOMATIC:
+            return self.states
+        return 32 if weights <= MANY_WEIGHTS else 8
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,7 @@ def allocate(
 ) -> BitPlan:
     """The plan for one multiplier; what has neither factors nor a step of its own is stored at 16 bits."""
     tensors = []
+    states = config.states_for(sum(math.prod(entry.shape) for entry in shapes))
     for entry in shapes:
         about = {"name": entry.name, "role": entry.role, "shape": entry.shape}
         if entry.name in factors:
@@ -107,7 +115,7 @@ def allocate(
             column_scale, column_codes = nearest_codes(factors[entry.name].column_factors_I)
             base = float(np.float32(kappa * row_scale * column_scale))
             codes = {"row_codes": tuple(row_codes.tolist()), "column_codes": tuple(column_codes.tolist())}
-            tensors.append(TensorPlan(**about, grid=STEPS, base=base, states=config.states, **codes))  # type: ignore[arg-type]
+            tensors.append(TensorPlan(**about, grid=STEPS, base=base, states=states, **codes))  # type: ignore[arg-type]
         elif vectors and entry.name in vectors:
             base = float(np.float32(min(kappa * vectors[entry.name].step, vectors[entry.name].coarsest)))
             tensors.append(TensorPlan(**about, grid=EVEN, base=base))  # type: ignore[arg-type]

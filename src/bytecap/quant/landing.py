@@ -391,12 +391,12 @@ class Fitter:
         steps = steps_of(plan.base, codes_O, codes_I)
         rounded = round_with_feedback(
             weight, steps, factors.inputs_II.astype(np.float32), factors.outputs.astype(np.float32),
-            states=plan.states, rate_OI=self._price(weight, steps, factors),
+            states=plan.states, rate_OI=self._price(weight, steps, factors, plan.states),
         )  # fmt: skip
         stored = _stepped(plan, rounded.symbols_OI)
         return _Tried(plan, stored, weigh(stored), rounded.loss)
 
-    def _price(self, weight: Floats, steps: Floats, factors: Factors) -> Floats | None:
+    def _price(self, weight: Floats, steps: Floats, factors: Factors, states: int) -> Floats | None:
         """Cost of one unit of magnitude: a bit's price times the bits that the next integer costs.
 
         Of a normal distribution with deviation s, in units of the grid, a magnitude near its mean costs about 1.15 / s
@@ -406,7 +406,7 @@ class Fitter:
             return None
         squares = weight.astype(np.float64) ** 2
         spread = np.sqrt(np.outer(squares.mean(axis=1), squares.mean(axis=0)) / max(float(squares.mean()), 1e-30))
-        grid = steps * (1 if self._config.states == SCALAR else 2)
+        grid = steps * (1 if states == SCALAR else 2)
         unit = (steps / factors.row_factors_O[:, None]) ** 2
         price: Floats = (self._config.rate * unit * 1.15 / np.maximum(spread / grid, 0.3)).astype(np.float32)
         return price
