@@ -15,8 +15,8 @@ is and not counted):
 
 The published file holds its vectors at 16 bits; neither holds a tokenizer. KL and the increase of the loss
 are means over 51,200 held-out positions with 95 % intervals. The gap is to the two-sided rate-distortion bound, with
-undamped curvature of the other calibration seed (docs/fit.md); of a distilled model, whose errors are not small moves of
-single weights, there is none.
+undamped curvature of the other calibration seed (docs/fit.md); of a distilled model, whose errors are not small moves
+of single weights, there is none.
 """
 
 from __future__ import annotations
