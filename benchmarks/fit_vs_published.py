@@ -35,11 +35,16 @@ import torch
 from bytecap import recipe as recipes
 from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
+from bytecap.coding.adaptive import encode_arrays
+from bytecap.coding.blocks import Block, Scales, encode_blocks, fit_scales
 from bytecap.coding.cost import entropy_bytes
+from bytecap.coding.general import BROTLI, compress
+from bytecap.coding.planes import is_wide, to_planes
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
 from bytecap.fitting import Subject, fitter_of, open_checkpoint
 from bytecap.grids.tensor import EvenTensor, QuantizedModel, ScaledTensor, SteppedTensor
+from bytecap.grids.trellis import SCALAR, next_states
 from bytecap.measuring import adapting_of, comparison_windows, measure
 from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.roles import Role
@@ -184,6 +189,26 @@ def class_entropy_ratio(data: bytes) -> float:
     return len(data) / ideal
 
 
+def coder_ratio(model: QuantizedModel) -> float:
+    """The published model's integers through our coder, scales of its own included, over brotli-11 on byte planes."""
+    roles: dict[str, list[ScaledTensor]] = {}
+    for tensor in model.tensors.values():
+        if isinstance(tensor, ScaledTensor):
+            roles.setdefault(tensor.role, []).append(tensor)
+    ours, theirs, classes = 0, 0, []
+    for tensors in roles.values():
+        blocks = []
+        for tensor in tensors:
+            rows, columns = fit_scales(tensor.symbols_OI)
+            free = np.zeros(tensor.shape, np.uint8)
+            blocks.append(Block(tensor.symbols_OI, free, Scales(rows, columns, next_states(SCALAR))))
+            classes += [rows, columns]
+        ours += len(encode_blocks(blocks))
+        planes = b"".join(to_planes(t.symbols_OI, wide=is_wide(t.symbols_OI)) for t in tensors)
+        theirs += len(compress(BROTLI, planes))
+    return (ours + len(encode_arrays(classes, [0, 1] * (len(classes) // 2)))) / theirs
+
+
 def row(bench: Bench, part: Subject, other: Calibration, model: QuantizedModel, size: int) -> dict[str, Any]:
     """Everything that is reported of one model."""
     found = bench.compare(model)
@@ -271,9 +296,11 @@ def one(bench: Bench, blocks: bool, rate: float, sides: Sides) -> list[dict[str,
         # Of several embedding steps the one with the least KL, each moved to the same bytes at one bit for a factor 4.
         level = math.log2(found["kl"]) + 2 * found["bits_per_weight"]
         if best is None or level < best[1]:
-            best = {**found, "method": f"best published, embedding step {step:g}"}, level
+            found |= {"method": f"best published, embedding step {step:g}", "coder_over_brotli": coder_ratio(model)}
+            best = found, level
     assert best is not None
     peer = {**best[0], "part": what, "seconds": time.perf_counter() - begin}
+    print(f"our coder on the best published integers / brotli-11: {peer['coder_over_brotli']:.4f}", flush=True)
     rows = [peer]
     for steps in (0, sides.distill) if sides.distill else (0,):
         begin = time.perf_counter()
