@@ -76,12 +76,12 @@ def test_in_turn() -> None:
 
     def adapt(name: str, value: np.ndarray, errors: dict[str, float]) -> dict[str, np.ndarray]:
         calls.append((name, sorted(errors)))
-        return {"b": np.full((96, 40), 0.5, np.float32)} if name == "a" else {"s": np.arange(7, dtype=np.float32)}
+        return {"a": np.full((40, 64), 0.5, np.float32)} if name == "b" else {"s": np.arange(7, dtype=np.float32)}
 
     cap = 5_000
     landed = one.land(cap, Silent(), adapting=lambda names: adapt)
-    assert calls == [("a", ["b"]), ("b", [])]
+    assert calls == [("b", ["a"]), ("a", [])]
     assert 0 <= cap - len(landed.data) <= 4 * SLACK_BYTES
     weights = {name: value.numpy() for name, value in landed.model.state_dict().items()}
-    assert np.abs(weights["b"] - 0.5).max() < 0.1
+    assert np.abs(weights["a"] - 0.5).max() < 0.1
     assert np.array_equal(weights["s"], np.arange(7))

@@ -457,9 +457,9 @@ def _finer(plan: TensorPlan, octaves: float) -> TensorPlan:
 
 
 def _turns(plan: BitPlan) -> list[str]:
-    """Embeddings first, which every other weight can make up for; then in the model's order."""
+    """The largest first, so that little is left to round when nothing is left to make up for it."""
     stepped = [tensor for tensor in plan.tensors if tensor.grid == STEPS]
-    return [t.name for t in sorted(stepped, key=lambda tensor: tensor.role != "embedding")]
+    return [tensor.name for tensor in sorted(stepped, key=lambda tensor: -math.prod(tensor.shape))]
 
 
 def _root_mean_square_error(plan: TensorPlan) -> float:
