@@ -208,12 +208,11 @@ def given_to_peers(bench: Bench, part: Subject, calibration: Calibration, seed: 
             given[f"vector/{shape.name}"] = weight.astype(np.float16)
         else:
             given[f"matrix/{shape.name}"] = weight
-            inputs = calibration.tensors[shape.name].inputs_II
+            curvature = calibration.tensors[shape.name]
+            inputs = curvature.inputs_II if curvature.linear_II is None else curvature.linear_II
             given[f"importance/{shape.name}"] = np.diagonal(inputs).astype(np.float32)
     left = {n: w for n, w in bench.subject.weights.items() if n not in part.weights}
     given |= {f"rest/{name}": weight for name, weight in left.items()}
-    if "importance/embedding" in given:
-        given["importance/embedding"] = np.diagonal(bench.head_inputs(seed)).astype(np.float32)
     context = bench.recipe.train.context
     source = TrainBatches(bench.tokens.train_stream(), batch=8, context=context, seed=seed)
     given["tokens"] = np.concatenate([source.next() for _ in range(bench.tokens_wanted // (8 * context))])

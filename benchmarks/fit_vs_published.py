@@ -46,16 +46,15 @@ from bytecap.fitting import Subject, fitter_of, open_checkpoint
 from bytecap.grids.tensor import EvenTensor, QuantizedModel, ScaledTensor, SteppedTensor
 from bytecap.grids.trellis import SCALAR, next_states
 from bytecap.measuring import adapting_of, comparison_windows, measure
-from bytecap.model.gpt import GPT, document_numbers
+from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.landing import as_float16
 from bytecap.quant.published import round_published
 from bytecap.quant.schemes import scheme_plan
-from bytecap.quant.statistics import Calibration, Curvature
+from bytecap.quant.statistics import Calibration
 from bytecap.quant.weigh import block_of
 from bytecap.score.divergence import Divergence, divergence
-from bytecap.text.batches import TrainBatches
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
@@ -88,17 +87,6 @@ class Bench:
             self.model, self.tokens.train_stream(), self.bos, tokens=self.tokens_wanted, context=context, seed=seed,
             digest=self.subject.digest, progress=Silent(),
         )  # fmt: skip
-
-    def head_inputs(self, seed: int) -> np.ndarray[Any, Any]:
-        """A of the embedding as a head: second moment of the last hidden state."""
-        source = TrainBatches(self.tokens.train_stream(), batch=8, context=256, seed=seed)
-        total, count = torch.zeros(self.model.spec.d_model, self.model.spec.d_model), 0
-        with torch.no_grad():
-            for _ in range(self.tokens_wanted // 2048):
-                rows = torch.from_numpy(source.next())[:, :-1]
-                hidden = self.model.hidden(rows, document_numbers(rows, self.bos)).flatten(0, 1)
-                total, count = total + hidden.T @ hidden, count + len(hidden)
-        return (total / count).numpy()
 
     def part(self, blocks: bool) -> Subject:
         """The whole model, or everything but the embedding."""
@@ -253,9 +241,7 @@ def main() -> None:
         print(f"{folder}: {len(measured)} calibrations of {given.tokens:,} tokens in {spent:.1f} s", flush=True)
         for seed in seeds:
             other = measured[next(s for s in measured if s != seed)]
-            theirs = dict(measured[seed].tensors)
-            theirs["embedding"] = dataclasses.replace(theirs["embedding"], inputs_II=bench.head_inputs(seed))
-            sides = Sides(seed, config, measured[seed], other, theirs, given.distill)
+            sides = Sides(seed, config, measured[seed], other, given.distill)
             for blocks in (False, True):
                 if given.only == ("blocks", "whole")[not blocks]:
                     continue
@@ -275,7 +261,6 @@ class Sides:
     config: QuantConfig
     calibration: Calibration
     other: Calibration
-    theirs: dict[str, Curvature]
     distill: int
     dials: dict[tuple[bool, float], tuple[float, float]] = dataclasses.field(default_factory=dict)
     """By part and embedding step, the last rate and the dial that gave it."""
@@ -288,8 +273,7 @@ def one(bench: Bench, blocks: bool, rate: float, sides: Sides) -> list[dict[str,
     begin = time.perf_counter()
     for step in EMBEDDING_STEPS if not blocks else (1.0,):
         near, dial = sides.dials.get((blocks, step), (2.5, 0.4))
-        calibration = dataclasses.replace(sides.calibration, tensors=sides.theirs)
-        model, dial = published(part, calibration, rate, step, dial * 2.0 ** (near - rate))
+        model, dial = published(part, sides.calibration, rate, step, dial * 2.0 ** (near - rate))
         sides.dials[blocks, step] = rate, dial
         size = len(pack(None, model, b"", ABOUT, FILE))
         found = row(bench, part, sides.other, model, size)

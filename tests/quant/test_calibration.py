@@ -140,6 +140,39 @@ def test_convolution_and_unused() -> None:
     assert found.tokens == 96 and found.loss > 0 and found.unigram == np.inf
 
 
+def test_a_tied_weight_as_a_head_alone() -> None:
+    """A of what goes into the last map, as the published runs measured it; untied weights have none."""
+    model, hidden = Tied(), []
+    with torch.no_grad():
+        for batch in BATCHES:
+            x = F.embedding(batch[:, :-1], model.table)
+            x = torch.tanh(model.loop(torch.tanh(model.loop(x))))
+            hidden.append(model.mix(x.transpose(1, 2)).transpose(1, 2).flatten(0, 1))
+    h, found = torch.cat(hidden).double().numpy(), measured().tensors
+    assert found["table"].linear_II is not None and found["loop.weight"].linear_II is None
+    assert np.allclose(found["table"].linear_II, h.T @ h / len(h), rtol=1e-4, atol=1e-6)
+
+
+def test_vectors_have_the_fisher_information_of_one_position() -> None:
+    """Of a bias: near the mean over elements of E[g²], summed over all labels position by position; others are 0."""
+    model, total = Tied(), 0.0
+    for batch in BATCHES:
+        logits_NV = answers(model, batch)[0]
+        for logits_V in logits_NV:
+            p_V = logits_V.softmax(0).detach()
+            for label, p in enumerate(p_V):
+                loss = -logits_V.log_softmax(0)[label]
+                g = torch.autograd.grad(loss, model.loop.bias, retain_graph=True)[0]
+                total += float(p * g.square().mean())
+    drawn = calibrate(
+        Tied(), BATCHES * 50, answers, made_from="x", progress=Silent(), total_tokens=1,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert set(drawn.vectors) == {"loop.bias", "unused.weight", "unused.bias"}
+    assert drawn.vectors["loop.bias"] == pytest.approx(total / 96, rel=0.15)
+    assert drawn.vectors["unused.bias"] == 0.0
+
+
 def test_diagonal_where_there_are_many_outputs() -> None:
     """Beyond the limit only G_ii is kept, and it is the same."""
     full, short = measured(), measured(most_outputs=5)
@@ -167,6 +200,8 @@ def test_a_file(tmp_path: Path) -> None:
     back = load_calibration(path, "x")
     assert back.unigram == calibration.unigram and list(back.tensors) == list(calibration.tensors)
     assert np.array_equal(back.tensors["table"].outputs, calibration.tensors["table"].outputs)
+    assert np.array_equal(back.tensors["table"].linear_II, calibration.tensors["table"].linear_II)
+    assert back.vectors == calibration.vectors and back.tensors["mix.weight"].linear_II is None
     with pytest.raises(DataError, match="measured on checkpoint x, this is y"):
         load_calibration(path, "y")
     path.write_bytes(path.read_bytes()[:100])

@@ -12,7 +12,7 @@ last linear map (through an elementwise function at most), its G is not sampled 
 and how often a token is read is estimated from counts and from the model's own mean probabilities together.
 
 Letters: N positions, O outputs, I inputs, V vocabulary.
-Memory:  4 (I² + O²) bytes for each weight; 4 (I² + O) where O is above `most_outputs`.
+Memory:  4 (I² + O²) bytes for each weight; 4 (I² + O) where O is above `most_outputs`; 4 I² more for a tied one.
 Source:  K-FAC, arXiv 1503.05671; sums over uses: arXiv 2311.00636 (the "expand" setting).
 """
 
@@ -276,7 +276,11 @@ def _curvature(name: str, uses: dict[str, _Sums], text: _Text, square: float) ->
         for (_, g), size in zip(pairs, sizes, strict=True):
             part = g * (size / scale)
             outputs += torch.diag(part) if part.ndim < outputs.ndim else part
-    found = Curvature(inputs_II=_array(inputs), outputs=_array(outputs), gradient_square=square)
+    tied = len(pairs) > 1
+    found = Curvature(
+        inputs_II=_array(inputs), outputs=_array(outputs), gradient_square=square,
+        linear_II=_array(uses["linear"].inputs / uses["linear"].rows) if tied else None,
+    )  # fmt: skip
     if not (np.isfinite(found.inputs_II).all() and np.isfinite(found.outputs).all()):
         raise NumericsError(
             f"the activations or gradients of {name} are not finite on the calibration text; the checkpoint has "
@@ -300,6 +304,8 @@ def save_calibration(path: Path, calibration: Calibration) -> None:
     for name, curvature in calibration.tensors.items():
         tensors[f"inputs/{name}"] = torch.from_numpy(curvature.inputs_II)
         tensors[f"outputs/{name}"] = torch.from_numpy(np.ascontiguousarray(curvature.outputs))
+        if curvature.linear_II is not None:
+            tensors[f"linear/{name}"] = torch.from_numpy(curvature.linear_II)
     about = {
         "made_from": calibration.made_from, "tokens": calibration.tokens, "loss": calibration.loss,
         "unigram": calibration.unigram,
@@ -314,10 +320,12 @@ def load_calibration(path: Path, made_from: str) -> Calibration:
     try:
         with safetensors.safe_open(path, framework="np") as file:
             about = json.loads((file.metadata() or {})["bytecap"])
+            linear = {key.removeprefix("linear/") for key in file.keys() if key.startswith("linear/")}  # noqa: SIM118
             tensors = {
                 name: Curvature(
                     inputs_II=file.get_tensor(f"inputs/{name}"), outputs=file.get_tensor(f"outputs/{name}"),
                     gradient_square=float(square),
+                    linear_II=file.get_tensor(f"linear/{name}") if name in linear else None,
                 )
                 for name, square in about["squares"].items()
             }  # fmt: skip

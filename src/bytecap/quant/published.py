@@ -57,7 +57,8 @@ def round_published(
     scales_O = row_scales(weight_OI, rule, name=name)
     wide_O = scales_O.astype(np.float64)
     if rule.feedback and curvature is not None:
-        symbols_OI = _with_feedback(weight_OI, wide_O, rule, curvature.inputs_II, damping, name)
+        inputs_II = curvature.inputs_II if curvature.linear_II is None else curvature.linear_II
+        symbols_OI = _with_feedback(weight_OI, wide_O, rule, inputs_II, damping, name)
     else:
         symbols_OI = _nearest(_clipped(weight_OI, rule), wide_O[:, None], rule).astype(np.int16)
     return RoundedRows(symbols_OI, scales_O)

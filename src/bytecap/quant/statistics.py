@@ -26,6 +26,9 @@ class Curvature:
     gradient_square: float
     """Mean over batches and elements of the squared gradient of the weight (nats per token)²."""
 
+    linear_II: Floats | None = None
+    """A of a tied weight's use as a linear map alone, all that the published runs looked at; None if untied."""
+
     @property
     def outputs_diagonal_O(self) -> Floats:
         """G_ii."""
