@@ -71,7 +71,7 @@ class Landed:
     model: QuantizedModel
     data: bytes
     loss: float
-    """Predicted increase of the loss in nats per token."""
+    """Predicted increase of the loss in nats per token; where tensors were adapted, what it would be without."""
     losses: dict[str, float]
     """Of each tensor."""
     predicted_bytes: int
@@ -265,7 +265,7 @@ class Fitter:
             plan=dataclasses.replace(plan, tensors=tuple(tried[t.name].plan for t in plan.tensors)),
             model=QuantizedModel({name: entry.stored for name, entry in tried.items()}),
             data=data,
-            loss=sum(entry.loss for entry in tried.values()),
+            loss=sum(entry.loss for entry in tried.values()) if adapting is None else aimed.loss,
             losses={name: entry.loss for name, entry in tried.items()},
             predicted_bytes=aimed.size_bytes,
             roundings=rounded / max(self._count, 1),
