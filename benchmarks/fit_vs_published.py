@@ -49,7 +49,7 @@ from bytecap.measuring import adapting_of, comparison_windows, measure
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
 from bytecap.quant.allocation import QuantConfig
-from bytecap.quant.landing import as_float16
+from bytecap.quant.passes import as_float16
 from bytecap.quant.published import round_published
 from bytecap.quant.schemes import scheme_plan
 from bytecap.quant.statistics import Calibration

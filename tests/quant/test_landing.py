@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bytecap.artifact.pack import ArtifactConfig, pack
-from bytecap.core.errors import BudgetError, NumericsError
+from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Silent
 from bytecap.grids.tensor import QuantizedModel
 from bytecap.quant.allocation import QuantConfig, Shape
 from bytecap.quant.factors import Factors, inverse_factor
-from bytecap.quant.landing import SLACK_BYTES, Fitter, as_float16
+from bytecap.quant.landing import SLACK_BYTES, Fitter
 from tests.artifact.example import ABOUT
 
 
@@ -62,12 +62,6 @@ def test_finer_steps_lose_less() -> None:
     """Twice the bytes, far less loss."""
     one = fitter(1)
     assert one.land(6000, Silent()).loss < 0.3 * one.land(3500, Silent()).loss
-
-
-def test_values_beyond_sixteen_bits() -> None:
-    """The tensor is named."""
-    with pytest.raises(NumericsError, match="tensor s has values beyond"):
-        as_float16("s", "scalar", np.array([1e6], np.float32))
 
 
 def test_in_turn() -> None:

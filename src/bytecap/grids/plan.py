@@ -6,7 +6,11 @@ Out:  the input of the rounding.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from bytecap.grids.trellis import SCALAR
 
@@ -55,6 +59,14 @@ class TensorPlan:
     states: int = SCALAR
     rule: ScaleRule | None = None
     """Of `row_scales` and `row_scales_low_rank`."""
+
+    def codes(self) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+        """Row codes (O,) and column codes (I,)."""
+        return np.array(self.row_codes, np.int8), np.array(self.column_codes, np.int8)
+
+    def finer(self, octaves: float) -> TensorPlan:
+        """With smaller steps."""
+        return dataclasses.replace(self, base=float(np.float32(self.base * 2.0**-octaves)))
 
 
 @dataclass(frozen=True, kw_only=True)

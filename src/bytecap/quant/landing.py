@@ -15,42 +15,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.core.errors import BudgetError, NumericsError
+from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Progress
 from bytecap.grids.grid import steps_of
-from bytecap.grids.plan import EVEN, STEPS, BitPlan, TensorPlan
-from bytecap.grids.tensor import (
-    MAX_SYMBOL,
-    MOST_EVEN,
-    EvenTensor,
-    FloatTensor,
-    QuantizedModel,
-    SteppedTensor,
-    StoredTensor,
-)
+from bytecap.grids.plan import STEPS, BitPlan, TensorPlan
+from bytecap.grids.tensor import QuantizedModel
 from bytecap.grids.trellis import SCALAR
 from bytecap.quant.allocation import ERROR_OF_A_STEP, EvenStep, QuantConfig, Shape, allocate
 from bytecap.quant.factors import Factors
-from bytecap.quant.rounding import round_with_feedback, round_without_feedback
-from bytecap.quant.weigh import Weighed, coded_bytes, weigh
+from bytecap.quant.passes import Tried, cheap_pass, full_pass, zeros
+from bytecap.quant.weigh import coded_bytes, weigh
 
 FINEST, COARSEST = 2.0**-40, 2.0**10
 SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 MOST_OCTAVES = 0.06
 """Furthest that a tensor's steps are moved away from the common multiplier in one go."""
 MOST_ROUNDS, MOST_MIXED = 40, 24
-SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
-"""Of a tensor with more weights than this, a cheap pass looks at so many columns."""
-
 MOST_LEVEL = 20_000
 """Multiples of the step that the largest weight may be away from zero before feedback, of 65,534 that can be stored."""
 
@@ -91,25 +77,17 @@ class Prediction:
     """With the damping that this multiplier needs."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Tried:
-    plan: TensorPlan
-    stored: StoredTensor
-    weighed: Weighed
-    loss: float
-
-
 class _Search:
     """What was tried on the way to one cap."""
 
     def __init__(self, cap_bytes: int, pack: Pack, overhead: float, *, finest: bool) -> None:
         self.cap, self.pack, self.overhead, self.finest = cap_bytes, pack, overhead, finest
         self.slack = max(SLACK_BYTES, int(SLACK_SHARE * cap_bytes))
-        self.tried: dict[str, _Tried] = {}
-        self.seen: dict[str, list[_Tried]] = {}
-        self.best: tuple[bytes, dict[str, _Tried]] | None = None
+        self.tried: dict[str, Tried] = {}
+        self.seen: dict[str, list[Tried]] = {}
+        self.best: tuple[bytes, dict[str, Tried]] | None = None
 
-    def turn(self, rounded: dict[str, _Tried]) -> None:
+    def turn(self, rounded: dict[str, Tried]) -> None:
         """Go on with these roundings of some tensors."""
         self.tried |= rounded
         for name, entry in rounded.items():
@@ -138,10 +116,10 @@ class _Search:
         """Bytes that a file should have, half the slack below the cap."""
         return self.cap - 0.5 * self.slack
 
-    def _estimate(self, tried: dict[str, _Tried]) -> float:
+    def _estimate(self, tried: dict[str, Tried]) -> float:
         return sum(coded_bytes({n: t.weighed for n, t in tried.items()}).values()) + self.overhead
 
-    def _offer(self, tried: dict[str, _Tried]) -> int:
+    def _offer(self, tried: dict[str, Tried]) -> int:
         """Pack, keep the file if it is the best so far, and learn what the estimate missed."""
         data = self.pack(QuantizedModel({name: entry.stored for name, entry in tried.items()}))
         self.overhead += len(data) - self._estimate(tried)
@@ -176,7 +154,8 @@ class Fitter:
     def smallest(self) -> int:
         """Bytes of the smallest file that this model, tokenizer and header can make: every weight zero."""
         if self._smallest is None:
-            tensors = {tensor.name: self._zero(tensor) for tensor in self._plan(COARSEST).tensors}
+            plan = self._plan(COARSEST)
+            tensors = {tensor.name: zeros(tensor, self._weights[tensor.name]) for tensor in plan.tensors}
             size = len(self._pack(QuantizedModel(tensors)))
             weighed = coded_bytes({name: weigh(tensor) for name, tensor in tensors.items()})
             # What a file holds beyond its coded tensors; every real file that is packed later corrects it.
@@ -188,7 +167,7 @@ class Fitter:
         """Size and loss of a fit with this multiplier, from a cheap pass."""
         self.smallest()
         plan = self._plan(kappa)
-        cheap = self._cheaply(plan.tensors, self._weights)
+        cheap = cheap_pass(plan.tensors, self._weights, self._factors)
         sizes = coded_bytes({name: entry[0] for name, entry in cheap.items()})
         return Prediction(
             kappa, round(sum(sizes.values()) + self._overhead), sum(e[1] for e in cheap.values()), self._factors
@@ -238,7 +217,7 @@ class Fitter:
         search = _Search(cap_bytes, self._pack, self._overhead, finest=aimed.kappa <= FINEST)
         if adapting is None:
             weights, last = self._weights, sorted(self._factors, key=lambda name: self._weights[name].size)
-            search.turn(self._round(plan.tensors, weights, progress))
+            search.turn(self._full(plan.tensors, weights, progress))
         else:
             weights, last = self._round_in_turn(plan, search, adapting(list(self._weights)), progress)
         rounded, before = float(self._count), 0.0
@@ -251,8 +230,8 @@ class Fitter:
             before = gap
             rounded += sum(self._weights[name].size for name in moved)
             progress.note(f"{gap:+,.0f} bytes left; {len(moved)} tensors {octaves:+.4f} octaves finer")
-            plans = [_finer(search.tried[name].plan, octaves) for name in moved]
-            search.turn(self._round(plans, weights, progress))
+            plans = [search.tried[name].plan.finer(octaves) for name in moved]
+            search.turn(self._full(plans, weights, progress))
         else:
             search.mix()
         self._overhead = search.overhead
@@ -281,20 +260,23 @@ class Fitter:
         weights, order = dict(self._weights), _turns(plan)
         finer = 0.0
         for turn, name in enumerate(order):
-            coming = [_finer(tensor, finer) for tensor in plan.tensors if tensor.name not in search.tried]
-            known = {name: entry[0] for name, entry in self._cheaply(coming, weights).items()}
+            coming = [tensor.finer(finer) for tensor in plan.tensors if tensor.name not in search.tried]
+            known = {name: entry[0] for name, entry in cheap_pass(coming, weights, self._factors).items()}
             known |= {name: entry.weighed for name, entry in search.tried.items()}
             left = sum(self._weights[other].size for other in order[turn:])
             off = search.aim() - search.overhead - sum(coded_bytes(known).values())
             finer += float(np.clip(8 * off / left, -MOST_OCTAVES, MOST_OCTAVES))
-            coming = [_finer(tensor, finer) for tensor in plan.tensors if tensor.name not in search.tried]
-            search.turn(self._round([tensor for tensor in coming if tensor.name == name], weights, progress))
+            coming = [tensor.finer(finer) for tensor in plan.tensors if tensor.name not in search.tried]
+            search.turn(self._full([tensor for tensor in coming if tensor.name == name], weights, progress))
             errors = {t.name: _root_mean_square_error(t) for t in coming if t.grid == STEPS and t.name != name}
             adapted = adapt(name, search.tried[name].stored.weights().numpy(), errors)
             weights |= {n: _matrix(w) if n in self._factors else w for n, w in adapted.items()}
             progress.update(turn + 1, len(order), f"rounded {name}, the others adapted")
-        search.turn(self._round([t for t in plan.tensors if t.grid != STEPS], weights, progress))
+        search.turn(self._full([t for t in plan.tensors if t.grid != STEPS], weights, progress))
         return weights, order[::-1]
+
+    def _full(self, plans: Iterable[TensorPlan], weights: dict[str, Floats], progress: Progress) -> dict[str, Tried]:
+        return full_pass(plans, weights, self._factors, self._config.rate, progress)
 
     def _plan(self, kappa: float) -> BitPlan:
         plan = allocate(self._shapes, self._factors, kappa, self._config, self._made_from, self._vectors)
@@ -305,7 +287,7 @@ class Fitter:
         if plan.grid != STEPS:
             return plan
         weight, most = np.abs(self._weights[plan.name]), MOST_LEVEL if plan.states != SCALAR else MOST_LEVEL / 2
-        codes = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
+        codes = plan.codes()
         if float(weight.max()) <= most * plan.base * 2.0 ** ((int(codes[0].min()) + int(codes[1].min())) / 4):
             return plan
         finest = float((weight / steps_of(1.0, *codes)).max()) / most
@@ -334,110 +316,10 @@ class Fitter:
         bits = 8 * max(cap_bytes - self._overhead, 1) / max(self._count, 1)
         return float(min(max(2.0 ** (octaves / max(self._count, 1) + 1.05 - bits), FINEST), COARSEST))
 
-    def _zero(self, plan: TensorPlan) -> StoredTensor:
-        weight = self._weights[plan.name]
-        if plan.grid != STEPS:
-            return _unstepped(plan, weight)
-        return _stepped(plan, np.zeros(weight.shape, np.int16))
-
-    def _cheaply(self, plans: Sequence[TensorPlan], weights: dict[str, Floats]) -> dict[str, tuple[Weighed, float]]:
-        """Of each tensor what a rounding without feedback weighs, and its loss."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return {
-                plan.name: entry
-                for plan, entry in zip(plans, pool.map(self._cheap, plans, repeat(weights)), strict=True)
-            }
-
-    def _cheap(self, plan: TensorPlan, weights: dict[str, Floats]) -> tuple[Weighed, float]:
-        """A tensor rounded without feedback, of a large one some columns, weighed as if they were all; and its loss."""
-        weight = weights[plan.name]
-        if plan.grid != STEPS:
-            return weigh(_unstepped(plan, weight)), 0.0
-        rows, columns = weight.shape
-        apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
-        take = np.arange(0, columns, apart)
-        codes_O, codes_I = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)[take]
-        steps = steps_of(plan.base, codes_O, codes_I)
-        symbols = round_without_feedback(np.ascontiguousarray(weight[:, take]), steps, plan.states)
-        stored = SteppedTensor(plan.role, symbols, plan.base, codes_O, codes_I, plan.states)
-        weighed, share = weigh(stored), columns / take.size
-        assert weighed.counts_CM is not None
-        counts = np.rint(weighed.counts_CM * share).astype(np.int64)
-        own_bytes = weighed.own_bytes * (rows + columns) / (rows + take.size)
-        factors = self._factors[plan.name]
-        pivots = np.outer(factors.row_factors_O, factors.column_factors_I[take])
-        error = weight[:, take] - stored.weights().numpy()
-        loss = share * 0.5 * float(np.square(error / pivots).sum())
-        return Weighed(plan.role, counts, own_bytes), loss
-
-    def _round(self, plans: Iterable[TensorPlan], weights: dict[str, Floats], progress: Progress) -> dict[str, _Tried]:
-        """Tensors rounded with feedback, the largest first, side by side."""
-        order = sorted(plans, key=lambda plan: -math.prod(plan.shape))
-        total, done, tried = sum(math.prod(plan.shape) for plan in order), 0, {}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for plan, entry in zip(order, pool.map(self._round_one, order, repeat(weights)), strict=True):
-                tried[plan.name] = entry
-                done += math.prod(plan.shape)
-                progress.update(done, total, f"rounded {plan.name}")
-        return {name: tried[name] for name in self._weights if name in tried}
-
-    def _round_one(self, plan: TensorPlan, weights: dict[str, Floats]) -> _Tried:
-        weight = weights[plan.name]
-        if plan.grid != STEPS:
-            stored = _unstepped(plan, weight)
-            return _Tried(plan, stored, weigh(stored), 0.0)
-        factors = self._factors[plan.name]
-        codes_O, codes_I = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
-        steps = steps_of(plan.base, codes_O, codes_I)
-        rounded = round_with_feedback(
-            weight, steps, factors.inputs_II.astype(np.float32), factors.outputs.astype(np.float32),
-            states=plan.states, rate_OI=self._price(weight, steps, factors, plan.states),
-        )  # fmt: skip
-        stored = _stepped(plan, rounded.symbols_OI)
-        return _Tried(plan, stored, weigh(stored), rounded.loss)
-
-    def _price(self, weight: Floats, steps: Floats, factors: Factors, states: int) -> Floats | None:
-        """Cost of one unit of magnitude: a bit's price times the bits that the next integer costs.
-
-        Of a normal distribution with deviation s, in units of the grid, a magnitude near its mean costs about 1.15 / s
-        bits more than the one below.
-        """
-        if self._config.rate == 0.0:
-            return None
-        squares = weight.astype(np.float64) ** 2
-        spread = np.sqrt(np.outer(squares.mean(axis=1), squares.mean(axis=0)) / max(float(squares.mean()), 1e-30))
-        grid = steps * (1 if states == SCALAR else 2)
-        unit = (steps / factors.row_factors_O[:, None]) ** 2
-        price: Floats = (self._config.rate * unit * 1.15 / np.maximum(spread / grid, 0.3)).astype(np.float32)
-        return price
-
 
 def _matrix(weight: Floats) -> Floats:
     """A convolution of width 1 as what it is."""
     return weight.reshape(weight.shape[:2])
-
-
-def _stepped(plan: TensorPlan, symbols_OI: npt.NDArray[np.int16]) -> SteppedTensor:
-    codes = np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8)
-    return SteppedTensor(plan.role, symbols_OI, plan.base, *codes, plan.states, len(plan.shape) - 2)
-
-
-def _unstepped(plan: TensorPlan, weight: Floats) -> StoredTensor:
-    """Rounded to nearest, or at 16 bits where that is not planned or the integers would be too large."""
-    if plan.grid == EVEN and weight.size <= MOST_EVEN:
-        symbols = np.rint(weight / np.float32(plan.base))
-        if np.abs(symbols).max(initial=0) <= MAX_SYMBOL:
-            return EvenTensor(plan.role, symbols.astype(np.int16), plan.base)
-    return as_float16(plan.name, plan.role, weight)
-
-
-def as_float16(name: str, role: str, weight: Floats) -> FloatTensor:
-    """At 16 bits; NumericsError when a value does not fit."""
-    with np.errstate(over="ignore"):  # looked for right below
-        stored = weight.astype(np.float16)
-    if not np.isfinite(stored).all():
-        raise NumericsError(f"tensor {name} has values beyond 65,504, which 16 bits cannot hold", tensor=name)
-    return FloatTensor(role, stored)
 
 
 def refuse_small_cap(smallest_bytes: int, cap_bytes: int) -> None:
@@ -452,10 +334,6 @@ def refuse_small_cap(smallest_bytes: int, cap_bytes: int) -> None:
         )
 
 
-def _finer(plan: TensorPlan, octaves: float) -> TensorPlan:
-    return dataclasses.replace(plan, base=float(np.float32(plan.base * 2.0**-octaves)))
-
-
 def _turns(plan: BitPlan) -> list[str]:
     """The largest first, so that little is left to round when nothing is left to make up for it."""
     stepped = [tensor for tensor in plan.tensors if tensor.grid == STEPS]
@@ -464,5 +342,5 @@ def _turns(plan: BitPlan) -> list[str]:
 
 def _root_mean_square_error(plan: TensorPlan) -> float:
     """Of rounding a tensor at its steps, without feedback."""
-    steps = steps_of(plan.base, np.array(plan.row_codes, np.int8), np.array(plan.column_codes, np.int8))
+    steps = steps_of(plan.base, *plan.codes())
     return math.sqrt(ERROR_OF_A_STEP * float(np.square(steps, dtype=np.float64).mean()))

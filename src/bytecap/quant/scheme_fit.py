@@ -23,8 +23,9 @@ from bytecap.core.progress import Progress
 from bytecap.grids.plan import FLOAT32, ROW_SCALES_LOW_RANK, BitPlan, TensorPlan
 from bytecap.grids.tensor import FloatTensor, QuantizedModel, RepairedTensor, ScaledTensor, StoredTensor
 from bytecap.quant.allocation import Shape
-from bytecap.quant.landing import SLACK_BYTES, SLACK_SHARE, as_float16, refuse_small_cap
+from bytecap.quant.landing import SLACK_BYTES, SLACK_SHARE, refuse_small_cap
 from bytecap.quant.low_rank import repairs
+from bytecap.quant.passes import as_float16
 from bytecap.quant.published import SIGMA, round_published
 from bytecap.quant.schemes import CALIBRATED, DIALLED, KEEP_SMALL, SCHEMES, scheme_plan
 from bytecap.quant.statistics import Calibration

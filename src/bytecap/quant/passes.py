@@ -1,0 +1,155 @@
+"""Every tensor of a plan rounded: cheaply, to learn what a file would weigh, or with feedback, to go into one.
+
+In:   plans of tensors, the weights, the factors of their curvature.
+Out:  of each tensor what it weighs and loses; from a full pass also what is stored.
+
+Letters: O rows, I columns.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.core.errors import NumericsError
+from bytecap.core.progress import Progress
+from bytecap.grids.grid import steps_of
+from bytecap.grids.plan import EVEN, STEPS, TensorPlan
+from bytecap.grids.tensor import MAX_SYMBOL, MOST_EVEN, EvenTensor, FloatTensor, SteppedTensor, StoredTensor
+from bytecap.grids.trellis import SCALAR
+from bytecap.quant.factors import Factors
+from bytecap.quant.rounding import round_with_feedback, round_without_feedback
+from bytecap.quant.weigh import Weighed, weigh
+
+SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
+"""Of a tensor with more weights than this, a cheap pass looks at so many columns."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """One tensor rounded with feedback."""
+
+    plan: TensorPlan
+    stored: StoredTensor
+    weighed: Weighed
+    loss: float
+    """Predicted increase of the loss in nats per token."""
+
+
+def cheap_pass(
+    plans: Sequence[TensorPlan], weights: Mapping[str, Floats], factors: Mapping[str, Factors]
+) -> dict[str, tuple[Weighed, float]]:
+    """Of each tensor what a rounding without feedback weighs, and its loss."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(_cheap, plans, repeat(weights), repeat(factors))
+        return {plan.name: entry for plan, entry in zip(plans, found, strict=True)}
+
+
+def full_pass(
+    plans: Iterable[TensorPlan],
+    weights: Mapping[str, Floats],
+    factors: Mapping[str, Factors],
+    rate: float,
+    progress: Progress,
+) -> dict[str, Tried]:
+    """Tensors rounded with feedback, the largest first, side by side; `rate` is `QuantConfig.rate`."""
+    order = sorted(plans, key=lambda plan: -math.prod(plan.shape))
+    total, done, tried = sum(math.prod(plan.shape) for plan in order), 0, {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(_full, order, repeat(weights), repeat(factors), repeat(rate))
+        for plan, entry in zip(order, found, strict=True):
+            tried[plan.name] = entry
+            done += math.prod(plan.shape)
+            progress.update(done, total, f"rounded {plan.name}")
+    return {name: tried[name] for name in weights if name in tried}
+
+
+def zeros(plan: TensorPlan, weight: Floats) -> StoredTensor:
+    """The least that a tensor can be: every stepped weight zero."""
+    return _stepped(plan, np.zeros(weight.shape, np.int16)) if plan.grid == STEPS else _unstepped(plan, weight)
+
+
+def as_float16(name: str, role: str, weight: Floats) -> FloatTensor:
+    """At 16 bits; NumericsError when a value does not fit."""
+    with np.errstate(over="ignore"):  # looked for right below
+        stored = weight.astype(np.float16)
+    if not np.isfinite(stored).all():
+        raise NumericsError(f"tensor {name} has values beyond 65,504, which 16 bits cannot hold", tensor=name)
+    return FloatTensor(role, stored)
+
+
+def _cheap(plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors]) -> tuple[Weighed, float]:
+    """A tensor rounded without feedback, of a large one some columns, weighed as if they were all; and its loss."""
+    weight = weights[plan.name]
+    if plan.grid != STEPS:
+        return weigh(_unstepped(plan, weight)), 0.0
+    rows, columns = weight.shape
+    apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
+    take = np.arange(0, columns, apart)
+    codes_O, codes_I = plan.codes()
+    codes_I = codes_I[take]
+    symbols = round_without_feedback(
+        np.ascontiguousarray(weight[:, take]), steps_of(plan.base, codes_O, codes_I), plan.states
+    )
+    stored = SteppedTensor(plan.role, symbols, plan.base, codes_O, codes_I, plan.states)
+    weighed, share = weigh(stored), columns / take.size
+    assert weighed.counts_CM is not None
+    counts = np.rint(weighed.counts_CM * share).astype(np.int64)
+    own_bytes = weighed.own_bytes * (rows + columns) / (rows + take.size)
+    curve = factors[plan.name]
+    pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
+    error = weight[:, take] - stored.weights().numpy()
+    loss = share * 0.5 * float(np.square(error / pivots).sum())
+    return Weighed(plan.role, counts, own_bytes), loss
+
+
+def _full(plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float) -> Tried:
+    weight = weights[plan.name]
+    if plan.grid != STEPS:
+        stored = _unstepped(plan, weight)
+        return Tried(plan, stored, weigh(stored), 0.0)
+    curve, steps = factors[plan.name], steps_of(plan.base, *plan.codes())
+    rounded = round_with_feedback(
+        weight, steps, curve.inputs_II.astype(np.float32), curve.outputs.astype(np.float32),
+        states=plan.states, rate_OI=_price(weight, steps, curve, plan.states, rate),
+    )  # fmt: skip
+    stored = _stepped(plan, rounded.symbols_OI)
+    return Tried(plan, stored, weigh(stored), rounded.loss)
+
+
+def _price(weight: Floats, steps: Floats, factors: Factors, states: int, rate: float) -> Floats | None:
+    """Cost of one unit of magnitude: a bit's price times the bits that the next integer costs.
+
+    Of a normal distribution with deviation s, in units of the grid, a magnitude near its mean costs about 1.15 / s
+    bits more than the one below.
+    """
+    if rate == 0.0:
+        return None
+    squares = weight.astype(np.float64) ** 2
+    spread = np.sqrt(np.outer(squares.mean(axis=1), squares.mean(axis=0)) / max(float(squares.mean()), 1e-30))
+    grid = steps * (1 if states == SCALAR else 2)
+    unit = (steps / factors.row_factors_O[:, None]) ** 2
+    price: Floats = (rate * unit * 1.15 / np.maximum(spread / grid, 0.3)).astype(np.float32)
+    return price
+
+
+def _stepped(plan: TensorPlan, symbols_OI: npt.NDArray[np.int16]) -> SteppedTensor:
+    return SteppedTensor(plan.role, symbols_OI, plan.base, *plan.codes(), plan.states, len(plan.shape) - 2)
+
+
+def _unstepped(plan: TensorPlan, weight: Floats) -> StoredTensor:
+    """Rounded to nearest, or at 16 bits where that is not planned or the integers would be too large."""
+    if plan.grid == EVEN and weight.size <= MOST_EVEN:
+        symbols = np.rint(weight / np.float32(plan.base))
+        if np.abs(symbols).max(initial=0) <= MAX_SYMBOL:
+            return EvenTensor(plan.role, symbols.astype(np.int16), plan.base)
+    return as_float16(plan.name, plan.role, weight)
