@@ -2,8 +2,8 @@
 
 usage: python benchmarks/checkpoints.py DATA OUT [NAME ...]
 
-DATA holds public web text as `.jsonl.gz` (FineWeb samples, OpenWebText, C4, the head of the contest's training text). Run
-folders OUT/a, OUT/b and OUT/c appear; a finished one is left alone, an unfinished one goes on.
+DATA holds public web text as `.jsonl.gz` (FineWeb samples, OpenWebText, C4, the head of the contest's training text).
+Run folders OUT/a, OUT/b and OUT/c appear; a finished one is left alone, an unfinished one goes on.
 
   a   the demo's: 0.47 M weights, the standard library's sources, 195 s
   b   0.52 M weights, 5,300 steps of 2,048 tokens, more than 20 tokens for each weight

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
+settings.register_profile("no_test_asserts_a_time", deadline=None)
+settings.load_profile("no_test_asserts_a_time")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

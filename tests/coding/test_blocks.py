@@ -38,7 +38,7 @@ def normal(rows: int, columns: int, scale: float, seed: int = 0) -> np.ndarray:
     return np.rint(rng.normal(size=(rows, columns)) * scales).clip(-32767, 32767).astype(np.int16)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([0.0, 0.1, 2.0, 90.0, 9000.0]), st.booleans())
 def test_round_trip(rows: int, columns: int, scale: float, trellis: bool) -> None:
     """Any shape and size, two blocks in one section; the cost is close to what was written.

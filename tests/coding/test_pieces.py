@@ -35,7 +35,7 @@ def test_a_real_file() -> None:
     assert len(compress("brotli", columns)) < 0.8 * len(compress("brotli", data))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
