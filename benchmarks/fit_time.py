@@ -29,6 +29,7 @@ from bytecap.fitting import fitter_of, subject_of
 from bytecap.measuring import measure
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
+from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.calibration import MOST_OUTPUTS
 from bytecap.quant.statistics import Calibration, Curvature
 from bytecap.text.shards import ShardWriter, TokenStream
@@ -113,7 +114,7 @@ def _drawn(model: GPT, digest: str) -> Calibration:
         rows, columns = parameter.shape
         outputs = drawn[rows] if rows <= MOST_OUTPUTS else np.exp(rng.normal(size=rows)).astype(np.float32)
         tensors[name] = Curvature(inputs_II=drawn[columns], outputs=outputs * 1e-6, gradient_square=1.0)
-    return Calibration(made_from=digest, tokens=0, loss=0.0, unigram=float("inf"), tensors=tensors)
+    return Calibration(made_from=digest, tokens=0, sampled=True, loss=0.0, unigram=float("inf"), tensors=tensors)
 
 
 def _measured(model: GPT, given: argparse.Namespace, digest: str) -> Calibration:
@@ -122,8 +123,8 @@ def _measured(model: GPT, given: argparse.Namespace, digest: str) -> Calibration
         writer.write(np.random.default_rng(0).integers(4, given.vocab, 4 * given.calibrate).tolist())
         writer.close()
         return measure(
-            model, TokenStream(writer.paths), 1, tokens=given.calibrate, context=1024, seed=0, digest=digest,
-            progress=Silent(),
+            model, TokenStream(writer.paths), 1, QuantConfig(calibration_tokens=given.calibrate), context=1024, seed=0,
+            digest=digest, progress=Silent(),
         )  # fmt: skip
 
 

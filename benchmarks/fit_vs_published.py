@@ -84,8 +84,8 @@ class Bench:
         """Curvature with one seed."""
         context = self.recipe.train.context
         return measure(
-            self.model, self.tokens.train_stream(), self.bos, tokens=self.tokens_wanted, context=context, seed=seed,
-            digest=self.subject.digest, progress=Silent(),
+            self.model, self.tokens.train_stream(), self.bos, QuantConfig(calibration_tokens=self.tokens_wanted),
+            context=context, seed=seed, digest=self.subject.digest, progress=Silent(),
         )  # fmt: skip
 
     def part(self, blocks: bool) -> Subject:

@@ -1,6 +1,7 @@
 """Which windows our own models are measured, distilled and compared on."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from bytecap.measuring import adapting_of, batches_for, comparison_windows, meas
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig
+from bytecap.quant.statistics import Calibration
 from bytecap.text.shards import ShardWriter, TokenStream
 
 SPEC = ModelSpec(vocab_size=32, n_layers=1, d_model=16, n_heads=1, n_kv_heads=1, d_ff=32)
@@ -45,20 +47,28 @@ def test_comparison_windows_do_not_overlap(tmp_path: Path) -> None:
 def test_short_text_is_refused(tmp_path: Path) -> None:
     """With how many tokens are needed."""
     with pytest.raises(DataError, match="has 200 tokens, at least 256 are needed"):
-        measure(GPT(SPEC), stream_of(tmp_path, 200), 1, tokens=1_000, context=64, seed=0, digest="x", progress=Silent())
+        measure(
+            GPT(SPEC), stream_of(tmp_path, 200), 1, QuantConfig(), context=64, seed=0, digest="x", progress=Silent()
+        )
 
 
-def test_same_seed_same_curvature(tmp_path: Path) -> None:
-    """And another seed another one."""
+def test_seed_and_labels(tmp_path: Path) -> None:
+    """Another seed another one, and the data's labels yet another."""
     stream = stream_of(tmp_path, 3_000)
     torch.manual_seed(0)
     model = GPT(SPEC)
 
+    def measured(seed: int, **settings: Any) -> Calibration:
+        config = QuantConfig(calibration_tokens=500, **settings)
+        return measure(model, stream, 1, config, context=64, seed=seed, digest="x", progress=Silent())
+
     def inputs(seed: int) -> np.ndarray:
-        found = measure(model, stream, 1, tokens=500, context=64, seed=seed, digest="x", progress=Silent())
-        return found.tensors["embedding"].inputs_II
+        return measured(seed).tensors["embedding"].inputs_II
 
     assert np.array_equal(inputs(0), inputs(0)) and not np.array_equal(inputs(0), inputs(1))
+    theirs = measured(0, labels="data")
+    assert not theirs.sampled and measured(0).sampled
+    assert not np.array_equal(theirs.tensors["embedding"].outputs, measured(0).tensors["embedding"].outputs)
 
 
 def test_distillation_only_when_asked_for(tmp_path: Path) -> None:

@@ -265,29 +265,18 @@ def generate(
 @app.command
 def inspect(path: Path, *, json: Json = False) -> None:
     """Where the bytes of a .bcap file (or of a run folder's) go: a line for each tensor."""
-    from bytecap.artifact.inspect import tensor_rows
+    from bytecap.artifact.inspect import tensor_facts
     from bytecap.artifact.load import load
 
     file = _artifact(path)[0]
     artifact = load(file)
-    rows, losses = tensor_rows(artifact), _loss_shares(file, artifact.made_from.get("checkpoint"))
-    cells = [
-        (
-            row.name, row.role, "x".join(map(str, row.shape)), row.grid,
-            f"{row.bits_per_weight:.3f}" if row.bits_per_weight is not None else "", f"{row.coded_bytes:,}",
-            f"{100 * row.share:.2f} %", f"{100 * losses[row.name]:.2f} %" if losses.get(row.name) else "",
-        )
-        for row in rows
-    ]  # fmt: skip
-    cells.append(("total", "", "", "", "", f"{artifact.size_bytes:,}", "100.00 %", "100.00 %" if losses else ""))
-    heading = ("tensor", "role", "shape", "grid", "bits/weight", "coded bytes", "of the file", "of the loss")
-    value = {
+    value: dict[str, Any] = {
         "bytes": artifact.size_bytes,
         "made_from": artifact.made_from,
         "model": None if artifact.spec is None else artifact.spec.to_json(),
-        "tensors": [{**vars_of(row), "loss_share": losses.get(row.name)} for row in rows],
+        "tensors": tensor_facts(artifact, _loss_shares(file, artifact.made_from.get("checkpoint"))),
     }
-    _print(value, json, tensor_table(cells, heading))
+    _print(value, json, tensor_table(value["tensors"]))
 
 
 @app.command
@@ -336,13 +325,6 @@ def _loss_shares(file: Path, checkpoint: str | None) -> dict[str, float]:
     path = file.with_suffix(".fit.json")
     facts = read_json(path) if path.is_file() else {}
     return dict(facts["loss_shares"]) if facts.get("made_from") == checkpoint and facts else {}
-
-
-def vars_of(row: Any) -> dict[str, Any]:
-    """The fields of a frozen row."""
-    import dataclasses
-
-    return dataclasses.asdict(row)
 
 
 def _print(value: dict[str, Any], as_json: bool, text: str) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from bytecap.artifact.load import loads
+from bytecap.artifact.inspect import tensor_facts
+from bytecap.artifact.load import Artifact, loads
 from bytecap.core.errors import ConfigError
 from bytecap.core.files import write_bytes, write_json
 from bytecap.core.progress import Progress
@@ -101,14 +102,16 @@ def _one(request: Request, material: Material, cap: int | None, aimed: Aimed, pr
     begin = time.perf_counter()
     landed = _landed(material, cap, aimed, progress)
     path = _path(request, cap)
-    found = _compared(material, landed.data)
+    artifact, about = loads(landed.data), fit_facts(landed, cap)
+    found = _compared(material, artifact)
     facts = {
         "file": str(path),
-        **fit_facts(landed, cap),
+        **about,
         "bits_per_weight": bits_per_weight(len(landed.data), landed.model.weights),
         "divergence": None if found is None else found.to_json(),
         "bits_per_byte": _bits(material, found),
         "seconds": time.perf_counter() - begin,
+        "tensors": tensor_facts(artifact, about["loss_shares"]),
     }
     if material.calibration is None:
         facts["predicted_increase_nats"] = None
@@ -155,13 +158,13 @@ def _refuse_places(checkpoint: Path, out: Path | None, *, many: bool) -> None:
         raise ConfigError(f"--out {out} would overwrite the checkpoint; give another file")
 
 
-def _compared(material: Material, data: bytes) -> Divergence | None:
+def _compared(material: Material, artifact: Artifact) -> Divergence | None:
     if material.compare is None or material.subject.model is None:
         return None
     stream, bos = material.compare
     context, device = material.recipe.train.context, torch.device("cpu")
     windows = comparison_windows(stream, tokens=COMPARED_TOKENS, context=context, device=device)
-    return divergence(material.subject.model.to(device).eval(), loads(data).model(), windows, bos)
+    return divergence(material.subject.model.to(device).eval(), artifact.model(), windows, bos)
 
 
 def _bits(material: Material, found: Divergence | None) -> dict[str, float] | None:

@@ -171,9 +171,8 @@ def _measured(
     if not request.text and folder is not None and tokens is not None:
         return calibration_of(recipe, tokens, folder, subject, device, progress)
     return measure(
-        subject.model.to(device), texts.measured, load_tokenizer(tokenizer).bos_id(),
-        tokens=recipe.quant.calibration_tokens, context=recipe.train.context, seed=recipe.run.seed,
-        digest=subject.digest, progress=progress,
+        subject.model.to(device), texts.measured, load_tokenizer(tokenizer).bos_id(), recipe.quant,
+        context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
     )  # fmt: skip
 
 

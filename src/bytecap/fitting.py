@@ -31,7 +31,7 @@ from bytecap.measuring import adapting_of, batches_for, measure
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
-from bytecap.quant.allocation import ERROR_OF_A_STEP, EvenStep, QuantConfig, Shape, even_step
+from bytecap.quant.allocation import ERROR_OF_A_STEP, MODEL, EvenStep, QuantConfig, Shape, even_step
 from bytecap.quant.calibration import calibrate, load_calibration, save_calibration
 from bytecap.quant.distillation import Distiller
 from bytecap.quant.factors import Factors, factors_of
@@ -207,11 +207,12 @@ def calibration_of(
     stream = tokens.train_stream()
     if path.exists():
         saved = load_calibration(path, subject.digest)
-        if saved.tokens == math.prod(batches_for(len(stream), wanted, recipe.train.context)):
+        same = saved.tokens == math.prod(batches_for(len(stream), wanted, recipe.train.context))
+        if same and saved.sampled == (recipe.quant.labels == MODEL):
             return saved
     found = measure(
-        subject.model.to(device), stream, load_tokenizer(tokens.tokenizer_model()).bos_id(),
-        tokens=wanted, context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
+        subject.model.to(device), stream, load_tokenizer(tokens.tokenizer_model()).bos_id(), recipe.quant,
+        context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
     )  # fmt: skip
     save_calibration(path, found)
     return found
@@ -288,8 +289,8 @@ def fit(
     if config.distill_steps and iter(batches) is batches:
         raise ConfigError("quant.distill_steps reads the batches again and again; give a list of them, not an iterator")
     calibration = calibrate(
-        model, batches, answer, made_from=subject.digest, progress=progress, generator=generator,
-        total_tokens=config.calibration_tokens,
+        model, batches, answer, made_from=subject.digest, progress=progress, total_tokens=config.calibration_tokens,
+        sampled=config.labels == MODEL, generator=generator,
     )  # fmt: skip
     about = Provenance(
         recipe_digest="", corpus_digest="", checkpoint_digest=subject.digest, tokenizer_digest="", lossless=False,

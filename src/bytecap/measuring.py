@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.model.gpt import GPT, document_numbers
-from bytecap.quant.allocation import QuantConfig
+from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate
 from bytecap.quant.distillation import Answer, Distiller
 from bytecap.quant.landing import Adapting
@@ -32,21 +32,22 @@ DISTILL_SEED = 1_000_003
 
 
 def measure(
-    model: GPT, stream: TokenStream, bos: int, *, tokens: int, context: int, seed: int, digest: str, progress: Progress
-) -> Calibration:
-    """Curvature of every weight on windows of `stream`, with labels drawn from the model."""
+    model: GPT, stream: TokenStream, bos: int, config: QuantConfig, *, context: int, seed: int, digest: str,
+    progress: Progress,
+) -> Calibration:  # fmt: skip
+    """Curvature of every weight on windows of `stream`."""
     if len(stream) < LEAST_CALIBRATION_TOKENS:
         raise DataError(
             f"the calibration text has {len(stream):,} tokens, at least {LEAST_CALIBRATION_TOKENS:,} are needed (and "
-            f"{tokens:,} are better); give more text",
+            f"{config.calibration_tokens:,} are better); give more text",
             tokens=len(stream),
         )
-    steps, batch, context = batches_for(len(stream), tokens, context)
+    steps, batch, context = batches_for(len(stream), config.calibration_tokens, context)
     rows = _rows(model, stream, batch, context, seed)
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
     return calibrate(
         model, itertools.islice(rows, steps), _answer_of(bos), made_from=digest, progress=progress,
-        total_tokens=steps * batch * context, generator=generator,
+        total_tokens=steps * batch * context, sampled=config.labels == MODEL, generator=generator,
     )  # fmt: skip
 
 

@@ -9,8 +9,11 @@ general compressor was used, by order-0 entropy; floats, by their raw size).
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +56,11 @@ def tensor_rows(artifact: Artifact) -> list[TensorRow]:
     others = [("header", artifact.size_bytes - sum(coded.values()) - tokenizer), (TOKENIZER, tokenizer)]
     rows += [TensorRow(name, "", (), "", None, size, size / artifact.size_bytes) for name, size in others]
     return rows
+
+
+def tensor_facts(artifact: Artifact, loss_shares: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The same rows as JSON values, each with its share of the predicted loss; None where that is not known."""
+    return [{**dataclasses.asdict(row), "loss_share": loss_shares.get(row.name)} for row in tensor_rows(artifact)]
 
 
 def _section_costs(tensors: dict[str, StoredTensor]) -> dict[str, dict[str, float]]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from bytecap.artifact.layout import (
@@ -243,11 +245,16 @@ def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
         Scales(codes[4 * i + 2] - codes[4 * i], codes[4 * i + 3] - codes[4 * i + 1], next_states(row[4]))
         for i, row in enumerate(rows)
     ]
+    places_of = {role: [i for i, row in enumerate(rows) if row[1] == role] for role in roles}
+
+    def decoded(role: str) -> list[npt.NDArray[np.int16]]:
+        return decode_blocks(parsed.section(f"{BLOCKS}{role}"), [scales[i] for i in places_of[role]])
+
     tensors = {}
+    with ThreadPoolExecutor() as pool:
+        sections = dict(zip(roles, pool.map(decoded, roles), strict=True))
     for role in roles:
-        places = [i for i, row in enumerate(rows) if row[1] == role]
-        blocks = decode_blocks(parsed.section(f"{BLOCKS}{role}"), [scales[i] for i in places])
-        for i, symbols_OI in zip(places, blocks, strict=True):
+        for i, symbols_OI in zip(places_of[role], sections[role], strict=True):
             steps = codes[4 * i].astype(np.int8), codes[4 * i + 1].astype(np.int8)
             octaves = (int(codes[4 * i].max()) + int(codes[4 * i + 1].max())) / CODES_PER_OCTAVE
             if float(bases[i]) * 2.0**octaves * 2 * MAX_SYMBOL > LARGEST:

@@ -26,6 +26,8 @@ from bytecap.quant.factors import Factors
 
 SCHEME = "bytecap"
 AUTOMATIC, MANY_WEIGHTS = 0, 4_000_000
+MODEL, DATA = "model", "data"
+"""Of labels."""
 ERROR_OF_A_STEP = 0.28
 """Mean square error of a trellis of 8 states, in squared steps."""
 
@@ -36,6 +38,9 @@ class QuantConfig:
 
     calibration_tokens: int = 65_536
     """Tokens of training text on which curvature is measured; 0 for a plan from the weights alone."""
+    labels: str = MODEL
+    """Whose labels curvature is measured with: `model`, drawn from its predictions (the true Fisher information), or
+    `data`, those of the text (the empirical one)."""
     damping: float = 0.01
     """Added to curvatures, as a share of their mean diagonal."""
     embedding_damping: float = 0.001
@@ -54,6 +59,8 @@ class QuantConfig:
         if self.states not in (AUTOMATIC, SCALAR, *CODES):
             known = ", ".join(map(str, (AUTOMATIC, SCALAR, *CODES)))
             raise ConfigError(f"quant.states is {self.states}; choose one of {known}")
+        if self.labels not in (MODEL, DATA):
+            raise ConfigError(f"quant.labels is {self.labels!r}; choose {MODEL} or {DATA}")
         for name in ("damping", "embedding_damping"):
             if not 0 < getattr(self, name) <= 100:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and 100")

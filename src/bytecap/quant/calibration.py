@@ -159,13 +159,14 @@ def calibrate(
     made_from: str,
     progress: Progress,
     total_tokens: int,
+    sampled: bool = True,
     generator: torch.Generator | None = None,
     most_outputs: int = MOST_OUTPUTS,
 ) -> Calibration:
     """Measure every weight of `model` on `batches`.
 
-    `answer(model, batch)` gives logits (N, V) and the data's labels (N,), and labels are drawn from the model; or the
-    loss of each position in nats, and the data's labels are used.
+    `answer(model, batch)` gives logits (N, V) and the data's labels (N,), and where `sampled` labels are drawn from the
+    model; or the loss of each position in nats, and the data's labels are used.
     """
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():
@@ -180,9 +181,11 @@ def calibrate(
         model.zero_grad(set_to_none=True)
         with watch:
             answered = answer(model, batch)
-        if isinstance(answered, tuple):
+        if isinstance(answered, Tensor):
+            sampled = False
+        elif sampled:
             watch.all_labels(answered[0])
-        loss_N = text.add(answered, generator)
+        loss_N = text.add(answered, sampled, generator)
         loss_N.sum().backward()  # type: ignore[no-untyped-call]
         batch_count += 1
         for name, parameter in parameters.items():
@@ -201,8 +204,8 @@ def calibrate(
             tensors[name] = _curvature(name, uses, text, squares[name] / batch_count)
     vectors = {name: value / batch_count for name, value in fisher.items() if name not in tensors}
     return Calibration(
-        made_from=made_from, tokens=text.positions, loss=text.loss / text.positions, unigram=text.unigram(),
-        tensors=tensors, vectors=vectors,
+        made_from=made_from, tokens=text.positions, sampled=sampled, loss=text.loss / text.positions,
+        unigram=text.unigram(), tensors=tensors, vectors=vectors,
     )  # fmt: skip
 
 
@@ -214,7 +217,7 @@ class _Text:
         self.labels: Tensor | None = None
         self.probability: Tensor | None = None
 
-    def add(self, answered: tuple[Tensor, Tensor] | Tensor, generator: torch.Generator | None) -> Tensor:
+    def add(self, answered: tuple[Tensor, Tensor] | Tensor, sampled: bool, generator: torch.Generator | None) -> Tensor:
         """The loss of each position to be differentiated."""
         if isinstance(answered, Tensor):
             self.positions += answered.numel()
@@ -223,14 +226,14 @@ class _Text:
         logits_NV, label_N = answered
         log_NV = logits_NV.float().log_softmax(dim=-1)
         p_NV = log_NV.detach().exp()
-        drawn_N = torch.multinomial(p_NV, 1, generator=generator)
         counts_V = torch.bincount(label_N, minlength=p_NV.size(1)).double().cpu()
         self.labels = counts_V if self.labels is None else self.labels + counts_V
         summed_V = p_NV.sum(dim=0)
         self.probability = summed_V if self.probability is None else self.probability + summed_V
         self.positions += label_N.numel()
         self.loss -= float(log_NV.detach().gather(1, label_N[:, None]).double().sum())
-        return -log_NV.gather(1, drawn_N).squeeze(1)
+        used_N1 = torch.multinomial(p_NV, 1, generator=generator) if sampled else label_N[:, None]
+        return -log_NV.gather(1, used_N1).squeeze(1)
 
     def unigram(self) -> float:
         """Entropy of the labels in nats; infinite where they are not known."""
@@ -307,8 +310,8 @@ def save_calibration(path: Path, calibration: Calibration) -> None:
         if curvature.linear_II is not None:
             tensors[f"linear/{name}"] = torch.from_numpy(curvature.linear_II)
     about = {
-        "made_from": calibration.made_from, "tokens": calibration.tokens, "loss": calibration.loss,
-        "unigram": calibration.unigram,
+        "made_from": calibration.made_from, "tokens": calibration.tokens, "sampled": calibration.sampled,
+        "loss": calibration.loss, "unigram": calibration.unigram,
         "squares": {name: curvature.gradient_square for name, curvature in calibration.tensors.items()},
         "vectors": calibration.vectors,
     }  # fmt: skip
@@ -330,8 +333,8 @@ def load_calibration(path: Path, made_from: str) -> Calibration:
                 for name, square in about["squares"].items()
             }  # fmt: skip
         found = Calibration(
-            made_from=str(about["made_from"]), tokens=int(about["tokens"]), loss=float(about["loss"]),
-            unigram=float(about["unigram"]), tensors=tensors,
+            made_from=str(about["made_from"]), tokens=int(about["tokens"]), sampled=bool(about["sampled"]),
+            loss=float(about["loss"]), unigram=float(about["unigram"]), tensors=tensors,
             vectors={str(name): float(value) for name, value in about["vectors"].items()},
         )  # fmt: skip
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as error:

@@ -43,6 +43,8 @@ class Calibration:
     """Digest of the checkpoint."""
     tokens: int
     """Positions measured."""
+    sampled: bool
+    """Whether labels were drawn from the model; otherwise they were the data's."""
     loss: float
     """Nats per token of the checkpoint on them."""
     unigram: float

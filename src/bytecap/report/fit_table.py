@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bytecap.report.tables import columns
+from bytecap.report.tables import columns, tensor_table
 
 Facts = dict[str, Any]
 OURS, NO_CAP = "bytecap", "none"
 
 
 def fit_summary(rows: Sequence[Facts], curve: Sequence[str] = ()) -> str:
-    """One fit on one screen; several, a line for each, and where their curve lies."""
+    """One fit with the bytes of its tensors; several, a line for each, and where their curve lies."""
     text = _one(rows[0]) if len(rows) == 1 else _many(rows)
     return f"{text}\n\nthe curve: {', '.join(curve)}" if curve else text
 
@@ -54,7 +54,7 @@ def _one(facts: Facts) -> str:
     if bits is not None:
         change = bits["loss_after"] - bits["loss_before"]
         lines.append(("bits per byte", f"KL {bits['kl']:.5f}, loss {change:+.5f} ± {bits['increase_interval']:.5f}"))
-    return columns(lines)
+    return f"{tensor_table(facts['tensors'])}\n\n{columns(lines)}"
 
 
 def _many(rows: Sequence[Facts]) -> str:

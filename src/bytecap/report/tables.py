@@ -64,9 +64,20 @@ def summary(record: dict[str, Any], folder: str) -> str:
     )
 
 
-def tensor_table(rows: Sequence[Sequence[str]], heading: Sequence[str]) -> str:
-    """One line for each tensor."""
-    return columns([heading, *rows], right="lllrrrr")
+def tensor_table(rows: Sequence[dict[str, Any]]) -> str:
+    """One line for each tensor, as in `tensors` of `bytecap inspect --json`, and their sum."""
+    heading = ("tensor", "role", "shape", "grid", "bits/weight", "coded bytes", "of the file", "of the loss")
+    cells = [
+        (
+            row["name"], row["role"], "x".join(map(str, row["shape"])), row["grid"],
+            "" if row["bits_per_weight"] is None else f"{row['bits_per_weight']:.3f}", f"{row['coded_bytes']:,}",
+            f"{100 * row['share']:.2f} %", f"{100 * row['loss_share']:.2f} %" if row["loss_share"] else "",
+        )
+        for row in rows
+    ]  # fmt: skip
+    size, share, loss = (sum(row[key] or 0 for row in rows) for key in ("coded_bytes", "share", "loss_share"))
+    last = ("total", "", "", "", "", f"{size:,}", f"{100 * share:.2f} %", f"{100 * loss:.2f} %" if loss else "")
+    return columns([heading, *cells, last], right="llllrrrr")
 
 
 def _indented(text: str) -> str:
