@@ -31,6 +31,7 @@ that bytecap is calibrated on. "blocks" leaves the embedding as it is on both si
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import math
@@ -50,12 +51,11 @@ from fit_vs_published import ABOUT, FILE, Bench
 from safetensors.numpy import load_file, save_file
 
 from bytecap import recipe as recipes
-from bytecap.artifact.pack import pack
 from bytecap.coding.general import BROTLI, ZSTD, compress
 from bytecap.core.errors import BytecapError
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
-from bytecap.fitting import Subject, curvature_factors
+from bytecap.fitting import Subject, fitter_of
 from bytecap.grids.tensor import FloatTensor, QuantizedModel
 from bytecap.measuring import comparison_windows
 from bytecap.model.gpt import GPT
@@ -334,10 +334,7 @@ def compared(folder: Path, pythons: dict[str, str], given: argparse.Namespace) -
     matches: dict[bool, Match] = {}
     for blocks in (False, True):
         part = bench.part(blocks)
-        factors = curvature_factors(part, calibration, config)
-        fitter = Fitter(
-            part.weights, part.shapes, factors, config, part.digest, lambda m: pack(None, m, b"", ABOUT, FILE)
-        )
+        fitter = fitter_of(dataclasses.replace(part, model=None), calibration, config, FILE, b"", ABOUT)
         matches[blocks] = Match(bench, part, fitter, given_to_peers(bench, part, calibration, given.seed))
     weights = {s.name: bench.subject.weights[s.name] for s in bench.part(given.blocks).shapes if s.role != Role.SCALAR}
     for name, peer in peers_of(weights).items():

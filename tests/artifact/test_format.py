@@ -15,6 +15,7 @@ from tests.artifact.example import example_file
 M = [8388608, 9975792, 11863283, 14107901]
 N = [1024, 1117, 1218, 1328, 1448, 1579, 1722, 1878]
 H = {4: (0o5, 0o2), 8: (0o13, 0o4), 16: (0o23, 0o4), 32: (0o45, 0o10), 64: (0o103, 0o24)}
+H |= {128: (0o235, 0o126), 256: (0o515, 0o362)}
 
 
 class Adaptive:
@@ -24,7 +25,7 @@ class Adaptive:
         self.bytes = itertools.chain(data, itertools.repeat(0))
         self.code, self.range = int.from_bytes(bytes(self.take(4)), "big"), 2**32 - 1
         self.contexts: dict[tuple[int, int], list[int]] = {}
-        self.last: dict[int, list[int]] = {}
+        self.earlier: list[list[int]] = []
 
     def take(self, count: int) -> list[int]:
         return list(itertools.islice(self.bytes, count))
@@ -52,14 +53,15 @@ class Adaptive:
             magnitude = 23 + v
         return -magnitude if magnitude and self.decision(s, 300) else magnitude
 
-    def array(self, kind: int, size: int) -> list[int]:
-        way = self.integer(3 * kind + 1000)
-        values = [self.integer(3 * kind + way) for _ in range(size)]
+    def array(self, size: int) -> list[int]:
+        way, quarters, middle, spread = (self.integer(1000 + place) for place in range(4))
+        values = [self.integer(spread) + middle for _ in range(size)]
         if way == 1:
             values = list(itertools.accumulate(values))
-        elif way == 2:
-            values = [a + b for a, b in zip(values, self.last[kind], strict=True)]
-        self.last[kind] = values
+        elif way >= 2:
+            like = [one for one in self.earlier[::-1] if len(one) == size][way - 2]
+            values = [a + (quarters * b + 2) // 4 for a, b in zip(values, like, strict=True)]
+        self.earlier.append(values)
         return values
 
 
@@ -97,8 +99,8 @@ def read_blocks(data: bytes, tensors: list[dict[str, Any]]) -> None:
     K, m, tables, lanes, extra = struct.unpack_from("<HBIII", data)
     assert len(data) == 15 + tables + lanes + extra
     stream = Adaptive(data[15 : 15 + tables])
-    lengths = stream.array(0, 2 * -(-85 // 2**m))
-    codes = iter(stream.array(1, sum(lengths)))
+    lengths = stream.array(2 * -(-85 // 2**m))
+    codes = iter(stream.array(sum(lengths)))
     table = []
     for length in lengths:
         f = frequencies([next(codes) for _ in range(length)] + [0] * (104 - length))
@@ -166,7 +168,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     stream = Adaptive(sections["codes"][4 * len(gathered) :])
     for one, base in zip(gathered, bases, strict=True):
         sizes = [*one["shape"], *one["shape"]]
-        r, c, row_spreads, column_spreads = (stream.array(kind, sizes[kind]) for kind in range(4))
+        r, c, row_spreads, column_spreads = map(stream.array, sizes)
         one |= {"base": base, "r": r, "c": c}
         one["rows"] = [a - b for a, b in zip(row_spreads, r, strict=True)]
         one["columns"] = [a - b for a, b in zip(column_spreads, c, strict=True)]
@@ -177,7 +179,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
         steps = struct.unpack_from(f"<{len(even)}f", sections["vectors"])
         stream = Adaptive(sections["vectors"][4 * len(even) :])
         for one, step in zip(even, steps, strict=True):
-            one |= {"step": step, "integers": stream.array(0, int(np.prod(one["shape"])))}
+            one |= {"step": step, "integers": stream.array(int(np.prod(one["shape"])))}
     kinds = {"scales": "<f2", "factor_scales": "<f2", "float16": "<f2", "float32": "<f4"}
     plain = {name: iter(numbers(sections[name], kind)) for name, kind in kinds.items() if name in sections}
     integers = {name: list(data) for name, data in sections.items() if name.startswith("symbols.") or name == "factors"}
@@ -207,7 +209,7 @@ def weights_of(one: dict[str, Any], plain: dict[str, Any], integers: dict[str, l
     raw = integers[f"symbols.{one['role']}"]
     if one["detail"] == 16:
         low, high = ([raw.pop(0) for _ in range(rows * columns)] for _ in range(2))
-        n = [(a + 256 * b + 2**15) % 2**16 - 2**15 for a, b in zip(low, high, strict=True)]
+        n = [(a + 256 * b - 128 + 2**15) % 2**16 - 2**15 for a, b in zip(low, high, strict=True)]
     else:
         n = signed(raw, rows * columns)
     scales = list(itertools.islice(plain["scales"], rows))

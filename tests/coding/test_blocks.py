@@ -82,7 +82,9 @@ def test_golden() -> None:
     assert np.array_equal(decode_blocks(bytes.fromhex(GOLDEN), [one.scales])[0], symbols)
 
 
-GOLDEN = "0100031f00000006000000010000001ca5b30a25f0bba1c0e8ffffecda0faea42950057540d9e9e7de8832ec0540b83104001b9830"
+GOLDEN = (
+    "0100032100000006000000010000001f86a91027e53c3f535cc1023ffffd21bc5fc0ca366b7c431b65fbfcfc01bcb778b83104001b9830"
+)
 
 
 def test_forgeries() -> None:

@@ -19,6 +19,6 @@ def test_round_trip(values: list[int]) -> None:
 
 
 def test_golden() -> None:
-    """Low bytes first, then high bytes."""
-    assert to_planes(np.array([[1, -2], [300, 0]], np.int16), wide=True) == bytes.fromhex("01fe2c00 00ff0100")
+    """Low bytes of values plus 128 first, then high bytes."""
+    assert to_planes(np.array([[1, -2], [300, 0]], np.int16), wide=True) == bytes.fromhex("817eac80 00000100")
     assert to_planes(np.array([[1, -2]], np.int16), wide=False) == bytes.fromhex("01fe")

@@ -33,9 +33,17 @@ def test_steps_are_kappa_v_u() -> None:
         ({"states": 7}, "quant.states is 7; choose one of 0, 1, 4, 8"),
         ({"damping": 0}, "quant.damping is 0"),
         ({"calibration_tokens": -1}, "must not be negative"),
+        ({"labels": "both"}, "quant.labels is .both.; choose model or data"),
     ],
 )
 def test_refusals(setting: dict[str, float], message: str) -> None:
     """Values that cannot be."""
     with pytest.raises(ConfigError, match=message):
         QuantConfig(**setting)  # type: ignore[arg-type]
+
+
+def test_states_follow_the_size_of_the_model() -> None:
+    """As many as the time allows; what was asked for is taken."""
+    found = [QuantConfig().states_for(weights) for weights in (10**5, 9_000_000, 36_000_000, 120_000_000, 10**10)]
+    assert found == [256, 256, 64, 16, 8]
+    assert QuantConfig(states=4).states_for(10**5) == 4

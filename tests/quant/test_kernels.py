@@ -1,27 +1,24 @@
-"""Compiled loops against plain ones: the best path is the best of all paths."""
+"""Compiled loops against plain ones: the best path is the best of all paths, and errors are carried as by hand."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from bytecap.grids.trellis import levels_of, next_states
-from bytecap.quant.kernels import nearest_level, round_trellis, round_trellis_two_sided
+from bytecap.grids.trellis import CODES, levels_of, next_states
+from bytecap.quant.kernels import CARRIED, round_trellis, round_trellis_two_sided
 
 LEVELS = {
-    (grid, parity): [(2 * k - grid * (k > 0) + grid * (k < 0), k) for k in range(-9, 10) if k % 2 == parity]
+    (grid, parity): [(2 * k - grid * (k > 0) + grid * (k < 0), k) for k in range(-40, 41) if k % 2 == parity]
     for grid in (0, 1)
     for parity in (0, 1)
 }
+"""By grid and parity every level with its integer."""
 
 
-def test_nearest_level() -> None:
-    """No level of the same grid and parity is nearer."""
-    for x in np.linspace(-13, 13, 1041):
-        for (grid, parity), levels in LEVELS.items():
-            level, symbol = nearest_level(x, grid, parity)
-            assert (level, symbol) in levels
-            assert abs(x - level) <= min(abs(x - other) for other, _ in levels) + 1e-12
+def nearest(x: float, grid: int, parity: int) -> tuple[int, int]:
+    """(level, integer) by looking at all of them."""
+    return min(LEVELS[grid, parity], key=lambda entry: (x - entry[0]) ** 2)
 
 
 def paths(values: np.ndarray, steps: np.ndarray, states: int, cost: object) -> float:
@@ -42,7 +39,7 @@ def test_one_sided_path_is_the_best_of_all(states: int) -> None:
     def cost(parities: tuple[int, ...], table: np.ndarray) -> float:
         state, total = 0, 0.0
         for i, parity in enumerate(parities):
-            level, symbol = nearest_level(float(values[i] / steps[i]), state & 1, parity)
+            level, symbol = nearest(float(values[i] / steps[i]), state & 1, parity)
             total += weight[i] * (values[i] - level * steps[i]) ** 2 + rate[i] * abs(symbol)
             state = table[state, parity]
         return total
@@ -54,33 +51,64 @@ def test_one_sided_path_is_the_best_of_all(states: int) -> None:
     assert np.allclose(levels_of(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
 
 
-def test_two_sided_path_carries_errors_down() -> None:
-    """Following the chosen path by hand gives its rounded values; it is no worse than greedy and near the best."""
-    rng = np.random.default_rng(1)
-    rows, states = 9, 8
-    noise = rng.normal(size=(30, rows))
-    V = np.linalg.cholesky(np.linalg.inv(noise.T @ noise / 30)).T.astype(np.float32)
-    values = rng.normal(size=rows).astype(np.float32) * 3
-    steps = (0.6 * np.diag(V)).astype(np.float32)
+def column(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, steps and V of correlated rows."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(4 * rows, rows)) + rng.normal(size=(4 * rows, 1))
+    V = np.linalg.cholesky(np.linalg.inv(noise.T @ noise / (4 * rows))).T.astype(np.float32)
+    values = (rng.normal(size=rows) * 3 * np.diag(V)).astype(np.float32)
+    return values, (0.6 * np.diag(V)).astype(np.float32), V
+
+
+def by_hand(values: np.ndarray, steps: np.ndarray, V: np.ndarray, rate: np.ndarray, states: int) -> np.ndarray:
+    """Viterbi's search, every survivor a list of integers and its own open values; the integers of the best."""
+    table = next_states(states)
+    alive = {0: (0.0, [], values.astype(np.float64))}
+    for i in range(len(values)):
+        following: dict[int, tuple[float, list[int], np.ndarray]] = {}
+        for state, (total, symbols, open_values) in alive.items():
+            for parity in (0, 1):
+                level, symbol = nearest(open_values[i] / steps[i], state & 1, parity)
+                error = (open_values[i] - level * steps[i]) / V[i, i]
+                cost, b = total + error**2 + rate[i] * abs(symbol), int(table[state, parity])
+                if b not in following or cost < following[b][0]:
+                    left = open_values - error * V[i] * (np.arange(len(values)) > i)
+                    following[b] = cost, [*symbols, symbol], left
+        alive = following
+    return np.array(min(alive.values(), key=lambda entry: entry[0])[1])
+
+
+@pytest.mark.parametrize("states", CODES)
+def test_two_sided_path_by_hand(states: int) -> None:
+    """The same integers as the slow search, over several blocks of carried rows and a part of one, with a rate."""
+    rows = 2 * CARRIED + 5
+    values, steps, V = column(states, rows)
+    rate = np.random.default_rng(0).uniform(0, 0.1, rows).astype(np.float32)
+    symbols, rounded = np.zeros(rows, np.int64), np.zeros(rows, np.float32)
+    round_trellis_two_sided(values, steps, V, rate, next_states(states).astype(np.int64), symbols, rounded)
+    assert symbols.tolist() == by_hand(values, steps, V, rate, states).tolist()
+    assert np.allclose(levels_of(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
+
+
+def test_two_sided_path_is_near_the_best_of_all() -> None:
+    """The whole loss of a column is the sum of its errors; survivors lose at most a third against all 2^9 paths."""
+    values, steps, V = column(1, 9)
 
     def cost(parities: tuple[int, ...], table: np.ndarray) -> float:
         state, total, open_values = 0, 0.0, values.astype(float)
         for i, parity in enumerate(parities):
-            level, _ = nearest_level(float(open_values[i] / steps[i]), state & 1, parity)
+            level, _ = nearest(float(open_values[i] / steps[i]), state & 1, parity)
             error = (open_values[i] - level * steps[i]) / V[i, i]
             total += error**2
-            open_values = open_values - error * V[i] * (np.arange(rows) > i)
+            open_values = open_values - error * V[i] * (np.arange(len(values)) > i)
             state = table[state, parity]
         return total
 
-    symbols, rounded = np.zeros(rows, np.int64), np.zeros(rows, np.float32)
-    none = np.zeros(rows, np.float32)
-    table = next_states(states).astype(np.int64)
-    round_trellis_two_sided(values, steps, V, none, table, symbols, rounded)
-    assert np.allclose(levels_of(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
+    symbols, rounded = np.zeros(9, np.int64), np.zeros(9, np.float32)
+    table = next_states(8).astype(np.int64)
+    round_trellis_two_sided(values, steps, V, np.zeros(9, np.float32), table, symbols, rounded)
     taken = cost(tuple((symbols & 1).tolist()), table)
-    best = paths(values, steps, states, cost)
-    metric = np.linalg.inv((V.T @ V).astype(float))  # the whole loss of the column
+    metric = np.linalg.inv((V.T @ V).astype(float))
     error = (values - rounded).astype(float)
     assert taken == pytest.approx(error @ metric @ error, rel=1e-3)
-    assert best - 1e-6 <= taken <= 1.3 * best
+    assert paths(values, steps, 8, cost) - 1e-6 <= taken <= 1.3 * paths(values, steps, 8, cost)

@@ -33,7 +33,7 @@ from bytecap.artifact.layout import (
     parse,
 )
 from bytecap.coding.adaptive import decode_arrays
-from bytecap.coding.blocks import CODE_KINDS, Scales, decode_blocks
+from bytecap.coding.blocks import Scales, decode_blocks
 from bytecap.coding.pieces import from_columns
 from bytecap.coding.planes import from_planes, join_bytes
 from bytecap.core.errors import BytecapError, DataError, FormatError
@@ -238,7 +238,7 @@ def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
     if not (np.isfinite(bases).all() and (bases > 0).all()):
         raise FormatError("a step is not a positive number")
     sizes = [size for row in rows for size in (*row[2][:2], *row[2][:2])]
-    codes = decode_arrays(data[4 * len(rows) :], sizes, CODE_KINDS * len(rows))
+    codes = decode_arrays(data[4 * len(rows) :], sizes)
     if any(np.abs(array).max() > MOST_CODE for step in (0, 1) for array in codes[step::4]):
         raise FormatError(f"a step code is beyond {MOST_CODE} quarter octaves")
     scales = [
@@ -274,7 +274,7 @@ def _even(rows: list[list[Any]], parsed: Parsed) -> dict[str, EvenTensor]:
     steps = np.frombuffer(data, "<f4", len(rows)).astype(np.float32)
     if not (np.isfinite(steps).all() and (steps > 0).all() and (steps.astype(np.float64) * MAX_SYMBOL < LARGEST).all()):
         raise FormatError("a step of a vector is not a positive number, or too large for 32 bits")
-    arrays = decode_arrays(data[4 * len(rows) :], [math.prod(row[2]) for row in rows], [0] * len(rows))
+    arrays = decode_arrays(data[4 * len(rows) :], [math.prod(row[2]) for row in rows])
     if any(np.abs(array).max() > MAX_SYMBOL for array in arrays):
         raise FormatError(f"a number of a vector is beyond {MAX_SYMBOL}")
     return {

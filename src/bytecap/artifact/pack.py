@@ -30,7 +30,7 @@ from bytecap.artifact.layout import (
     write,
 )
 from bytecap.coding.adaptive import encode_arrays
-from bytecap.coding.blocks import CODE_KINDS, encode_blocks
+from bytecap.coding.blocks import encode_blocks
 from bytecap.coding.general import BROTLI, CODECS, RAW
 from bytecap.coding.pieces import to_columns
 from bytecap.coding.planes import is_wide, split_bytes, to_planes
@@ -121,7 +121,7 @@ def pack(
     sections = _stepped_sections(stepped)
     if even:
         steps = b"".join(np.float32(tensor.step).astype("<f4").tobytes() for tensor in even)
-        sections.append(Section(VECTORS, RAW, steps + encode_arrays([t.symbols for t in even], [0] * len(even))))
+        sections.append(Section(VECTORS, RAW, steps + encode_arrays([t.symbols for t in even])))
     for name, pieces in parts.items():
         data = b"".join(pieces)
         sections.append(Section(name, config.compressor, split_bytes(data, number_bytes(name))))
@@ -181,6 +181,5 @@ def _stepped_sections(by_role: dict[str, list[SteppedTensor]]) -> list[Section]:
             bases += np.float32(tensor.base).astype("<f4").tobytes()
             arrays += codes_of(tensor, block)
     if by_role:
-        kinds = CODE_KINDS * (len(arrays) // len(CODE_KINDS))
-        sections.append(Section(CODES, RAW, bases + encode_arrays(arrays, kinds)))
+        sections.append(Section(CODES, RAW, bases + encode_arrays(arrays)))
     return sections

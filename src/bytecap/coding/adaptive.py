@@ -1,10 +1,13 @@
-"""Small integers through an adaptive binary range coder: steps, scales and tables, a few thousand of them.
+"""Small integers through an adaptive binary range coder: steps, scales, vectors and tables, a few thousand of them.
 
 In:   arrays of integers.
 Out:  bytes. Integer arithmetic only, so that every machine decodes the same.
 
-An integer is a zero flag, a sign and a magnitude in unary up to ESCAPE, then in Elias-gamma form; every binary decision
-learns its own probability, first quickly, then slowly.
+An array is foretold by nothing, by each number's neighbour, or by a multiple of an earlier array of its length: the
+codes of hidden units, say, come in several arrays that rise and fall together. What is left, less its middle, is
+coded with probabilities that all arrays of about the same spread share. An integer is a zero flag, a sign and a
+magnitude in unary up to ESCAPE, then in Elias-gamma form; every binary decision learns its own probability, first
+quickly, then slowly.
 
 Source:  the carry handling is that of LZMA's range coder (Pavlov); the falling learning rate is Krichevsky and
          Trofimov's estimator with a floor.
@@ -12,6 +15,7 @@ Source:  the carry handling is that of LZMA's range coder (Pavlov); the falling 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,10 +28,18 @@ _TOP = 1 << 24
 _LEAST = 64
 """Least probability of a decision, in units of 2^-16."""
 _SLOWEST = 60
-AS_IT_IS, DIFFERENCES, LIKE_LAST, WAYS = 0, 1, 2, 1000
-"""An array is sent as it is, as differences of neighbours, or as differences to the last array of its kind."""
+ALONE, DIFFERENCES, FIRST_LIKE = 0, 1, 2
+"""How an array is foretold; from FIRST_LIKE on by the last array of its length, by the one before that, and so on."""
+MOST_LIKE = 16
+"""Earlier arrays that are looked at."""
+QUARTERS = 8
+"""Largest multiple of an earlier array, in quarters."""
+HEAD = 1000
+"""First of the contexts of what stands in front of an array."""
 ESCAPE = 24
 MOST_MAGNITUDE = 1 << 24
+MOST_VALUE = 1 << 40
+"""No forged file may grow numbers beyond this."""
 
 Array = npt.NDArray[np.int64]
 
@@ -103,40 +115,73 @@ class _Decoder:
         return bit
 
 
-def encode_arrays(arrays: Sequence[npt.NDArray[np.integer]], kinds: Sequence[int]) -> bytes:
-    """Every array with the probabilities of its kind, in the way that leaves the smallest numbers."""
-    coder, last = _Encoder(), dict[int, Array]()
-    for array, kind in zip(arrays, kinds, strict=True):
+def encode_arrays(arrays: Sequence[npt.NDArray[np.integer]]) -> bytes:
+    """All arrays, each in the way that leaves the smallest numbers."""
+    coder, earlier = _Encoder(), list[Array]()
+    for array in arrays:
         values = array.reshape(-1).astype(np.int64)
-        ways = [values, np.diff(values, prepend=0)]
-        if kind in last and last[kind].size == values.size:
-            ways.append(values - last[kind])
-        way = int(np.argmin([np.abs(sent).sum() for sent in ways]))
-        _encode_integer(coder, 3 * kind + WAYS, way)
-        for value in ways[way].tolist():
-            _encode_integer(coder, 3 * kind + way, value)
-        last[kind] = values
+        way, quarters, rest = _best_way(values, earlier)
+        middle = int(np.median(rest)) if rest.size else 0
+        rest = rest - middle
+        spread = _spread_of(rest)
+        for place, number in enumerate((way, quarters, middle, spread)):
+            _encode_integer(coder, HEAD + place, number)
+        for value in rest.tolist():
+            _encode_integer(coder, spread, value)
+        earlier.append(values)
     return coder.finish()
 
 
-def decode_arrays(data: bytes, sizes: Sequence[int], kinds: Sequence[int]) -> list[Array]:
+def decode_arrays(data: bytes, sizes: Sequence[int]) -> list[Array]:
     """The arrays back; FormatError when the bytes cannot have been made by `encode_arrays`."""
-    coder, last = _Decoder(data), dict[int, Array]()
-    arrays = []
-    for size, kind in zip(sizes, kinds, strict=True):
-        way = _decode_integer(coder, 3 * kind + WAYS)
-        values = np.array([_decode_integer(coder, 3 * kind + way) for _ in range(size)], np.int64)
+    coder, arrays = _Decoder(data), list[Array]()
+    for size in sizes:
+        way, quarters, middle, spread = (_decode_integer(coder, HEAD + place) for place in range(4))
+        values = np.array([_decode_integer(coder, spread) for _ in range(size)], np.int64) + middle
+        likes = _like(arrays, size)
         if way == DIFFERENCES:
             values = np.cumsum(values)
-        elif way == LIKE_LAST and kind in last and last[kind].size == size:
-            values = values + last[kind]
-        elif way != AS_IT_IS:
-            raise FormatError("a coded array is sent in an impossible way")
+        elif 0 <= way - FIRST_LIKE < len(likes) and abs(quarters) <= QUARTERS:
+            values = values + _multiple(likes[way - FIRST_LIKE], quarters)
+        elif way != ALONE:
+            raise FormatError("a coded array is foretold in an impossible way")
+        if values.size and np.abs(values).max() >= MOST_VALUE:
+            raise FormatError("a coded step or scale is too large")
         arrays.append(values)
-        last[kind] = values
     if coder.position > len(data) + 8:
         raise FormatError("the coded steps and scales are cut short")
     return arrays
+
+
+def _best_way(values: Array, earlier: Sequence[Array]) -> tuple[int, int, Array]:
+    """How to foretell, the multiple in quarters, and what is left."""
+    ways = [(ALONE, 0, values), (DIFFERENCES, 0, np.diff(values, prepend=0))]
+    for back, other in enumerate(_like(earlier, values.size)):
+        centred = other - other.mean() if other.size else other
+        square = float(np.square(centred, dtype=np.float64).sum())
+        quarters = round(4 * float(centred @ values) / square) if square else 0
+        quarters = min(max(quarters, -QUARTERS), QUARTERS)
+        if quarters:
+            ways.append((FIRST_LIKE + back, quarters, values - _multiple(other, quarters)))
+    return min(ways, key=lambda way: _rough_bits(way[2]))
+
+
+def _like(earlier: Sequence[Array], size: int) -> list[Array]:
+    """Arrays that may foretell one of this size, the last first."""
+    return [array for array in reversed(earlier) if array.size == size][:MOST_LIKE]
+
+
+def _multiple(array: Array, quarters: int) -> Array:
+    return (quarters * array + 2) >> 2
+
+
+def _rough_bits(rest: Array) -> float:
+    return math.log2(0.1 + float(np.abs(rest - np.median(rest)).mean())) if rest.size else 0.0
+
+
+def _spread_of(rest: Array) -> int:
+    """Octave of the mean magnitude, from 0 for next to nothing."""
+    return max(0, round(math.log2(1 / 32 + float(np.abs(rest).mean()))) + 5) if rest.size else 0
 
 
 def _encode_integer(coder: _Encoder, kind: int, value: int) -> None:

@@ -37,8 +37,6 @@ from bytecap.core.errors import FormatError
 LOWEST_CLASS, HIGHEST_CLASS = -28, 56
 """Quarter octaves of the expected magnitude: 2^-7 to 2^14."""
 CLASSES = HIGHEST_CLASS - LOWEST_CLASS + 1
-CODE_KINDS = (0, 1, 2, 3)
-"""What stands beside the integers of a block, for coding/adaptive: row codes, column codes, row and column spreads."""
 MOST_LANES = 1024
 LEARNED_BITS = 5.0
 """What an adaptive coder pays for each value that it has not seen before."""
@@ -225,15 +223,15 @@ def _table_arrays(codes_CM: Ints) -> list[Ints]:
 
 
 def _tables_to_bytes(codes_CM: Ints) -> bytes:
-    return encode_arrays(_table_arrays(codes_CM), [0, 1])
+    return encode_arrays(_table_arrays(codes_CM))
 
 
 def _tables_from_bytes(data: bytes, merged: int) -> Ints:
     contexts = 2 * ((CLASSES + (1 << merged) - 1) >> merged)
-    lengths_C = decode_arrays(data, [contexts], [0])[0]
+    lengths_C = decode_arrays(data, [contexts])[0]
     if lengths_C.min() < 0 or lengths_C.max() > MAGNITUDES:
         raise FormatError("a probability table has an impossible length")
-    flat = decode_arrays(data, [contexts, int(lengths_C.sum())], [0, 1])[1]
+    flat = decode_arrays(data, [contexts, int(lengths_C.sum())])[1]
     codes_CM = np.zeros((contexts, MAGNITUDES), np.int64)
     codes_CM[np.arange(MAGNITUDES) < lengths_C[:, None]] = flat
     return codes_CM

@@ -1,7 +1,8 @@
 """Integers as planes of bytes, which general compressors like better than interleaved ones.
 
 In:   arrays of small integers or 16-bit floats.
-Out:  bytes: for 8-bit values one plane, for 16-bit values all low bytes, then all high bytes.
+Out:  bytes: for 8-bit values one plane, for 16-bit values all low bytes, then all high bytes; 128 is added before, so
+      that the high byte of a small value is 0 and not its sign.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def to_planes(symbols: npt.NDArray[np.int16], *, wide: bool) -> bytes:
     flat = symbols.reshape(-1)
     if not wide:
         return flat.astype(np.int8).tobytes()
-    pairs = flat.astype("<i2").view(np.uint8).reshape(-1, 2)
+    pairs = (flat.astype(np.int32) + 128).astype("<u2").view(np.uint8).reshape(-1, 2)
     return pairs.T.tobytes()
 
 
@@ -30,7 +31,8 @@ def from_planes(data: bytes, count: int, *, wide: bool) -> npt.NDArray[np.int16]
     if not wide:
         return np.frombuffer(data, np.int8).astype(np.int16)
     pairs = np.frombuffer(data, np.uint8).reshape(2, count).T
-    return np.ascontiguousarray(pairs).view("<i2").reshape(count).astype(np.int16)
+    raised = np.ascontiguousarray(pairs).view("<u2").reshape(count).astype(np.int32)
+    return (raised - 128).astype(np.int16)
 
 
 def split_bytes(data: bytes, width: int) -> bytes:

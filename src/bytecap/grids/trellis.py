@@ -19,7 +19,10 @@ import numpy.typing as npt
 SCALAR = 1
 """No trellis: every weight uses the same grid."""
 
-CODES = {4: (0o5, 0o2), 8: (0o13, 0o4), 16: (0o23, 0o4), 32: (0o45, 0o10), 64: (0o103, 0o24)}
+CODES = {
+    4: (0o5, 0o2), 8: (0o13, 0o4), 16: (0o23, 0o4), 32: (0o45, 0o10), 64: (0o103, 0o24), 128: (0o235, 0o126),
+    256: (0o515, 0o362),
+}  # fmt: skip
 """Parity-check polynomials of the rate 1/2 systematic feedback code with S states."""
 
 

@@ -25,7 +25,9 @@ from bytecap.grids.trellis import CODES, SCALAR
 from bytecap.quant.factors import Factors
 
 SCHEME = "bytecap"
-AUTOMATIC, MANY_WEIGHTS = 0, 4_000_000
+AUTOMATIC = 0
+FEWEST_STATES, MOST_STATES, MOST_STEPS = 8, 256, 2_500_000_000
+"""Of the automatic choice: bounds, and how many weights times states are looked at; minutes on two cores."""
 MODEL, DATA = "model", "data"
 """Of labels."""
 ERROR_OF_A_STEP = 0.28
@@ -48,9 +50,10 @@ class QuantConfig:
     two_sided: bool = True
     """Whether rows take up each other's errors too; the embedding's never do."""
     states: int = 0
-    """States of the trellis: 4, 8, 16, 32, 64; 1 for none; 0 for 32 up to 4 million weights and 8 beyond."""
-    rate: float = 0.0
-    """Price of a bit in the search for a path, in squared steps; 0.1 trades loss for bits about evenly at 3 bits."""
+    """States of the trellis: 4, 8, 16, 32, 64, 128, 256; 1 for none; 0 for as many as the size of the model leaves time
+    for: 256 up to 9 million weights, 64 at 36 million, never less than 8."""
+    rate: float = 0.1
+    """Price of a bit in the search for a path, in squared steps."""
     distill_steps: int = 0
     """Batches of training behind each rounded weight, in which those still open learn to make up for it; 0 for none."""
 
@@ -69,10 +72,11 @@ class QuantConfig:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must not be negative")
 
     def states_for(self, weights: int) -> int:
-        """States of the trellis in a model of so many weights; more states take more time, 0.02 bit for twice of it."""
+        """States of the trellis in a model of so many weights; twice as many save 0.01 bit for up to twice the time."""
         if self.states != AUTOMATIC:
             return self.states
-        return 32 if weights <= MANY_WEIGHTS else 8
+        fitting = [s for s in CODES if FEWEST_STATES <= s <= MOST_STATES and s * weights <= MOST_STEPS]
+        return max(fitting, default=FEWEST_STATES)
 
 
 @dataclass(frozen=True)

@@ -15,27 +15,12 @@ from numba import njit
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.signedinteger]
 
+CARRIED = 16
+"""Rows whose errors a path of the trellis carries with it before the rows below are brought up to date."""
 _FAR = 1e30
-
-
-@njit(cache=True, nogil=True)
-def nearest_level(x: float, grid: int, parity: int) -> tuple[int, int]:
-    """(level, integer): the level nearest to `x` steps on one of the two grids among integers of this parity."""
-    x = min(max(x, -65_000.0), 65_000.0)  # integers are stored at 16 bits
-    if grid == 0:
-        level = 4 * int(np.rint(x / 4)) if parity == 0 else 4 * int(np.floor(x / 4)) + 2
-        return level, level // 2
-    size = abs(x)
-    if parity == 1:
-        level = max(1, 1 + 4 * int(np.rint((size - 1) / 4)))
-    elif size < 1.5:
-        return 0, 0
-    else:
-        level = max(3, 3 + 4 * int(np.rint((size - 3) / 4)))
-    symbol = (level + 1) // 2
-    return (level, symbol) if x >= 0 else (-level, -symbol)
+_MOST_STEPS = np.float32(65_000.0)  # integers are stored at 16 bits
 
 
 @njit(cache=True, nogil=True)
@@ -70,39 +55,13 @@ def round_trellis(
     The cost of a path is the sum of weight · error² + rate · |integer|.
     """
     rows, states = values_O.size, next_S2.shape[0]
-    cost_S = np.full(states, _FAR)
-    cost_S[0] = 0.0
-    new_S = np.empty(states)
-    from_OS = np.empty((rows, states), np.int64)
-    chosen = np.empty((rows, 2, 2), np.int64)
-    branch = np.empty((2, 2))
+    into_2S, cost_S = _ways_into(next_S2), _at_the_top(states)
+    way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
+    x_S = np.empty(states, np.float32)
     for i in range(rows):
-        x = values_O[i] / steps_O[i]
-        scale = weight_O[i] * steps_O[i] * steps_O[i]
-        for grid in range(2):
-            for parity in range(2):
-                level, symbol = nearest_level(x, grid, parity)
-                chosen[i, grid, parity] = symbol
-                branch[grid, parity] = scale * (x - level) ** 2 + rate_O[i] * abs(symbol)
-        new_S[:] = _FAR
-        for a in range(states):
-            if cost_S[a] < _FAR:
-                for parity in range(2):
-                    b = next_S2[a, parity]
-                    total = cost_S[a] + branch[a & 1, parity]
-                    if total < new_S[b]:
-                        new_S[b] = total
-                        from_OS[i, b] = a * 2 + parity
-        least = new_S.min()
-        for b in range(states):
-            cost_S[b] = new_S[b] - least if new_S[b] < _FAR else _FAR
-    state = int(np.argmin(cost_S))
-    for i in range(rows - 1, -1, -1):
-        a, parity = from_OS[i, state] >> 1, from_OS[i, state] & 1
-        symbol = chosen[i, a & 1, parity]
-        symbols_O[i] = symbol
-        rounded_O[i] = (2 * symbol - (a & 1) * np.sign(symbol)) * steps_O[i]
-        state = a
+        x_S[:] = values_O[i] / steps_O[i]
+        _step(x_S, np.float32(weight_O[i] * steps_O[i] ** 2), rate_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
+    _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -117,55 +76,135 @@ def round_trellis_two_sided(
 ) -> None:
     """As `round_trellis`, where every path carries the rows' errors to the rows below through V.
 
-    The cost of a path is the sum of (error / V_ii)² + rate · |integer|; states with their open values are kept apart.
+    The cost of a path is the sum of (error / V_ii)² + rate · |integer|. Paths carry the errors of the last few rows;
+    the rows below a block of `CARRIED` are brought up to date once, for the paths that are left.
     """
     rows, states = values_O.size, next_S2.shape[0]
-    open_SO = np.empty((states, rows), np.float32)
-    next_SO = np.empty((states, rows), np.float32)
+    into_2S = _ways_into(next_S2)
+    open_SO, next_SO = np.empty((states, rows), np.float32), np.empty((states, rows), np.float32)
     for a in range(states):
         open_SO[a] = values_O
-    cost_S = np.full(states, _FAR)
-    cost_S[0] = 0.0
-    new_S = np.empty(states)
-    error_S = np.empty(states, np.float32)
-    from_OS = np.empty((rows, states), np.int64)
-    symbol_OS = np.empty((rows, states), np.int64)
-    for i in range(rows):
-        new_S[:] = _FAR
-        pivot = V_OO[i, i]
-        step = steps_O[i]
-        scale = (step / pivot) ** 2
+    cost_S = _at_the_top(states)
+    way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
+    error_SK, next_SK = np.zeros((states, CARRIED), np.float32), np.zeros((states, CARRIED), np.float32)
+    # Whose open values, of those at the top of the block, a path goes by.
+    origin_S, next_origin_S = np.empty(states, np.int64), np.empty(states, np.int64)
+    x_S = np.empty(states, np.float32)
+    for begin in range(0, rows, CARRIED):
+        end = min(begin + CARRIED, rows)
         for a in range(states):
-            if cost_S[a] >= _FAR:
-                continue
-            x = open_SO[a, i] / step
-            for parity in range(2):
-                level, symbol = nearest_level(x, a & 1, parity)
-                total = cost_S[a] + scale * (x - level) ** 2 + rate_O[i] * abs(symbol)
-                b = next_S2[a, parity]
-                if total < new_S[b]:
-                    new_S[b] = total
-                    from_OS[i, b] = a
-                    symbol_OS[i, b] = symbol
-                    error_S[b] = (x - level) * step / pivot
-        least = new_S.min()
-        for b in range(states):
-            if new_S[b] < _FAR:
-                a = from_OS[i, b]
-                error = error_S[b]
-                before, after, below = open_SO[a, i + 1 :], next_SO[b, i + 1 :], V_OO[i, i + 1 :]
-                for t in range(below.size):
-                    after[t] = before[t] - error * below[t]
-                cost_S[b] = new_S[b] - least
-            else:
-                cost_S[b] = _FAR
+            origin_S[a] = a
+        for i in range(begin, end):
+            done, step, pivot = i - begin, steps_O[i], V_OO[i, i]
+            above_K = np.zeros(CARRIED, np.float32)
+            above_K[:done] = V_OO[begin:i, i] / step
+            for a in range(states):
+                x = open_SO[origin_S[a], i] / step
+                for k in range(CARRIED):
+                    x -= error_SK[a, k] * above_K[k]
+                x_S[a] = x
+            _step(x_S, np.float32((step / pivot) ** 2), rate_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
+            for b in range(states):
+                a = way_OS[i, b] >> 1
+                next_origin_S[b] = origin_S[a]
+                for k in range(CARRIED):
+                    next_SK[b, k] = error_SK[a, k]
+                next_SK[b, done] = (x_S[a] - level_OS[i, b]) * step / pivot
+            error_SK, next_SK = next_SK, error_SK
+            origin_S, next_origin_S = next_origin_S, origin_S
+        if end < rows:
+            for b in range(states):
+                _carry(open_SO[origin_S[b], end:], error_SK[b, : end - begin], V_OO, begin, next_SO[b, end:])
         open_SO, next_SO = next_SO, open_SO
+    _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
+
+
+@njit(cache=True, nogil=True)
+def _at_the_top(states: int) -> Floats:
+    """Costs of the states before the first row: paths begin in state 0."""
+    cost_S = np.full(states, np.float32(_FAR))
+    cost_S[0] = 0.0
+    return cost_S
+
+
+@njit(cache=True, nogil=True)
+def _ways_into(next_S2: Ints) -> Ints:
+    """(2, S): of each state the two ways into it, as 2 · state + parity."""
+    into_2S = np.empty((2, next_S2.shape[0]), np.int64)
+    seen_S = np.zeros(next_S2.shape[0], np.int64)
+    for a in range(next_S2.shape[0]):
+        for parity in range(2):
+            b = next_S2[a, parity]
+            into_2S[seen_S[b], b] = 2 * a + parity
+            seen_S[b] += 1
+    return into_2S
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _step(
+    x_S: Floats, scale: np.float32, rate: np.float32, into_2S: Ints, cost_S: Floats, way_S: Ints, level_S: Ints
+) -> None:
+    """One row for all states, of which `x_S` are the open values in steps: the cheapest way into each of them.
+
+    Straight code without branches, which compilers turn into vectors.
+    """
+    states = x_S.size
+    candidate_W, level_W = np.empty(2 * states, np.float32), np.empty(2 * states, np.int32)
+    for h in range(states // 2):
+        x, cost = min(max(x_S[2 * h], -_MOST_STEPS), _MOST_STEPS), cost_S[2 * h]
+        quarter = x * np.float32(0.25)
+        even, odd = np.float32(4.0) * np.rint(quarter), np.float32(4.0) * np.floor(quarter) + np.float32(2.0)
+        candidate_W[4 * h] = cost + scale * (x - even) ** 2 + rate * np.float32(0.5) * abs(even)
+        candidate_W[4 * h + 1] = cost + scale * (x - odd) ** 2 + rate * np.float32(0.5) * abs(odd)
+        level_W[4 * h], level_W[4 * h + 1] = np.int32(even), np.int32(odd)
+    for h in range(states // 2):
+        x, cost = min(max(x_S[2 * h + 1], -_MOST_STEPS), _MOST_STEPS), cost_S[2 * h + 1]
+        size, sign = abs(x), np.float32(1.0) if x >= 0 else np.float32(-1.0)
+        odd = np.float32(1.0) + np.float32(4.0) * max(np.rint((size - 1) * np.float32(0.25)), np.float32(0.0))
+        even = np.float32(3.0) + np.float32(4.0) * max(np.rint((size - 3) * np.float32(0.25)), np.float32(0.0))
+        even = even if size >= np.float32(1.5) else np.float32(0.0)
+        candidate_W[4 * h + 2] = cost + scale * (size - even) ** 2 + rate * np.float32(0.5) * (even + (even > 0))
+        candidate_W[4 * h + 3] = cost + scale * (size - odd) ** 2 + rate * np.float32(0.5) * (odd + 1)
+        level_W[4 * h + 2], level_W[4 * h + 3] = np.int32(sign * even), np.int32(sign * odd)
+    least = np.float32(_FAR)
+    for b in range(states):
+        first, second = into_2S[0, b], into_2S[1, b]
+        way = second if candidate_W[second] < candidate_W[first] else first
+        way_S[b] = way
+        level_S[b] = level_W[way]
+        cost_S[b] = candidate_W[way]
+        least = min(least, candidate_W[way])
+    for b in range(states):
+        cost_S[b] -= least
+
+
+@njit(cache=True, nogil=True)
+def _trace(cost_S: Floats, way_OS: Ints, level_OS: Ints, steps_O: Floats, symbols_O: Ints, rounded_O: Floats) -> None:
+    """The cheapest path from its end back to its beginning."""
     state = int(np.argmin(cost_S))
-    for i in range(rows - 1, -1, -1):
-        a, symbol = from_OS[i, state], symbol_OS[i, state]
-        symbols_O[i] = symbol
-        rounded_O[i] = (2 * symbol - (a & 1) * np.sign(symbol)) * steps_O[i]
+    for i in range(steps_O.size - 1, -1, -1):
+        a, level = way_OS[i, state] >> 1, level_OS[i, state]
+        # On the odd grid integer k stands for level 2k - sign(k).
+        symbols_O[i] = (level + (a & 1) * np.sign(level)) // 2
+        rounded_O[i] = level * steps_O[i]
         state = a
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _carry(before_T: Floats, error_K: Floats, V_OO: Floats, begin: int, after_T: Floats) -> None:
+    """after = before - error @ V[begin : begin + K], of the last T rows; four rows of V at once."""
+    first = V_OO.shape[1] - before_T.size
+    after_T[:] = before_T
+    for k in range(0, error_K.size - 3, 4):
+        e0, e1, e2, e3 = error_K[k], error_K[k + 1], error_K[k + 2], error_K[k + 3]
+        v0, v1 = V_OO[begin + k, first:], V_OO[begin + k + 1, first:]
+        v2, v3 = V_OO[begin + k + 2, first:], V_OO[begin + k + 3, first:]
+        for t in range(after_T.size):
+            after_T[t] -= e0 * v0[t] + e1 * v1[t] + e2 * v2[t] + e3 * v3[t]
+    for k in range(error_K.size - error_K.size % 4, error_K.size):
+        e0, v0 = error_K[k], V_OO[begin + k, first:]
+        for t in range(after_T.size):
+            after_T[t] -= e0 * v0[t]
 
 
 @njit(cache=True, nogil=True)

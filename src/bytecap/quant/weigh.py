@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.coding.adaptive import encode_arrays
-from bytecap.coding.blocks import CODE_KINDS, Block, Scales, count_tokens, fit_scales, section_costs
+from bytecap.coding.blocks import Block, Scales, count_tokens, fit_scales, section_costs
 from bytecap.grids.tensor import EvenTensor, FloatTensor, SteppedTensor, StoredTensor
 from bytecap.grids.trellis import grids_of, next_states
 
@@ -45,9 +45,9 @@ def weigh(tensor: StoredTensor) -> Weighed:
     """One tensor by itself."""
     if isinstance(tensor, SteppedTensor):
         block = block_of(tensor)
-        return Weighed(tensor.role, count_tokens(block), float(len(encode_arrays(codes_of(tensor, block), CODE_KINDS))))
+        return Weighed(tensor.role, count_tokens(block), float(len(encode_arrays(codes_of(tensor, block)))))
     if isinstance(tensor, EvenTensor):
-        return Weighed(tensor.role, None, 4.0 + len(encode_arrays([tensor.symbols], [0])))
+        return Weighed(tensor.role, None, 4.0 + len(encode_arrays([tensor.symbols])))
     assert isinstance(tensor, FloatTensor), "published schemes are packed, not weighed"
     return Weighed(tensor.role, None, float(tensor.values.nbytes))
 
