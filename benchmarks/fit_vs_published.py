@@ -7,8 +7,9 @@ For each run folder and calibration seed, on the whole model and on the block ma
 is and not counted):
 
 * best published: GPTQ with full A, 1 % damping, activation order, step in standard deviations of the row, one 16-bit
-  scale for each row, no clipping, brotli-11 behind byte planes; the embedding's step tuned over 1, 1/2, 1/4, 1/8, 1/16 of the
-  matrices', with the Hessian of its use as a head, as the runs had it. Source: openai/parameter-golf PRs #1394, #1586.
+  scale for each row, no clipping, brotli-11 behind byte planes; the embedding's step tuned over 1, 1/2, 1/4, 1/8, 1/16
+  of the matrices', with the Hessian of its use as a head, as the runs had it. Source: openai/parameter-golf PRs #1394,
+  #1586.
 * bytecap: fitted to exactly the bytes that came out.
 * bytecap, distilled: the same, with so many batches of training text behind each rounded weight. The published recipe
   has no such step; its time is printed.
