@@ -18,15 +18,16 @@ def stepped(rows: int, columns: int, base: float) -> TensorPlan:
     return TensorPlan(name="w", role="matrix", shape=(rows, columns), grid=STEPS, base=base, states=8, **codes)
 
 
-def test_cheap_foretells_full() -> None:
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_cheap_foretells_full(rate: float) -> None:
     """Bytes within 1 % and loss within a tenth, on a tensor of which only some columns are looked at."""
     rng = np.random.default_rng(0)
     weights = {"w": rng.normal(size=(256, 600)).astype(np.float32)}
     x = rng.normal(size=(2_000, 600))
     factors = {"w": Factors(inverse_factor("w", x.T @ x / 2_000, 0.01), np.ones(256))}
     plan = stepped(256, 600, 0.2)
-    weighed, loss = cheap_pass([plan], weights, factors)["w"]
-    tried = full_pass([plan], weights, factors, 0.0, Silent())["w"]
+    weighed, loss = cheap_pass([plan], weights, factors, rate)["w"]
+    tried = full_pass([plan], weights, factors, rate, Silent())["w"]
     assert coded_bytes({"w": weighed})["w"] == pytest.approx(coded_bytes({"w": tried.weighed})["w"], rel=0.01)
     assert loss == pytest.approx(tried.loss, rel=0.1)
 

@@ -167,7 +167,7 @@ class Fitter:
         """Size and loss of a fit with this multiplier, from a cheap pass."""
         self.smallest()
         plan = self._plan(kappa)
-        cheap = cheap_pass(plan.tensors, self._weights, self._factors)
+        cheap = cheap_pass(plan.tensors, self._weights, self._factors, self._config.rate)
         sizes = coded_bytes({name: entry[0] for name, entry in cheap.items()})
         return Prediction(
             kappa, round(sum(sizes.values()) + self._overhead), sum(e[1] for e in cheap.values()), self._factors
@@ -261,7 +261,9 @@ class Fitter:
         finer = 0.0
         for turn, name in enumerate(order):
             coming = [tensor.finer(finer) for tensor in plan.tensors if tensor.name not in search.tried]
-            known = {name: entry[0] for name, entry in cheap_pass(coming, weights, self._factors).items()}
+            known = {
+                name: entry[0] for name, entry in cheap_pass(coming, weights, self._factors, self._config.rate).items()
+            }
             known |= {name: entry.weighed for name, entry in search.tried.items()}
             left = sum(self._weights[other].size for other in order[turn:])
             off = search.aim() - search.overhead - sum(coded_bytes(known).values())

@@ -24,7 +24,7 @@ from bytecap.grids.grid import steps_of
 from bytecap.grids.plan import EVEN, STEPS, TensorPlan
 from bytecap.grids.tensor import MAX_SYMBOL, MOST_EVEN, EvenTensor, FloatTensor, SteppedTensor, StoredTensor
 from bytecap.grids.trellis import SCALAR
-from bytecap.quant.factors import Factors
+from bytecap.quant.factors import Doubles, Factors
 from bytecap.quant.rounding import round_with_feedback, round_without_feedback
 from bytecap.quant.weigh import Weighed, weigh
 
@@ -46,11 +46,11 @@ class Tried:
 
 
 def cheap_pass(
-    plans: Sequence[TensorPlan], weights: Mapping[str, Floats], factors: Mapping[str, Factors]
+    plans: Sequence[TensorPlan], weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float
 ) -> dict[str, tuple[Weighed, float]]:
-    """Of each tensor what a rounding without feedback weighs, and its loss."""
+    """Of each tensor what a rounding without feedback weighs, and its loss; `rate` is `QuantConfig.rate`."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(_cheap, plans, repeat(weights), repeat(factors))
+        found = pool.map(_cheap, plans, repeat(weights), repeat(factors), repeat(rate))
         return {plan.name: entry for plan, entry in zip(plans, found, strict=True)}
 
 
@@ -61,7 +61,7 @@ def full_pass(
     rate: float,
     progress: Progress,
 ) -> dict[str, Tried]:
-    """Tensors rounded with feedback, the largest first, side by side; `rate` is `QuantConfig.rate`."""
+    """Tensors rounded with feedback, the largest first, side by side."""
     order = sorted(plans, key=lambda plan: -math.prod(plan.shape))
     total, done, tried = sum(math.prod(plan.shape) for plan in order), 0, {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -87,7 +87,9 @@ def as_float16(name: str, role: str, weight: Floats) -> FloatTensor:
     return FloatTensor(role, stored)
 
 
-def _cheap(plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors]) -> tuple[Weighed, float]:
+def _cheap(
+    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float
+) -> tuple[Weighed, float]:
     """A tensor rounded without feedback, of a large one some columns, weighed as if they were all; and its loss."""
     weight = weights[plan.name]
     if plan.grid != STEPS:
@@ -96,10 +98,9 @@ def _cheap(plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str
     apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
     take = np.arange(0, columns, apart)
     codes_O, codes_I = plan.codes()
-    codes_I = codes_I[take]
-    symbols = round_without_feedback(
-        np.ascontiguousarray(weight[:, take]), steps_of(plan.base, codes_O, codes_I), plan.states
-    )
+    codes_I, some = codes_I[take], np.ascontiguousarray(weight[:, take])
+    steps = steps_of(plan.base, codes_O, codes_I)
+    symbols = round_without_feedback(some, steps, plan.states, _price(some, steps, np.ones(rows), plan.states, rate))
     stored = SteppedTensor(plan.role, symbols, plan.base, codes_O, codes_I, plan.states)
     weighed, share = weigh(stored), columns / take.size
     assert weighed.counts_CM is not None
@@ -107,7 +108,7 @@ def _cheap(plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str
     own_bytes = weighed.own_bytes * (rows + columns) / (rows + take.size)
     curve = factors[plan.name]
     pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
-    error = weight[:, take] - stored.weights().numpy()
+    error = some - stored.weights().numpy()
     loss = share * 0.5 * float(np.square(error / pivots).sum())
     return Weighed(plan.role, counts, own_bytes), loss
 
@@ -120,13 +121,13 @@ def _full(plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str,
     curve, steps = factors[plan.name], steps_of(plan.base, *plan.codes())
     rounded = round_with_feedback(
         weight, steps, curve.inputs_II.astype(np.float32), curve.outputs.astype(np.float32),
-        states=plan.states, rate_OI=_price(weight, steps, curve, plan.states, rate),
+        states=plan.states, rate_OI=_price(weight, steps, curve.row_factors_O, plan.states, rate),
     )  # fmt: skip
     stored = _stepped(plan, rounded.symbols_OI)
     return Tried(plan, stored, weigh(stored), rounded.loss)
 
 
-def _price(weight: Floats, steps: Floats, factors: Factors, states: int, rate: float) -> Floats | None:
+def _price(weight: Floats, steps: Floats, row_factors_O: Doubles, states: int, rate: float) -> Floats | None:
     """Cost of one unit of magnitude: a bit's price times the bits that the next integer costs.
 
     Of a normal distribution with deviation s, in units of the grid, a magnitude near its mean costs about 1.15 / s
@@ -137,7 +138,7 @@ def _price(weight: Floats, steps: Floats, factors: Factors, states: int, rate: f
     squares = weight.astype(np.float64) ** 2
     spread = np.sqrt(np.outer(squares.mean(axis=1), squares.mean(axis=0)) / max(float(squares.mean()), 1e-30))
     grid = steps * (1 if states == SCALAR else 2)
-    unit = (steps / factors.row_factors_O[:, None]) ** 2
+    unit = (steps / row_factors_O[:, None]) ** 2
     price: Floats = (rate * unit * 1.15 / np.maximum(spread / grid, 0.3)).astype(np.float32)
     return price
 

@@ -74,11 +74,15 @@ def round_with_feedback(
     return Rounded(symbols_IO.T.astype(np.int16), np.ascontiguousarray(rounded_IO.T), loss)
 
 
-def round_without_feedback(weight_OI: Floats, steps_OI: Floats, states: int) -> npt.NDArray[np.int16]:
+def round_without_feedback(
+    weight_OI: Floats, steps_OI: Floats, states: int, rate_OI: Floats | None = None
+) -> npt.NDArray[np.int16]:
     """Integers along the cheapest path of each column by itself: their size is nearly that of a full rounding."""
     rows, columns = weight_OI.shape
     none_II = np.eye(columns, dtype=np.float32)
-    return round_with_feedback(weight_OI, steps_OI, none_II, np.ones(rows, np.float32), states=states).symbols_OI
+    return round_with_feedback(
+        weight_OI, steps_OI, none_II, np.ones(rows, np.float32), states=states, rate_OI=rate_OI
+    ).symbols_OI
 
 
 def _two_sided_loss(error_JO: Floats, V_OO: Floats) -> float:
