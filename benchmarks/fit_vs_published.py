@@ -8,8 +8,8 @@ is and not counted):
 
 * best published: GPTQ with full A, 1 % damping, activation order, step in standard deviations of the row, one 16-bit
   scale for each row, no clipping, brotli-11 behind byte planes; the embedding's step tuned over 1, 1/2, 1/4, .. of the
-  matrices', until a finer one loses, with the Hessian of its use as a head, as the runs had it. Source: openai/parameter-golf PRs #1394,
-  #1586.
+  matrices', until a finer one loses, with the Hessian of its use as a head, as the runs had it. Source:
+  openai/parameter-golf PRs #1394, #1586.
 * bytecap: fitted to exactly the bytes that came out.
 * bytecap, distilled: the same, with so many batches of training text behind each rounded weight. The published recipe
   has no such step; its time is printed.
