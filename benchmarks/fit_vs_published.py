@@ -243,7 +243,7 @@ def main() -> None:
             other = measured[next(s for s in measured if s != seed)]
             sides = Sides(seed, config, measured[seed], other, given.distill)
             for blocks in (False, True):
-                if given.only == ("blocks", "whole")[not blocks]:
+                if given.only not in (None, "blocks" if blocks else "whole"):
                     continue
                 for rate in map(float, given.rates.split(",")):
                     found = one(bench, blocks, rate, sides)
