@@ -79,3 +79,14 @@ def test_in_turn() -> None:
     weights = {name: value.numpy() for name, value in landed.model.state_dict().items()}
     assert np.abs(weights["a"] - 0.5).mean() < 0.05
     assert np.array_equal(weights["s"], np.arange(7))
+
+
+@pytest.mark.parametrize("cap", [9_000, 11_000, 12_800, 13_500, 17_000, 20_000, 40_000])
+def test_more_room_than_the_weights_need(cap: int) -> None:
+    """Steps end at their floor, the file below the cap; integers never saturate."""
+    one = fitter(0)
+    landed = one.land(cap, Silent())
+    assert len(landed.data) <= cap
+    for name, value in landed.model.state_dict().items():
+        weight = one._weights[name]
+        assert np.square(value.numpy() - weight).mean() < 1e-5 * np.square(weight).mean()

@@ -80,8 +80,10 @@ class Prediction:
 class _Search:
     """What was tried on the way to one cap."""
 
-    def __init__(self, cap_bytes: int, pack: Pack, overhead: float, *, finest: bool) -> None:
-        self.cap, self.pack, self.overhead, self.finest = cap_bytes, pack, overhead, finest
+    def __init__(self, cap_bytes: int, pack: Pack, overhead: float) -> None:
+        self.cap, self.pack, self.overhead = cap_bytes, pack, overhead
+        self.finest = False
+        """Whether no tensor can be stored more finely than it was tried last."""
         self.slack = max(SLACK_BYTES, int(SLACK_SHARE * cap_bytes))
         self.tried: dict[str, Tried] = {}
         self.seen: dict[str, list[Tried]] = {}
@@ -148,6 +150,8 @@ class Fitter:
         self._base = self._factors = factors
         self._config, self._made_from, self._pack = config, made_from, pack
         self._count = sum(weights[name].size for name in factors)
+        self._numbers = max(1, self._count + sum(weights[name].size for name in vectors or {}))
+        """Weights with row and column steps, and all that have a step."""
         self._smallest: int | None = None
         self._overhead = 0.0
 
@@ -196,7 +200,7 @@ class Fitter:
                 low = position
             else:
                 high = position
-            target = position + 8 * (found.size_bytes - cap_bytes) / max(self._count, 1)
+            target = position + 8 * (found.size_bytes - cap_bytes) / self._numbers
             found = self.predict(2.0 ** (target if low < target < high else (low + high) / 2))
         return found
 
@@ -214,26 +218,14 @@ class Fitter:
         aimed = aimed or self.aim(cap_bytes, progress)
         self._factors = aimed.factors
         plan = self._plan(aimed.kappa)
-        search = _Search(cap_bytes, self._pack, self._overhead, finest=aimed.kappa <= FINEST)
+        search, kappa = _Search(cap_bytes, self._pack, self._overhead), aimed.kappa
         if adapting is None:
             weights, last = self._weights, sorted(self._factors, key=lambda name: self._weights[name].size)
             search.turn(self._full(plan.tensors, weights, progress))
         else:
-            weights, last = self._round_in_turn(plan, search, adapting(list(self._weights)), progress)
-        rounded, before = float(self._count), 0.0
-        for _ in range(MOST_ROUNDS):
-            gap = search.gap()
-            if gap is None:
-                break
-            # Tables grow with their integers, in tiny models as much as the integers do: do not swing around the cap.
-            moved, octaves = self._choose(0.6 * gap if gap * before < 0 else gap, last)
-            before = gap
-            rounded += sum(self._weights[name].size for name in moved)
-            progress.note(f"{gap:+,.0f} bytes left; {len(moved)} tensors {octaves:+.4f} octaves finer")
-            plans = [search.tried[name].plan.finer(octaves) for name in moved]
-            search.turn(self._full(plans, weights, progress))
-        else:
-            search.mix()
+            weights, last, finer = self._round_in_turn(plan, search, adapting(list(self._weights)), progress)
+            kappa *= 2.0**-finer
+        moved = self._close_the_gap(search, weights, last, kappa, progress)
         self._overhead = search.overhead
         if search.best is None:
             # Every file came out over the cap: so near to the smallest one that single tensors cannot close the gap.
@@ -247,13 +239,54 @@ class Fitter:
             loss=sum(entry.loss for entry in tried.values()) if adapting is None else aimed.loss,
             losses={name: entry.loss for name, entry in tried.items()},
             predicted_bytes=aimed.size_bytes,
-            roundings=rounded / max(self._count, 1),
+            roundings=1 + moved / self._numbers,
         )
+
+    def _close_the_gap(
+        self, search: _Search, weights: dict[str, Floats], last: list[str], kappa: float, progress: Progress
+    ) -> int:
+        """Round some tensors again until the file has landed; the number of weights that were."""
+        rounded, before = 0, 0.0
+        for _ in range(MOST_ROUNDS):
+            gap = search.gap()
+            if gap is None:
+                return rounded
+            # Tables grow with their integers, in tiny models as much as the integers do: do not swing around the cap.
+            kappa, plans = self._moved(search, 0.6 * gap if gap * before < 0 else gap, last, kappa)
+            before = gap
+            if plans:
+                progress.note(f"{gap:+,.0f} bytes left; {len(plans)} tensors rounded again")
+                search.turn(self._full(plans, weights, progress))
+                rounded += sum(math.prod(plan.shape) for plan in plans)
+            elif gap > 0:
+                search.finest = True
+            else:
+                break
+        search.mix()
+        return rounded
+
+    def _moved(
+        self, search: _Search, gap_bytes: float, last: list[str], kappa: float
+    ) -> tuple[float, list[TensorPlan]]:
+        """Tensors with other steps that take up the gap, as far as they can: few of them, or all by another κ."""
+        size = 0
+        for count, name in enumerate(last, 1):
+            size += self._weights[name].size
+            octaves = 8 * gap_bytes / size
+            if abs(octaves) <= MOST_OCTAVES:
+                plans = [self._representable(search.tried[name].plan.finer(octaves)) for name in last[:count]]
+                break
+        else:
+            octaves = float(np.clip(8 * gap_bytes / self._numbers, -1, 1))
+            kappa = min(max(kappa * 2.0**-octaves, FINEST), COARSEST)
+            plans = list(self._plan(kappa).tensors)
+        return kappa, [plan for plan in plans if plan != search.tried[plan.name].plan]
 
     def _round_in_turn(
         self, plan: BitPlan, search: _Search, adapt: Adapt, progress: Progress
-    ) -> tuple[dict[str, Floats], list[str]]:
-        """Tensor after tensor, the others adapted to each; the weights that were rounded, and tensors from the last on.
+    ) -> tuple[dict[str, Floats], list[str], float]:
+        """Tensor after tensor, the others adapted to each: the weights that were rounded, tensors from the last on, and
+        by how many octaves the last steps were finer than planned.
 
         Tables are shared, so what the open tensors will take is asked of the cheap pass at every turn.
         """
@@ -275,7 +308,7 @@ class Fitter:
             weights |= {n: _matrix(w) if n in self._factors else w for n, w in adapted.items()}
             progress.update(turn + 1, len(order), f"rounded {name}, the others adapted")
         search.turn(self._full([t for t in plan.tensors if t.grid != STEPS], weights, progress))
-        return weights, order[::-1]
+        return weights, order[::-1], finer
 
     def _full(self, plans: Iterable[TensorPlan], weights: dict[str, Floats], progress: Progress) -> dict[str, Tried]:
         return full_pass(plans, weights, self._factors, self._config.rate, progress)
@@ -294,16 +327,6 @@ class Fitter:
             return plan
         finest = float((weight / steps_of(1.0, *codes)).max()) / most
         return dataclasses.replace(plan, base=float(np.float32(max(plan.base, finest))))
-
-    def _choose(self, gap_bytes: float, names: list[str]) -> tuple[list[str], float]:
-        """As many of the first tensors as take up the gap with a small change of their steps; and by how much."""
-        size = octaves = 0.0
-        for count, name in enumerate(names, 1):
-            size += self._weights[name].size
-            octaves = 8 * gap_bytes / size
-            if abs(octaves) <= MOST_OCTAVES:
-                return names[:count], octaves
-        return names, octaves
 
     def _first_kappa(self, cap_bytes: int) -> float:
         """From the mean of log2 of weight over relative step, at the bits that the cap leaves for each weight."""
