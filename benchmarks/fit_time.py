@@ -114,7 +114,7 @@ def _drawn(model: GPT, digest: str) -> Calibration:
         rows, columns = parameter.shape
         outputs = drawn[rows] if rows <= MOST_OUTPUTS else np.exp(rng.normal(size=rows)).astype(np.float32)
         tensors[name] = Curvature(inputs_II=drawn[columns], outputs=outputs * 1e-6, gradient_square=1.0)
-    return Calibration(made_from=digest, tokens=0, sampled=True, loss=0.0, unigram=float("inf"), tensors=tensors)
+    return Calibration(made_from=digest, tokens=0, loss=0.0, unigram=float("inf"), tensors=tensors)
 
 
 def _measured(model: GPT, given: argparse.Namespace, digest: str) -> Calibration:

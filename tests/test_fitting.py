@@ -113,7 +113,7 @@ def test_errors_do_not_outgrow_the_weights() -> None:
     )  # fmt: skip
     weight = rng.normal(size=(20, 24)).astype(np.float32)
     subject = Subject({"w": weight}, [Shape("w", "matrix", weight.shape)], "x", None)
-    calibration = Calibration(made_from="x", tokens=1, sampled=True, loss=0.0, unigram=1.0, tensors={"w": curvature})
+    calibration = Calibration(made_from="x", tokens=1, loss=0.0, unigram=1.0, tensors={"w": curvature})
     config, kappa = QuantConfig(), 1e-4
     plain = curvature_factors(subject, calibration, config)["w"]
     damped = damping_rule(subject, calibration, config)("w", kappa)

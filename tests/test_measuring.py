@@ -67,7 +67,6 @@ def test_seed_and_labels(tmp_path: Path) -> None:
 
     assert np.array_equal(inputs(0), inputs(0)) and not np.array_equal(inputs(0), inputs(1))
     theirs = measured(0, labels="data")
-    assert not theirs.sampled and measured(0).sampled
     assert not np.array_equal(theirs.tensors["embedding"].outputs, measured(0).tensors["embedding"].outputs)
 
 

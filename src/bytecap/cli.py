@@ -321,8 +321,9 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 def _loss_shares(file: Path, checkpoint: str | None) -> dict[str, float]:
     """Each tensor's share of the predicted loss, from the facts that a fit left beside the file."""
     from bytecap.core.files import read_json
+    from bytecap.folder import facts_beside
 
-    path = file.with_suffix(".fit.json")
+    path = facts_beside(file)
     facts = read_json(path) if path.is_file() else {}
     return dict(facts["loss_shares"]) if facts.get("made_from") == checkpoint and facts else {}
 

@@ -7,11 +7,10 @@ Out:  `.bcap` files, each with a `.fit.json` beside it, and for several caps the
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from bytecap.artifact.inspect import tensor_facts
 from bytecap.artifact.load import Artifact, loads
@@ -21,6 +20,7 @@ from bytecap.core.progress import Progress
 from bytecap.core.units import bits_per_byte, bits_per_weight, parse_bytes
 from bytecap.fit_material import Material, Request, material_of
 from bytecap.fitting import fit_facts, refuse_useless
+from bytecap.folder import OWN, RECIPE, facts_beside
 from bytecap.measuring import comparison_windows
 from bytecap.quant.landing import Fitter, Landed, Prediction
 from bytecap.quant.scheme_fit import Schemed
@@ -29,8 +29,10 @@ from bytecap.score.divergence import Divergence, divergence
 
 Aimed = dict[int | None, Prediction]
 
-COMPARED_TOKENS = 16_384
-"""Positions on which the fitted model is compared with the original."""
+COMPARED_TOKENS, FEWEST_COMPARED = 16_384, 64
+"""Positions on which the fitted model is compared with the original, and how many there must be."""
+FOLLOWED = ("quant.", "artifact.compressor", "artifact.embed_tokenizer", "run.seed", "train.context")
+"""Settings that a fit follows."""
 
 
 def request_of(
@@ -40,23 +42,18 @@ def request_of(
     if cap is not None and caps is not None:
         raise ConfigError("--cap and --caps exclude each other; give one of them")
     words = [cap] if cap is not None else [part for part in (caps or "").split(",") if part.strip()]
-    sizes, kept = [parse_bytes(word) for word in words], 0 if reserve is None else parse_bytes(reserve)
-    if not sizes and (caps is not None or others["scheme"] is None):
-        raise ConfigError("how large may the file be? Give --cap, such as --cap 16MB, or --caps 100kB,200kB,400kB")
-    for size in sizes:
-        if size < 1:
-            raise ConfigError(f"a cap of {size} bytes leaves no room for a file; give a larger one, such as --cap 16MB")
-        if size <= kept:
-            raise ConfigError(f"a cap of {size:,} bytes with {kept:,} reserved leaves nothing; raise --cap")
-    if kept and not sizes:
+    if any(re.fullmatch(r"\s*0+\s*", word) for word in words[1:]):
+        raise ConfigError(f"--caps {caps} reads as {len(words)} caps, commas part them; write 250000 or 250kB")
+    sizes, kept = tuple(parse_bytes(word) for word in words), None if reserve is None else parse_bytes(reserve)
+    if kept and not sizes and others["scheme"] is not None:
         raise ConfigError("--reserve needs a cap to be kept free under; give --cap")
+    _refuse_settings(others["settings"])
     _refuse_scheme_options(others["scheme"], others["keep_small"], others["embedding_step"])
     _refuse_places(checkpoint, others["out"], many=caps is not None)
     if compressor is not None:
         others["settings"] = (*others["settings"], f"artifact.compressor={compressor}")
     others = {name: value for name, value in others.items() if value is not None}
-    caps_kept = tuple(dict.fromkeys(size - kept for size in sizes))
-    return Request(checkpoint=checkpoint, caps=caps_kept, curve=caps is not None, **others)
+    return Request(checkpoint=checkpoint, caps=sizes, reserve=kept, curve=caps is not None, **others)
 
 
 def fit_checkpoint(request: Request, progress: Progress) -> dict[str, Any]:
@@ -65,8 +62,8 @@ def fit_checkpoint(request: Request, progress: Progress) -> dict[str, Any]:
     Returns what `.fit.json` says of each as `fitted`, and with several caps the paths of their `curve`.
     """
     with material_of(request, progress) as material:
-        aimed = _aimed(material, request.caps, progress)
-        rows = [_one(request, material, cap, aimed, progress) for cap in request.caps or (None,)]
+        aimed = _aimed(material, progress)
+        rows = [_one(request, material, cap, aimed, progress) for cap in material.caps or (None,)]
     if not request.curve:
         return {"fitted": rows}
     folder, end = _folder(request), "" if request.scheme is None else f"-{request.scheme}"
@@ -84,8 +81,8 @@ def predict_fit(request: Request, progress: Progress) -> dict[str, Any]:
     """Size and loss that each cap would give, as `predicted`: without rounding, or a scheme's by making the file."""
     rows = []
     with material_of(request, progress) as material:
-        aimed = _aimed(material, request.caps, progress)
-        for cap in request.caps or (None,):
+        aimed = _aimed(material, progress)
+        for cap in material.caps or (None,):
             if cap in aimed:
                 size, kappa, loss = aimed[cap].size_bytes, aimed[cap].kappa, aimed[cap].loss
                 known: float | None = None if material.calibration is None else loss
@@ -118,7 +115,7 @@ def _one(request: Request, material: Material, cap: int | None, aimed: Aimed, pr
     if request.scheme is not None:
         facts["keep_small"] = request.keep_small
     write_bytes(path, landed.data)
-    write_json(path.with_suffix(".fit.json"), facts)
+    write_json(facts_beside(path), facts)
     return facts
 
 
@@ -129,10 +126,10 @@ def _landed(material: Material, cap: int | None, aimed: Aimed, progress: Progres
     return material.fitter.own() if cap is None else material.fitter.land(cap, progress)
 
 
-def _aimed(material: Material, caps: tuple[int, ...], progress: Progress) -> Aimed:
+def _aimed(material: Material, progress: Progress) -> Aimed:
     """What each cap will give, of our own fit; a cap that cannot be met usefully is refused before any is written."""
     aimed: Aimed = {}
-    for cap in caps:
+    for cap in material.caps:
         if isinstance(material.fitter, Fitter):
             aimed[cap] = refuse_useless(material.fitter, material.calibration, cap, progress)
         else:
@@ -147,6 +144,19 @@ def _refuse_scheme_options(scheme: str | None, keep_small: int | None, embedding
         raise ConfigError(f"--keep-small is {keep_small}; it must not be negative")
 
 
+def _refuse_settings(settings: tuple[str, ...]) -> None:
+    """ConfigError for a setting that a fit does not follow, or has a flag for."""
+    for word in settings:
+        path = word.partition("=")[0].strip()
+        if path in ("artifact.cap_bytes", "artifact.reserve_bytes"):
+            flag = "--cap" if path == "artifact.cap_bytes" else "--reserve"
+            raise ConfigError(f"--set {path} is not for a fit; give {flag}", key=path)
+        if not path.startswith(FOLLOWED):
+            raise ConfigError(
+                f"--set {path} changes nothing in a fit; settings of quant, {', '.join(FOLLOWED[1:])} do", key=path
+            )
+
+
 def _refuse_places(checkpoint: Path, out: Path | None, *, many: bool) -> None:
     if out is None:
         return
@@ -156,15 +166,20 @@ def _refuse_places(checkpoint: Path, out: Path | None, *, many: bool) -> None:
         raise ConfigError(f"{out} is a folder; give the file to write, such as {out / 'model.bcap'}")
     if out.resolve() == checkpoint.resolve():
         raise ConfigError(f"--out {out} would overwrite the checkpoint; give another file")
+    if (out.parent / RECIPE).is_file() and out.name in OWN:
+        raise ConfigError(f"{out} is a file of the run itself; give another name, such as {out.parent / 'small.bcap'}")
 
 
 def _compared(material: Material, artifact: Artifact) -> Divergence | None:
     if material.compare is None or material.subject.model is None:
         return None
     stream, bos = material.compare
-    context, device = material.recipe.train.context, torch.device("cpu")
+    if len(stream) < FEWEST_COMPARED:
+        return None
+    original = material.subject.model.eval()
+    context, device = material.recipe.train.context, next(original.parameters()).device
     windows = comparison_windows(stream, tokens=COMPARED_TOKENS, context=context, device=device)
-    return divergence(material.subject.model.to(device).eval(), artifact.model(), windows, bos)
+    return divergence(original, artifact.model().to(device), windows, bos)
 
 
 def _bits(material: Material, found: Divergence | None) -> dict[str, float] | None:

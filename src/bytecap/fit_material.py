@@ -46,7 +46,9 @@ class Request:
 
     checkpoint: Path
     caps: tuple[int, ...]
-    """Without the reserve; empty for a scheme's own size."""
+    """Empty for the run's own, or a scheme's own size."""
+    reserve: int | None = None
+    """Bytes of each cap that stay free; None for what the run's recipe says."""
     curve: bool = False
     """Several files in a folder, with the curve through them."""
     scheme: str | None = None
@@ -65,6 +67,8 @@ class Material:
     """Everything that the fits share."""
 
     recipe: Recipe
+    caps: tuple[int, ...]
+    """Most bytes of each file; empty for a scheme's own size."""
     subject: Subject
     calibration: Calibration | None
     fitter: Fitter | SchemeFitter
@@ -94,18 +98,38 @@ def material_of(request: Request, progress: Progress) -> Iterator[Material]:
         raise DataError(f"{folder} is not a run folder: it has no {RECIPE} and {TOKENS}; give a .safetensors file")
     if request.scheme is not None:
         needs_text(request.scheme)  # an unknown name is refused before any work
-    base = recipes.load(folder / RECIPE) if ours else recipes.resolve("baseline", track="laptop")
-    recipe = recipes.overridden(base, list(request.settings))
+    base = recipes.load(folder / RECIPE) if ours else Recipe()
+    caps = _caps(request, base if ours else None)
     path = folder / CHECKPOINT if request.checkpoint.is_dir() else request.checkpoint
-    subject = open_checkpoint(path, finished=True)
+    tokens = load_tokens(folder / TOKENS) if ours else None
+    subject = open_checkpoint(path, finished=True, tokens=None if tokens is None else tokens.digest)
+    known = [f"train.context={subject.context}"] if not ours and subject.context is not None else []
+    recipe = recipes.overridden(base, [*known, *request.settings])
     with tempfile.TemporaryDirectory() as temporary:
-        yield _prepared(request, recipe, subject, folder if ours else None, Path(temporary), progress)
+        yield _prepared(request, recipe, caps, subject, tokens, folder if ours else None, Path(temporary), progress)
+
+
+def _caps(request: Request, own: Recipe | None) -> tuple[int, ...]:
+    """Bytes that each file may have, the reserve taken off; ConfigError where that is nothing or not known."""
+    sizes = request.caps
+    if not sizes and request.scheme is None:
+        if own is None or request.curve:
+            raise ConfigError("how large may the file be? Give --cap, such as --cap 16MB, or --caps 100kB,200kB,400kB")
+        assert isinstance(own.artifact.cap_bytes, int)
+        sizes = (own.artifact.cap_bytes,)
+    kept = request.reserve if request.reserve is not None else 0 if own is None else own.artifact.reserve_bytes
+    for size in sizes:
+        if size < 1:
+            raise ConfigError(f"a cap of {size} bytes leaves no room for a file; give a larger one, such as --cap 16MB")
+        if size <= kept:
+            raise ConfigError(f"a cap of {size:,} bytes with {kept:,} reserved leaves nothing; raise --cap")
+    return tuple(dict.fromkeys(size - kept for size in sizes))
 
 
 def _prepared(
-    request: Request, recipe: Recipe, subject: Subject, folder: Path | None, temporary: Path, progress: Progress
-) -> Material:
-    tokens = None if folder is None else load_tokens(folder / TOKENS)
+    request: Request, recipe: Recipe, caps: tuple[int, ...], subject: Subject, tokens: Tokens | None,
+    folder: Path | None, temporary: Path, progress: Progress,
+) -> Material:  # fmt: skip
     if request.tokenizer is not None:
         tokenizer = read_tokenizer(request.tokenizer)
     else:
@@ -122,6 +146,7 @@ def _prepared(
     fitter = _fitter(request, recipe, subject, calibration, tokenizer, about)
     return Material(
         recipe,
+        caps,
         subject,
         calibration,
         fitter,

@@ -6,6 +6,7 @@ Out:  a `.bcap` file and what is known about the fit.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable
@@ -21,13 +22,13 @@ from torch import Tensor, nn
 
 from bytecap.artifact.load import Artifact, load, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
-from bytecap.core.digest import digest_bytes
+from bytecap.core.digest import digest_bytes, digest_of
 from bytecap.core.errors import BudgetError, ConfigError, DataError, NumericsError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
 from bytecap.folder import CALIBRATION, RECIPE
 from bytecap.grids.tensor import QuantizedModel
-from bytecap.measuring import adapting_of, batches_for, measure
+from bytecap.measuring import adapting_of, measure
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
@@ -56,6 +57,8 @@ class Subject:
     digest: str
     model: GPT | None
     """The model around the weights; None where only weights are at hand."""
+    context: int | None = None
+    """Positions that it was trained on, where that is known."""
 
     @property
     def spec(self) -> ModelSpec | None:
@@ -70,8 +73,11 @@ def subject_of(model: nn.Module) -> Subject:
     return _subject(parameters, roles, model if isinstance(model, GPT) else None)
 
 
-def open_checkpoint(path: Path, *, finished: bool = False) -> Subject:
-    """A checkpoint of ours with its model (if asked, a finished one), or plain safetensors without one."""
+def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = None) -> Subject:
+    """A checkpoint of ours with its model, or plain safetensors without one.
+
+    If asked, a finished one, trained on `tokens` (a digest).
+    """
     if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
         raise ConfigError(
             f"{path} may hold a pickle, which can run any code when it is read; convert it once, where you trust it:\n"
@@ -89,7 +95,13 @@ def open_checkpoint(path: Path, *, finished: bool = False) -> Subject:
                 saved = load_checkpoint(path)
                 if finished and not saved.progressed.finished:
                     raise DataError(f"training in {path.parent} has not finished; run `bytecap train` to go on")
-                return subject_of(saved.model())
+                if tokens is not None and saved.tokens != tokens:
+                    raise DataError(
+                        f"{path} was trained on tokens {saved.tokens}, beside it lie tokens {tokens}; put back "
+                        "those it was trained on, or fit it outside this folder with --text and --tokenizer",
+                        path=str(path),
+                    )
+                return dataclasses.replace(subject_of(saved.model()), context=saved.context)
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise DataError(f"{path} is not a safetensors file ({error}); give another one", path=str(path)) from error
@@ -204,16 +216,17 @@ def calibration_of(
     wanted, path = recipe.quant.calibration_tokens, folder / CALIBRATION
     if wanted == 0 or subject.model is None:
         return None
-    stream = tokens.train_stream()
+    measured_on = digest_of([tokens.digest, wanted, recipe.quant.labels, recipe.train.context, recipe.run.seed])
     if path.exists():
         saved = load_calibration(path, subject.digest)
-        same = saved.tokens == math.prod(batches_for(len(stream), wanted, recipe.train.context))
-        if same and saved.sampled == (recipe.quant.labels == MODEL):
+        if saved.measured_on == measured_on:
             return saved
+        progress.note("the calibration in this folder is of other text or settings; measured again")
     found = measure(
-        subject.model.to(device), stream, load_tokenizer(tokens.tokenizer_model()).bos_id(), recipe.quant,
-        context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
+        subject.model.to(device), tokens.train_stream(), load_tokenizer(tokens.tokenizer_model()).bos_id(),
+        recipe.quant, context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
     )  # fmt: skip
+    found = dataclasses.replace(found, measured_on=measured_on)
     save_calibration(path, found)
     return found
 

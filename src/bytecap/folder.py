@@ -1,7 +1,7 @@
 """A run folder: whose it is, what stands in it, and how long each room worked.
 
 In:   a resolved recipe and a path.
-Out:  the folder with `recipe.toml`, refused to any other recipe.
+Out:  the folder with `recipe.toml`, refused to any other recipe; names of its files.
 """
 
 from __future__ import annotations
@@ -16,10 +16,18 @@ from bytecap import recipe as recipes
 from bytecap.core.errors import ConfigError
 from bytecap.core.files import read_json, write_json
 from bytecap.recipe import Recipe
+from bytecap.train.checkpoint import CHECKPOINT
 
-RECIPE, TOKENS, METRICS, FIT, MODEL = "recipe.toml", "tokens", "metrics.jsonl", "model.fit.json", "model.bcap"
+RECIPE, TOKENS, METRICS, MODEL = "recipe.toml", "tokens", "metrics.jsonl", "model.bcap"
 CALIBRATION = "calibration.safetensors"
 SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.txt"
+OWN = (RECIPE, TOKENS, METRICS, MODEL, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG)
+"""What the rooms of a run write, and nobody else."""
+
+
+def facts_beside(model: Path) -> Path:
+    """Where the facts of a fit lie: `small.fit.json` beside `small.bcap`."""
+    return model.with_name(f"{model.name.removesuffix('.bcap')}.fit.json")
 
 
 def enter(recipe: Recipe, folder: Path) -> None:

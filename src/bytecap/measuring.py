@@ -94,7 +94,7 @@ def batches_for(available: int, wanted: int, context: int) -> tuple[int, int, in
 
 def comparison_windows(stream: TokenStream, *, tokens: int, context: int, device: torch.device) -> Iterator[Tensor]:
     """About `tokens` positions of a stream in evenly spaced windows, (B, T + 1), that do not overlap."""
-    context = min(context, len(stream) - 1)
+    context = min(context, (len(stream) - 1) // 2)  # two windows at least, for an interval
     count = max(1, min(tokens, len(stream) - 1) // context)
     starts = np.linspace(0, len(stream) - context - 1, count).astype(int).tolist()
     batch = max(1, 4 * BATCH_TOKENS // context)

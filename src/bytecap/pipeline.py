@@ -32,7 +32,7 @@ from bytecap.fitting import (
     run_fitter,
     subject_of,
 )
-from bytecap.folder import FIT, LOG, METRICS, MODEL, RECIPE, RECORD, SCORE, SECONDS, TOKENS, enter, timed
+from bytecap.folder import LOG, METRICS, MODEL, RECIPE, RECORD, SCORE, SECONDS, TOKENS, enter, facts_beside, timed
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.landing import refuse_small_cap
 from bytecap.recipe import Recipe
@@ -84,21 +84,22 @@ def train_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.devic
             device=device,
             folder=folder,
             made_from=digest_of([recipe.digest, tokens.digest]),
+            tokens=tokens.digest,
             progress=console,
         ).run()
 
 
 def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
-    """Checkpoint to the file under the cap with the least loss."""
-    subject = open_checkpoint(folder / CHECKPOINT, finished=True)
-    if (folder / MODEL).exists() and load(folder / MODEL).made_from.get("checkpoint") == subject.digest:
+    """Checkpoint to the file under the cap with the least loss; a file that this recipe has made already stays."""
+    subject = open_checkpoint(folder / CHECKPOINT, finished=True, tokens=tokens.digest)
+    if _is_fitted(folder, recipe, subject.digest):
         return
     with console.room("fit"), timed(folder, "fit"):
         calibration = calibration_of(recipe, tokens, folder, subject, device, console)
         fitter = run_fitter(recipe, tokens, subject, calibration)
         aimed = refuse_useless(fitter, calibration, recipe.artifact.cap, console)
         landed = fitter.land(recipe.artifact.cap, console, aimed, run_adapting(recipe, tokens, subject))
-        write_json(folder / FIT, fit_facts(landed, recipe.artifact.cap))
+        write_json(facts_beside(folder / MODEL), fit_facts(landed, recipe.artifact.cap))
         write_bytes(folder / MODEL, landed.data)
         console.note(f"{len(landed.data):,} of {recipe.artifact.cap:,} bytes")
 
@@ -152,7 +153,7 @@ def report_room(
         seconds={**read_json(folder / SECONDS), "train": saved.progressed.seconds},
         model={"parameters": artifact.quantized.weights, "by_role": _weights_by_role(artifact)},
         training=_training_facts(saved.progressed, tokens),
-        artifact=_artifact_facts(artifact, recipe.artifact.cap, read_json(folder / FIT)),
+        artifact=_artifact_facts(artifact, recipe.artifact.cap, read_json(facts_beside(folder / MODEL))),
         byte_check=read_json(folder / SCORE)["byte_check"],
         scores=scores,
         compressors=compressors,
@@ -231,6 +232,14 @@ def _weights_by_role(artifact: Artifact) -> dict[str, int]:
 
 
 # ---- what the rooms share ----
+
+
+def _is_fitted(folder: Path, recipe: Recipe, checkpoint_digest: str) -> bool:
+    if not ((folder / MODEL).exists() and facts_beside(folder / MODEL).exists()):
+        return False
+    made = load(folder / MODEL)
+    whose = made.made_from.get("checkpoint"), made.made_from.get("recipe")
+    return whose == (checkpoint_digest, recipe.digest) and made.size_bytes <= recipe.artifact.cap
 
 
 def _refuse_small_cap(recipe: Recipe, tokenizer_model: bytes) -> None:

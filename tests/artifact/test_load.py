@@ -37,6 +37,7 @@ MATRIX = next(i for i, row in enumerate(PARSED.header["tensors"]) if row[3] == "
 NAN = np.full(len(RAW["float16"]) // 2, np.nan, "<f2").view(np.uint8).reshape(-1, 2).T.tobytes()
 EVEN = next(i for i, row in enumerate(PARSED.header["tensors"]) if row[3] == "even")
 LOW_RANK = next(i for i, row in enumerate(PARSED.header["tensors"]) if row[3] == "row_scales_low_rank")
+FREE = next(i for i, row in enumerate(PARSED.header["tensors"]) if row[3] == "steps" and row[4] == 1)
 ROWS = PARSED.header["tensors"][LOW_RANK][2][0]
 
 
@@ -66,8 +67,17 @@ FORGERIES: list[tuple[bytes, str]] = [
     (changed(with_row(1, 4, 7)), "impossible grid"),
     (changed(with_row(MATRIX, 4, 5)), "impossible grid"),
     (changed(with_row(MATRIX, 4, True)), "."),
+    (changed(with_row(FREE, 4, True)), "does not fit blocks"),
     (changed(None, codes=None), "section 'codes' is missing"),
     (changed(None, codes=RAW["codes"][:40]), "."),
+    (changed(None, codes=RAW["codes"] + b"\1junk"), "do not end where their bytes end"),
+    (changed(None, vectors=RAW["vectors"] + b"\1junk"), "do not end where their bytes end"),
+    (changed(None, tokenizer=b"x"), "holds two tokenizers"),
+    (changed({**PARSED.header, "more": 1}), "the header must hold context, lossless, made_from"),
+    (changed({k: v for k, v in PARSED.header.items() if k != "lossless"}), "the header must hold"),
+    (changed({**PARSED.header, "lossless": "maybe"}), "must be true or false"),
+    (changed({**PARSED.header, "context": True}), "1 to 65,536 tokens"),
+    (changed({**PARSED.header, "made_from": {}}), "must give the digests of recipe, corpus"),
     (changed(None, codes=b"\xff\xff\xff\xff" + RAW["codes"][4:]), "a step is not a positive number"),
     (changed(None, codes=bytes(4) + RAW["codes"][4:]), "a step is not a positive number"),
     (changed(None, codes=b"\0\0\x7f\x7f" + RAW["codes"][4:]), "query.weight are too large for 32 bits"),
@@ -101,7 +111,7 @@ FORGERIES: list[tuple[bytes, str]] = [
         "impossible grid",
     ),
     (
-        changed({**PARSED.header, "model": None, "tensors": [["a", "x", [4096, 1 << 20], "row_scales_low_rank", 8]]}),
+        changed({**PARSED.header, "model": None, "tensors": [["a", "x", [512, 512], "row_scales_low_rank", 8]]}),
         "belongs to no tensor",
     ),
     (changed(None, float32=RAW["float32"][:-4]), "raw bytes, needed"),
@@ -111,6 +121,10 @@ FORGERIES: list[tuple[bytes, str]] = [
     ),
     (
         changed({**PARSED.header, "model": None, "tensors": [["a", "x", [1 << 20, 1 << 20], "float16", 16]]}),
+        "more than",
+    ),
+    (
+        changed({**PARSED.header, "model": None, "tensors": [["a", "x", [1 << 20, 1 << 10], "steps", 8]]}),
         "more than",
     ),
     (changed(None, float16=RAW["float16"][:-1]), "raw bytes, needed"),

@@ -63,5 +63,9 @@ def test_noise_is_refused_or_decoded_but_never_endless() -> None:
         with contextlib.suppress(FormatError):
             found = decode_arrays(data, [9] * 8)
             assert all(one.size == 9 and np.abs(one).max() < 1 << 40 for one in found)
+    with pytest.raises(FormatError, match="cut short"):
+        decode_arrays(encode_arrays([rng.integers(-9, 9, 50)]), [1 << 30])  # refused long before it is read
+    with pytest.raises(FormatError, match="do not end where"):
+        decode_arrays(encode_arrays([rng.integers(-9, 9, 50)]) + b"\1" * 9, [50])
     with pytest.raises(FormatError, match=r"cut short|too large|impossible way"):
         decode_arrays(b"\xff\x00\xa7", [4000])

@@ -94,6 +94,11 @@ def test_forgeries() -> None:
     for end in range(0, len(data), 7):
         with pytest.raises(FormatError):
             decode_blocks(data[:end], [one.scales])
+    large = block(np.full((1, 1), 40, np.int16))
+    padded = bytearray(encode_blocks([large]))
+    padded[-1] |= 1  # one extra bit is in use, the others of its byte must be zero
+    with pytest.raises(FormatError, match="extra bits"):
+        decode_blocks(bytes(padded), [large.scales])
     rng = np.random.default_rng(0)
     for place in range(len(data)):
         changed = bytearray(data)

@@ -68,6 +68,14 @@ def test_forged_columns() -> None:
     """A sentence."""
     good = to_columns(message(b"abc", 1.0, 3) + b"rest")
     assert good is not None
-    for bad in (good[:5], good[:12], struct.pack("<I", 1 << 30) + good[4:], struct.pack("<I", 0) + good[4:]):
+    with_text = good[:4] + struct.pack("<I", 5) + good[8:13] + b"x" + good[13:]
+    for bad in (
+        good[:5],
+        good[:12],
+        good[:8] + b"\7" + good[9:],
+        with_text,
+        struct.pack("<I", 1 << 30) + good[4:],
+        struct.pack("<I", 0) + good[4:],
+    ):
         with pytest.raises(FormatError, match="the tokenizer's columns"):
             from_columns(bad)

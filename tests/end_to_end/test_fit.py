@@ -288,7 +288,7 @@ def test_an_unfinished_run(finished: Path, tmp_path: Path, capsys: Capture) -> N
     half = dataclasses.replace(saved.progressed, step=20, finished=False)
     save_checkpoint(
         run / "checkpoint.safetensors", saved.model(), saved.optimizer, spec=saved.spec, made_from=saved.made_from,
-        progressed=half,
+        tokens=saved.tokens, context=saved.context, progressed=half,
     )  # fmt: skip
     for more in ((), ("--cap", "7kB")):
         assert call("fit", run, *more, "--quiet") == 3

@@ -41,7 +41,7 @@ def material() -> tuple[dict[str, np.ndarray], Calibration]:
                 inputs_II=(x.T @ x / 300).astype(np.float32), outputs=outputs.astype(np.float32),
                 gradient_square=float(rng.uniform()),
             )  # fmt: skip
-    return weights, Calibration(made_from="x", tokens=300, sampled=True, loss=1.0, unigram=2.0, tensors=tensors)
+    return weights, Calibration(made_from="x", tokens=300, loss=1.0, unigram=2.0, tensors=tensors)
 
 
 def packed(model: QuantizedModel) -> bytes:

@@ -45,7 +45,7 @@ def calibration_of(shapes: list[Shape], squares: dict[str, float] | None = None)
             square = (squares or {}).get(entry.name, 1.0)
             tiny = np.eye(1, dtype=np.float32)
             tensors[entry.name] = Curvature(inputs_II=tiny, outputs=tiny, gradient_square=square)
-    return Calibration(made_from="x", tokens=1, sampled=True, loss=1.0, unigram=2.0, tensors=tensors)
+    return Calibration(made_from="x", tokens=1, loss=1.0, unigram=2.0, tensors=tensors)
 
 
 def plan_of(name: str, blocks: int = 6, **others: float) -> dict[str, TensorPlan]:

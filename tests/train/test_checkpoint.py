@@ -35,7 +35,9 @@ def test_continuing_equals_not_stopping(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     model, optimizers = trained(3)
     progressed = Progressed(step=3, seconds=1.5, tokens=48, position=6, loss=2.0)
-    save_checkpoint(path, model, optimizers.state_tensors(), spec=SPEC, made_from="x", progressed=progressed)
+    save_checkpoint(
+        path, model, optimizers.state_tensors(), spec=SPEC, made_from="x", tokens="t", context=16, progressed=progressed
+    )
     saved = load_checkpoint(path)
     assert (saved.spec, saved.made_from, saved.progressed) == (SPEC, "x", progressed)
     resumed = saved.model()
@@ -51,7 +53,7 @@ def test_full_disk_keeps_the_previous(tmp_path: Path, monkeypatch: pytest.Monkey
     """Saving into a full disk is an error; the checkpoint before it still loads."""
     path = tmp_path / "checkpoint.safetensors"
     model, _ = trained(1)
-    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", progressed=Progressed(step=1))
+    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=Progressed(step=1))
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -59,7 +61,9 @@ def test_full_disk_keeps_the_previous(tmp_path: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(BackendError, match="disk is full; the previous version is intact"):
-            save_checkpoint(path, model, {}, spec=SPEC, made_from="x", progressed=Progressed(step=2))
+            save_checkpoint(
+                path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=Progressed(step=2)
+            )
     assert load_checkpoint(path).progressed.step == 1
     assert list(tmp_path.iterdir()) == [path]
 
@@ -70,7 +74,7 @@ def test_damaged_and_foreign(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist; run `bytecap train`"):
         load_checkpoint(path)
     model, _ = trained(1)
-    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", progressed=Progressed())
+    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=Progressed())
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match="not a checkpoint of this program"):
         load_checkpoint(path)

@@ -36,7 +36,7 @@ def trainer(
     values = {"steps": 30, "batch": 4, "context": 16, "checkpoint_seconds": 1e9, **config}
     return Trainer(
         TrainConfig(**values), SPEC, stream, bos=1, seed=0, device=torch.device("cpu"), folder=folder,  # type: ignore[arg-type]
-        made_from=made_from, progress=progress or Silent(),  # type: ignore[arg-type]
+        made_from=made_from, tokens="t", progress=progress or Silent(),  # type: ignore[arg-type]
     )  # fmt: skip
 
 

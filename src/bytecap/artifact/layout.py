@@ -172,8 +172,8 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 
 def _section_row(row: Any) -> tuple[SectionSize, int]:
     match row:
-        case [str(name), str(codec), int(stored), int(raw), int(checksum)] if (
-            0 <= stored <= MOST_SECTION_BYTES and 0 <= raw <= MOST_SECTION_BYTES
+        case [str(name), str(codec), stored, raw, checksum] if all(
+            type(number) is int and 0 <= number <= MOST_SECTION_BYTES for number in (stored, raw, checksum)
         ):
             return SectionSize(name, codec, stored, raw), checksum
     raise FormatError(

@@ -58,11 +58,13 @@ from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
 
+HEADER = {"model", "tensors", "made_from", "lossless", "context"}
+MADE_FROM = ("recipe", "corpus", "checkpoint", "tokenizer")
 MOST_FILE_BYTES = 1 << 34
 MOST_TOKENIZER_BYTES = 1 << 26
 MOST_CODE_BYTES = 1 << 28
 MOST_WIDTH_OF_ANY = 1 << 24
-MOST_WEIGHTS = 1 << 34
+MOST_WEIGHTS, MOST_WEIGHTS_OF_A_BYTE = 1 << 34, 1 << 15
 MOST_CONTEXT = 1 << 16
 LARGEST = 1e38
 """No weight may come near the end of float32."""
@@ -121,18 +123,22 @@ def loads(data: bytes) -> Artifact:
     """As `load`, from bytes in memory."""
     parsed = parse(data)
     header = parsed.header
+    if set(header) != HEADER:
+        raise FormatError(
+            f"the header must hold {', '.join(sorted(HEADER))} and sections, found {str(list(header))[:200]}"
+        )
     try:
         spec = None if header.get("model", 0) is None else ModelSpec.from_json(header.get("model"))
         expected = None if spec is None else _expected_tensors(spec)
     except BytecapError as error:
         raise FormatError(f"the model described in the header cannot be built: {error}") from error
-    _check_tensor_table(header.get("tensors"), expected)
+    _check_tensor_table(header.get("tensors"), expected, len(data))
     return Artifact(
         spec=spec,
         quantized=QuantizedModel(_tensors(header["tensors"], parsed)),
         tokenizer=_tokenizer(parsed),
-        made_from=_strings(header.get("made_from")),
-        lossless=header.get("lossless") is True,
+        made_from=_digests(header.get("made_from")),
+        lossless=_truth(header.get("lossless")),
         context=_context(header.get("context")),
         sizes=parsed.sizes,
         header_bytes=parsed.header_bytes,
@@ -141,6 +147,8 @@ def loads(data: bytes) -> Artifact:
 
 
 def _tokenizer(parsed: Parsed) -> bytes | None:
+    if TOKENIZER in parsed.stored and PIECES in parsed.stored:
+        raise FormatError("the file holds two tokenizers")
     if TOKENIZER in parsed.stored:
         return parsed.section(TOKENIZER, most=MOST_TOKENIZER_BYTES)
     return from_columns(parsed.section(PIECES, most=MOST_TOKENIZER_BYTES)) if PIECES in parsed.stored else None
@@ -154,7 +162,7 @@ def _expected_tensors(spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]
     return {name: (str(roles[name]), tuple(p.shape)) for name, p in model.named_parameters()}
 
 
-def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...]]] | None) -> None:
+def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...]]] | None, size_bytes: int) -> None:
     """Every row well formed; with a model, exactly that model's tensors."""
     if not isinstance(rows, list) or (expected is not None and len(rows) != len(expected)):
         raise FormatError(f"the tensor table must have {len(expected or ())} rows for this model")
@@ -162,9 +170,9 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
     names = set()
     for row, entry in zip(rows, known, strict=True):
         match row:
-            case [str(name), str(role), list(shape), str(grid), int(detail)] if all(
-                isinstance(size, int) and 0 < size <= MOST_WIDTH_OF_ANY for size in shape
-            ):
+            case [str(name), str(role), list(shape), str(grid), detail] if all(
+                type(number) is int for number in (detail, *shape)
+            ) and all(0 < size <= MOST_WIDTH_OF_ANY for size in shape):
                 if entry is not None and (name, (role, tuple(shape))) != entry:
                     raise FormatError(f"tensor row {str(row)[:100]} does not fit {entry[0]} {entry[1]} of this model")
                 if name in names or not _is_grid(grid, detail, shape):
@@ -173,8 +181,9 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
             case _:
                 about = f"{entry[0]} {entry[1]} of this model" if entry is not None else "any tensor"
                 raise FormatError(f"tensor row {str(row)[:100]} does not fit {about}")
-    if sum(math.prod(row[2]) for row in rows) > MOST_WEIGHTS:
-        raise FormatError(f"the tensors hold more than {MOST_WEIGHTS:,} weights")
+    most = min(MOST_WEIGHTS, MOST_WEIGHTS_OF_A_BYTE * size_bytes)
+    if sum(math.prod(row[2]) for row in rows) > most:
+        raise FormatError(f"the tensors hold more than {most:,} weights")
 
 
 def _is_grid(grid: str, detail: int, shape: list[int]) -> bool:
@@ -310,13 +319,19 @@ def _finite(name: str, values: Any) -> Any:
     return values
 
 
-def _strings(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-        raise FormatError("the header's made_from must map names to digests")
-    return value
+def _digests(value: Any) -> dict[str, str]:
+    if isinstance(value, dict) and set(value) == set(MADE_FROM) and all(isinstance(v, str) for v in value.values()):
+        return value
+    raise FormatError(f"the header's made_from must give the digests of {', '.join(MADE_FROM)}")
+
+
+def _truth(value: Any) -> bool:
+    if value is True or value is False:
+        return bool(value)
+    raise FormatError(f"the header's lossless must be true or false, found {str(value)[:80]}")
 
 
 def _context(value: Any) -> int:
-    if isinstance(value, int) and 1 <= value <= MOST_CONTEXT:
+    if type(value) is int and 1 <= value <= MOST_CONTEXT:
         return value
     raise FormatError(f"the header's context must be 1 to {MOST_CONTEXT:,} tokens, found {value!r}")

@@ -16,7 +16,7 @@ Source:  the carry handling is that of LZMA's range coder (Pavlov); the falling 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ HEAD = 1000
 """First of the contexts of what stands in front of an array."""
 ESCAPE = 24
 MOST_MAGNITUDE = 1 << 24
+LOOKED_AT = 256
+"""Numbers after which a reader looks whether there are bytes left."""
 MOST_VALUE = 1 << 40
 """No forged file may grow numbers beyond this."""
 
@@ -132,12 +134,22 @@ def encode_arrays(arrays: Sequence[npt.NDArray[np.integer]]) -> bytes:
     return coder.finish()
 
 
-def decode_arrays(data: bytes, sizes: Sequence[int]) -> list[Array]:
-    """The arrays back; FormatError when the bytes cannot have been made by `encode_arrays`."""
+def decode_arrays(data: bytes, sizes: Sequence[int | Callable[[list[Array]], int]]) -> list[Array]:
+    """The arrays back; FormatError when the bytes cannot have been made by `encode_arrays`.
+
+    A size may be worked out from the arrays before.
+    """
     coder, arrays = _Decoder(data), list[Array]()
-    for size in sizes:
+    for given in sizes:
+        size = given if isinstance(given, int) else given(arrays)
         way, quarters, middle, spread = (_decode_integer(coder, HEAD + place) for place in range(4))
-        values = np.array([_decode_integer(coder, spread) for _ in range(size)], np.int64) + middle
+        values = np.empty(size, np.int64)
+        for begin in range(0, size, LOOKED_AT):
+            part = values[begin : begin + LOOKED_AT]
+            part[:] = [_decode_integer(coder, spread) for _ in range(part.size)]
+            if coder.position > len(data) + 8:
+                raise FormatError("the coded steps and scales are cut short")
+        values += middle
         likes = _like(arrays, size)
         if way == DIFFERENCES:
             values = np.cumsum(values)
@@ -148,8 +160,8 @@ def decode_arrays(data: bytes, sizes: Sequence[int]) -> list[Array]:
         if values.size and np.abs(values).max() >= MOST_VALUE:
             raise FormatError("a coded step or scale is too large")
         arrays.append(values)
-    if coder.position > len(data) + 8:
-        raise FormatError("the coded steps and scales are cut short")
+    if not len(data) <= coder.position <= len(data) + 8:
+        raise FormatError("the coded steps and scales do not end where their bytes end")
     return arrays
 
 

@@ -57,8 +57,14 @@ class Scales:
 
     def classes(self) -> Ints:
         """(O, I): class of every integer, from 0."""
-        classes = self.row_classes_O[:, None] + self.column_classes_I
-        return classes.clip(LOWEST_CLASS, HIGHEST_CLASS) - LOWEST_CLASS
+        return self._clipped(self.row_classes_O[:, None])
+
+    def classes_of_row(self, row: int) -> Ints:
+        """(I,): of one row."""
+        return self._clipped(self.row_classes_O[row])
+
+    def _clipped(self, rows: Ints) -> Ints:
+        return (rows + self.column_classes_I).clip(LOWEST_CLASS, HIGHEST_CLASS) - LOWEST_CLASS
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def decode_blocks(data: bytes, scales: Sequence[Scales]) -> list[npt.NDArray[np.
     decoder.finish()
     count = sum(extra_count(one.reshape(-1)) for one in tokens)
     bits = np.unpackbits(np.frombuffer(data[stream_end:], np.uint8))
-    if (count + 7) // 8 != extra_size:
+    if (count + 7) // 8 != extra_size or bits[count:].any():
         raise FormatError("the extra bits of a coded section do not fit its integers")
     symbols, begin = [], 0
     for one in tokens:
@@ -146,13 +152,14 @@ def section_costs(counts: Sequence[Ints]) -> list[float]:
     return [size + fixed * (size + 1) / whole for size in bytes_of]
 
 
-def _decode_block(decoder: LaneDecoder, scales: Scales, merged: int) -> Ints:
-    classes_OI = scales.classes() >> merged
-    tokens_OI = np.zeros(classes_OI.shape, np.int64)
-    state_I = np.zeros(classes_OI.shape[1], np.uint8)
-    for class_I, token_I in zip(classes_OI, tokens_OI, strict=True):
-        context_I = 2 * class_I + (state_I & 1)
-        for begin in range(0, class_I.size, decoder.lanes):
+def _decode_block(decoder: LaneDecoder, scales: Scales, merged: int) -> npt.NDArray[np.int16]:
+    """Signed tokens (O, I)."""
+    rows, columns = scales.row_classes_O.size, scales.column_classes_I.size
+    tokens_OI = np.zeros((rows, columns), np.int16)
+    state_I = np.zeros(columns, np.uint8)
+    for row, token_I in enumerate(tokens_OI):
+        context_I = 2 * (scales.classes_of_row(row) >> merged) + (state_I & 1)
+        for begin in range(0, columns, decoder.lanes):
             token_I[begin : begin + decoder.lanes] = decoder.step(context_I[begin : begin + decoder.lanes])
         state_I = scales.next_states[state_I, ((token_I + 1) >> 1) & 1]
     return tokens_OI
@@ -228,10 +235,13 @@ def _tables_to_bytes(codes_CM: Ints) -> bytes:
 
 def _tables_from_bytes(data: bytes, merged: int) -> Ints:
     contexts = 2 * ((CLASSES + (1 << merged) - 1) >> merged)
-    lengths_C = decode_arrays(data, [contexts])[0]
-    if lengths_C.min() < 0 or lengths_C.max() > MAGNITUDES:
-        raise FormatError("a probability table has an impossible length")
-    flat = decode_arrays(data, [contexts, int(lengths_C.sum())])[1]
+
+    def all_codes(arrays: list[Ints]) -> int:
+        if arrays[0].min() < 0 or arrays[0].max() > MAGNITUDES:
+            raise FormatError("a probability table has an impossible length")
+        return int(arrays[0].sum())
+
+    lengths_C, flat = decode_arrays(data, [contexts, all_codes])
     codes_CM = np.zeros((contexts, MAGNITUDES), np.int64)
     codes_CM[np.arange(MAGNITUDES) < lengths_C[:, None]] = flat
     return codes_CM

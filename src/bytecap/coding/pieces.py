@@ -53,10 +53,10 @@ def from_columns(columns: bytes) -> bytes:
     count, text_size, whole = _HEAD.unpack_from(columns)
     texts_end = _HEAD.size + text_size
     scores_end = texts_end + 4 * count
-    if count > _MOST_PIECES or len(columns) < scores_end + count:
-        raise FormatError("the tokenizer's columns are cut short")
-    texts = columns[_HEAD.size : texts_end].split(b"\0")[:-1]
-    if len(texts) != count:
+    if count > _MOST_PIECES or len(columns) < scores_end + count or whole > 1:
+        raise FormatError("the tokenizer's columns are cut short, or of another kind")
+    *texts, behind = columns[_HEAD.size : texts_end].split(b"\0")
+    if len(texts) != count or behind:
         raise FormatError("the tokenizer's columns have another number of texts than of scores")
     planes = np.frombuffer(columns[texts_end:scores_end], np.uint8).reshape(4, count)
     numbers = np.ascontiguousarray(planes.T).view("<i4" if whole else "<f4").reshape(count)

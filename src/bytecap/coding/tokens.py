@@ -47,7 +47,7 @@ def extra_count(tokens: npt.NDArray[np.integer]) -> int:
     return int(_WIDTH[(tokens + 1) >> 1].sum())
 
 
-def from_tokens(tokens: Ints, bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+def from_tokens(tokens: npt.NDArray[np.integer], bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
     """The symbols back, flat; `bits` has exactly `extra_count(tokens)` entries."""
     magnitude_token = (tokens + 1) >> 1
     magnitudes = _LEAST[magnitude_token]

@@ -204,7 +204,7 @@ def calibrate(
             tensors[name] = _curvature(name, uses, text, squares[name] / batch_count)
     vectors = {name: value / batch_count for name, value in fisher.items() if name not in tensors}
     return Calibration(
-        made_from=made_from, tokens=text.positions, sampled=sampled, loss=text.loss / text.positions,
+        made_from=made_from, tokens=text.positions, loss=text.loss / text.positions,
         unigram=text.unigram(), tensors=tensors, vectors=vectors,
     )  # fmt: skip
 
@@ -310,7 +310,7 @@ def save_calibration(path: Path, calibration: Calibration) -> None:
         if curvature.linear_II is not None:
             tensors[f"linear/{name}"] = torch.from_numpy(curvature.linear_II)
     about = {
-        "made_from": calibration.made_from, "tokens": calibration.tokens, "sampled": calibration.sampled,
+        "made_from": calibration.made_from, "tokens": calibration.tokens, "measured_on": calibration.measured_on,
         "loss": calibration.loss, "unigram": calibration.unigram,
         "squares": {name: curvature.gradient_square for name, curvature in calibration.tensors.items()},
         "vectors": calibration.vectors,
@@ -333,7 +333,7 @@ def load_calibration(path: Path, made_from: str) -> Calibration:
                 for name, square in about["squares"].items()
             }  # fmt: skip
         found = Calibration(
-            made_from=str(about["made_from"]), tokens=int(about["tokens"]), sampled=bool(about["sampled"]),
+            made_from=str(about["made_from"]), tokens=int(about["tokens"]), measured_on=str(about["measured_on"]),
             loss=float(about["loss"]), unigram=float(about["unigram"]), tensors=tensors,
             vectors={str(name): float(value) for name, value in about["vectors"].items()},
         )  # fmt: skip

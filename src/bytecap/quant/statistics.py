@@ -43,13 +43,13 @@ class Calibration:
     """Digest of the checkpoint."""
     tokens: int
     """Positions measured."""
-    sampled: bool
-    """Whether labels were drawn from the model; otherwise they were the data's."""
     loss: float
     """Nats per token of the checkpoint on them."""
     unigram: float
     """Nats per token of the best fixed distribution on them: what a model without any context reaches."""
     tensors: dict[str, Curvature]
     """By name; weights that were never used have none."""
+    measured_on: str = ""
+    """Digest of text and settings, where it is kept to be used again."""
     vectors: dict[str, float] = field(default_factory=dict)
     """Of every other parameter the mean over its elements of the Fisher information of one position."""

@@ -49,6 +49,10 @@ class Checkpoint:
     spec: ModelSpec
     made_from: str
     """Digest of recipe and tokens."""
+    tokens: str
+    """Digest of the tokens alone."""
+    context: int
+    """Positions of a training window."""
     progressed: Progressed
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
@@ -75,13 +79,18 @@ def save_checkpoint(
     *,
     spec: ModelSpec,
     made_from: str,
+    tokens: str,
+    context: int,
     progressed: Progressed,
 ) -> None:
     """Write atomically. Raises BackendError on a full disk, with the previous checkpoint intact."""
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer/{name}": value for name, value in optimizer.items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    about = {"spec": spec.to_json(), "made_from": made_from, "progressed": dataclasses.asdict(progressed)}
+    about = {
+        "spec": spec.to_json(), "made_from": made_from, "tokens": tokens, "context": context,
+        "progressed": dataclasses.asdict(progressed),
+    }  # fmt: skip
     write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata={"bytecap": json.dumps(about)}))
 
 
@@ -96,6 +105,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(
             spec=ModelSpec.from_json(about["spec"]),
             made_from=str(about["made_from"]),
+            tokens=str(about["tokens"]),
+            context=int(about["context"]),
             progressed=Progressed(**about["progressed"]),
             weights={n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")},
             optimizer={n.removeprefix("optimizer/"): t for n, t in tensors.items() if n.startswith("optimizer/")},

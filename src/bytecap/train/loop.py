@@ -82,10 +82,11 @@ class Trainer:
         device: torch.device,
         folder: Path,
         made_from: str,
+        tokens: str,
         progress: Progress,
     ) -> None:
         self.config, self.spec, self.bos, self.device = config, spec, bos, device
-        self.folder, self.made_from, self.progress = folder, made_from, progress
+        self.folder, self.made_from, self.tokens, self.progress = folder, made_from, tokens, progress
         torch.manual_seed(seed)
         self.model = build_model(spec).to(device)
         self.optimizers = Optimizers(self.model, config.optimizer, device)
@@ -204,8 +205,10 @@ class Trainer:
         with self.clock.paused():
             state = {} if self.state.finished else self.optimizers.state_tensors()
             path = self.folder / CHECKPOINT
-            about = {"spec": self.spec, "made_from": self.made_from, "progressed": self.state}
-            save_checkpoint(path, self.model, state, **about)  # type: ignore[arg-type]
+            save_checkpoint(
+                path, self.model, state, spec=self.spec, made_from=self.made_from, tokens=self.tokens,
+                context=self.config.context, progressed=self.state,
+            )  # fmt: skip
 
     def _tell(self, loss: float) -> None:
         state = self.state
