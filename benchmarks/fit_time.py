@@ -25,13 +25,14 @@ from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance
 from bytecap.core.device import choose_device
 from bytecap.core.progress import Silent
-from bytecap.fitting import fitter_of, subject_of
+from bytecap.fitting import fitter_of
 from bytecap.measuring import measure
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.calibration import MOST_OUTPUTS
 from bytecap.quant.statistics import Calibration, Curvature
+from bytecap.subject import subject_of
 from bytecap.text.shards import ShardWriter, TokenStream
 
 ABOUT = Provenance(

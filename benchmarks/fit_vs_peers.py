@@ -55,7 +55,7 @@ from bytecap.coding.general import BROTLI, ZSTD, compress
 from bytecap.core.errors import BytecapError
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
-from bytecap.fitting import Subject, fitter_of
+from bytecap.fitting import fitter_of
 from bytecap.grids.tensor import FloatTensor, QuantizedModel
 from bytecap.measuring import comparison_windows
 from bytecap.model.gpt import GPT
@@ -63,6 +63,7 @@ from bytecap.model.roles import Role
 from bytecap.quant.landing import Fitter
 from bytecap.quant.statistics import Calibration
 from bytecap.score.divergence import Divergence, divergence
+from bytecap.subject import Subject
 from bytecap.text.batches import TrainBatches
 
 WORKER = Path(__file__).with_name("peer_worker.py")

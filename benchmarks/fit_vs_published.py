@@ -43,19 +43,20 @@ from bytecap.coding.general import BROTLI, compress
 from bytecap.coding.planes import is_wide, to_planes
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
-from bytecap.fitting import Subject, fitter_of, open_checkpoint
+from bytecap.fitting import fitter_of
 from bytecap.grids.tensor import EvenTensor, QuantizedModel, ScaledTensor, SteppedTensor
 from bytecap.grids.trellis import SCALAR, next_states
 from bytecap.measuring import adapting_of, comparison_windows, measure
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
 from bytecap.quant.allocation import QuantConfig
-from bytecap.quant.passes import as_float16
+from bytecap.quant.passes import as_floats
 from bytecap.quant.published import round_published
 from bytecap.quant.schemes import scheme_plan
 from bytecap.quant.statistics import Calibration
 from bytecap.quant.weigh import block_of
 from bytecap.score.divergence import Divergence, divergence
+from bytecap.subject import Subject, open_checkpoint
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
@@ -126,7 +127,7 @@ def _published_at(part: Subject, calibration: Calibration, dial: float, embeddin
     for entry in plan.tensors:
         weight = part.weights[entry.name]
         if entry.rule is None:
-            tensors[entry.name] = as_float16(entry.name, entry.role, weight)
+            tensors[entry.name] = as_floats(entry.role, weight)
         else:
             rows = round_published(weight, entry.rule, calibration.tensors[entry.name], name=entry.name)
             tensors[entry.name] = ScaledTensor(entry.role, rows.symbols_OI, rows.scales_O)

@@ -17,8 +17,9 @@ import numpy as np
 from bytecap import recipe as recipes
 from bytecap.core.device import choose_device
 from bytecap.core.progress import Silent
-from bytecap.fitting import calibration_of, open_checkpoint, run_fitter
+from bytecap.fitting import calibration_of, run_fitter
 from bytecap.quant.landing import SLACK_BYTES, SLACK_SHARE
+from bytecap.subject import open_checkpoint
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
 

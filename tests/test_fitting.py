@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import bytecap
-from bytecap.core.errors import BudgetError, ConfigError, DataError, NumericsError
-from bytecap.fitting import Subject, curvature_factors, damping_rule, open_checkpoint, subject_of
+from bytecap.core.errors import BudgetError, ConfigError
+from bytecap.core.progress import Silent
+from bytecap.fitting import curvature_factors, damping_rule
 from bytecap.grids.tensor import SteppedTensor
 from bytecap.quant.allocation import QuantConfig, Shape
 from bytecap.quant.rounding import round_with_feedback
 from bytecap.quant.statistics import Calibration, Curvature
+from bytecap.subject import Subject
 
 
 class Small(nn.Module):
@@ -80,27 +81,6 @@ def test_a_cap_that_cannot_be_met() -> None:
         bytecap.fit(model, batches[:2], loss=data_losses, cap_bytes=100)
     with pytest.raises(ConfigError, match="is not a size"):
         bytecap.fit(model, batches[:2], loss=data_losses, cap_bytes="3 parsecs")
-
-
-def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
-    """Plain safetensors are read; pickles are refused with the lines that convert them; NaN is named."""
-    path = tmp_path / "w.safetensors"
-    save_file({"a.weight": torch.randn(4, 6), "a.bias": torch.zeros(4)}, path)
-    subject = open_checkpoint(path)
-    assert [(s.name, s.role) for s in subject.shapes] == [("a.bias", "scalar"), ("a.weight", "matrix")]
-    assert subject.model is None and subject.spec is None
-    with pytest.raises(ConfigError, match=r"weights_only=True\)\n  save_file"):
-        open_checkpoint(tmp_path / "w.pt")
-    with pytest.raises(DataError, match="does not exist"):
-        open_checkpoint(tmp_path / "other.safetensors")
-    path.write_bytes(b"1234567890")
-    with pytest.raises(DataError, match="is not a safetensors file"):
-        open_checkpoint(path)
-    model = Small()
-    with torch.no_grad():
-        model.up.weight[3, 3] = float("inf")
-    with pytest.raises(NumericsError, match=r"tensor up.weight holds NaN or infinity"):
-        subject_of(model)
 
 
 def test_errors_do_not_outgrow_the_weights() -> None:
@@ -173,3 +153,51 @@ def test_a_small_matrix_does_not_pay_for_large_convolutions() -> None:
         weights = fitted.quantized.state_dict()
         change = (model[3].weight - weights["3.weight"]).square().mean() / model[3].weight.square().mean()
         assert change < 0.25
+
+
+def test_what_a_loss_may_give() -> None:
+    """Positions with a negative label do not count; labels without a logit and models without weights are refused."""
+    model, batches = trained()
+
+    def ignoring(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+        logits, labels = logits_and_labels(model, batch)
+        return torch.cat([logits, 100 * torch.ones_like(logits)]), torch.cat([labels, -100 * torch.ones_like(labels)])
+
+    plain, ignored = (
+        bytecap.fit(model, batches[:4], loss=loss, cap_bytes=3500).data for loss in (logits_and_labels, ignoring)
+    )
+    assert len(plain) == len(ignored) and model.training
+
+    def too_large(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+        return model(batch), batch + 40
+
+    with pytest.raises(ConfigError, match="one label for each position, below the number of logits"):
+        bytecap.fit(model, batches[:1], loss=too_large, cap_bytes=3500)
+    with pytest.raises(ConfigError, match="no parameters"):
+        bytecap.fit(nn.Tanh(), batches[:1], loss=data_losses, cap_bytes=3500)
+
+
+def test_a_weight_used_in_another_way_is_named() -> None:
+    """It gets one step for the tensor, and the user is told."""
+
+    class Other(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.map, self.other = nn.Linear(6, 8), nn.Parameter(torch.randn(8, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.map(x) @ self.other
+
+    class Notes(Silent):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    notes, labels = Notes(), torch.zeros(32, dtype=torch.long)
+    bytecap.fit(
+        Other(), [torch.randn(32, 6)], loss=lambda m, x: (m(x), labels), cap_bytes=1500, progress=notes
+    )  # fmt: skip
+    assert any(note.startswith("1 tensors are used in other ways") and note.endswith("other") for note in notes.notes)

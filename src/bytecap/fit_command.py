@@ -22,6 +22,7 @@ from bytecap.fit_material import Material, Request, material_of
 from bytecap.fitting import fit_facts, refuse_useless
 from bytecap.folder import OWN, RECIPE, facts_beside
 from bytecap.measuring import comparison_windows
+from bytecap.quant.allocation import SCHEME
 from bytecap.quant.landing import Fitter, Landed, Prediction
 from bytecap.quant.scheme_fit import Schemed
 from bytecap.report.curve import curve_svg
@@ -89,7 +90,7 @@ def predict_fit(request: Request, progress: Progress) -> dict[str, Any]:
             else:
                 made = _landed(material, cap, aimed, progress)
                 size, kappa, known = len(made.data), made.plan.dial, made.loss
-            row = {"scheme": request.scheme or "bytecap", "cap_bytes": cap, "predicted_bytes": size, "kappa": kappa}
+            row = {"scheme": request.scheme or SCHEME, "cap_bytes": cap, "predicted_bytes": size, "kappa": kappa}
             rows.append({**row, "predicted_increase_nats": known})
     return {"predicted": rows}
 

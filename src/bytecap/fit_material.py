@@ -20,7 +20,7 @@ from bytecap.core.device import choose_device
 from bytecap.core.digest import digest_bytes, digest_of
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
-from bytecap.fitting import Subject, calibration_of, fitter_of, open_checkpoint, provenance_of
+from bytecap.fitting import calibration_of, fitter_of, provenance_of
 from bytecap.folder import RECIPE, TOKENS
 from bytecap.grids.tensor import QuantizedModel
 from bytecap.measuring import adapting_of, measure
@@ -29,6 +29,7 @@ from bytecap.quant.scheme_fit import SchemeFitter, needs_text
 from bytecap.quant.schemes import KEEP_SMALL
 from bytecap.quant.statistics import Calibration
 from bytecap.recipe import Recipe
+from bytecap.subject import Subject, open_checkpoint
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import encode_documents
 from bytecap.text.shards import TokenStream
@@ -103,7 +104,9 @@ def material_of(request: Request, progress: Progress) -> Iterator[Material]:
     path = folder / CHECKPOINT if request.checkpoint.is_dir() else request.checkpoint
     tokens = load_tokens(folder / TOKENS) if ours else None
     subject = open_checkpoint(path, finished=True, tokens=None if tokens is None else tokens.digest)
-    known = [f"train.context={subject.context}"] if not ours and subject.context is not None else []
+    known = [] if ours else ["score.stride=1"]  # no fit slides a window, so none is refused for it
+    if not ours and subject.context is not None:
+        known.append(f"train.context={subject.context}")
     recipe = recipes.overridden(base, [*known, *request.settings])
     with tempfile.TemporaryDirectory() as temporary:
         yield _prepared(request, recipe, caps, subject, tokens, folder if ours else None, Path(temporary), progress)
@@ -138,7 +141,7 @@ def _prepared(
     wanted = request.scheme is None or needs_text(request.scheme)
     calibration = _measured(request, recipe, subject, tokens, tokenizer, texts, folder, progress) if wanted else None
     if request.scheme is None and calibration is None:
-        progress.note("nothing to measure on: one step serves all matrices; give --text and --tokenizer to fit better")
+        progress.note(f"nothing is measured, so one step serves all matrices: {_why_unmeasured(recipe, subject)}")
     about = _provenance(recipe, tokenizer, texts.corpus_digest, subject.digest, known=folder is not None)
     compare = None
     if texts.compared is not None and subject.model is not None:
@@ -199,6 +202,14 @@ def _measured(
         subject.model.to(device), texts.measured, load_tokenizer(tokenizer).bos_id(), recipe.quant,
         context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
     )  # fmt: skip
+
+
+def _why_unmeasured(recipe: Recipe, subject: Subject) -> str:
+    if subject.model is None:
+        return "these are weights without their model; from Python, bytecap.fit(model, batches, ...) measures any model"
+    if recipe.quant.calibration_tokens == 0:
+        return "quant.calibration_tokens is 0"
+    return "there is no text; give --text and --tokenizer"
 
 
 def _provenance(recipe: Recipe, tokenizer: bytes, corpus: str, checkpoint: str, *, known: bool) -> Provenance:

@@ -10,28 +10,23 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import safetensors
 import torch
 from torch import Tensor, nn
 
 from bytecap.artifact.load import Artifact, load, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.core.digest import digest_bytes, digest_of
-from bytecap.core.errors import BudgetError, ConfigError, DataError, NumericsError
+from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
-from bytecap.folder import CALIBRATION, RECIPE
+from bytecap.folder import CALIBRATION
 from bytecap.grids.tensor import QuantizedModel
 from bytecap.measuring import adapting_of, measure
-from bytecap.model.gpt import GPT
-from bytecap.model.roles import Role, roles_of
-from bytecap.model.spec import ModelSpec
+from bytecap.model.roles import Role
 from bytecap.quant.allocation import ERROR_OF_A_STEP, MODEL, EvenStep, QuantConfig, Shape, even_step
 from bytecap.quant.calibration import calibrate, load_calibration, save_calibration
 from bytecap.quant.distillation import Distiller
@@ -40,72 +35,10 @@ from bytecap.quant.landing import Adapting, Fitter, Landed, Prediction
 from bytecap.quant.scheme_fit import Schemed
 from bytecap.quant.statistics import Calibration
 from bytecap.recipe import Recipe
+from bytecap.subject import Subject, subject_of
 from bytecap.text.byte_counts import is_lossless
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import Tokens
-from bytecap.train.checkpoint import load_checkpoint, weights_digest
-
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is fitted."""
-
-    weights: dict[str, Floats]
-    shapes: list[Shape]
-    digest: str
-    model: GPT | None
-    """The model around the weights; None where only weights are at hand."""
-    context: int | None = None
-    """Positions that it was trained on, where that is known."""
-
-    @property
-    def spec(self) -> ModelSpec | None:
-        """Of the model."""
-        return None if self.model is None else self.model.spec
-
-
-def subject_of(model: nn.Module) -> Subject:
-    """The weights of a model, with roles: declared ones, or what the modules' types say."""
-    parameters = {name: parameter.detach().cpu().float() for name, parameter in model.named_parameters()}
-    roles = {n: str(r) for n, r in roles_of(model).items()} if isinstance(model, GPT) else _roles_by_type(model)
-    return _subject(parameters, roles, model if isinstance(model, GPT) else None)
-
-
-def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = None) -> Subject:
-    """A checkpoint of ours with its model, or plain safetensors without one.
-
-    If asked, a finished one, trained on `tokens` (a digest).
-    """
-    if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
-        raise ConfigError(
-            f"{path} may hold a pickle, which can run any code when it is read; convert it once, where you trust it:\n"
-            "  import torch; from safetensors.torch import save_file\n"
-            f"  weights = torch.load({path.name!r}, weights_only=True)\n"
-            f"  save_file({{k: v.clone() for k, v in weights.items()}}, {path.stem + '.safetensors'!r})"
-        )
-    if not path.is_file():
-        if (path.parent / RECIPE).is_file():
-            raise DataError(f"{path} does not exist; run `bytecap train {path.parent}` first", path=str(path))
-        raise DataError(f"{path} does not exist; give a run folder or a .safetensors file", path=str(path))
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            if "bytecap" in (file.metadata() or {}):
-                saved = load_checkpoint(path)
-                if finished and not saved.progressed.finished:
-                    raise DataError(f"training in {path.parent} has not finished; run `bytecap train` to go on")
-                if tokens is not None and saved.tokens != tokens:
-                    raise DataError(
-                        f"{path} was trained on tokens {saved.tokens}, beside it lie tokens {tokens}; put back "
-                        "those it was trained on, or fit it outside this folder with --text and --tokenizer",
-                        path=str(path),
-                    )
-                return dataclasses.replace(subject_of(saved.model()), context=saved.context)
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError) as error:
-        raise DataError(f"{path} is not a safetensors file ({error}); give another one", path=str(path)) from error
-    return _subject(tensors, {name: _role_by_shape(value) for name, value in tensors.items()}, None)
 
 
 def curvature_factors(subject: Subject, calibration: Calibration | None, config: QuantConfig) -> dict[str, Factors]:
@@ -283,6 +216,8 @@ def fit(
     Raises BudgetError when the cap cannot be met.
     """
     cap = parse_bytes(cap_bytes) if isinstance(cap_bytes, str) else cap_bytes
+    if next(model.parameters(), None) is None:
+        raise ConfigError("the model has no parameters, so there is nothing to fit")
     config, progress = config or QuantConfig(), progress or Silent()
     subject = subject_of(model)
     device = next(model.parameters()).device
@@ -291,7 +226,7 @@ def fit(
     def answer(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor] | Tensor:
         value = loss(model, batch)
         if isinstance(value, tuple):
-            return value[0].flatten(0, -2), value[1].flatten()
+            return _positions(value[0].flatten(0, -2), value[1].flatten())
         if not isinstance(value, Tensor):
             raise ConfigError(
                 f"loss(model, batch) gave a {type(value).__name__}; it must return (logits, labels) or a tensor "
@@ -305,6 +240,7 @@ def fit(
         model, batches, answer, made_from=subject.digest, progress=progress, total_tokens=config.calibration_tokens,
         sampled=config.labels == MODEL, generator=generator,
     )  # fmt: skip
+    _name_unmeasured(subject, calibration, progress)
     about = Provenance(
         recipe_digest="", corpus_digest="", checkpoint_digest=subject.digest, tokenizer_digest="", lossless=False,
         context=1,
@@ -314,7 +250,31 @@ def fit(
     def begin(names: list[str]) -> Distiller:
         return Distiller(model, names, itertools.cycle(batches), answer, steps=config.distill_steps)
 
-    return loads(fitter.land(cap, progress, adapting=begin if config.distill_steps else None).data)
+    aimed, training = refuse_useless(fitter, calibration, cap, progress), model.training
+    try:
+        return loads(fitter.land(cap, progress, aimed, begin if config.distill_steps else None).data)
+    finally:
+        model.train(training)
+
+
+def _name_unmeasured(subject: Subject, calibration: Calibration, progress: Progress) -> None:
+    others = [s.name for s in subject.shapes if s.role != Role.SCALAR and s.name not in calibration.tensors]
+    if others:
+        progress.note(
+            f"{len(others)} tensors are used in other ways than linear maps and embeddings, and get one step each: "
+            f"{', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
+        )
+
+
+def _positions(logits_NV: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Without those that a negative label marks as not to be looked at."""
+    if label_N.numel() != logits_NV.size(0) or (label_N >= logits_NV.size(1)).any():
+        raise ConfigError(
+            f"loss(model, batch) gave logits {tuple(logits_NV.shape)} and {label_N.numel():,} labels up to "
+            f"{int(label_N.max())}; there must be one label for each position, below the number of logits"
+        )
+    kept_N = label_N >= 0
+    return (logits_NV, label_N) if bool(kept_N.all()) else (logits_NV[kept_N], label_N[kept_N])
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -337,24 +297,3 @@ def fit_facts(landed: Landed | Schemed, cap_bytes: int | None) -> dict[str, Any]
         "loss_shares": {name: loss / whole for name, loss in landed.losses.items()},
         "made_from": landed.plan.made_from,
     }
-
-
-def _subject(tensors: dict[str, Tensor], roles: dict[str, str], model: GPT | None) -> Subject:
-    for name, value in tensors.items():
-        if not torch.isfinite(value).all():
-            raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
-    weights = {name: np.ascontiguousarray(value.numpy(), np.float32) for name, value in tensors.items()}
-    shapes = [Shape(name, roles[name], value.shape) for name, value in weights.items()]
-    return Subject(weights, shapes, weights_digest(tensors), model)
-
-
-def _roles_by_type(model: nn.Module) -> dict[str, str]:
-    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    return {
-        name: str(Role.EMBEDDING) if id(parameter) in embeddings else _role_by_shape(parameter)
-        for name, parameter in model.named_parameters()
-    }
-
-
-def _role_by_shape(value: Tensor) -> str:
-    return str(Role.MATRIX if value.ndim >= 2 else Role.SCALAR)

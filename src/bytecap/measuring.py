@@ -88,7 +88,7 @@ def _answer_of(bos: int) -> Answer:
 def batches_for(available: int, wanted: int, context: int) -> tuple[int, int, int]:
     """Batches, windows in each, positions of a window, for about `wanted` tokens."""
     context = min(context, (available - 1) // 3)
-    batch = max(1, BATCH_TOKENS // context)
+    batch = max(1, min(BATCH_TOKENS, available) // context)
     return max(1, min(wanted, available) // (batch * context)), batch, context
 
 

@@ -25,12 +25,10 @@ from bytecap.fitting import (
     calibration_of,
     fit_facts,
     fitter_of,
-    open_checkpoint,
     provenance_of,
     refuse_useless,
     run_adapting,
     run_fitter,
-    subject_of,
 )
 from bytecap.folder import LOG, METRICS, MODEL, RECIPE, RECORD, SCORE, SECONDS, TOKENS, enter, facts_beside, timed
 from bytecap.model.spec import ModelSpec
@@ -38,6 +36,7 @@ from bytecap.quant.landing import refuse_small_cap
 from bytecap.recipe import Recipe
 from bytecap.report.console import Console
 from bytecap.report.record import SCHEMA, RunRecord
+from bytecap.subject import open_checkpoint, subject_of
 from bytecap.text.prepare import prepare
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens

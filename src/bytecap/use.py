@@ -108,14 +108,14 @@ def context_of(recipe: Recipe) -> int:
 
 def tokenizer_of(artifact: Artifact, other: bytes | None) -> bytes:
     """The tokenizer in the file, else the other one; FormatError when it does not fit the model."""
+    if artifact.spec is None:
+        raise FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
     model = artifact.tokenizer or other
     if model is None:
         raise DataError(
             "the file has no tokenizer in it; use the run folder it was made in, or make it again with --set "
             "artifact.embed_tokenizer=true"
         )
-    if artifact.spec is None:
-        raise FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
     pieces = load_tokenizer(model).get_piece_size()
     if pieces != artifact.spec.vocab_size:
         raise FormatError(

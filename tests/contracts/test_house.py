@@ -70,7 +70,7 @@ def test_forbidden_words() -> None:
     """No unpickling, no environment, nats become bits in one place."""
     for path in FILES:
         text = path.read_text("utf-8")
-        # fitting.py tells once how a pickle is converted elsewhere.
+        # subject.py tells once how a pickle is converted elsewhere.
         for word in ("weights = torch.load({path", "may hold a pickle", "no pickle", "No pickle"):
             text = text.replace(word, "")
         assert "torch.load" not in text and "pickle" not in text, path

@@ -81,6 +81,12 @@ def test_one_cap(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     assert call("inspect", out) == 0 and "of the loss" in capsys.readouterr().out
 
 
+def test_the_cap_of_the_run(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Holds where none is given, the reserve taken off."""
+    (facts,) = fitted(capsys, finished, "--reserve", "1kB", "--out", tmp_path / "a.bcap")
+    assert facts["cap_bytes"] == SETTINGS["artifact.cap_bytes"] - 1000 >= facts["bytes"]
+
+
 def test_the_screen(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     """What a person reads names the file, the size, the cap and the divergence."""
     out = tmp_path / "a.bcap"
@@ -139,7 +145,11 @@ def test_weights_without_text(foreign: Path, tmp_path: Path, capsys: Capture) ->
     """Somebody else's weights are fitted from themselves, and it is said that nothing was measured."""
     assert call("fit", foreign, "--cap", "6000", "--out", tmp_path / "a.bcap") == 0
     printed = capsys.readouterr()
-    assert "nothing to measure on" in printed.err and "KL" not in printed.out and "predicted +" not in printed.out
+    assert (
+        "these are weights without their model" in printed.err
+        and "KL" not in printed.out
+        and "predicted +" not in printed.out
+    )
     facts = json.loads((tmp_path / "a.fit.json").read_text())
     assert facts["bytes"] <= 6000 and facts["divergence"] is None and facts["predicted_increase_nats"] is None
 
@@ -221,7 +231,12 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["RUN", "--caps", ","], 2, "how large may the file be?"),
     (["RUN", "--cap", "7kB", "--caps", "7kB,8kB"], 2, "--cap and --caps exclude each other"),
     (["RUN", "--cap", "7kB", "--reserve", "7kB"], 2, "with 7,000 reserved leaves nothing"),
-    (["RUN", "--reserve", "7kB"], 2, "how large may the file be? Give --cap"),
+    (["RUN", "--reserve", "9kB"], 2, "a cap of 9,000 bytes with 9,000 reserved leaves nothing"),
+    (["RUN", "--caps", "250,000"], 2, "reads as 2 caps, commas part them; write 250000 or 250kB"),
+    (["RUN", "--set", "artifact.cap_bytes=7000"], 2, "is not for a fit; give --cap"),
+    (["RUN", "--set", "artifact.reserve_bytes=7000"], 2, "is not for a fit; give --reserve"),
+    (["RUN", "--cap", "7kB", "--set", "train.steps=7"], 2, "--set train.steps changes nothing in a fit"),
+    (["RUN", "--cap", "7kB", "--out", "RUN/record.json"], 2, "is a file of the run itself"),
     (["RUN", "--scheme", "int8", "--reserve", "7kB"], 2, "--reserve needs a cap"),
     (["RUN", "--cap", "7kB", "--compressor", "brotl"], 2, "did you mean brotli"),
     (["RUN", "--cap", "7kB", "--set", "quant.state=8"], 2, "did you mean states"),
@@ -234,7 +249,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["RUN", "--scheme", "int8", "--keep-small", "-1"], 2, "--keep-small is -1; it must not be negative"),
     (["RUN", "--scheme", "best_published", "--keep-small", "0"], 2, "has no size of its own; give --cap"),
     (["RUN", "--scheme", "pr1586", "--embedding-step", "0.5"], 2, "an embedding step belongs to best_published"),
-    (["OTHER", "--scheme", "pr1586", "--keep-small", "0"], 2, "scheme pr1586 needs a checkpoint measured on text"),
+    (["OTHER", "--scheme", "pr1586", "--keep-small", "0"], 2, "scheme pr1586 needs curvature measured on text"),
     (["OTHER", "--cap", "7kB", "--text", "ALONE/text.txt"], 2, "holds weights without a model"),
     (["ALONE/w.pt", "--cap", "7kB"], 2, "may hold a pickle"),
     (["ALONE/w.safetensors", "--cap", "7kB", "--text", "ALONE/text.txt"], 2, "--text needs the tokenizer"),

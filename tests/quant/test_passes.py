@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from bytecap.core.errors import NumericsError
 from bytecap.core.progress import Silent
-from bytecap.grids.plan import EVEN, STEPS, TensorPlan
+from bytecap.grids.plan import EVEN, FLOAT32, STEPS, TensorPlan
 from bytecap.grids.tensor import EvenTensor, FloatTensor
 from bytecap.quant.factors import Factors, inverse_factor
-from bytecap.quant.passes import as_float16, cheap_pass, full_pass, zeros
+from bytecap.quant.passes import as_floats, cheap_pass, full_pass, zeros
 from bytecap.quant.weigh import coded_bytes
 
 
@@ -55,6 +54,10 @@ def test_vectors_and_zeros() -> None:
 
 
 def test_values_beyond_sixteen_bits() -> None:
-    """The tensor is named."""
-    with pytest.raises(NumericsError, match="tensor s has values beyond"):
-        as_float16("s", "scalar", np.array([1e6], np.float32))
+    """Are stored at 32."""
+    assert as_floats("scalar", np.array([1.5], np.float32)).values.dtype == np.float16
+    assert as_floats("scalar", np.array([1e6], np.float32)).values.tolist() == [1e6]
+    exact = TensorPlan(name="w", role="scalar", shape=(2,), grid=FLOAT32)
+    values = np.array([4095.0, 1 / 3], np.float32)
+    stored = full_pass([exact], {"w": values}, {}, 0.0, Silent())["w"].stored
+    assert np.array_equal(stored.weights().numpy(), values)

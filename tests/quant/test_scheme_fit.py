@@ -148,7 +148,7 @@ def test_refusals() -> None:
         fitter("best_published").own()
     with pytest.raises(ConfigError, match="no matrix of this checkpoint has more than 65,536 elements"):
         fitter("int8", keep_small=65_536)
-    with pytest.raises(ConfigError, match="needs a checkpoint measured on text"):
+    with pytest.raises(ConfigError, match="needs curvature measured on text"):
         fitter("pr1586", calibrated=False)
     with pytest.raises(ConfigError, match="an embedding step belongs to best_published"):
         fitter("pr1586", embedding_step=0.5)

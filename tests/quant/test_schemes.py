@@ -239,7 +239,7 @@ def test_refusals() -> None:
     with pytest.raises(ConfigError, match=r"no scheme 'pr1568'; did you mean pr1586.*choose one of int8, pr65"):
         scheme_plan("pr1568", shapes, None, "x")
     for name in CALIBRATED:
-        with pytest.raises(ConfigError, match=f"{name} needs a checkpoint measured on text; give --text"):
+        with pytest.raises(ConfigError, match=f"{name} needs curvature measured on text"):
             scheme_plan(name, shapes, None, "x")
     with pytest.raises(ConfigError, match="int8 has one size and no dial"):
         scheme_plan("int8", shapes, None, "x", 0.5)

@@ -97,7 +97,7 @@ class Provenance:
     lossless: bool
     """Whether the tokenizer gives back every text as it was."""
     context: int
-    """Positions of a window in training, the default of scoring."""
+    """Positions of a scoring window."""
 
 
 def pack(

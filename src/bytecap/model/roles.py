@@ -19,7 +19,7 @@ class Role(StrEnum):
     EMBEDDING = "embedding"
     """The token table, also the output map when tied."""
     SCALAR = "scalar"
-    """Gains, scales and mixes: few, sensitive, stored at 16 bits."""
+    """Gains, scales and mixes: few and sensitive: one step for the tensor."""
 
 
 def roles_of(model: nn.Module) -> dict[str, Role]:

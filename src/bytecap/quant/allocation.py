@@ -20,7 +20,7 @@ import numpy as np
 
 from bytecap.core.errors import ConfigError
 from bytecap.grids.grid import nearest_codes
-from bytecap.grids.plan import EVEN, FLOAT16, STEPS, BitPlan, TensorPlan
+from bytecap.grids.plan import EVEN, FLOAT16, FLOAT32, STEPS, BitPlan, TensorPlan
 from bytecap.grids.trellis import CODES, SCALAR
 from bytecap.quant.factors import Factors
 
@@ -86,6 +86,8 @@ class Shape:
     name: str
     role: str
     shape: tuple[int, ...]
+    exact: bool = False
+    """Whether its numbers are to stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def allocate(
     made_from: str,
     vectors: Mapping[str, EvenStep] | None = None,
 ) -> BitPlan:
-    """The plan for one multiplier; what has neither factors nor a step of its own is stored at 16 bits."""
+    """The plan for one multiplier; what has neither factors nor a step of its own is stored at 16 bits, or exactly."""
     tensors = []
     states = config.states_for(sum(math.prod(entry.shape) for entry in shapes))
     for entry in shapes:
@@ -131,5 +133,5 @@ def allocate(
             base = float(np.float32(min(kappa * vectors[entry.name].step, vectors[entry.name].coarsest)))
             tensors.append(TensorPlan(**about, grid=EVEN, base=base))  # type: ignore[arg-type]
         else:
-            tensors.append(TensorPlan(**about, grid=FLOAT16))  # type: ignore[arg-type]
+            tensors.append(TensorPlan(**about, grid=FLOAT32 if entry.exact else FLOAT16))  # type: ignore[arg-type]
     return BitPlan(made_from=made_from, scheme=SCHEME, dial=kappa, tensors=tuple(tensors))

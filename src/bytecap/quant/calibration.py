@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import safetensors
@@ -37,12 +39,12 @@ from bytecap.core.files import write_atomic
 from bytecap.core.progress import Progress
 from bytecap.quant.statistics import Calibration, Curvature
 
-SAVED = "calibration.safetensors"
 MOST_OUTPUTS = 2048
 """Rows above which only the diagonal of G is kept."""
 PSEUDO = 4.0
 """Occurrences that general knowledge about a token counts for."""
 MEASURED = ("linear", "embedding")
+_LINEAR, _EMBEDDING, _CONVOLUTIONS = F.linear, F.embedding, (F.conv1d, F.conv2d)
 
 
 class _Sums:
@@ -94,12 +96,25 @@ class _Watch(TorchFunctionMode):
         """The number of its call, where the sum over all labels stands for the gradient."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if func in (F.linear, F.embedding, F.conv1d, F.conv2d) and len(args) > 1:
-            name = self.names.get(id(args[1]))
-            if name is not None and out.requires_grad:
-                self._use(func, name, args[0], args[1], out)
+        kwargs = kwargs or {}
+        if func is F.multi_head_attention_forward:  # its linear maps are called where a mode does not look
+            with patch.object(F, "linear", self._linear):
+                return func(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if func in (_LINEAR, _EMBEDDING, *_CONVOLUTIONS):
+            x, weight = (args[i] if i < len(args) else kwargs.get(key) for i, key in enumerate(("input", "weight")))
+            self._see(func, x, weight, out)
         return out
+
+    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        out = _LINEAR(x, weight, bias)
+        self._see(_LINEAR, x, weight, out)
+        return out
+
+    def _see(self, func: Any, x: Tensor, weight: Tensor, out: Tensor) -> None:
+        name = self.names.get(id(weight))
+        if name is not None and out.requires_grad:
+            self._use(func, name, x, weight, out)
 
     def all_labels(self, logits_NV: Tensor) -> None:
         """Sum over all labels for the last linear map if the logits are an elementwise function of it."""
@@ -120,13 +135,13 @@ class _Watch(TorchFunctionMode):
             self.exact = None
 
     def _use(self, func: Any, name: str, x: Tensor, weight: Tensor, out: Tensor) -> None:
-        if func is F.embedding:
+        if func is _EMBEDDING:
             read = self._of(name, "embedding", weight.size(1), weight.size(0), False, weight.device)
             out.register_hook(lambda gradient: read.add_embedding(x.flatten(), _rows(gradient, -1)))  # type: ignore[no-untyped-call]
             return
-        channel = -1 if func is F.linear else 1
-        if channel == 1 and weight[0, 0].numel() != 1:
-            return  # a convolution that is no linear map of single positions
+        channel = -1 if func is _LINEAR else 1
+        if channel == 1 and (weight[0, 0].numel() != 1 or x.ndim != weight.ndim or x.size(1) != weight.size(1)):
+            return  # a convolution that is no linear map of single positions: wide, in groups, or without a batch
         full = weight.size(0) <= self.most_outputs
         sums = self._of(name, "linear", weight[0].numel(), weight.size(0), full, weight.device)
         sums.add_inputs(_rows(x, channel))
@@ -175,26 +190,23 @@ def calibrate(
     watch, text = _Watch({id(p): n for n, p in parameters.items()}, most_outputs), _Text()
     # Labels of different positions are drawn apart, so the square of a sum of gradients is the sum of their squares.
     squares, fisher, batch_count = dict.fromkeys(parameters, 0.0), dict.fromkeys(parameters, 0.0), 0
-    training = model.training
-    model.eval()
-    for batch in batches:
-        model.zero_grad(set_to_none=True)
-        with watch:
-            answered = answer(model, batch)
-        if isinstance(answered, Tensor):
-            sampled = False
-        elif sampled:
-            watch.all_labels(answered[0])
-        loss_N = text.add(answered, sampled, generator)
-        loss_N.sum().backward()  # type: ignore[no-untyped-call]
-        batch_count += 1
-        for name, parameter in parameters.items():
-            if parameter.grad is not None:
-                squares[name] += float((parameter.grad / loss_N.numel()).square().mean())
-                fisher[name] += float((parameter.grad.float() / math.sqrt(loss_N.numel())).square().mean())
-        progress.update(text.positions, total_tokens, f"{text.positions:,} tokens measured")
-    model.zero_grad(set_to_none=True)
-    model.train(training)
+    with _measurable(model):
+        for batch in batches:
+            model.zero_grad(set_to_none=True)
+            with watch:
+                answered = answer(model, batch)
+            if isinstance(answered, Tensor):
+                sampled = False
+            elif sampled:
+                watch.all_labels(answered[0])
+            loss_N = text.add(answered, sampled, generator)
+            loss_N.sum().backward()  # type: ignore[no-untyped-call]
+            batch_count += 1
+            for name, parameter in parameters.items():
+                if parameter.grad is not None:
+                    squares[name] += float((parameter.grad / loss_N.numel()).square().mean())
+                    fisher[name] += float((parameter.grad.float() / math.sqrt(loss_N.numel())).square().mean())
+            progress.update(text.positions, total_tokens, f"{text.positions:,} tokens measured")
     if text.positions == 0:
         raise DataError("there is no calibration text; at least one window of tokens is needed")
     tensors = {}
@@ -207,6 +219,22 @@ def calibrate(
         made_from=made_from, tokens=text.positions, loss=text.loss / text.positions,
         unigram=text.unigram(), tensors=tensors, vectors=vectors,
     )  # fmt: skip
+
+
+@contextmanager
+def _measurable(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode, every parameter with a gradient, for what is not trained is fitted all the same."""
+    training, frozen = model.training, [p for p in model.parameters() if not p.requires_grad]
+    model.eval()
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        yield
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.train(training)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
 
 class _Text:

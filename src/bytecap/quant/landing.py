@@ -352,8 +352,8 @@ def refuse_small_cap(smallest_bytes: int, cap_bytes: int) -> None:
     if smallest_bytes > cap_bytes:
         raise BudgetError(
             f"a cap of {cap_bytes:,} bytes cannot be met: this model, tokenizer and header take at least "
-            f"{smallest_bytes:,} bytes with every weight rounded to zero. Raise the cap, or train a model with fewer "
-            "or narrower layers or a smaller vocabulary",
+            f"{smallest_bytes:,} bytes, with every weight of linear maps and embeddings rounded to zero. Raise the "
+            "cap, or train a model with fewer or narrower layers or a smaller vocabulary",
             smallest_bytes=smallest_bytes,
             cap_bytes=cap_bytes,
         )

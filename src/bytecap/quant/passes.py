@@ -18,10 +18,9 @@ from itertools import repeat
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.core.errors import NumericsError
 from bytecap.core.progress import Progress
 from bytecap.grids.grid import steps_of
-from bytecap.grids.plan import EVEN, STEPS, TensorPlan
+from bytecap.grids.plan import EVEN, FLOAT32, STEPS, TensorPlan
 from bytecap.grids.tensor import MAX_SYMBOL, MOST_EVEN, EvenTensor, FloatTensor, SteppedTensor, StoredTensor
 from bytecap.grids.trellis import SCALAR
 from bytecap.quant.factors import Doubles, Factors
@@ -78,13 +77,11 @@ def zeros(plan: TensorPlan, weight: Floats) -> StoredTensor:
     return _stepped(plan, np.zeros(weight.shape, np.int16)) if plan.grid == STEPS else _unstepped(plan, weight)
 
 
-def as_float16(name: str, role: str, weight: Floats) -> FloatTensor:
-    """At 16 bits; NumericsError when a value does not fit."""
+def as_floats(role: str, weight: Floats) -> FloatTensor:
+    """At 16 bits, or at 32 where a value is beyond 65,504."""
     with np.errstate(over="ignore"):  # looked for right below
         stored = weight.astype(np.float16)
-    if not np.isfinite(stored).all():
-        raise NumericsError(f"tensor {name} has values beyond 65,504, which 16 bits cannot hold", tensor=name)
-    return FloatTensor(role, stored)
+    return FloatTensor(role, stored if np.isfinite(stored).all() else weight.astype(np.float32))
 
 
 def _cheap(
@@ -148,9 +145,9 @@ def _stepped(plan: TensorPlan, symbols_OI: npt.NDArray[np.int16]) -> SteppedTens
 
 
 def _unstepped(plan: TensorPlan, weight: Floats) -> StoredTensor:
-    """Rounded to nearest, or at 16 bits where that is not planned or the integers would be too large."""
+    """Rounded to nearest, or as it is where that is planned or the integers would be too large."""
     if plan.grid == EVEN and weight.size <= MOST_EVEN:
         symbols = np.rint(weight / np.float32(plan.base))
         if np.abs(symbols).max(initial=0) <= MAX_SYMBOL:
             return EvenTensor(plan.role, symbols.astype(np.int16), plan.base)
-    return as_float16(plan.name, plan.role, weight)
+    return FloatTensor(plan.role, weight.astype(np.float32)) if plan.grid == FLOAT32 else as_floats(plan.role, weight)

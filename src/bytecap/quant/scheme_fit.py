@@ -25,7 +25,7 @@ from bytecap.grids.tensor import FloatTensor, QuantizedModel, RepairedTensor, Sc
 from bytecap.quant.allocation import Shape
 from bytecap.quant.landing import SLACK_BYTES, SLACK_SHARE, refuse_small_cap
 from bytecap.quant.low_rank import repairs
-from bytecap.quant.passes import as_float16
+from bytecap.quant.passes import as_floats
 from bytecap.quant.published import SIGMA, round_published
 from bytecap.quant.schemes import CALIBRATED, DIALLED, KEEP_SMALL, SCHEMES, scheme_plan
 from bytecap.quant.statistics import Calibration
@@ -171,7 +171,7 @@ class SchemeFitter:
         if plan.rule is None:
             if plan.grid == FLOAT32:
                 return FloatTensor(plan.role, weight.astype(np.float32))
-            return as_float16(plan.name, plan.role, weight)
+            return as_floats(plan.role, weight)
         curvature = None if self._calibration is None else self._calibration.tensors.get(plan.name)
         rows = round_published(weight, plan.rule, curvature, name=plan.name)
         return ScaledTensor(plan.role, rows.symbols_OI, rows.scales_O)

@@ -87,7 +87,7 @@ def scheme_plan(
         rule = _rule_of(entry, policy, facts, keep_small)
         if rule is not None and rule.feedback and calibration is not None and entry.name not in calibration.tensors:
             rule = dataclasses.replace(rule, feedback=False)
-        kept = policy.scalars if entry.role == "scalar" else FLOAT16
+        kept = FLOAT32 if entry.exact else policy.scalars if entry.role == "scalar" else FLOAT16
         grid = kept if rule is None else ROW_SCALES
         tensors.append(TensorPlan(name=entry.name, role=entry.role, shape=tuple(entry.shape), grid=grid, rule=rule))
     return BitPlan(made_from=made_from, scheme=name, dial=dial if policy.dialled else 0.0, tensors=tuple(tensors))
@@ -136,7 +136,11 @@ def _policy(name: str) -> _Policy:
 
 def _refuse(name: str, policy: _Policy, calibration: Calibration | None, dial: float, embedding_step: float) -> None:
     if policy.calibrated and calibration is None:
-        raise ConfigError(f"scheme {name} needs a checkpoint measured on text; give --text")
+        uncalibrated = ", ".join(other for other, known in _POLICIES.items() if not known.calibrated)
+        raise ConfigError(
+            f"scheme {name} needs curvature measured on text: fit a run folder, or a checkpoint of ours with --text "
+            f"and --tokenizer. Weights without their model can be fitted by {uncalibrated}"
+        )
     if not policy.dialled and dial != 1.0:
         raise ConfigError(f"scheme {name} has one size and no dial; choose one of {', '.join(sorted(DIALLED))}")
     if name != "best_published" and embedding_step != 1.0:

@@ -12,7 +12,7 @@ from typing import Any
 from bytecap.report.tables import columns, tensor_table
 
 Facts = dict[str, Any]
-OURS, NO_CAP = "bytecap", "none"
+NO_CAP = "none"
 
 
 def fit_summary(rows: Sequence[Facts], curve: Sequence[str] = ()) -> str:
@@ -71,7 +71,8 @@ def _room(facts: Facts) -> str:
     """Bytes, of which cap, and what stays free; a scheme of its own size has no cap."""
     if facts["cap_bytes"] is None:
         return f"{facts['bytes']:,}"
-    predicted = "" if facts["scheme"] != OURS else f"; predicted {facts['predicted_bytes']:,}"
+    known = facts["predicted_bytes"] != facts["bytes"]  # a published scheme's size is not predicted
+    predicted = f"; predicted {facts['predicted_bytes']:,}" if known else ""
     return f"{facts['bytes']:,} of {facts['cap_bytes']:,} ({facts['unused_bytes']:,} unused{predicted})"
 
 

@@ -1,0 +1,137 @@
+"""What is fitted: weights by name with their roles, and the model around them where there is one.
+
+In:   a torch module, a checkpoint of ours, or plain safetensors.
+Out:  a Subject; what cannot be weights is refused by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import torch
+from torch import Tensor, nn
+
+from bytecap.core.errors import ConfigError, DataError, NumericsError
+from bytecap.folder import RECIPE
+from bytecap.model.gpt import GPT
+from bytecap.model.roles import Role, roles_of
+from bytecap.model.spec import ModelSpec
+from bytecap.quant.allocation import Shape
+from bytecap.train.checkpoint import load_checkpoint, weights_digest
+
+LARGEST_WEIGHT, MOST_WHOLE = 1e30, 1 << 24
+"""Beyond which a tensor holds something else than weights, and beyond which 32 bits do not hold whole numbers."""
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is fitted."""
+
+    weights: dict[str, Floats]
+    shapes: list[Shape]
+    digest: str
+    model: GPT | None
+    """The model around the weights; None where only weights are at hand."""
+    context: int | None = None
+    """Positions that it was trained on, where that is known."""
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """Of the model."""
+        return None if self.model is None else self.model.spec
+
+
+def subject_of(model: nn.Module) -> Subject:
+    """The weights of a model, with roles: declared ones, or what the modules' types say."""
+    parameters = {name: parameter.detach().cpu().float() for name, parameter in model.named_parameters()}
+    roles = {n: str(r) for n, r in roles_of(model).items()} if isinstance(model, GPT) else _roles_by_type(model)
+    return _subject(parameters, roles, model if isinstance(model, GPT) else None)
+
+
+def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = None) -> Subject:
+    """A checkpoint of ours with its model, or plain safetensors without one.
+
+    If asked, a finished one, trained on `tokens` (a digest).
+    """
+    if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        raise ConfigError(
+            f"{path} may hold a pickle, which can run any code when it is read; convert it once, where you trust it:\n"
+            "  import torch; from safetensors.torch import save_file\n"
+            f"  weights = torch.load({path.name!r}, weights_only=True)\n"
+            f"  save_file({{k: v.clone() for k, v in weights.items()}}, {path.stem + '.safetensors'!r})"
+        )
+    if not path.is_file():
+        if (path.parent / RECIPE).is_file():
+            raise DataError(f"{path} does not exist; run `bytecap train {path.parent}` first", path=str(path))
+        raise DataError(f"{path} does not exist; give a run folder or a .safetensors file", path=str(path))
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            if "bytecap" in (file.metadata() or {}):
+                saved = load_checkpoint(path)
+                if finished and not saved.progressed.finished:
+                    raise DataError(f"training in {path.parent} has not finished; run `bytecap train` to go on")
+                if tokens is not None and saved.tokens != tokens:
+                    raise DataError(
+                        f"{path} was trained on tokens {saved.tokens}, beside it lie tokens {tokens}; put back "
+                        "those it was trained on, or fit it outside this folder with --text and --tokenizer",
+                        path=str(path),
+                    )
+                return dataclasses.replace(subject_of(saved.model()), context=saved.context)
+            return _as_stored(file, path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise DataError(f"{path} is not a safetensors file ({error}); give another one", path=str(path)) from error
+
+
+def _subject(
+    tensors: dict[str, Tensor], roles: dict[str, str], model: GPT | None, exact: Collection[str] = ()
+) -> Subject:
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
+        if value.numel() == 0:
+            raise DataError(f"tensor {name} of shape {tuple(value.shape)} is empty; leave it out", tensor=name)
+        if float(value.abs().max()) > LARGEST_WEIGHT:
+            raise NumericsError(
+                f"tensor {name} holds values up to {float(value.abs().max()):.3g}, which are no weights (a mask?); "
+                "leave it out",
+                tensor=name,
+            )
+    weights = {name: np.ascontiguousarray(value.numpy(), np.float32) for name, value in tensors.items()}
+    shapes = [Shape(name, roles[name], value.shape, exact=name in exact) for name, value in weights.items()]
+    return Subject(weights, shapes, weights_digest(tensors), model)
+
+
+def _as_stored(file: Any, path: Path) -> Subject:
+    """Weights without a model; whole numbers are kept as they are."""
+    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if not tensors:
+        raise DataError(f"{path} holds no tensors; give another file", path=str(path))
+    whole = {name for name, value in tensors.items() if not value.is_floating_point()}
+    for name in whole:
+        if tensors[name].numel() and int(tensors[name].long().abs().max()) > MOST_WHOLE:
+            raise DataError(
+                f"tensor {name} holds whole numbers beyond {MOST_WHOLE:,}, which are no weights; leave it out"
+            )
+    floats = {name: value.float() for name, value in tensors.items()}
+    roles = {name: str(Role.SCALAR) if name in whole else _role_by_shape(value) for name, value in floats.items()}
+    return _subject(floats, roles, None, whole)
+
+
+def _roles_by_type(model: nn.Module) -> dict[str, str]:
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    return {
+        name: str(Role.EMBEDDING) if id(parameter) in embeddings else _role_by_shape(parameter)
+        for name, parameter in model.named_parameters()
+    }
+
+
+def _role_by_shape(value: Tensor) -> str:
+    return str(Role.MATRIX if value.ndim >= 2 else Role.SCALAR)
