@@ -159,7 +159,7 @@ def fit(
     compressor
         brotli, zstd, zlib or lzma, for what is not coded by bytecap itself.
     dry_run
-        Print predicted size and loss, write nothing.
+        Print predicted size and loss; no model is written (a run folder keeps what was measured).
     """
     asked = (cap, caps, scheme, keep_small, embedding_step, out, text, tokenizer, reserve, compressor, set_)
     if checkpoint.is_dir() and not dry_run and all(word is None for word in asked):
