@@ -70,11 +70,21 @@ def test_missing_and_empty(tmp_path: Path) -> None:
         list(Corpus((str(tmp_path),)).documents())
 
 
+def test_a_line_may_be_the_text_itself(tmp_path: Path) -> None:
+    """As in the held-out text that a run keeps."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('"x\\ny"\n{"text": "z"}\n')
+    assert list(Corpus((str(path),)).documents()) == ["x\ny", "z"]
+
+
 def test_wrong_rows_name_line_and_field(tmp_path: Path) -> None:
     """JSON lines that are not JSON or lack the field are errors with the line number."""
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "x"}\n{"txt": "y"}\n')
     with pytest.raises(DataError, match=r"line 2 has no text under 'text' \(found: txt\)"):
+        list(Corpus((str(path),)).documents())
+    path.write_text('"x"\n7\n')
+    with pytest.raises(DataError, match=r"line 2 has no text under 'text' \(found: int\)"):
         list(Corpus((str(path),)).documents())
     path.write_text("{nonsense\n")
     with pytest.raises(DataError, match="line 1 is not JSON"):

@@ -219,7 +219,7 @@ def _json_lines(path: Path, field_name: str) -> Iterator[str]:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise DataError(f"{path} line {number} is not JSON: {error}", path=str(path), line=number) from error
-            text = row.get(field_name) if isinstance(row, dict) else None
+            text = row.get(field_name) if isinstance(row, dict) else row  # a line may be the text itself
             if not isinstance(text, str):
                 keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
                 raise DataError(
