@@ -30,8 +30,8 @@ from bytecap.measuring import measure
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig
-from bytecap.quant.calibration import MOST_OUTPUTS
 from bytecap.quant.statistics import Calibration, Curvature
+from bytecap.quant.uses import MOST_OUTPUTS
 from bytecap.subject import subject_of
 from bytecap.text.shards import ShardWriter, TokenStream
 

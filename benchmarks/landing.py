@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from bytecap import recipe as recipes
-from bytecap.core.device import choose_device
 from bytecap.core.progress import Silent
 from bytecap.fitting import calibration_of, run_fitter
 from bytecap.quant.landing import SLACK_BYTES, SLACK_SHARE
@@ -29,7 +28,7 @@ def main() -> None:
     folder, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 50
     recipe, tokens = recipes.load(folder / "recipe.toml"), load_tokens(folder / "tokens")
     subject = open_checkpoint(folder / CHECKPOINT, finished=True)
-    calibration = calibration_of(recipe, tokens, folder, subject, choose_device("cpu"), Silent())
+    calibration = calibration_of(recipe, tokens, folder, subject, Silent())
     assert calibration is not None
     fitter = run_fitter(recipe, tokens, subject, calibration)
     weights = sum(value.size for value in subject.weights.values())

@@ -1,5 +1,6 @@
 """Any torch module under a cap, and checkpoints from elsewhere."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import bytecap
+from bytecap.artifact.pack import ArtifactConfig, Provenance
 from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Silent
-from bytecap.fitting import curvature_factors, damping_rule
+from bytecap.fitting import curvature_factors, damping_rule, fitter_of, refuse_useless
 from bytecap.grids.tensor import SteppedTensor
 from bytecap.quant.allocation import QuantConfig, Shape
+from bytecap.quant.calibration import calibrate
 from bytecap.quant.rounding import round_with_feedback
 from bytecap.quant.statistics import Calibration, Curvature
-from bytecap.subject import Subject
+from bytecap.subject import Subject, subject_of
 
 
 class Small(nn.Module):
@@ -52,6 +55,10 @@ def trained() -> tuple[Small, list[Tensor]]:
 
 def logits_and_labels(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
     return model(batch[:, :-1]), batch[:, 1:]
+
+
+def logits_and_labels_flat(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+    return model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten()
 
 
 def data_losses(model: nn.Module, batch: Tensor) -> Tensor:
@@ -201,3 +208,55 @@ def test_a_weight_used_in_another_way_is_named() -> None:
         Other(), [torch.randn(32, 6)], loss=lambda m, x: (m(x), labels), cap_bytes=1500, progress=notes
     )  # fmt: skip
     assert any(note.startswith("1 tensors are used in other ways") and note.endswith("other") for note in notes.notes)
+
+
+class Norm(nn.Module):
+    """With running statistics, which are no parameters, and a part that is not trained any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.up, self.norm, self.down = nn.Linear(6, 12), nn.BatchNorm1d(12), nn.Linear(12, 5)
+        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.norm.running_mean += 3.0
+        self.norm.running_var *= 9.0
+        self.norm.num_batches_tracked += 70_000
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        return self.scale * self.down(self.norm(self.up(x)))
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_buffers_are_kept_and_modes_given_back(steps: int) -> None:
+    """Loading strictly gives the same model again; a part in evaluation stays there."""
+    model = Norm()
+    model.norm.eval()
+    batches, labels = [torch.randn(64, 6) for _ in range(4)], torch.randint(5, (64,))
+    config = QuantConfig(distill_steps=steps)
+    fitted = bytecap.fit(model, batches, loss=lambda m, x: (m(x), labels), cap_bytes=1500, config=config)
+    assert model.training and model.down.training and not model.norm.training
+    weights = fitted.quantized.state_dict()
+    fresh = Norm().eval()
+    fresh.load_state_dict(weights)
+    assert torch.equal(fresh.norm.running_var, model.norm.running_var) and fresh.norm.num_batches_tracked == 70_000
+    assert weights["scale"].shape == () and float(weights["scale"]) == pytest.approx(1.5, rel=0.1)
+    assert (fresh(batches[0]) - model.eval()(batches[0])).abs().mean() < 0.1
+
+
+def test_a_weight_far_larger_than_the_others() -> None:
+    """Where no size helps, the search for one ends."""
+    model, batches = trained()
+    with torch.no_grad():
+        model.up.weight[0, 0] = 3e4
+    subject = subject_of(model)
+    calibration = calibrate(
+        model, batches[:4], logits_and_labels_flat, made_from=subject.digest, progress=Silent(), total_tokens=1
+    )  # fmt: skip
+    barely = dataclasses.replace(calibration, unigram=calibration.loss + 1e-9)
+    about = Provenance(
+        recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False, context=1
+    )  # fmt: skip
+    fitter = fitter_of(subject, calibration, QuantConfig(), ArtifactConfig(cap_bytes=3500), b"", about)
+    with pytest.raises(BudgetError, match=r"and at [0-9,]+ still"):
+        refuse_useless(fitter, barely, 3500, Silent())

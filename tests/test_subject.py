@@ -58,3 +58,18 @@ def test_what_cannot_be_weights(tmp_path: Path) -> None:
     save_file({"bias": torch.full((2, 2), torch.finfo(torch.float32).min)}, path)
     with pytest.raises(NumericsError, match=r"tensor bias holds values up to 3\.4e"):
         open_checkpoint(path)
+
+
+def test_parameters_that_are_no_numbers_to_round() -> None:
+    """Integers, complex numbers and masks are named with what to do."""
+    model = nn.Linear(3, 3)
+    model.weight = nn.Parameter(torch.ones(3, 3, dtype=torch.int8), requires_grad=False)
+    with pytest.raises(DataError, match=r"parameter weight is of type torch.int8; fit the model before"):
+        subject_of(model)
+    other = nn.Linear(3, 3)
+    other.register_buffer("mask", torch.full((3, 3), float("-inf")))
+    with pytest.raises(NumericsError, match="tensor mask holds NaN or infinity; register the buffer with persistent=F"):
+        subject_of(other)
+    other.mask = torch.zeros(3, dtype=torch.complex64)
+    with pytest.raises(DataError, match="tensor mask holds complex numbers"):
+        subject_of(other)

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from bytecap.artifact.inspect import tensor_facts
-from bytecap.artifact.load import Artifact, loads
+from bytecap.artifact.layout import MAGIC
+from bytecap.artifact.load import Artifact
 from bytecap.core.errors import ConfigError
 from bytecap.core.files import write_bytes, write_json
 from bytecap.core.progress import Progress
 from bytecap.core.units import bits_per_byte, bits_per_weight, parse_bytes
 from bytecap.fit_material import Material, Request, material_of
-from bytecap.fitting import fit_facts, refuse_useless
+from bytecap.fitting import fit_facts, read_back, refuse_useless
 from bytecap.folder import OWN, RECIPE, facts_beside
 from bytecap.measuring import comparison_windows
 from bytecap.quant.allocation import SCHEME
@@ -100,7 +101,7 @@ def _one(request: Request, material: Material, cap: int | None, aimed: Aimed, pr
     begin = time.perf_counter()
     landed = _landed(material, cap, aimed, progress)
     path = _path(request, cap)
-    artifact, about = loads(landed.data), fit_facts(landed, cap)
+    artifact, about = read_back(landed), fit_facts(landed, cap)
     found = _compared(material, artifact)
     facts = {
         "file": str(path),
@@ -169,6 +170,13 @@ def _refuse_places(checkpoint: Path, out: Path | None, *, many: bool) -> None:
         raise ConfigError(f"--out {out} would overwrite the checkpoint; give another file")
     if (out.parent / RECIPE).is_file() and out.name in OWN:
         raise ConfigError(f"{out} is a file of the run itself; give another name, such as {out.parent / 'small.bcap'}")
+    if out.is_file() and not _is_ours(out):
+        raise ConfigError(f"--out {out} is a file of another kind and would be lost; give another name")
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def _compared(material: Material, artifact: Artifact) -> Divergence | None:

@@ -99,6 +99,7 @@ def material_of(request: Request, progress: Progress) -> Iterator[Material]:
         raise DataError(f"{folder} is not a run folder: it has no {RECIPE} and {TOKENS}; give a .safetensors file")
     if request.scheme is not None:
         needs_text(request.scheme)  # an unknown name is refused before any work
+    device = choose_device(request.device)
     base = recipes.load(folder / RECIPE) if ours else Recipe()
     caps = _caps(request, base if ours else None)
     path = folder / CHECKPOINT if request.checkpoint.is_dir() else request.checkpoint
@@ -107,6 +108,8 @@ def material_of(request: Request, progress: Progress) -> Iterator[Material]:
     known = [] if ours else ["score.stride=1"]  # no fit slides a window, so none is refused for it
     if not ours and subject.context is not None:
         known.append(f"train.context={subject.context}")
+    if subject.model is not None:
+        subject.model.to(device)
     recipe = recipes.overridden(base, [*known, *request.settings])
     with tempfile.TemporaryDirectory() as temporary:
         yield _prepared(request, recipe, caps, subject, tokens, folder if ours else None, Path(temporary), progress)
@@ -195,11 +198,10 @@ def _measured(
     """Of the run on its own text, kept in its folder; of a given text, for this command."""
     if texts.measured is None or subject.model is None or recipe.quant.calibration_tokens == 0:
         return None
-    device = choose_device(request.device)
     if not request.text and folder is not None and tokens is not None:
-        return calibration_of(recipe, tokens, folder, subject, device, progress)
+        return calibration_of(recipe, tokens, folder, subject, progress)
     return measure(
-        subject.model.to(device), texts.measured, load_tokenizer(tokenizer).bos_id(), recipe.quant,
+        subject.model, texts.measured, load_tokenizer(tokenizer).bos_id(), recipe.quant,
         context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
     )  # fmt: skip
 

@@ -24,11 +24,11 @@ from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
 from bytecap.folder import CALIBRATION
-from bytecap.grids.tensor import QuantizedModel
+from bytecap.grids.tensor import MOST_EVEN, QuantizedModel
 from bytecap.measuring import adapting_of, measure
 from bytecap.model.roles import Role
 from bytecap.quant.allocation import ERROR_OF_A_STEP, MODEL, EvenStep, QuantConfig, Shape, even_step
-from bytecap.quant.calibration import calibrate, load_calibration, save_calibration
+from bytecap.quant.calibration import calibrate, evaluating, load_calibration, save_calibration
 from bytecap.quant.distillation import Distiller
 from bytecap.quant.factors import Factors, factors_of
 from bytecap.quant.landing import Adapting, Fitter, Landed, Prediction
@@ -126,10 +126,17 @@ def refuse_useless(fitter: Fitter, calibration: Calibration | None, cap_bytes: i
     room = calibration.unigram - calibration.loss
     if aimed.loss <= room:
         return aimed
-    kappa, enough = aimed.kappa, aimed
+    enough = aimed
     while enough.loss > room:
-        kappa /= 2**0.25
-        enough = fitter.predict(kappa)
+        finer = fitter.predict(enough.kappa / 2**0.25)
+        if finer.size_bytes <= enough.size_bytes:
+            raise BudgetError(
+                f"at {cap_bytes:,} bytes the fitted model would be worse than token frequencies alone, and at "
+                f"{enough.size_bytes:,} still: some weights are so much larger than others of their tensor that 16-bit "
+                "integers do not reach them. Train the model longer, or remove the outliers",
+                cap_bytes=cap_bytes,
+            )
+        enough = finer
     raise BudgetError(
         f"at {cap_bytes:,} bytes the fitted model would lose about {aimed.loss:.2f} nats per token more than the "
         f"original's {calibration.loss:.2f}, and be worse than token frequencies alone ({calibration.unigram:.2f}); "
@@ -143,7 +150,7 @@ def refuse_useless(fitter: Fitter, calibration: Calibration | None, cap_bytes: i
 
 
 def calibration_of(
-    recipe: Recipe, tokens: Tokens, folder: Path, subject: Subject, device: torch.device, progress: Progress
+    recipe: Recipe, tokens: Tokens, folder: Path, subject: Subject, progress: Progress
 ) -> Calibration | None:
     """Measured once for all caps and kept in the folder; None where the recipe asks for none."""
     wanted, path = recipe.quant.calibration_tokens, folder / CALIBRATION
@@ -156,7 +163,7 @@ def calibration_of(
             return saved
         progress.note("the calibration in this folder is of other text or settings; measured again")
     found = measure(
-        subject.model.to(device), tokens.train_stream(), load_tokenizer(tokens.tokenizer_model()).bos_id(),
+        subject.model, tokens.train_stream(), load_tokenizer(tokens.tokenizer_model()).bos_id(),
         recipe.quant, context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
     )  # fmt: skip
     found = dataclasses.replace(found, measured_on=measured_on)
@@ -210,7 +217,8 @@ def fit(
     """The least loss of any `torch.nn.Module` in `cap_bytes` bytes.
 
     Weights that are used by linear maps, convolutions of width 1 and embeddings are quantized, tied or not; all else is
-    rounded to one even step for each tensor, or stored at 16 bits where the loss does not reach it.
+    rounded to one even step for each tensor, or stored at 16 bits where the loss does not reach it or it has more than
+    2^20 numbers. Buffers of the state dict are kept exactly.
     `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are drawn from the model; or a tensor with the
     loss of each position in nats, and the data's labels are used. Read the file back with `bytecap.load_state_dict`.
     Raises BudgetError when the cap cannot be met.
@@ -250,19 +258,17 @@ def fit(
     def begin(names: list[str]) -> Distiller:
         return Distiller(model, names, itertools.cycle(batches), answer, steps=config.distill_steps)
 
-    aimed, training = refuse_useless(fitter, calibration, cap, progress), model.training
-    try:
-        return loads(fitter.land(cap, progress, aimed, begin if config.distill_steps else None).data)
-    finally:
-        model.train(training)
+    aimed = refuse_useless(fitter, calibration, cap, progress)
+    with evaluating(model):
+        return read_back(fitter.land(cap, progress, aimed, begin if config.distill_steps else None))
 
 
 def _name_unmeasured(subject: Subject, calibration: Calibration, progress: Progress) -> None:
     others = [s.name for s in subject.shapes if s.role != Role.SCALAR and s.name not in calibration.tensors]
     if others:
         progress.note(
-            f"{len(others)} tensors are used in other ways than linear maps and embeddings, and get one step each: "
-            f"{', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
+            f"{len(others)} tensors are used in other ways than linear maps and embeddings, and get one step each, or "
+            f"16 bits beyond {MOST_EVEN:,} numbers: {', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
         )
 
 
@@ -280,6 +286,15 @@ def _positions(logits_NV: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     """The weights in a `.bcap` file by name, float32, for `module.load_state_dict`."""
     return load(Path(path)).quantized.state_dict()
+
+
+def read_back(landed: Landed | Schemed) -> Artifact:
+    """What anybody will read out of the file: the weights that went into it, to the last bit."""
+    artifact = loads(landed.data)
+    found, wanted = artifact.quantized.state_dict(), landed.model.state_dict()
+    if found.keys() != wanted.keys() or not all(torch.equal(found[name], value) for name, value in wanted.items()):
+        raise RuntimeError("the file does not give back the weights that went into it")
+    return artifact
 
 
 def fit_facts(landed: Landed | Schemed, cap_bytes: int | None) -> dict[str, Any]:

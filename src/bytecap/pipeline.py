@@ -18,6 +18,7 @@ from bytecap.artifact.load import Artifact, load
 from bytecap.coding.general import baseline_sizes
 from bytecap.core.device import choose_device, hardware
 from bytecap.core.digest import digest_bytes, digest_of
+from bytecap.core.errors import FormatError
 from bytecap.core.files import read_json, write_bytes, write_json
 from bytecap.core.progress import Part
 from bytecap.core.units import bits_per_weight, compressed_bits_per_byte
@@ -26,6 +27,7 @@ from bytecap.fitting import (
     fit_facts,
     fitter_of,
     provenance_of,
+    read_back,
     refuse_useless,
     run_adapting,
     run_fitter,
@@ -91,13 +93,16 @@ def train_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.devic
 def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
     """Checkpoint to the file under the cap with the least loss; a file that this recipe has made already stays."""
     subject = open_checkpoint(folder / CHECKPOINT, finished=True, tokens=tokens.digest)
-    if _is_fitted(folder, recipe, subject.digest):
+    if _is_fitted(folder, recipe, subject.digest, console):
         return
+    if subject.model is not None:
+        subject.model.to(device)
     with console.room("fit"), timed(folder, "fit"):
-        calibration = calibration_of(recipe, tokens, folder, subject, device, console)
+        calibration = calibration_of(recipe, tokens, folder, subject, console)
         fitter = run_fitter(recipe, tokens, subject, calibration)
         aimed = refuse_useless(fitter, calibration, recipe.artifact.cap, console)
         landed = fitter.land(recipe.artifact.cap, console, aimed, run_adapting(recipe, tokens, subject))
+        read_back(landed)
         write_json(facts_beside(folder / MODEL), fit_facts(landed, recipe.artifact.cap))
         write_bytes(folder / MODEL, landed.data)
         console.note(f"{len(landed.data):,} of {recipe.artifact.cap:,} bytes")
@@ -233,10 +238,14 @@ def _weights_by_role(artifact: Artifact) -> dict[str, int]:
 # ---- what the rooms share ----
 
 
-def _is_fitted(folder: Path, recipe: Recipe, checkpoint_digest: str) -> bool:
+def _is_fitted(folder: Path, recipe: Recipe, checkpoint_digest: str, console: Console) -> bool:
     if not ((folder / MODEL).exists() and facts_beside(folder / MODEL).exists()):
         return False
-    made = load(folder / MODEL)
+    try:
+        made = load(folder / MODEL)
+    except FormatError as error:
+        console.note(f"{error}; made again from the checkpoint")
+        return False
     whose = made.made_from.get("checkpoint"), made.made_from.get("recipe")
     return whose == (checkpoint_digest, recipe.digest) and made.size_bytes <= recipe.artifact.cap
 

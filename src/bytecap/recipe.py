@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from bytecap.artifact.layout import MOST_CONTEXT
 from bytecap.artifact.pack import ArtifactConfig
 from bytecap.core import catalog
 from bytecap.core.digest import digest_of
@@ -136,6 +137,10 @@ def _derived(recipe: Recipe) -> Recipe:
     train = dataclasses.replace(recipe.train, micro_batch=recipe.train.micro_batch or recipe.train.batch)
     context = recipe.score.context or train.context
     score = dataclasses.replace(recipe.score, context=context)
+    if context > MOST_CONTEXT:
+        raise ConfigError(
+            f"score.context, by default train.context, is {context:,}; at most {MOST_CONTEXT:,} are possible"
+        )
     if score.stride > context:
         raise ConfigError(f"score.stride {score.stride} is larger than score.context {context}")
     return dataclasses.replace(recipe, train=train, score=score)

@@ -7,7 +7,7 @@ Out:  a Subject; what cannot be weights is refused by name.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.folder import RECIPE
+from bytecap.grids.tensor import MOST_WIDTH
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
@@ -51,9 +52,20 @@ class Subject:
 
 def subject_of(model: nn.Module) -> Subject:
     """The weights of a model, with roles: declared ones, or what the modules' types say."""
-    parameters = {name: parameter.detach().cpu().float() for name, parameter in model.named_parameters()}
+    parameters = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
+    for name, value in parameters.items():
+        if not value.is_floating_point():
+            raise DataError(
+                f"parameter {name} is of type {value.dtype}; fit the model before it is quantized", tensor=name
+            )
     roles = {n: str(r) for n, r in roles_of(model).items()} if isinstance(model, GPT) else _roles_by_type(model)
-    return _subject(parameters, roles, model if isinstance(model, GPT) else None)
+    kept = set(model.state_dict())
+    buffers = {name: value.detach().cpu() for name, value in model.named_buffers() if name in kept}
+    _refuse_inexact(buffers)
+    tensors = {name: value.float() for name, value in (parameters | buffers).items()}
+    return _subject(
+        tensors, roles | dict.fromkeys(buffers, str(Role.SCALAR)), model if isinstance(model, GPT) else None, buffers
+    )
 
 
 def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = None) -> Subject:
@@ -94,17 +106,24 @@ def _subject(
     tensors: dict[str, Tensor], roles: dict[str, str], model: GPT | None, exact: Collection[str] = ()
 ) -> Subject:
     for name, value in tensors.items():
+        leave_out = "register the buffer with persistent=False" if model is None and name in exact else "leave it out"
         if not torch.isfinite(value).all():
-            raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
-        if value.numel() == 0:
-            raise DataError(f"tensor {name} of shape {tuple(value.shape)} is empty; leave it out", tensor=name)
+            what = f"; {leave_out}" if name in exact else "; the checkpoint cannot be fitted"
+            raise NumericsError(f"tensor {name} holds NaN or infinity{what}", tensor=name)
+        if value.numel() == 0 or max(value.shape, default=0) > MOST_WIDTH:
+            raise DataError(
+                f"tensor {name} of shape {tuple(value.shape)} is empty or wider than {MOST_WIDTH:,}; {leave_out}",
+                tensor=name,
+            )
         if float(value.abs().max()) > LARGEST_WEIGHT:
             raise NumericsError(
                 f"tensor {name} holds values up to {float(value.abs().max()):.3g}, which are no weights (a mask?); "
-                "leave it out",
+                f"{leave_out}",
                 tensor=name,
             )
-    weights = {name: np.ascontiguousarray(value.numpy(), np.float32) for name, value in tensors.items()}
+        if not name.isprintable():
+            raise DataError(f"a tensor has the name {name!r}, which cannot be printed; rename it", tensor=name)
+    weights = {name: np.asarray(value.numpy(), np.float32, order="C") for name, value in tensors.items()}
     shapes = [Shape(name, roles[name], value.shape, exact=name in exact) for name, value in weights.items()]
     return Subject(weights, shapes, weights_digest(tensors), model)
 
@@ -115,14 +134,22 @@ def _as_stored(file: Any, path: Path) -> Subject:
     if not tensors:
         raise DataError(f"{path} holds no tensors; give another file", path=str(path))
     whole = {name for name, value in tensors.items() if not value.is_floating_point()}
-    for name in whole:
-        if tensors[name].numel() and int(tensors[name].long().abs().max()) > MOST_WHOLE:
-            raise DataError(
-                f"tensor {name} holds whole numbers beyond {MOST_WHOLE:,}, which are no weights; leave it out"
-            )
+    _refuse_inexact({name: tensors[name] for name in whole})
     floats = {name: value.float() for name, value in tensors.items()}
     roles = {name: str(Role.SCALAR) if name in whole else _role_by_shape(value) for name, value in floats.items()}
     return _subject(floats, roles, None, whole)
+
+
+def _refuse_inexact(tensors: Mapping[str, Tensor]) -> None:
+    """DataError for what 32-bit floating point cannot hold as it is."""
+    for name, value in tensors.items():
+        if value.is_complex():
+            raise DataError(f"tensor {name} holds complex numbers; store their real view instead", tensor=name)
+        if not value.is_floating_point() and value.numel() and int(value.long().abs().max()) > MOST_WHOLE:
+            raise DataError(
+                f"tensor {name} holds whole numbers beyond {MOST_WHOLE:,}, which are no weights; leave it out",
+                tensor=name,
+            )
 
 
 def _roles_by_type(model: nn.Module) -> dict[str, str]:

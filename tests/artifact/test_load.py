@@ -57,10 +57,16 @@ FORGERIES: list[tuple[bytes, str]] = [
     (changed(with_model(techniques=["unet_skips"] * 9)), "names one twice"),
     (changed(with_model(embedding_std=-1.0)), "embedding_std is -1.0; it must be positive"),
     (changed(with_model(rope_base=float("nan"))), "rope_base is nan"),
+    (changed(with_model(qk_gain=10**400)), "qk_gain is too large"),
     (changed({**PARSED.header, "model": 3}), "must be a table"),
     (changed({**PARSED.header, "tensors": []}), "must have"),
     (changed({**PARSED.header, "model": None, "tensors": PARSED.header["tensors"][:1] * 2}), "stands twice"),
     (changed(with_row(0, 0, "other")), "does not fit embedding"),
+    (
+        changed({**PARSED.header, "model": None, "tensors": [["a\ud800", "x", [2], "float16", 16]]}),
+        "cannot be printed",
+    ),
+    (changed({**PARSED.header, "model": None, "tensors": [["a", "\x1b[2J", [2], "float16", 16]]}), "cannot be printed"),
     (changed(with_row(0, 2, [1 << 40, 8])), "does not fit embedding"),
     (changed(with_row(0, 3, "pickle")), "impossible grid"),
     (changed(with_row(0, 4, 16)), "raw bytes, needed"),
@@ -84,6 +90,7 @@ FORGERIES: list[tuple[bytes, str]] = [
     (changed(None, **{"blocks.matrix": RAW["blocks.matrix"] + b"\0"}), "do not add up"),
     (changed(None, **{"blocks.matrix": RAW["blocks.matrix"][:-1]}), "do not add up"),
     (changed(None, **{"blocks.matrix": b""}), "cut short"),
+    (changed(None, **{"blocks.matrix": RAW["blocks.matrix"] + bytes(1 << 18)}), "'blocks.matrix' declares .* at most"),
     (changed(None, vectors=None), "section 'vectors' is missing"),
     (changed(None, vectors=RAW["vectors"][:7]), "section 'vectors' is cut short"),
     (changed(None, vectors=b"\xff\xff\x7f\x7f" + RAW["vectors"][4:]), "too large for 32 bits"),
@@ -141,6 +148,12 @@ def test_forgeries(data: bytes, message: str) -> None:
     """Each with its own sentence, none with a traceback of another kind."""
     with pytest.raises(FormatError, match=message):
         loads(data)
+
+
+def test_whole_numbers_for_floats() -> None:
+    """JSON has one kind of number; the model has floats."""
+    spec = loads(changed(with_model(qk_gain=1, rope_base=10**29))).model().spec
+    assert type(spec.qk_gain) is float and spec.rope_base == 1e29
 
 
 def test_files(tmp_path: Path) -> None:

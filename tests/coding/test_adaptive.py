@@ -22,6 +22,17 @@ def test_round_trip(values: list[list[int]]) -> None:
     assert [one.tolist() for one in found] == [*values, *values]
 
 
+@pytest.mark.parametrize("tail", [1, 18, 100, 3_000])
+def test_long_tails(tail: int) -> None:
+    """What next to nothing is left to say about, behind numbers that take some bits."""
+    rng = np.random.default_rng(tail)
+    for scale in (0.5, 3.0, 50.0):
+        for last in (0, 7):
+            array = np.rint(np.concatenate([rng.normal(size=40) * scale, np.full(tail, last)])).astype(np.int64)
+            (found,) = decode_arrays(encode_arrays([array]), [array.size])
+            assert found.tolist() == array.tolist()
+
+
 def test_near_entropy() -> None:
     """Within 6 % of the entropy for a thousand codes of a narrow distribution; rising values go as differences."""
     values = np.rint(np.random.default_rng(0).normal(size=1000) * 3).astype(int)

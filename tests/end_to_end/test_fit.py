@@ -235,6 +235,10 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["RUN", "--caps", "250,000"], 2, "reads as 2 caps, commas part them; write 250000 or 250kB"),
     (["RUN", "--set", "artifact.cap_bytes=7000"], 2, "is not for a fit; give --cap"),
     (["RUN", "--set", "artifact.reserve_bytes=7000"], 2, "is not for a fit; give --reserve"),
+    (["RUN", "--cap", "7kB", "--device", "nonsense"], 2, "it must be auto, cpu, cuda or cuda:N"),
+    (["ALONE/w.safetensors", "--cap", "7kB", "--device", "cuda"], 7, "sees no GPU; use --device cpu"),
+    (["RUN", "--cap", "7kB", "--out", "RUN/tokens/tokenizer.model"], 2, "is a file of another kind and would be lost"),
+    (["RUN", "--cap", "7kB", "--out", "ALONE/text.txt"], 2, "is a file of another kind and would be lost"),
     (["RUN", "--cap", "7kB", "--set", "train.steps=7"], 2, "--set train.steps changes nothing in a fit"),
     (["RUN", "--cap", "7kB", "--out", "RUN/record.json"], 2, "is a file of the run itself"),
     (["RUN", "--scheme", "int8", "--reserve", "7kB"], 2, "--reserve needs a cap"),
@@ -308,6 +312,17 @@ def test_an_unfinished_run(finished: Path, tmp_path: Path, capsys: Capture) -> N
     for more in ((), ("--cap", "7kB")):
         assert call("fit", run, *more, "--quiet") == 3
         assert "has not finished; run `bytecap train` to go on" in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_made_again(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    """The checkpoint lies beside it, so the run goes on."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    good = (run / "model.bcap").read_bytes()
+    (run / "model.bcap").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert call("fit", run) == 0
+    assert "made again from the checkpoint" in capsys.readouterr().err
+    assert (run / "model.bcap").read_bytes() == good
 
 
 def test_products_of_another_checkpoint(finished: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -6,7 +6,7 @@ import pytest
 from bytecap.core.errors import ConfigError
 from bytecap.grids.grid import steps_of
 from bytecap.grids.plan import FLOAT16, STEPS
-from bytecap.quant.allocation import QuantConfig, Shape, allocate
+from bytecap.quant.allocation import QuantConfig, Shape, allocate, even_step
 from bytecap.quant.factors import Factors
 
 SHAPES = [Shape("m", "matrix", (3, 4)), Shape("s", "scalar", (5,))]
@@ -47,3 +47,19 @@ def test_states_follow_the_size_of_the_model() -> None:
     found = [QuantConfig().states_for(weights) for weights in (10**5, 9_000_000, 36_000_000, 120_000_000, 10**10)]
     assert found == [256, 256, 64, 16, 8]
     assert QuantConfig(states=4).states_for(10**5) == 4
+
+
+def test_vectors_carry_as_much_loss_as_weights() -> None:
+    """Half the Fisher information times the mean square error of rounding, as of a trellis; at most an eighth."""
+    kappa, fisher = 0.03, 7.0
+    step = even_step(fisher, root_mean_square=4.0)
+    assert step is not None
+    base = allocate([Shape("s", "scalar", (5,))], {}, kappa, QuantConfig(), "x", {"s": step}).tensors[0].base
+    x = np.random.default_rng(0).uniform(-4, 4, 100_000)
+    error = np.square(x - base * np.rint(x / base)).mean()
+    trellis_error_of_a_step = 0.28  # of a weight whose curvature is 1 / (V U)², at the step κ V U
+    assert 0.5 * fisher * error == pytest.approx(0.5 * trellis_error_of_a_step * kappa**2, rel=0.02)
+    coarse = allocate([Shape("s", "scalar", (5,))], {}, 1e3, QuantConfig(), "x", {"s": step}).tensors[0]
+    assert coarse.base == pytest.approx(0.5)
+    for fisher, size in ((0.0, 1.0), (float("nan"), 1.0), (float("inf"), 1.0), (1.0, 0.0)):
+        assert even_step(fisher, size) is None

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bytecap.core.errors import DataError, NumericsError
+from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.progress import Silent
 from bytecap.quant.calibration import calibrate, load_calibration, save_calibration
 from bytecap.quant.statistics import Calibration
@@ -140,47 +140,6 @@ def test_convolution_and_unused() -> None:
     assert found.tokens == 96 and found.loss > 0 and found.unigram == np.inf
 
 
-def test_maps_inside_multi_head_attention() -> None:
-    """Are measured like the same maps called one by one, whether named by position or by keyword, frozen or not."""
-
-    class Attention(nn.Module):
-        def __init__(self, apart: bool) -> None:
-            super().__init__()
-            torch.manual_seed(0)
-            self.attention, self.apart = nn.MultiheadAttention(6, 1, bias=False, batch_first=True), apart
-
-        def forward(self, x: Tensor) -> Tensor:
-            inside, outside = self.attention.in_proj_weight, self.attention.out_proj.weight
-            if not self.apart:
-                return self.attention(x, x, x, need_weights=False)[0]
-            query, key, value = F.linear(input=x, weight=inside).chunk(3, dim=-1)
-            return F.linear(F.scaled_dot_product_attention(query, key, value), weight=outside)
-
-    batches, found = [torch.randn(4, 5, 6)], []
-    for apart in (False, True):
-        model = Attention(apart).requires_grad_(not apart)
-        found.append(
-            calibrate(
-                model, batches, lambda m, x: m(x).square().sum(-1).flatten(), made_from="x", progress=Silent(),
-                total_tokens=20,
-            ).tensors
-        )  # fmt: skip
-        assert all(p.requires_grad != apart and p.grad is None for p in model.parameters())
-    assert set(found[0]) == set(found[1]) == {"attention.in_proj_weight", "attention.out_proj.weight"}
-    for name, curvature in found[0].items():
-        assert np.allclose(curvature.inputs_II, found[1][name].inputs_II, rtol=1e-4, atol=1e-6)
-        assert np.allclose(curvature.outputs, found[1][name].outputs, rtol=1e-4, atol=1e-6)
-
-
-def test_convolutions_in_groups_are_no_linear_maps() -> None:
-    """Nor are those without a batch axis, whose channels stand elsewhere: they get a step for the tensor."""
-    for model, x in ((nn.Conv1d(4, 4, 1, groups=2), torch.randn(2, 4, 5)), (nn.Conv1d(4, 3, 1), torch.randn(4, 5))):
-        found = calibrate(
-            model, [x], lambda m, x: m(x).square().flatten(), made_from="x", progress=Silent(), total_tokens=1
-        )
-        assert not found.tensors and set(found.vectors) == {"weight", "bias"}
-
-
 def test_a_tied_weight_as_a_head_alone() -> None:
     """A of what goes into the last map, as the published runs measured it; untied weights have none."""
     model, hidden = Tied(), []
@@ -259,3 +218,64 @@ def test_broken_input() -> None:
         calibrate(model, BATCHES, losses, made_from="x", progress=Silent(), total_tokens=1)
     with pytest.raises(DataError, match="no calibration text"):
         calibrate(Tied(), [], losses, made_from="x", progress=Silent(), total_tokens=1)
+
+
+def test_batches_without_positions_and_experts_without_tokens() -> None:
+    """Change nothing, and are no division by zero."""
+
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.busy, self.idle, self.read = nn.Linear(4, 3), nn.Linear(4, 3), nn.Embedding(5, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            nothing = torch.zeros(0, dtype=torch.long)
+            return torch.cat([self.busy(x), self.idle(self.read(nothing))])
+
+    batches = [torch.randn(6, 4)]
+
+    def answer(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        return model(x), torch.zeros(len(x), dtype=torch.long)
+
+    found = [
+        calibrate(
+            Experts(), more, answer, made_from="x", progress=Silent(), total_tokens=6,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for more in (batches, [*batches, torch.zeros(0, 4)])
+    ]  # fmt: skip
+    assert set(found[0].tensors) == set(found[1].tensors) == {"busy.weight"}
+    assert found[0].vectors == found[1].vectors and np.isfinite(list(found[0].vectors.values())).all()
+
+
+def test_two_heads_and_single_vectors() -> None:
+    """The last map need not be the logits', and inputs need not have a batch axis."""
+
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits = self.first(x)
+            self.second(x)
+            return logits[None]
+
+    found = calibrate(
+        Heads(), [torch.randn(4)], lambda m, x: (m(x), torch.tensor([1])), made_from="x", progress=Silent(),
+        total_tokens=1,
+    )  # fmt: skip
+    assert found.tensors["first.weight"].inputs_II.shape == (4, 4)
+    with pytest.raises(ConfigError, match="the loss has no gradient"):
+        calibrate(
+            Heads(), [torch.randn(4)], lambda m, x: (m(x).detach(), torch.tensor([1])), made_from="x",
+            progress=Silent(), total_tokens=1,
+        )  # fmt: skip
+    broken = Heads()
+    with pytest.raises(NumericsError, match="the model gives NaN on the calibration text"):
+        calibrate(
+            broken, [torch.full((4,), torch.nan)], lambda m, x: (m(x), torch.tensor([1])), made_from="x",
+            progress=Silent(), total_tokens=1,
+        )  # fmt: skip

@@ -6,8 +6,9 @@ import pytest
 from bytecap.core.progress import Silent
 from bytecap.grids.plan import EVEN, FLOAT32, STEPS, TensorPlan
 from bytecap.grids.tensor import EvenTensor, FloatTensor
+from bytecap.grids.trellis import SCALAR
 from bytecap.quant.factors import Factors, inverse_factor
-from bytecap.quant.passes import as_floats, cheap_pass, full_pass, zeros
+from bytecap.quant.passes import _price, as_floats, cheap_pass, full_pass, zeros
 from bytecap.quant.weigh import coded_bytes
 
 
@@ -61,3 +62,17 @@ def test_values_beyond_sixteen_bits() -> None:
     values = np.array([4095.0, 1 / 3], np.float32)
     stored = full_pass([exact], {"w": values}, {}, 0.0, Silent())["w"].stored
     assert np.array_equal(stored.weights().numpy(), values)
+
+
+def test_the_price_is_that_of_a_normal_distribution() -> None:
+    """A unit of magnitude costs what the logarithm of a normal distribution gains over a step at the mean magnitude."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(400, 300)).astype(np.float32)
+    for step in (0.25, 0.5, 1.0):
+        steps = np.full(weight.shape, step, np.float32)
+        found = _price(weight, steps, np.ones(400), SCALAR, 1.0)
+        assert found is not None
+        mean = float(np.abs(weight).mean())
+        below, above = ((mean + side * step / 2) ** 2 / 2 / np.log(2) for side in (-1, 1))
+        squared_step = step**2  # costs are in squared errors
+        assert float(np.median(found)) / squared_step == pytest.approx(above - below, rel=0.03)

@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from bytecap.artifact.layout import BLOCKS, CODES, FACTOR_SCALES, FACTORS, PIECES, SCALES, SYMBOLS, TOKENIZER, VECTORS
 from bytecap.artifact.load import Artifact
 from bytecap.coding.cost import apportion, entropy_bytes
@@ -92,7 +90,7 @@ def _grid(tensor: StoredTensor) -> str:
     if isinstance(tensor, RepairedTensor):
         return f"{_grid(tensor.scaled)} + rank {tensor.repair.right_RI.shape[0]}"
     if isinstance(tensor, EvenTensor):
-        return f"{int(np.ptp(tensor.symbols)) + 1} levels x step"
+        return f"{int(tensor.symbols.max()) - int(tensor.symbols.min()) + 1} levels x step"
     levels = int(tensor.symbols_OI.max()) - int(tensor.symbols_OI.min()) + 1
     if not isinstance(tensor, SteppedTensor):
         return f"{levels} levels x row scale"

@@ -24,6 +24,8 @@ stored header."""
 MOST_HEADER_BYTES = 1 << 22
 MOST_SECTIONS = 64
 MOST_SECTION_BYTES = 1 << 32
+MOST_CONTEXT = 1 << 16
+"""Positions of a scoring window."""
 _CRC = struct.Struct("<I")
 
 BLOCKS, CODES = "blocks.", "codes"

@@ -22,6 +22,7 @@ from bytecap.artifact.layout import (
     CODES,
     FACTOR_SCALES,
     FACTORS,
+    MOST_CONTEXT,
     PIECES,
     SCALES,
     SYMBOLS,
@@ -33,7 +34,7 @@ from bytecap.artifact.layout import (
     parse,
 )
 from bytecap.coding.adaptive import decode_arrays
-from bytecap.coding.blocks import Scales, decode_blocks
+from bytecap.coding.blocks import Scales, decode_blocks, most_bytes
 from bytecap.coding.pieces import from_columns
 from bytecap.coding.planes import from_planes, join_bytes
 from bytecap.core.errors import BytecapError, DataError, FormatError
@@ -44,6 +45,8 @@ from bytecap.grids.plan import EVEN, FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LO
 from bytecap.grids.tensor import (
     MAX_SYMBOL,
     MOST_EVEN,
+    MOST_NUMBERS_OF_A_BYTE,
+    MOST_WIDTH,
     EvenTensor,
     FloatTensor,
     QuantizedModel,
@@ -63,9 +66,7 @@ MADE_FROM = ("recipe", "corpus", "checkpoint", "tokenizer")
 MOST_FILE_BYTES = 1 << 34
 MOST_TOKENIZER_BYTES = 1 << 26
 MOST_CODE_BYTES = 1 << 28
-MOST_WIDTH_OF_ANY = 1 << 24
-MOST_WEIGHTS, MOST_WEIGHTS_OF_A_BYTE = 1 << 34, 1 << 15
-MOST_CONTEXT = 1 << 16
+MOST_WEIGHTS = 1 << 34
 LARGEST = 1e38
 """No weight may come near the end of float32."""
 
@@ -172,16 +173,18 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
         match row:
             case [str(name), str(role), list(shape), str(grid), detail] if all(
                 type(number) is int for number in (detail, *shape)
-            ) and all(0 < size <= MOST_WIDTH_OF_ANY for size in shape):
+            ) and all(0 < size <= MOST_WIDTH for size in shape):
                 if entry is not None and (name, (role, tuple(shape))) != entry:
                     raise FormatError(f"tensor row {str(row)[:100]} does not fit {entry[0]} {entry[1]} of this model")
+                if not (name + role).isprintable():
+                    raise FormatError(f"tensor row {str(row)[:100]!r} has a name that cannot be printed")
                 if name in names or not _is_grid(grid, detail, shape):
                     raise FormatError(f"tensor row {str(row)[:100]} has an impossible grid, or stands twice")
                 names.add(name)
             case _:
                 about = f"{entry[0]} {entry[1]} of this model" if entry is not None else "any tensor"
                 raise FormatError(f"tensor row {str(row)[:100]} does not fit {about}")
-    most = min(MOST_WEIGHTS, MOST_WEIGHTS_OF_A_BYTE * size_bytes)
+    most = min(MOST_WEIGHTS, MOST_NUMBERS_OF_A_BYTE * size_bytes)
     if sum(math.prod(row[2]) for row in rows) > most:
         raise FormatError(f"the tensors hold more than {most:,} weights")
 
@@ -257,7 +260,8 @@ def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
     places_of = {role: [i for i, row in enumerate(rows) if row[1] == role] for role in roles}
 
     def decoded(role: str) -> list[npt.NDArray[np.int16]]:
-        return decode_blocks(parsed.section(f"{BLOCKS}{role}"), [scales[i] for i in places_of[role]])
+        mine = [scales[i] for i in places_of[role]]
+        return decode_blocks(parsed.section(f"{BLOCKS}{role}", most=most_bytes(mine)), mine)
 
     tensors = {}
     with ThreadPoolExecutor() as pool:

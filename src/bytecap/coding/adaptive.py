@@ -38,6 +38,8 @@ HEAD = 1000
 """First of the contexts of what stands in front of an array."""
 ESCAPE = 24
 MOST_MAGNITUDE = 1 << 24
+MOST_LEFT_AWAY = 8
+"""Zeros at the end that a reader puts back by itself."""
 LOOKED_AT = 256
 """Numbers after which a reader looks whether there are bytes left."""
 MOST_VALUE = 1 << 40
@@ -82,7 +84,8 @@ class _Encoder:
     def finish(self) -> bytes:
         for _ in range(5):
             self._shift()
-        return bytes(self.out[1:]).rstrip(b"\0")
+        whole = bytes(self.out[1:])
+        return whole[: max(len(whole.rstrip(b"\0")), len(whole) - MOST_LEFT_AWAY)]
 
     def _shift(self) -> None:
         if self.low < 0xFF000000 or self.low > 0xFFFFFFFF:
@@ -147,7 +150,7 @@ def decode_arrays(data: bytes, sizes: Sequence[int | Callable[[list[Array]], int
         for begin in range(0, size, LOOKED_AT):
             part = values[begin : begin + LOOKED_AT]
             part[:] = [_decode_integer(coder, spread) for _ in range(part.size)]
-            if coder.position > len(data) + 8:
+            if coder.position > len(data) + MOST_LEFT_AWAY:
                 raise FormatError("the coded steps and scales are cut short")
         values += middle
         likes = _like(arrays, size)
@@ -160,7 +163,7 @@ def decode_arrays(data: bytes, sizes: Sequence[int | Callable[[list[Array]], int
         if values.size and np.abs(values).max() >= MOST_VALUE:
             raise FormatError("a coded step or scale is too large")
         arrays.append(values)
-    if not len(data) <= coder.position <= len(data) + 8:
+    if not len(data) <= coder.position <= len(data) + MOST_LEFT_AWAY:
         raise FormatError("the coded steps and scales do not end where their bytes end")
     return arrays
 

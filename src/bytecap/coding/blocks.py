@@ -37,7 +37,9 @@ from bytecap.core.errors import FormatError
 LOWEST_CLASS, HIGHEST_CLASS = -28, 56
 """Quarter octaves of the expected magnitude: 2^-7 to 2^14."""
 CLASSES = HIGHEST_CLASS - LOWEST_CLASS + 1
-MOST_LANES = 1024
+MOST_LANES, SHORTEST_LANE = 1024, 16_000
+"""More lanes decode faster, but each costs 2 bytes: about 0.02 % of a section."""
+MOST_TABLE_BYTES = 1 << 17
 LEARNED_BITS = 5.0
 """What an adaptive coder pays for each value that it has not seen before."""
 _HEAD = struct.Struct("<HBIII")
@@ -54,6 +56,11 @@ class Scales:
     column_classes_I: Ints
     next_states: npt.NDArray[np.uint8]
     """(S, 2), one row of zeros without a trellis."""
+
+    @property
+    def size(self) -> int:
+        """Integers of the block."""
+        return self.row_classes_O.size * self.column_classes_I.size
 
     def classes(self) -> Ints:
         """(O, I): class of every integer, from 0."""
@@ -109,8 +116,9 @@ def decode_blocks(data: bytes, scales: Sequence[Scales]) -> list[npt.NDArray[np.
     if len(data) < _HEAD.size:
         raise FormatError("a coded section is cut short")
     lanes, merged, table_size, stream_size, extra_size = _HEAD.unpack_from(data)
-    if not 1 <= lanes <= MOST_LANES or merged > 3:
-        raise FormatError(f"a coded section has {lanes} lanes and merges 2^{merged} classes")
+    count = sum(one.size for one in scales)
+    if not max(1, min(count // SHORTEST_LANE, MOST_LANES)) <= lanes <= MOST_LANES or merged > 3:
+        raise FormatError(f"a coded section of {count:,} integers has {lanes} lanes and merges 2^{merged} classes")
     if len(data) != _HEAD.size + table_size + stream_size + extra_size:
         raise FormatError("the parts of a coded section do not add up to its size")
     tables_end, stream_end = _HEAD.size + table_size, _HEAD.size + table_size + stream_size
@@ -118,9 +126,9 @@ def decode_blocks(data: bytes, scales: Sequence[Scales]) -> list[npt.NDArray[np.
     decoder = LaneDecoder(data[tables_end:stream_end], lanes, *intervals_of(_full_tables(codes_CM)))
     tokens = [_decode_block(decoder, one, merged) for one in scales]
     decoder.finish()
-    count = sum(extra_count(one.reshape(-1)) for one in tokens)
+    extra = sum(extra_count(one.reshape(-1)) for one in tokens)
     bits = np.unpackbits(np.frombuffer(data[stream_end:], np.uint8))
-    if (count + 7) // 8 != extra_size or bits[count:].any():
+    if (extra + 7) // 8 != extra_size or bits[extra:].any():
         raise FormatError("the extra bits of a coded section do not fit its integers")
     symbols, begin = [], 0
     for one in tokens:
@@ -128,6 +136,11 @@ def decode_blocks(data: bytes, scales: Sequence[Scales]) -> list[npt.NDArray[np.
         symbols.append(from_tokens(one.reshape(-1), bits[begin:end]).reshape(one.shape))
         begin = end
     return symbols
+
+
+def most_bytes(scales: Sequence[Scales]) -> int:
+    """Beyond which no section of these blocks can be: a word and the extra bits of each integer are below 4 bytes."""
+    return _HEAD.size + MOST_TABLE_BYTES + 4 * MOST_LANES + 4 * sum(one.size for one in scales)
 
 
 def count_tokens(block: Block) -> Ints:
@@ -248,8 +261,7 @@ def _tables_from_bytes(data: bytes, merged: int) -> Ints:
 
 
 def _lanes_for(count: int) -> int:
-    """More lanes decode faster, but each costs 2 bytes: about 0.02 % of a section."""
-    return min(max(min(16, count // 128), count // 16_000, 1), MOST_LANES)
+    return min(max(min(16, count // 128), count // SHORTEST_LANE, 1), MOST_LANES)
 
 
 def _steps(shape: tuple[int, ...], lanes: int) -> Ints:

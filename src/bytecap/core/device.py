@@ -17,12 +17,19 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name != "cpu" and not name.startswith("cuda"):
-        raise ConfigError(f"--device is {name!r}; it must be auto, cpu or cuda")
+        raise ConfigError(f"--device is {name!r}; it must be auto, cpu, cuda or cuda:N")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise BackendError(
             f"--device {name} was asked for but PyTorch {torch.__version__} sees no GPU; use --device cpu"
         )
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"--device is {name!r}; it must be auto, cpu, cuda or cuda:N") from error
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.index is not None and device.index >= count:
+        raise BackendError(f"--device {name} was asked for but there are {count}, counted from 0")
+    return device
 
 
 def autocast(device: torch.device) -> AbstractContextManager[Any]:

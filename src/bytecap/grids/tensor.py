@@ -19,6 +19,8 @@ from bytecap.grids.trellis import levels_of
 MAX_SYMBOL = 32_767
 MOST_EVEN = 1 << 20
 """Numbers of one even tensor; they are coded one at a time."""
+MOST_WIDTH, MOST_NUMBERS_OF_A_BYTE = 1 << 24, 1 << 11
+"""Numbers of an axis, and of all tensors for each byte of their file, so that no small file asks for all memory."""
 
 
 @dataclass(frozen=True)

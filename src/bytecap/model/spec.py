@@ -99,4 +99,12 @@ class ModelSpec(ModelConfig):
             wrong = isinstance(value[name], bool) and field.type != "bool"
             if wrong or not isinstance(value[name], kinds[str(field.type)]):  # type: ignore[arg-type]
                 raise ConfigError(f"model spec entry {name} must be {field.type}, found {value[name]!r}")
-        return cls(**{**value, "techniques": tuple(map(str, value["techniques"]))})
+        floats = {name: _float(name, value[name]) for name, field in fields.items() if field.type == "float"}
+        return cls(**{**value, **floats, "techniques": tuple(map(str, value["techniques"]))})
+
+
+def _float(name: str, value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError(f"model spec entry {name} is too large") from None

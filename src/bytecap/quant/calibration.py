@@ -24,146 +24,22 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import safetensors
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from bytecap.core.errors import DataError, NumericsError
+from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.files import write_atomic
 from bytecap.core.progress import Progress
 from bytecap.quant.statistics import Calibration, Curvature
+from bytecap.quant.uses import MOST_OUTPUTS, Sums, Watch
 
-MOST_OUTPUTS = 2048
-"""Rows above which only the diagonal of G is kept."""
 PSEUDO = 4.0
 """Occurrences that general knowledge about a token counts for."""
 MEASURED = ("linear", "embedding")
-_LINEAR, _EMBEDDING, _CONVOLUTIONS = F.linear, F.embedding, (F.conv1d, F.conv2d)
-
-
-class _Sums:
-    """Running sums of one weight for one kind of use."""
-
-    def __init__(self, inputs: int, outputs: int, full: bool, device: torch.device) -> None:
-        self.inputs = torch.zeros(inputs, inputs, device=device)
-        self.outputs = torch.zeros((outputs, outputs) if full else (outputs,), device=device)
-        self.seen = torch.zeros(outputs, device=device)
-        self.rows = 0
-
-    def add_inputs(self, x_NI: Tensor) -> None:
-        self.inputs.addmm_(x_NI.T, x_NI)
-        self.rows += x_NI.size(0)
-
-    def add_outputs(self, g_NO: Tensor) -> None:
-        if self.outputs.ndim == 2:
-            self.outputs.addmm_(g_NO.T, g_NO)
-        else:
-            self.outputs += g_NO.square().sum(dim=0)
-
-    def add_all_labels(self, slope_NV: Tensor, p_NV: Tensor) -> None:
-        """The sum over every label, each with its probability, instead of one drawn label."""
-        mean_NV = slope_NV * p_NV
-        if self.outputs.ndim == 2:
-            self.outputs += torch.diag((slope_NV * mean_NV).sum(dim=0))
-            self.outputs.addmm_(mean_NV.T, mean_NV, alpha=-1.0)
-        else:
-            self.outputs += (slope_NV * mean_NV - mean_NV.square()).sum(dim=0)
-
-    def add_embedding(self, token_N: Tensor, gradient_ND: Tensor) -> None:
-        """As if one-hot rows were the outputs: G gathers the gradient of each token, A its directions."""
-        self.inputs.addmm_(gradient_ND.T, gradient_ND)
-        self.outputs.index_add_(0, token_N, gradient_ND.square().sum(dim=1))
-        self.seen += torch.bincount(token_N, minlength=self.seen.numel())
-
-
-class _Watch(TorchFunctionMode):
-    """Sees every linear map and embedding of known weights, and the gradients at their outputs."""
-
-    def __init__(self, names: dict[int, str], most_outputs: int) -> None:
-        super().__init__()
-        self.names, self.most_outputs = names, most_outputs
-        self.sums: dict[tuple[str, str], _Sums] = {}
-        self.calls = 0
-        self.last: tuple[_Sums, Tensor] | None = None
-        """The last linear map of a forward pass."""
-        self.exact: int | None = None
-        """The number of its call, where the sum over all labels stands for the gradient."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is F.multi_head_attention_forward:  # its linear maps are called where a mode does not look
-            with patch.object(F, "linear", self._linear):
-                return func(*args, **kwargs)
-        out = func(*args, **kwargs)
-        if func in (_LINEAR, _EMBEDDING, *_CONVOLUTIONS):
-            x, weight = (args[i] if i < len(args) else kwargs.get(key) for i, key in enumerate(("input", "weight")))
-            self._see(func, x, weight, out)
-        return out
-
-    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        out = _LINEAR(x, weight, bias)
-        self._see(_LINEAR, x, weight, out)
-        return out
-
-    def _see(self, func: Any, x: Tensor, weight: Tensor, out: Tensor) -> None:
-        name = self.names.get(id(weight))
-        if name is not None and out.requires_grad:
-            self._use(func, name, x, weight, out)
-
-    def all_labels(self, logits_NV: Tensor) -> None:
-        """Sum over all labels for the last linear map if the logits are an elementwise function of it."""
-        self.exact = None
-        if self.last is None or self.last[1].numel() != logits_NV.numel():
-            return
-        sums, out = self.last
-        self.last = None
-        self.exact = self.calls  # the probes below must not be taken for gradients of the loss
-        probe = torch.rand_like(logits_NV) + 0.5
-        ones, probed = (
-            torch.autograd.grad((logits_NV * factor).sum(), out, retain_graph=True)[0].reshape(logits_NV.shape)
-            for factor in (1.0, probe)
-        )
-        if torch.allclose(ones * probe, probed, rtol=1e-3, atol=1e-6):
-            sums.add_all_labels(ones.float(), logits_NV.detach().float().softmax(dim=-1))
-        else:
-            self.exact = None
-
-    def _use(self, func: Any, name: str, x: Tensor, weight: Tensor, out: Tensor) -> None:
-        if func is _EMBEDDING:
-            read = self._of(name, "embedding", weight.size(1), weight.size(0), False, weight.device)
-            out.register_hook(lambda gradient: read.add_embedding(x.flatten(), _rows(gradient, -1)))  # type: ignore[no-untyped-call]
-            return
-        channel = -1 if func is _LINEAR else 1
-        if channel == 1 and (weight[0, 0].numel() != 1 or x.ndim != weight.ndim or x.size(1) != weight.size(1)):
-            return  # a convolution that is no linear map of single positions: wide, in groups, or without a batch
-        full = weight.size(0) <= self.most_outputs
-        sums = self._of(name, "linear", weight[0].numel(), weight.size(0), full, weight.device)
-        sums.add_inputs(_rows(x, channel))
-        self.last = sums, out
-        self.calls += 1
-        call = self.calls  # not `out`: a hook that holds its own tensor would never be freed
-
-        def hook(gradient: Tensor) -> None:
-            if call != self.exact:
-                sums.add_outputs(_rows(gradient, channel))
-
-        out.register_hook(hook)  # type: ignore[no-untyped-call]
-
-    def _of(self, name: str, kind: str, inputs: int, outputs: int, full: bool, device: torch.device) -> _Sums:
-        if (name, kind) not in self.sums:
-            self.sums[name, kind] = _Sums(inputs, outputs, full, device)
-        return self.sums[name, kind]
-
-
-def _rows(values: Tensor, channel: int) -> Tensor:
-    """(N, channels) in float32."""
-    return values.detach().movedim(channel, -1).flatten(0, -2).float()
 
 
 def calibrate(
@@ -187,9 +63,8 @@ def calibrate(
     for name, parameter in parameters.items():
         if not torch.isfinite(parameter).all():
             raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
-    watch, text = _Watch({id(p): n for n, p in parameters.items()}, most_outputs), _Text()
-    # Labels of different positions are drawn apart, so the square of a sum of gradients is the sum of their squares.
-    squares, fisher, batch_count = dict.fromkeys(parameters, 0.0), dict.fromkeys(parameters, 0.0), 0
+    watch, text = Watch({id(p): n for n, p in parameters.items()}, most_outputs), _Text()
+    gradients = _Gradients(parameters)
     with _measurable(model):
         for batch in batches:
             model.zero_grad(set_to_none=True)
@@ -200,21 +75,21 @@ def calibrate(
             elif sampled:
                 watch.all_labels(answered[0])
             loss_N = text.add(answered, sampled, generator)
+            if loss_N.numel() == 0:
+                continue
+            if not loss_N.requires_grad:
+                raise ConfigError("the loss has no gradient; loss(model, batch) must not run under torch.no_grad()")
             loss_N.sum().backward()  # type: ignore[no-untyped-call]
-            batch_count += 1
-            for name, parameter in parameters.items():
-                if parameter.grad is not None:
-                    squares[name] += float((parameter.grad / loss_N.numel()).square().mean())
-                    fisher[name] += float((parameter.grad.float() / math.sqrt(loss_N.numel())).square().mean())
+            gradients.add(loss_N.numel())
             progress.update(text.positions, total_tokens, f"{text.positions:,} tokens measured")
     if text.positions == 0:
         raise DataError("there is no calibration text; at least one window of tokens is needed")
     tensors = {}
     for name in parameters:
-        uses = {kind: watch.sums[name, kind] for kind in MEASURED if (name, kind) in watch.sums}
-        if uses:
-            tensors[name] = _curvature(name, uses, text, squares[name] / batch_count)
-    vectors = {name: value / batch_count for name, value in fisher.items() if name not in tensors}
+        known = {kind: watch.sums[name, kind] for kind in MEASURED if (name, kind) in watch.sums}
+        if uses := {kind: sums for kind, sums in known.items() if sums.rows or sums.seen.any()}:
+            tensors[name] = _curvature(name, uses, text, gradients.squares[name] / gradients.batches)
+    vectors = {name: value / gradients.batches for name, value in gradients.fisher.items() if name not in tensors}
     return Calibration(
         made_from=made_from, tokens=text.positions, loss=text.loss / text.positions,
         unigram=text.unigram(), tensors=tensors, vectors=vectors,
@@ -224,17 +99,49 @@ def calibrate(
 @contextmanager
 def _measurable(model: nn.Module) -> Iterator[None]:
     """In evaluation mode, every parameter with a gradient, for what is not trained is fitted all the same."""
-    training, frozen = model.training, [p for p in model.parameters() if not p.requires_grad]
+    frozen = [p for p in model.parameters() if not p.requires_grad]
+    with evaluating(model):
+        try:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+            yield
+        finally:
+            model.zero_grad(set_to_none=True)
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode, each module as it was afterwards; cuDNN cannot differentiate recurrent layers in it."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        yield
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
     finally:
-        model.zero_grad(set_to_none=True)
-        model.train(training)
-        for parameter in frozen:
-            parameter.requires_grad_(False)
+        for module, training in modes:
+            module.training = training
+
+
+class _Gradients:
+    """Sums over batches of each parameter's mean squared gradient.
+
+    Labels of different positions are drawn apart, so the square of a sum of gradients is the sum of their squares.
+    """
+
+    def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
+        self.parameters, self.batches = parameters, 0
+        self.squares, self.fisher = dict.fromkeys(parameters, 0.0), dict.fromkeys(parameters, 0.0)
+        """Of the mean over positions, as published rules take it; and Fisher information of one position."""
+
+    def add(self, positions: int) -> None:
+        """What a backward pass has left."""
+        self.batches += 1
+        for name, parameter in self.parameters.items():
+            if parameter.grad is not None:
+                self.squares[name] += float((parameter.grad / positions).square().mean())
+                self.fisher[name] += float((parameter.grad.float() / math.sqrt(positions)).square().mean())
 
 
 class _Text:
@@ -253,6 +160,8 @@ class _Text:
             return answered
         logits_NV, label_N = answered
         log_NV = logits_NV.float().log_softmax(dim=-1)
+        if log_NV.isnan().any():
+            raise NumericsError("the model gives NaN on the calibration text; the checkpoint has diverged")
         p_NV = log_NV.detach().exp()
         counts_V = torch.bincount(label_N, minlength=p_NV.size(1)).double().cpu()
         self.labels = counts_V if self.labels is None else self.labels + counts_V
@@ -271,7 +180,7 @@ class _Text:
         return float(-(share * share.log()).sum())
 
 
-def _reading(sums: _Sums, text: _Text) -> Tensor:
+def _reading(sums: Sums, text: _Text) -> Tensor:
     """G of an embedding that is read, (V,): how often a token comes, times the mean square of its gradients.
 
     Frequencies are the mean of counts and of the model's own probabilities; mean squares are pulled towards those of
@@ -285,7 +194,7 @@ def _reading(sums: _Sums, text: _Text) -> Tensor:
     return 0.5 * (seen_V + expected_V) * square_V
 
 
-def _curvature(name: str, uses: dict[str, _Sums], text: _Text, square: float) -> Curvature:
+def _curvature(name: str, uses: dict[str, Sums], text: _Text, square: float) -> Curvature:
     """Both uses of a tied weight as one pair: A weighted by the loss that each use carries, G by the size of its A."""
     pairs = []
     for kind, sums in uses.items():

@@ -25,7 +25,7 @@ from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Progress
 from bytecap.grids.grid import steps_of
 from bytecap.grids.plan import STEPS, BitPlan, TensorPlan
-from bytecap.grids.tensor import QuantizedModel
+from bytecap.grids.tensor import MOST_NUMBERS_OF_A_BYTE, QuantizedModel
 from bytecap.grids.trellis import SCALAR
 from bytecap.quant.allocation import ERROR_OF_A_STEP, EvenStep, QuantConfig, Shape, allocate
 from bytecap.quant.factors import Factors
@@ -164,7 +164,7 @@ class Fitter:
             weighed = coded_bytes({name: weigh(tensor) for name, tensor in tensors.items()})
             # What a file holds beyond its coded tensors; every real file that is packed later corrects it.
             self._overhead = size - sum(weighed.values())
-            self._smallest = size
+            self._smallest = max(size, 1 + sum(w.size for w in self._weights.values()) // MOST_NUMBERS_OF_A_BYTE)
         return self._smallest
 
     def predict(self, kappa: float) -> Prediction:

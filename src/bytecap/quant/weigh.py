@@ -14,8 +14,12 @@ import numpy.typing as npt
 
 from bytecap.coding.adaptive import encode_arrays
 from bytecap.coding.blocks import Block, Scales, count_tokens, fit_scales, section_costs
+from bytecap.coding.cost import entropy_bytes
 from bytecap.grids.tensor import EvenTensor, FloatTensor, SteppedTensor, StoredTensor
 from bytecap.grids.trellis import grids_of, next_states
+
+CODED_TO_WEIGH = 1 << 14
+"""Numbers of an even tensor up to which its size is found by coding it; the entropy of more is near enough."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,9 @@ def weigh(tensor: StoredTensor) -> Weighed:
         block = block_of(tensor)
         return Weighed(tensor.role, count_tokens(block), float(len(encode_arrays(codes_of(tensor, block)))))
     if isinstance(tensor, EvenTensor):
-        return Weighed(tensor.role, None, 4.0 + len(encode_arrays([tensor.symbols])))
+        many = tensor.symbols.size > CODED_TO_WEIGH
+        size = entropy_bytes(tensor.symbols) if many else len(encode_arrays([tensor.symbols]))
+        return Weighed(tensor.role, None, 4.0 + size)
     assert isinstance(tensor, FloatTensor), "published schemes are packed, not weighed"
     return Weighed(tensor.role, None, float(tensor.values.nbytes))
 
