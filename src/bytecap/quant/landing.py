@@ -37,6 +37,8 @@ SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 MOST_OCTAVES = 0.06
 """Furthest that a tensor's steps are moved away from the common multiplier in one go."""
 MOST_ROUNDS, MOST_MIXED = 40, 24
+LEAST_ANSWER = 1 / 16
+"""Of the bytes that a bit for each weight and octave stands for, what moved steps are taken to give at least."""
 MOST_LEVEL = 20_000
 """Multiples of the step that the largest weight may be away from zero before feedback, of 65,534 that can be stored."""
 
@@ -246,13 +248,17 @@ class Fitter:
         self, search: _Search, weights: dict[str, Floats], last: list[str], kappa: float, progress: Progress
     ) -> int:
         """Round some tensors again until the file has landed; the number of weights that were."""
-        rounded, before = 0, 0.0
+        rounded, before, answer = 0, 0.0, 1.0
         for _ in range(MOST_ROUNDS):
             gap = search.gap()
             if gap is None:
                 return rounded
+            if abs(before) > 2 * search.slack:
+                # Far below a bit for each weight an octave gives less than a bit; tables may give more.
+                answer *= min(max((before - gap) / before, 0.5), 2.0)
+                answer = min(max(answer, LEAST_ANSWER), 2.0)
             # Tables grow with their integers, in tiny models as much as the integers do: do not swing around the cap.
-            kappa, plans = self._moved(search, 0.6 * gap if gap * before < 0 else gap, last, kappa)
+            kappa, plans = self._moved(search, (0.6 if gap * before < 0 else 1) * gap / answer, last, kappa)
             before = gap
             if plans:
                 progress.note(f"{gap:+,.0f} bytes left; {len(plans)} tensors rounded again")
@@ -270,6 +276,8 @@ class Fitter:
     ) -> tuple[float, list[TensorPlan]]:
         """Tensors with other steps that take up the gap, as far as they can: few of them, or all by another κ."""
         size = 0
+        if gap_bytes < 0:  # what is all zero has no more to give
+            last = [name for name in last if search.tried[name].stored.weights().any()]
         for count, name in enumerate(last, 1):
             size += self._weights[name].size
             octaves = 8 * gap_bytes / size

@@ -23,6 +23,7 @@ from bytecap.grids.grid import steps_of
 from bytecap.grids.plan import EVEN, FLOAT32, STEPS, TensorPlan
 from bytecap.grids.tensor import MAX_SYMBOL, MOST_EVEN, EvenTensor, FloatTensor, SteppedTensor, StoredTensor
 from bytecap.grids.trellis import SCALAR
+from bytecap.quant.allocation import ERROR_OF_A_STEP
 from bytecap.quant.factors import Doubles, Factors
 from bytecap.quant.rounding import round_with_feedback, round_without_feedback
 from bytecap.quant.weigh import Weighed, weigh
@@ -87,7 +88,10 @@ def as_floats(role: str, weight: Floats) -> FloatTensor:
 def _cheap(
     plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float
 ) -> tuple[Weighed, float]:
-    """A tensor rounded without feedback, of a large one some columns, weighed as if they were all; and its loss."""
+    """A tensor rounded without feedback, of a large one some columns, weighed as if they were all; and its loss.
+
+    What feedback would bring into each weight stands in as noise of the same variance.
+    """
     weight = weights[plan.name]
     if plan.grid != STEPS:
         return weigh(_unstepped(plan, weight)), 0.0
@@ -96,18 +100,37 @@ def _cheap(
     take = np.arange(0, columns, apart)
     codes_O, codes_I = plan.codes()
     codes_I, some = codes_I[take], np.ascontiguousarray(weight[:, take])
-    steps = steps_of(plan.base, codes_O, codes_I)
-    symbols = round_without_feedback(some, steps, plan.states, _price(some, steps, np.ones(rows), plan.states, rate))
+    steps, curve = steps_of(plan.base, codes_O, codes_I), factors[plan.name]
+    price = _price(some, steps, np.ones(rows), plan.states, rate)
+    noise = np.random.default_rng(0).standard_normal(some.shape, np.float32)
+    some = some + noise * np.sqrt(_feedback_variance(some, steps, curve, take))
+    symbols = round_without_feedback(some, steps, plan.states, price)
     stored = SteppedTensor(plan.role, symbols, plan.base, codes_O, codes_I, plan.states)
     weighed, share = weigh(stored), columns / take.size
     assert weighed.counts_CM is not None
     counts = np.rint(weighed.counts_CM * share).astype(np.int64)
     own_bytes = weighed.own_bytes * (rows + columns) / (rows + take.size)
-    curve = factors[plan.name]
     pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
     error = some - stored.weights().numpy()
     loss = share * 0.5 * float(np.square(error / pivots).sum())
     return Weighed(plan.role, counts, own_bytes), loss
+
+
+def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.NDArray[np.int64]) -> Floats:
+    """Of what feedback adds to each weight before it is rounded.
+
+    Errors e before feedback with variance c Δ² become errors of the weights with c κ² (VᵀV)_ii (UᵀU)_jj; what is not e
+    came in by feedback. A weight that rounds to zero has no larger error than itself.
+    """
+    pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
+    rows = curve.outputs if curve.outputs.ndim == 2 else np.diag(curve.outputs)
+    whole = np.outer(np.square(rows).sum(axis=0), np.square(curve.inputs_II[:, take]).sum(axis=0))
+    grown = np.maximum(whole / pivots**2 - 1, 0)  # of an error that carries on into the weights behind it
+    squares = np.square(some / steps)
+    variance: Floats = (np.minimum(ERROR_OF_A_STEP, squares + ERROR_OF_A_STEP * grown) * grown * steps**2).astype(
+        np.float32
+    )
+    return variance
 
 
 def _full(plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float) -> Tried:
