@@ -168,13 +168,15 @@ def _refuse_places(checkpoint: Path, out: Path | None, *, many: bool) -> None:
         raise ConfigError(f"{out} is a folder; give the file to write, such as {out / 'model.bcap'}")
     if out.resolve() == checkpoint.resolve():
         raise ConfigError(f"--out {out} would overwrite the checkpoint; give another file")
-    if (out.parent / RECIPE).is_file() and out.name in OWN:
+    if (out.parent / RECIPE).is_file() and {out.name, facts_beside(out).name} & {*OWN}:
         raise ConfigError(f"{out} is a file of the run itself; give another name, such as {out.parent / 'small.bcap'}")
-    if out.is_file() and not _is_ours(out):
+    if out.exists() and not _is_ours(out):
         raise ConfigError(f"--out {out} is a file of another kind and would be lost; give another name")
 
 
 def _is_ours(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 

@@ -21,13 +21,16 @@ from bytecap.train.checkpoint import CHECKPOINT
 RECIPE, TOKENS, METRICS, MODEL = "recipe.toml", "tokens", "metrics.jsonl", "model.bcap"
 CALIBRATION = "calibration.safetensors"
 SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.txt"
-OWN = (RECIPE, TOKENS, METRICS, MODEL, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG)
-"""What the rooms of a run write, and nobody else."""
 
 
 def facts_beside(model: Path) -> Path:
     """Where the facts of a fit lie: `small.fit.json` beside `small.bcap`."""
     return model.with_name(f"{model.name.removesuffix('.bcap')}.fit.json")
+
+
+FACTS = facts_beside(Path(MODEL)).name
+OWN = (RECIPE, TOKENS, METRICS, MODEL, FACTS, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG)
+"""What the rooms of a run write, and nobody else."""
 
 
 def enter(recipe: Recipe, folder: Path) -> None:

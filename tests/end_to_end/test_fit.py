@@ -87,6 +87,17 @@ def test_the_cap_of_the_run(finished: Path, tmp_path: Path, capsys: Capture) -> 
     assert facts["cap_bytes"] == SETTINGS["artifact.cap_bytes"] - 1000 >= facts["bytes"]
 
 
+def test_distilled(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Tensors rounded in turn land in a file of the model like any other, nearer to the original."""
+    kl = []
+    for steps in (0, 30):
+        out, setting = tmp_path / f"{steps}.bcap", f"--set=quant.distill_steps={steps}"
+        (facts,) = fitted(capsys, finished, "--cap", "2200", "--out", out, setting)
+        assert facts["bytes"] <= 2200 and load(out).model().spec.n_layers == SETTINGS["model.n_layers"]
+        kl.append(facts["divergence"]["kl"])
+    assert kl[1] < kl[0]
+
+
 def test_the_screen(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     """What a person reads names the file, the size, the cap and the divergence."""
     out = tmp_path / "a.bcap"
@@ -238,6 +249,8 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["RUN", "--cap", "7kB", "--device", "nonsense"], 2, "it must be auto, cpu, cuda or cuda:N"),
     (["ALONE/w.safetensors", "--cap", "7kB", "--device", "cuda"], 7, "sees no GPU; use --device cpu"),
     (["RUN", "--cap", "7kB", "--out", "RUN/tokens/tokenizer.model"], 2, "is a file of another kind and would be lost"),
+    (["RUN", "--cap", "7kB", "--out", "RUN/model"], 2, "is a file of the run itself"),
+    (["RUN", "--cap", "7kB", "--out", "/dev/null"], 2, "is a file of another kind"),
     (["RUN", "--cap", "7kB", "--out", "ALONE/text.txt"], 2, "is a file of another kind and would be lost"),
     (["RUN", "--cap", "7kB", "--set", "train.steps=7"], 2, "--set train.steps changes nothing in a fit"),
     (["RUN", "--cap", "7kB", "--out", "RUN/record.json"], 2, "is a file of the run itself"),

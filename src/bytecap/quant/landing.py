@@ -316,6 +316,7 @@ class Fitter:
             weights |= {n: _matrix(w) if n in self._factors else w for n, w in adapted.items()}
             progress.update(turn + 1, len(order), f"rounded {name}, the others adapted")
         search.turn(self._full([t for t in plan.tensors if t.grid != STEPS], weights, progress))
+        search.tried = {name: search.tried[name] for name in self._weights}  # as the file has them, not as they came
         return weights, order[::-1], finer
 
     def _full(self, plans: Iterable[TensorPlan], weights: dict[str, Floats], progress: Progress) -> dict[str, Tried]:
