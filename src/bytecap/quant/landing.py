@@ -192,18 +192,22 @@ class Fitter:
         return self._search(cap_bytes, self.predict(found.kappa), progress)
 
     def _search(self, cap_bytes: int, found: Prediction, progress: Progress) -> Prediction:
+        """The multiplier on a logarithmic scale, by secant; halved into where that gets nowhere."""
         low, high = math.log2(FINEST), math.log2(COARSEST)
+        answer, before = 1.0, found
         for round_ in range(24):
             progress.update(round_, 24, f"predicted {found.size_bytes:,} bytes")
-            position = math.log2(found.kappa)
-            if abs(found.size_bytes - cap_bytes) <= max(0.002 * cap_bytes, SLACK_BYTES) or high - low < 1e-3:
+            position, gap = math.log2(found.kappa), found.size_bytes - cap_bytes
+            if abs(gap) <= max(0.002 * cap_bytes, SLACK_BYTES) or high - low < 1e-3:
                 break
-            if found.size_bytes > cap_bytes:
-                low = position
-            else:
-                high = position
-            target = position + 8 * (found.size_bytes - cap_bytes) / self._numbers
-            found = self.predict(2.0 ** (target if low < target < high else (low + high) / 2))
+            low, high = (position, high) if gap > 0 else (low, position)
+            if before is not found:
+                # Far below a bit for each weight an octave gives less than a bit.
+                octaves = math.log2(before.kappa / found.kappa)
+                answer = 8 * (found.size_bytes - before.size_bytes) / self._numbers / octaves
+                answer = min(max(answer, LEAST_ANSWER), 2.0)
+            target = position + 8 * gap / self._numbers / answer
+            before, found = found, self.predict(2.0 ** (target if low < target < high else (low + high) / 2))
         return found
 
     def land(

@@ -120,16 +120,15 @@ def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.ND
     """Of what feedback adds to each weight before it is rounded.
 
     Errors e before feedback with variance c Δ² become errors of the weights with c κ² (VᵀV)_ii (UᵀU)_jj; what is not e
-    came in by feedback. A weight that rounds to zero has no larger error than itself.
+    came in by feedback. A weight that rounds to zero has no larger error than itself, and damping sees to it that no
+    errors outgrow the weights.
     """
     pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
     rows = curve.outputs if curve.outputs.ndim == 2 else np.diag(curve.outputs)
     whole = np.outer(np.square(rows).sum(axis=0), np.square(curve.inputs_II[:, take]).sum(axis=0))
     grown = np.maximum(whole / pivots**2 - 1, 0)  # of an error that carries on into the weights behind it
-    squares = np.square(some / steps)
-    variance: Floats = (np.minimum(ERROR_OF_A_STEP, squares + ERROR_OF_A_STEP * grown) * grown * steps**2).astype(
-        np.float32
-    )
+    errors = np.minimum(ERROR_OF_A_STEP, np.square(some / steps) + ERROR_OF_A_STEP * grown) * steps**2
+    variance: Floats = np.minimum(errors * grown, np.square(some).mean()).astype(np.float32)
     return variance
 
 
