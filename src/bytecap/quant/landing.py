@@ -37,8 +37,8 @@ SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 MOST_OCTAVES = 0.06
 """Furthest that a tensor's steps are moved away from the common multiplier in one go."""
 MOST_ROUNDS, MOST_MIXED = 40, 24
-LEAST_ANSWER = 1 / 16
-"""Of the bytes that a bit for each weight and octave stands for, what moved steps are taken to give at least."""
+LEAST_ANSWER, MOST_ANSWER = 1 / 16, 2.0
+"""Bounds of what the size answers to an octave, in bits for each weight, in the search for a multiplier."""
 MOST_LEVEL = 20_000
 """Multiples of the step that the largest weight may be away from zero before feedback, of 65,534 that can be stored."""
 
@@ -205,7 +205,7 @@ class Fitter:
                 # Far below a bit for each weight an octave gives less than a bit.
                 octaves = math.log2(before.kappa / found.kappa)
                 answer = 8 * (found.size_bytes - before.size_bytes) / self._numbers / octaves
-                answer = min(max(answer, LEAST_ANSWER), 2.0)
+                answer = min(max(answer, LEAST_ANSWER), MOST_ANSWER)
             target = position + 8 * gap / self._numbers / answer
             before, found = found, self.predict(2.0 ** (target if low < target < high else (low + high) / 2))
         return found
@@ -258,10 +258,9 @@ class Fitter:
             if gap is None:
                 return rounded
             if abs(before) > 2 * search.slack:
-                # Far below a bit for each weight an octave gives less than a bit; tables may give more.
-                answer *= min(max((before - gap) / before, 0.5), 2.0)
-                answer = min(max(answer, LEAST_ANSWER), 2.0)
-            # Tables grow with their integers, in tiny models as much as the integers do: do not swing around the cap.
+                # Tables grow with their integers: an octave may give more than a bit for each weight. Where it gave
+                # less, the next round goes on from there: larger moves swing in tiny models.
+                answer = min(max(answer * min(max((before - gap) / before, 0.5), 2.0), 1.0), MOST_ANSWER)
             kappa, plans = self._moved(search, (0.6 if gap * before < 0 else 1) * gap / answer, last, kappa)
             before = gap
             if plans:
