@@ -142,10 +142,39 @@ def test_distilling_any_module() -> None:
         bytecap.fit(model, iter(batches), loss=answer, cap_bytes=900, config=config)
 
 
-def test_a_loss_of_another_kind() -> None:
-    """Is a sentence."""
-    with pytest.raises(ConfigError, match="gave a float"):
-        bytecap.fit(nn.Linear(3, 2), [torch.randn(64, 3)], loss=lambda m, x: 1.0, cap_bytes=2000)
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (lambda logits, label: 1.0, "gave a float"),
+        (lambda logits, label: logits.mean().square(), r"gave a tensor of torch.float32 \(\)"),
+        (lambda logits, label: logits, "gave losses down to -"),
+        (lambda logits, label: (label, logits), "gave tensors of torch.int64"),
+        (lambda logits, label: (logits, label.float()), r"and torch.float32 \(64,\)"),
+        (lambda logits, label: (logits, label, 1), "gave a tuple of Tensor, Tensor, int"),
+    ],
+)
+def test_a_loss_of_another_kind(given: object, found: str) -> None:
+    """Is a sentence that says what came and what should."""
+    label = torch.zeros(64, dtype=torch.long)
+    with pytest.raises(ConfigError, match=rf"{found}.*; it must return \(logits \(N, V\), whole labels"):
+        bytecap.fit(nn.Linear(3, 2), [torch.randn(64, 3)], loss=lambda m, x: given(m(x), label), cap_bytes=2000)
+
+
+@pytest.mark.parametrize("cap", [None, True, 2000.0])
+def test_caps_that_are_none(cap: object) -> None:
+    """A cap is a whole number or a size; what is fitted is a module."""
+    with pytest.raises(ConfigError, match="a whole number of bytes"):
+        bytecap.fit(nn.Linear(3, 2), [torch.randn(64, 3)], loss=data_losses, cap_bytes=cap)
+    with pytest.raises(ConfigError, match="no torch module"):
+        bytecap.fit({}, [torch.randn(64, 3)], loss=data_losses, cap_bytes=2000)
+
+
+def test_gradients_are_given_back() -> None:
+    """A fit in the middle of training leaves what was there."""
+    model, batches = trained()
+    gradient = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    bytecap.fit(model, batches[:4], loss=logits_and_labels, cap_bytes=3500)
+    assert gradient and all(torch.equal(p.grad, gradient[n]) for n, p in model.named_parameters() if n in gradient)
 
 
 def test_a_small_matrix_does_not_pay_for_large_convolutions() -> None:
@@ -180,7 +209,7 @@ def test_what_a_loss_may_give() -> None:
 
     with pytest.raises(ConfigError, match="one label for each position, below the number of logits"):
         bytecap.fit(model, batches[:1], loss=too_large, cap_bytes=3500)
-    with pytest.raises(ConfigError, match="no parameters"):
+    with pytest.raises(ConfigError, match="no torch module with parameters"):
         bytecap.fit(nn.Tanh(), batches[:1], loss=data_losses, cap_bytes=3500)
 
 

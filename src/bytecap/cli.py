@@ -11,13 +11,13 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from cyclopts import App, Parameter
 
 from bytecap import __version__
 from bytecap.core import catalog
-from bytecap.core.errors import BytecapError, ConfigError, DataError, exit_code_of
+from bytecap.core.errors import BackendError, BytecapError, ConfigError, DataError, exit_code_of
 from bytecap.core.signals import stop_at_once
 from bytecap.report.console import Console
 from bytecap.report.tables import columns, summary, tensor_table
@@ -196,8 +196,9 @@ def _fit_run(folder: Path, device: str, quiet: bool) -> dict[str, Any]:
 
     recipe, tokens, console = _opened(folder, quiet)
     pipeline.fit_room(recipe, tokens, folder, choose_device(device), console)
-    size, cap = (folder / MODEL).stat().st_size, recipe.artifact.cap
-    return {"file": str(folder / MODEL), "bytes": size, "cap_bytes": cap, "unused_bytes": cap - size}
+    size, room = (folder / MODEL).stat().st_size, recipe.artifact
+    kept = {"cap_bytes": room.size, "reserve_bytes": room.reserve_bytes, "unused_bytes": room.cap - size}
+    return {"file": str(folder / MODEL), "bytes": size, **kept}
 
 
 @app.command
@@ -206,7 +207,7 @@ def score(
     *,
     text: Text = None,
     stride: int | None = None,
-    lossy_tokenizer: bool = False,
+    set_: Set = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -217,19 +218,17 @@ def score(
     ----------
     stride
         New positions for each window, with --text; a run folder is scored as its recipe says.
-    lossy_tokenizer
-        The tokenizer changes --text by design, so its byte count may differ from the raw text.
     """
     from bytecap import use
 
     file, folder = _artifact(path)
     console = Console(quiet=quiet)
     if text:
-        value = use.score_file(file, text, stride=stride, device_name=device, console=console, lossy=lossy_tokenizer)
+        value = use.score_file(file, text, stride=stride, device_name=device, console=console, settings=set_ or ())
     elif folder is None:
         raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
-    elif stride is not None or lossy_tokenizer:
-        raise ConfigError("--stride and --lossy-tokenizer go with --text; a run is scored as its recipe says")
+    elif stride is not None or set_:
+        raise ConfigError("--stride and --set go with --text; a run is scored as its recipe says")
     else:
         value = use.score_run(folder, device, console, file)
     _print(
@@ -307,11 +306,22 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
     except BytecapError as error:
-        sys.stdout.flush()
-        if "--json" in given:
-            print(json.dumps({"error": {"kind": type(error).__name__, "message": str(error), **_plain(error.values)}}))
-        print(f"bytecap: {error}", file=sys.stderr)
-        raise SystemExit(exit_code_of(error)) from None
+        _leave(error, as_json="--json" in given)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        refused = BackendError(
+            f"{error.filename}: {error.strerror}; free it, or give another place", path=error.filename
+        )
+        _leave(refused, as_json="--json" in given)
+
+
+def _leave(error: BytecapError, *, as_json: bool) -> NoReturn:
+    sys.stdout.flush()
+    if as_json:
+        print(json.dumps({"error": {"kind": type(error).__name__, "message": str(error), **_plain(error.values)}}))
+    print(f"bytecap: {error}", file=sys.stderr)
+    raise SystemExit(exit_code_of(error)) from None
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
@@ -324,8 +334,14 @@ def _loss_shares(file: Path, checkpoint: str | None) -> dict[str, float]:
     from bytecap.folder import facts_beside
 
     path = facts_beside(file)
-    facts = read_json(path) if path.is_file() else {}
-    return dict(facts["loss_shares"]) if facts.get("made_from") == checkpoint and facts else {}
+    if not path.is_file():
+        return {}
+    try:
+        facts = read_json(path)
+        return {str(n): float(v) for n, v in facts["loss_shares"].items()} if facts["made_from"] == checkpoint else {}
+    except (DataError, KeyError, TypeError, ValueError, AttributeError):
+        print(f"bytecap: {path} holds no facts of a fit, so no share of the loss is shown", file=sys.stderr)
+        return {}
 
 
 def _print(value: dict[str, Any], as_json: bool, text: str) -> None:

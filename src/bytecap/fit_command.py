@@ -28,13 +28,14 @@ from bytecap.quant.landing import Fitter, Landed, Prediction
 from bytecap.quant.scheme_fit import Schemed
 from bytecap.report.curve import curve_svg
 from bytecap.score.divergence import Divergence, divergence
+from bytecap.text.config import READING
 
 Aimed = dict[int | None, Prediction]
 
 COMPARED_TOKENS, FEWEST_COMPARED = 16_384, 64
 """Positions on which the fitted model is compared with the original, and how many there must be."""
 FOLLOWED = ("quant.", "artifact.compressor", "artifact.embed_tokenizer", "run.seed", "train.context")
-"""Settings that a fit follows."""
+"""Settings that a fit follows, beside how a given text is read."""
 
 
 def request_of(
@@ -49,7 +50,7 @@ def request_of(
     sizes, kept = tuple(parse_bytes(word) for word in words), None if reserve is None else parse_bytes(reserve)
     if kept and not sizes and others["scheme"] is not None:
         raise ConfigError("--reserve needs a cap to be kept free under; give --cap")
-    _refuse_settings(others["settings"])
+    _refuse_settings(others["settings"], (*FOLLOWED, *READING) if others.get("text") else FOLLOWED)
     _refuse_scheme_options(others["scheme"], others["keep_small"], others["embedding_step"])
     _refuse_places(checkpoint, others["out"], many=caps is not None)
     if compressor is not None:
@@ -91,8 +92,9 @@ def predict_fit(request: Request, progress: Progress) -> dict[str, Any]:
             else:
                 made = _landed(material, cap, aimed, progress)
                 size, kappa, known = len(made.data), made.plan.dial, made.loss
-            row = {"scheme": request.scheme or SCHEME, "cap_bytes": cap, "predicted_bytes": size, "kappa": kappa}
-            rows.append({**row, "predicted_increase_nats": known})
+            whole = None if cap is None else cap + material.reserve
+            row = {"scheme": request.scheme or SCHEME, "cap_bytes": whole, "reserve_bytes": material.reserve}
+            rows.append({**row, "predicted_bytes": size, "kappa": kappa, "predicted_increase_nats": known})
     return {"predicted": rows}
 
 
@@ -100,8 +102,9 @@ def _one(request: Request, material: Material, cap: int | None, aimed: Aimed, pr
     """One file with its facts beside it."""
     begin = time.perf_counter()
     landed = _landed(material, cap, aimed, progress)
-    path = _path(request, cap)
-    artifact, about = read_back(landed), fit_facts(landed, cap)
+    whole = None if cap is None else cap + material.reserve
+    path = _path(request, whole)
+    artifact, about = read_back(landed), fit_facts(landed, whole, material.reserve)
     found = _compared(material, artifact)
     facts = {
         "file": str(path),
@@ -146,16 +149,16 @@ def _refuse_scheme_options(scheme: str | None, keep_small: int | None, embedding
         raise ConfigError(f"--keep-small is {keep_small}; it must not be negative")
 
 
-def _refuse_settings(settings: tuple[str, ...]) -> None:
+def _refuse_settings(settings: tuple[str, ...], followed: tuple[str, ...]) -> None:
     """ConfigError for a setting that a fit does not follow, or has a flag for."""
     for word in settings:
         path = word.partition("=")[0].strip()
         if path in ("artifact.cap_bytes", "artifact.reserve_bytes"):
             flag = "--cap" if path == "artifact.cap_bytes" else "--reserve"
             raise ConfigError(f"--set {path} is not for a fit; give {flag}", key=path)
-        if not path.startswith(FOLLOWED):
+        if not path.startswith(followed):
             raise ConfigError(
-                f"--set {path} changes nothing in a fit; settings of quant, {', '.join(FOLLOWED[1:])} do", key=path
+                f"--set {path} changes nothing in a fit; settings of quant, {', '.join(followed[1:])} do", key=path
             )
 
 

@@ -7,6 +7,7 @@ Out:  a Material, ready for any number of caps.
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,6 @@ from bytecap.quant.schemes import KEEP_SMALL
 from bytecap.quant.statistics import Calibration
 from bytecap.recipe import Recipe
 from bytecap.subject import Subject, open_checkpoint
-from bytecap.text.config import TextConfig
 from bytecap.text.prepare import encode_documents
 from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import load_tokenizer, read_tokenizer
@@ -69,7 +69,8 @@ class Material:
 
     recipe: Recipe
     caps: tuple[int, ...]
-    """Most bytes of each file; empty for a scheme's own size."""
+    """Most bytes of each file, the reserve taken off; empty for a scheme's own size."""
+    reserve: int
     subject: Subject
     calibration: Calibration | None
     fitter: Fitter | SchemeFitter
@@ -101,7 +102,7 @@ def material_of(request: Request, progress: Progress) -> Iterator[Material]:
         needs_text(request.scheme)  # an unknown name is refused before any work
     device = choose_device(request.device)
     base = recipes.load(folder / RECIPE) if ours else Recipe()
-    caps = _caps(request, base if ours else None)
+    caps, reserve = _caps(request, base if ours else None)
     path = folder / CHECKPOINT if request.checkpoint.is_dir() else request.checkpoint
     tokens = load_tokens(folder / TOKENS) if ours else None
     subject = open_checkpoint(path, finished=True, tokens=None if tokens is None else tokens.digest)
@@ -112,35 +113,35 @@ def material_of(request: Request, progress: Progress) -> Iterator[Material]:
         subject.model.to(device)
     recipe = recipes.overridden(base, [*known, *request.settings])
     with tempfile.TemporaryDirectory() as temporary:
-        yield _prepared(request, recipe, caps, subject, tokens, folder if ours else None, Path(temporary), progress)
+        material = _prepared(request, recipe, subject, tokens, folder if ours else None, Path(temporary), progress)
+        yield dataclasses.replace(material, caps=caps, reserve=reserve)
 
 
-def _caps(request: Request, own: Recipe | None) -> tuple[int, ...]:
-    """Bytes that each file may have, the reserve taken off; ConfigError where that is nothing or not known."""
+def _caps(request: Request, own: Recipe | None) -> tuple[tuple[int, ...], int]:
+    """Bytes that each file may have, and the reserve taken off; ConfigError where that is nothing or not known."""
     sizes = request.caps
     if not sizes and request.scheme is None:
         if own is None or request.curve:
             raise ConfigError("how large may the file be? Give --cap, such as --cap 16MB, or --caps 100kB,200kB,400kB")
-        assert isinstance(own.artifact.cap_bytes, int)
-        sizes = (own.artifact.cap_bytes,)
+        sizes = (own.artifact.size,)
     kept = request.reserve if request.reserve is not None else 0 if own is None else own.artifact.reserve_bytes
     for size in sizes:
         if size < 1:
             raise ConfigError(f"a cap of {size} bytes leaves no room for a file; give a larger one, such as --cap 16MB")
         if size <= kept:
             raise ConfigError(f"a cap of {size:,} bytes with {kept:,} reserved leaves nothing; raise --cap")
-    return tuple(dict.fromkeys(size - kept for size in sizes))
+    return tuple(dict.fromkeys(size - kept for size in sizes)), kept if sizes else 0
 
 
 def _prepared(
-    request: Request, recipe: Recipe, caps: tuple[int, ...], subject: Subject, tokens: Tokens | None,
-    folder: Path | None, temporary: Path, progress: Progress,
+    request: Request, recipe: Recipe, subject: Subject, tokens: Tokens | None, folder: Path | None, temporary: Path,
+    progress: Progress,
 ) -> Material:  # fmt: skip
     if request.tokenizer is not None:
         tokenizer = read_tokenizer(request.tokenizer)
     else:
         tokenizer = b"" if tokens is None else tokens.tokenizer_model()
-    texts = _texts(request, subject, tokens, tokenizer, temporary, progress)
+    texts = _texts(request, recipe, subject, tokens, tokenizer, temporary, progress)
     wanted = request.scheme is None or needs_text(request.scheme)
     calibration = _measured(request, recipe, subject, tokens, tokenizer, texts, folder, progress) if wanted else None
     if request.scheme is None and calibration is None:
@@ -150,16 +151,8 @@ def _prepared(
     if texts.compared is not None and subject.model is not None:
         compare = texts.compared, load_tokenizer(tokenizer).bos_id()
     fitter = _fitter(request, recipe, subject, calibration, tokenizer, about)
-    return Material(
-        recipe,
-        caps,
-        subject,
-        calibration,
-        fitter,
-        compare,
-        texts.bytes_per_token,
-        _adapting(recipe, subject, tokenizer, texts),
-    )
+    adapting = _adapting(recipe, subject, tokenizer, texts)
+    return Material(recipe, (), 0, subject, calibration, fitter, compare, texts.bytes_per_token, adapting)
 
 
 def _adapting(recipe: Recipe, subject: Subject, tokenizer: bytes, texts: _Texts) -> Adapting | None:
@@ -177,10 +170,11 @@ def _adapting(recipe: Recipe, subject: Subject, tokenizer: bytes, texts: _Texts)
 
 
 def _texts(
-    request: Request, subject: Subject, tokens: Tokens | None, tokenizer: bytes, temporary: Path, progress: Progress
-) -> _Texts:
+    request: Request, recipe: Recipe, subject: Subject, tokens: Tokens | None, tokenizer: bytes, temporary: Path,
+    progress: Progress,
+) -> _Texts:  # fmt: skip
     if request.text:
-        stream, rate = _encoded(request, subject, tokenizer, temporary, progress)
+        stream, rate = _encoded(request, recipe, subject, tokenizer, temporary, progress)
         cut = len(stream) - len(stream) // HELD_OUT
         return _Texts(_Slice(stream, 0, cut), _Slice(stream, cut, len(stream)), rate, digest_of(""))
     if tokens is None or subject.model is None:
@@ -200,10 +194,16 @@ def _measured(
         return None
     if not request.text and folder is not None and tokens is not None:
         return calibration_of(recipe, tokens, folder, subject, progress)
-    return measure(
+    found = measure(
         subject.model, texts.measured, load_tokenizer(tokenizer).bos_id(), recipe.quant,
         context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
     )  # fmt: skip
+    if found.loss > (guessing := math.log(subject.model.spec.vocab_size)):
+        progress.note(
+            f"before any fitting the model loses {found.loss:.2f} nats per token on this text, more than guessing "
+            f"({guessing:.2f}): is it the model's language, and the tokenizer it was trained with?"
+        )
+    return found
 
 
 def _why_unmeasured(recipe: Recipe, subject: Subject) -> str:
@@ -243,7 +243,7 @@ def _fitter(
 
 
 def _encoded(
-    request: Request, subject: Subject, tokenizer: bytes, temporary: Path, progress: Progress
+    request: Request, recipe: Recipe, subject: Subject, tokenizer: bytes, temporary: Path, progress: Progress
 ) -> tuple[TokenStream, float]:
     """The given text as tokens, and its bytes for each."""
     if subject.model is None:
@@ -254,7 +254,7 @@ def _encoded(
     if not tokenizer:
         raise ConfigError("--text needs the tokenizer of the model: --tokenizer PATH.model")
     _refuse_vocabulary(subject, tokenizer)
-    config = TextConfig(paths=request.text)
+    config = dataclasses.replace(recipe.text, paths=request.text)
     shards, raw_bytes = encode_documents(config, tokenizer, temporary, progress)
     stream = TokenStream(shards)
     return stream, raw_bytes / max(len(stream), 1)

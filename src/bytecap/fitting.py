@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bytecap import recipe as recipes
 from bytecap.artifact.load import Artifact, load, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.core.digest import digest_bytes, digest_of
 from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
-from bytecap.folder import CALIBRATION
+from bytecap.folder import CALIBRATION, RECIPE
 from bytecap.grids.tensor import MOST_EVEN, QuantizedModel
 from bytecap.measuring import adapting_of, measure
 from bytecap.model.roles import Role
@@ -39,6 +40,9 @@ from bytecap.subject import Subject, subject_of
 from bytecap.text.byte_counts import is_lossless
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import Tokens
+
+LEAST_LOSS = 1e-3
+"""Nats by which the loss of a position may be negative, from rounding."""
 
 
 def curvature_factors(subject: Subject, calibration: Calibration | None, config: QuantConfig) -> dict[str, Factors]:
@@ -152,11 +156,14 @@ def refuse_useless(fitter: Fitter, calibration: Calibration | None, cap_bytes: i
 def calibration_of(
     recipe: Recipe, tokens: Tokens, folder: Path, subject: Subject, progress: Progress
 ) -> Calibration | None:
-    """Measured once for all caps and kept in the folder; None where the recipe asks for none."""
-    wanted, path = recipe.quant.calibration_tokens, folder / CALIBRATION
-    if wanted == 0 or subject.model is None:
+    """Measured once for all caps and kept in the folder; None where the recipe asks for none.
+
+    One with other settings than the folder's own recipe has is not kept.
+    """
+    path = folder / CALIBRATION
+    if recipe.quant.calibration_tokens == 0 or subject.model is None:
         return None
-    measured_on = digest_of([tokens.digest, wanted, recipe.quant.labels, recipe.train.context, recipe.run.seed])
+    measured_on = _measured_on(recipe, tokens)
     if path.exists():
         saved = load_calibration(path, subject.digest)
         if saved.measured_on == measured_on:
@@ -167,8 +174,15 @@ def calibration_of(
         recipe.quant, context=recipe.train.context, seed=recipe.run.seed, digest=subject.digest, progress=progress,
     )  # fmt: skip
     found = dataclasses.replace(found, measured_on=measured_on)
-    save_calibration(path, found)
+    if measured_on == _measured_on(recipes.load(folder / RECIPE), tokens):
+        save_calibration(path, found)
     return found
+
+
+def _measured_on(recipe: Recipe, tokens: Tokens) -> str:
+    """Digest of everything that a calibration follows beside the checkpoint."""
+    wanted = recipe.quant.calibration_tokens, recipe.quant.labels, recipe.train.context, recipe.run.seed
+    return digest_of([tokens.digest, *wanted])
 
 
 def run_fitter(recipe: Recipe, tokens: Tokens, subject: Subject, calibration: Calibration | None) -> Fitter:
@@ -223,24 +237,18 @@ def fit(
     loss of each position in nats, and the data's labels are used. Read the file back with `bytecap.load_state_dict`.
     Raises BudgetError when the cap cannot be met.
     """
+    if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
+        raise ConfigError("the model is no torch module with parameters, so there is nothing to fit")
     cap = parse_bytes(cap_bytes) if isinstance(cap_bytes, str) else cap_bytes
-    if next(model.parameters(), None) is None:
-        raise ConfigError("the model has no parameters, so there is nothing to fit")
+    if not isinstance(cap, int) or isinstance(cap, bool):
+        raise ConfigError(f'cap_bytes is {cap!r}; it must be a whole number of bytes, or a size such as "16MB"')
     config, progress = config or QuantConfig(), progress or Silent()
     subject = subject_of(model)
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
 
     def answer(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor] | Tensor:
-        value = loss(model, batch)
-        if isinstance(value, tuple):
-            return _positions(value[0].flatten(0, -2), value[1].flatten())
-        if not isinstance(value, Tensor):
-            raise ConfigError(
-                f"loss(model, batch) gave a {type(value).__name__}; it must return (logits, labels) or a tensor "
-                "with the loss of each position"
-            )
-        return value
+        return _answered(loss(model, batch))
 
     if config.distill_steps and iter(batches) is batches:
         raise ConfigError("quant.distill_steps reads the batches again and again; give a list of them, not an iterator")
@@ -272,6 +280,31 @@ def _name_unmeasured(subject: Subject, calibration: Calibration, progress: Progr
         )
 
 
+def _answered(value: Any) -> tuple[Tensor, Tensor] | Tensor:
+    """What a loss function may give; ConfigError for anything else."""
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, Tensor) for part in value):
+        logits, label = value
+        whole = not (label.is_floating_point() or label.is_complex() or label.dtype == torch.bool)
+        if whole and logits.is_floating_point() and logits.ndim > 1:
+            return _positions(logits.flatten(0, -2), label.flatten())
+        found = f"tensors of {logits.dtype} {tuple(logits.shape)} and {label.dtype} {tuple(label.shape)}"
+    elif isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
+        if value.numel() == 0 or float(value.detach().min()) > -LEAST_LOSS:
+            return value
+        found = f"losses down to {float(value.detach().min()):.3g}, such as logits are"
+    else:
+        found = f"a tensor of {value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else _kind(value)
+    raise ConfigError(
+        f"loss(model, batch) gave {found}; it must return (logits (N, V), whole labels (N,)), or a tensor with the "
+        "loss of each position in nats, not their mean"
+    )
+
+
+def _kind(value: Any) -> str:
+    parts = f" of {', '.join(type(part).__name__ for part in value)}" if isinstance(value, tuple) else ""
+    return f"a {type(value).__name__}{parts}"
+
+
 def _positions(logits_NV: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
     """Without those that a negative label marks as not to be looked at."""
     if label_N.numel() != logits_NV.size(0) or (label_N >= logits_NV.size(1)).any():
@@ -297,14 +330,16 @@ def read_back(landed: Landed | Schemed) -> Artifact:
     return artifact
 
 
-def fit_facts(landed: Landed | Schemed, cap_bytes: int | None) -> dict[str, Any]:
+def fit_facts(landed: Landed | Schemed, cap_bytes: int | None, reserve_bytes: int) -> dict[str, Any]:
     """What `model.fit.json` says of a fit, as JSON values; without a cap, of a scheme's own size."""
+    unused = None if cap_bytes is None else cap_bytes - reserve_bytes - len(landed.data)
     whole = sum(landed.losses.values()) or 1.0
     return {
         "scheme": landed.plan.scheme,
         "bytes": len(landed.data),
         "cap_bytes": cap_bytes,
-        "unused_bytes": None if cap_bytes is None else cap_bytes - len(landed.data),
+        "reserve_bytes": reserve_bytes,
+        "unused_bytes": unused,
         "predicted_bytes": landed.predicted_bytes,
         "predicted_increase_nats": landed.loss,
         "kappa": landed.plan.dial,

@@ -14,8 +14,9 @@ from typing import Any
 
 from bytecap import recipe as recipes
 from bytecap.core.errors import ConfigError
-from bytecap.core.files import read_json, write_json
+from bytecap.core.files import make_folder, read_json, write_json
 from bytecap.recipe import Recipe
+from bytecap.text.tokens import MANIFEST
 from bytecap.train.checkpoint import CHECKPOINT
 
 RECIPE, TOKENS, METRICS, MODEL = "recipe.toml", "tokens", "metrics.jsonl", "model.bcap"
@@ -31,22 +32,25 @@ def facts_beside(model: Path) -> Path:
 FACTS = facts_beside(Path(MODEL)).name
 OWN = (RECIPE, TOKENS, METRICS, MODEL, FACTS, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG)
 """What the rooms of a run write, and nobody else."""
+_PRODUCTS = (f"{TOKENS}/{MANIFEST}", CHECKPOINT, MODEL, RECORD)
+"""What makes a folder worth keeping for its recipe: one that failed before is free for corrected settings."""
 
 
 def enter(recipe: Recipe, folder: Path) -> None:
-    """Make the folder this recipe's; ConfigError when it is another's."""
+    """Make the folder this recipe's; ConfigError when it holds what another one made."""
     path = folder / RECIPE
     if path.exists():
         there = recipes.load(path)
-        if there.digest != recipe.digest:
+        if there.digest == recipe.digest:
+            return
+        if any((folder / name).exists() for name in _PRODUCTS):
             keys = ", ".join(_differences(there.to_json(), recipe.to_json())[:5])
             raise ConfigError(
                 f"{folder} holds a run of another recipe (digest {there.digest}, this is {recipe.digest}; differing: "
                 f"{keys}). Choose another --out, or repeat the settings of that run to continue it"
             )
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        recipes.save(recipe, path)
+    make_folder(folder)
+    recipes.save(recipe, path)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.model.gpt import GPT, document_numbers
-from bytecap.quant.allocation import MODEL, QuantConfig
+from bytecap.quant.allocation import LEAST_CALIBRATION_TOKENS, MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate
 from bytecap.quant.distillation import Answer, Distiller
 from bytecap.quant.landing import Adapting
@@ -24,8 +24,6 @@ from bytecap.quant.statistics import Calibration
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream
 
-LEAST_CALIBRATION_TOKENS = 256
-"""Fewer positions say next to nothing about curvature."""
 BATCH_TOKENS = 2_048
 DISTILL_SEED = 1_000_003
 """Added to a seed for the order in which text is distilled on."""

@@ -103,7 +103,7 @@ def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device,
         aimed = refuse_useless(fitter, calibration, recipe.artifact.cap, console)
         landed = fitter.land(recipe.artifact.cap, console, aimed, run_adapting(recipe, tokens, subject))
         read_back(landed)
-        write_json(facts_beside(folder / MODEL), fit_facts(landed, recipe.artifact.cap))
+        write_json(facts_beside(folder / MODEL), fit_facts(landed, recipe.artifact.size, recipe.artifact.reserve_bytes))
         write_bytes(folder / MODEL, landed.data)
         console.note(f"{len(landed.data):,} of {recipe.artifact.cap:,} bytes")
 
@@ -157,7 +157,7 @@ def report_room(
         seconds={**read_json(folder / SECONDS), "train": saved.progressed.seconds},
         model={"parameters": artifact.quantized.weights, "by_role": _weights_by_role(artifact)},
         training=_training_facts(saved.progressed, tokens),
-        artifact=_artifact_facts(artifact, recipe.artifact.cap, read_json(facts_beside(folder / MODEL))),
+        artifact=_artifact_facts(artifact, read_json(facts_beside(folder / MODEL))),
         byte_check=read_json(folder / SCORE)["byte_check"],
         scores=scores,
         compressors=compressors,
@@ -200,11 +200,10 @@ def _training_facts(done: Progressed, tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def _artifact_facts(artifact: Artifact, cap_bytes: int, fit: dict[str, Any]) -> dict[str, Any]:
+def _artifact_facts(artifact: Artifact, fit: dict[str, Any]) -> dict[str, Any]:
     return {
         "bytes": artifact.size_bytes,
-        "cap_bytes": cap_bytes,
-        "unused_bytes": cap_bytes - artifact.size_bytes,
+        **{name: fit[name] for name in ("cap_bytes", "reserve_bytes", "unused_bytes")},
         "bits_per_weight": bits_per_weight(artifact.size_bytes, artifact.quantized.weights),
         "kappa": fit["kappa"],
         "predicted_bytes": fit["predicted_bytes"],

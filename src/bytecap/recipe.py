@@ -129,8 +129,15 @@ def save(recipe: Recipe, path: Path) -> None:
 
 
 def load(path: Path) -> Recipe:
-    """A saved recipe."""
-    return validate(catalog.read_toml(path), origin=str(path))
+    """A saved recipe, every table of which was written."""
+    table = catalog.read_toml(path)
+    if missing := [room.name for room in dataclasses.fields(Recipe) if room.name not in table]:
+        raise ConfigError(
+            f"{path} is not the recipe of a run: it has no [{missing[0]}]; put back the one that `bytecap prepare` "
+            "wrote, or prepare another folder",
+            path=str(path),
+        )
+    return validate(table, origin=str(path))
 
 
 def _derived(recipe: Recipe) -> Recipe:

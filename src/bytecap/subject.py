@@ -18,6 +18,7 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
+from bytecap.core.digest import digest_arrays
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.folder import RECIPE
 from bytecap.grids.tensor import MOST_WIDTH
@@ -25,7 +26,7 @@ from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, roles_of
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import Shape
-from bytecap.train.checkpoint import load_checkpoint, weights_digest
+from bytecap.train.checkpoint import load_checkpoint
 
 LARGEST_WEIGHT, MOST_WHOLE = 1e30, 1 << 24
 """Beyond which a tensor holds something else than weights, and beyond which 32 bits do not hold whole numbers."""
@@ -125,7 +126,7 @@ def _subject(
             raise DataError(f"a tensor has the name {name!r}, which cannot be printed; rename it", tensor=name)
     weights = {name: np.asarray(value.numpy(), np.float32, order="C") for name, value in tensors.items()}
     shapes = [Shape(name, roles[name], value.shape, exact=name in exact) for name, value in weights.items()]
-    return Subject(weights, shapes, weights_digest(tensors), model)
+    return Subject(weights, shapes, digest_arrays(weights), model)
 
 
 def _as_stored(file: Any, path: Path) -> Subject:

@@ -7,14 +7,16 @@ Out:  bits per byte, text.
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bytecap import recipe as recipes
 from bytecap.artifact.load import Artifact, load
 from bytecap.core.device import choose_device
-from bytecap.core.errors import DataError, FormatError
+from bytecap.core.errors import ConfigError, DataError, FormatError
 from bytecap.core.progress import Progress
 from bytecap.folder import MODEL, RECIPE, TOKENS
 from bytecap.model.gpt import GPT
@@ -23,7 +25,7 @@ from bytecap.recipe import Recipe
 from bytecap.report.console import Console
 from bytecap.score.evaluate import Score, ScoreConfig
 from bytecap.score.validation import Validation
-from bytecap.text.config import TextConfig
+from bytecap.text.config import READING, TextConfig
 from bytecap.text.prepare import encode_documents
 from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import load_tokenizer
@@ -34,6 +36,8 @@ def generate(
     artifact: Artifact, tokenizer_model: bytes | None, prompt: str, tokens: int, temperature: float, seed: int
 ) -> str:
     """Text that continues `prompt`, prompt included. The tokenizer of the file is used where it has one."""
+    if tokens < 0 or not 0 <= temperature < math.inf:
+        raise ConfigError(f"--tokens is {tokens} and --temperature {temperature:g}; neither may be negative")
     tokenizer = load_tokenizer(tokenizer_of(artifact, tokenizer_model))
     ids = [tokenizer.bos_id(), *tokenizer.encode(prompt)]
     drawn = sample(
@@ -44,16 +48,16 @@ def generate(
 
 
 def score_file(
-    path: Path, text: list[str], *, stride: int | None, device_name: str, console: Console, lossy: bool
+    path: Path, text: list[str], *, stride: int | None, settings: Sequence[str], device_name: str, console: Console
 ) -> dict[str, Any]:
     """Score a `.bcap` file on any text, as somebody does who has only the file. Returns the score as JSON values."""
+    config = _reading(text, settings)
     artifact = load(path)
     model_bytes = tokenizer_of(artifact, None)
     with console.room("score"), tempfile.TemporaryDirectory() as temporary:
-        config = TextConfig(paths=tuple(text), lossy_tokenizer=lossy)
         shards, raw_bytes = encode_documents(config, model_bytes, Path(temporary), console)
         validation = Validation.checked(
-            TokenStream(shards), load_tokenizer(model_bytes), raw_bytes=raw_bytes, lossy_declared=lossy
+            TokenStream(shards), load_tokenizer(model_bytes), raw_bytes=raw_bytes, lossy_declared=config.lossy_tokenizer
         )
         score = validation.score(
             artifact.model().to(choose_device(device_name)),
@@ -63,6 +67,14 @@ def score_file(
             progress=console,
         )
     return {**score.to_json(), "byte_check": dataclasses.asdict(validation.check)}
+
+
+def _reading(text: list[str], settings: Sequence[str]) -> TextConfig:
+    """How `text` is read; ConfigError for a setting that says nothing about it."""
+    for word in settings:
+        if word.partition("=")[0].strip() not in READING:
+            raise ConfigError(f"--set {word} changes nothing here; {', '.join(READING)} do")
+    return dataclasses.replace(recipes.overridden(Recipe(), list(settings)).text, paths=tuple(text))
 
 
 def score_run(folder: Path, device_name: str, console: Console, artifact_path: Path | None = None) -> dict[str, Any]:

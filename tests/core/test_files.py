@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bytecap.core.errors import BackendError, DataError
-from bytecap.core.files import read_json, write_bytes, write_json
+from bytecap.core.files import append, make_folder, read_json, write_atomic, write_bytes, write_json
 
 
 def test_replaces_whole_files(tmp_path: Path) -> None:
@@ -33,6 +33,27 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -
         write_bytes(path, b"next")
     assert path.read_bytes() == b"previous"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
+    """Named as that, whatever was to be written, and nothing is left behind."""
+    (tmp_path / "file").write_text("mine")
+    path = tmp_path / "file" / "a.bin"
+    for write in (lambda: write_bytes(path, b""), lambda: make_folder(path), lambda: append(path, "x")):
+        with pytest.raises(BackendError, match="a file is where a folder is needed; nothing was written"):
+            write()
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_library_finds_a_file_that_can_be_written_to(tmp_path: Path) -> None:
+    """What fails is found before a library is asked, whose errors are its own; files can be read by others."""
+
+    def fill(temporary: Path) -> None:
+        assert temporary.stat().st_size == 0
+        temporary.write_bytes(b"full")
+
+    write_atomic(tmp_path / "a.bin", fill)
+    assert (tmp_path / "a.bin").read_bytes() == b"full" and (tmp_path / "a.bin").stat().st_mode & 0o400
 
 
 def test_unreadable_json(tmp_path: Path) -> None:

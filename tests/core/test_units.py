@@ -16,15 +16,33 @@ def test_conversions() -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("250000", 250_000), ("16MB", 16_000_000), ("16MiB", 16_777_216), ("1.5 kB", 1_500), ("1_000", 1000)],
+    [
+        ("250000", 250_000),
+        ("16MB", 16_000_000),
+        ("16MiB", 16_777_216),
+        ("1.5 kB", 1_500),
+        ("1_000", 1000),
+        ("2,000", 2000),
+        ("2.3kB", 2300),
+        ("1GB", 10**9),
+        ("1GiB", 2**30),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     """Decimal and binary units are told apart."""
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "16 mb", "-5", "12XB", "MB"])
+@pytest.mark.parametrize("text", ["", "16 mb", "-5", "12XB", "MB", "2,00", "1e6", "1,000,00kB"])
 def test_unknown_sizes(text: str) -> None:
     """Anything else is refused with the units there are."""
-    with pytest.raises(ConfigError, match="kB, KB, MB, KiB, MiB"):
+    with pytest.raises(ConfigError, match="kB, KB, MB, GB, KiB, MiB"):
         parse_bytes(text)
+
+
+def test_nearly_a_unit() -> None:
+    """A unit in other letters is asked about."""
+    with pytest.raises(ConfigError, match="did you mean kB"):
+        parse_bytes("200kb")
+    with pytest.raises(ConfigError, match="did you mean MiB"):
+        parse_bytes("16mib")

@@ -72,7 +72,8 @@ def test_one_cap(finished: Path, tmp_path: Path, capsys: Capture) -> None:
         capsys, finished, "--cap", "7.5kB", "--reserve", "500", "--compressor", "zlib", "-o", out
     )  # fmt: skip
     assert facts["bytes"] == out.stat().st_size and facts["file"] == str(out) and facts["scheme"] == "bytecap"
-    assert facts["cap_bytes"] == CAP and 0 <= facts["unused_bytes"] == CAP - facts["bytes"] < WIDER_THAN_THE_SLACK
+    assert (facts["cap_bytes"], facts["reserve_bytes"]) == (CAP + 500, 500)
+    assert 0 <= facts["unused_bytes"] == CAP - facts["bytes"] < WIDER_THAN_THE_SLACK
     assert json.loads(out.with_suffix(".fit.json").read_text()) == facts
     assert facts["divergence"]["kl"] > 0 and facts["bits_per_byte"]["kl"] > 0
     assert sum(facts["loss_shares"].values()) == pytest.approx(1.0)
@@ -84,7 +85,7 @@ def test_one_cap(finished: Path, tmp_path: Path, capsys: Capture) -> None:
 def test_the_cap_of_the_run(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     """Holds where none is given, the reserve taken off."""
     (facts,) = fitted(capsys, finished, "--reserve", "1kB", "--out", tmp_path / "a.bcap")
-    assert facts["cap_bytes"] == SETTINGS["artifact.cap_bytes"] - 1000 >= facts["bytes"]
+    assert facts["cap_bytes"] == SETTINGS["artifact.cap_bytes"] >= facts["bytes"] + 1000
 
 
 def test_distilled(finished: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -140,6 +141,8 @@ def test_a_dry_run_writes_nothing(finished: Path, capsys: Capture) -> None:
     assert "nats per token" in capsys.readouterr().out
     (row,) = fitted(capsys, finished, "--scheme", "int8", "--keep-small", "0", "--dry-run")
     assert row["cap_bytes"] is None and row["predicted_increase_nats"] is None and listing(finished) == before
+    assert call("fit", finished, "--cap", "7kB", "--dry-run", "--set", "quant.calibration_tokens=512") == 0
+    assert "measured again" in capsys.readouterr().err and listing(finished) == before, "the run's own stays"
 
 
 def test_a_checkpoint_outside_its_folder(alone: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -149,6 +152,13 @@ def test_a_checkpoint_outside_its_folder(alone: Path, tmp_path: Path, capsys: Ca
     (facts,) = fitted(capsys, *given, "--cap", CAP, "--out", out)
     assert facts["bytes"] <= CAP and facts["divergence"]["kl"] > 0 and facts["predicted_increase_nats"] > 0
     artifact = load(out)
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("".join(json.dumps({"body": make_document(seed)}) + "\n" for seed in range(100, 110)))
+    given = ("--text", lines, "--set", "text.field=body")
+    (again,) = fitted(capsys, alone / "w.safetensors", "--tokenizer", alone / "tokenizer.model", *given, "--cap", CAP)
+    assert again["divergence"]["kl"] > 0
+    assert call("score", out, *given, "--json", "--quiet") == 0
+    assert json.loads(capsys.readouterr().out)["bits_per_byte"] > 0
     assert artifact.tokenizer == (alone / "tokenizer.model").read_bytes() and artifact.made_from["recipe"] == ""
 
 
@@ -356,6 +366,28 @@ def test_products_of_another_checkpoint(finished: Path, tmp_path: Path, capsys: 
     given = ("--text", finished / "tokens" / "validation.jsonl", "--tokenizer", other / "tokens" / "tokenizer.model")
     assert call("fit", finished, "--cap", "7kB", *given, "--quiet") == 3
     assert "the tokenizer has 310 pieces, the model a vocabulary of 300" in capsys.readouterr().err
+
+
+def test_the_tokenizer_of_another_text(alone: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Of the right size, but its pieces mean something else to the model: that is asked about."""
+    other = tmp_path / "other"
+    text = tmp_path / "digits.txt"
+    text.write_text("\n".join(" ".join(str(seed * n % 9973) for n in range(90)) for seed in range(40, 400)))
+    changes = {**SETTINGS, "text.vocab_size": 300}
+    sets = [f"--set={key}={value}" for key, value in changes.items()]
+    assert call("prepare", "--text", text, "--out", other, *sets, "--quiet") == 0
+    given = ("--text", text, "--tokenizer", other / "tokens" / "tokenizer.model", "--cap", "7kB")
+    call("fit", alone / "w.safetensors", *given, "--out", tmp_path / "a.bcap")
+    assert "more than guessing (5.70): is it" in capsys.readouterr().err
+
+
+def test_facts_that_are_none(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    """A file without its facts, or beside other things, is inspected all the same."""
+    shutil.copy(finished / "model.bcap", tmp_path / "a.bcap")
+    for text in ("{", "[]", '{"made_from": 1}'):
+        (tmp_path / "a.fit.json").write_text(text)
+        assert call("inspect", tmp_path / "a.bcap") == 0
+        assert "holds no facts of a fit" in capsys.readouterr().err
 
 
 def test_help_is_complete(capsys: Capture) -> None:

@@ -102,6 +102,8 @@ def test_generate_and_inspect(finished: Path, capsys: pytest.CaptureFixture[str]
     """Text that begins with the prompt; rows that add up to the file."""
     assert call("generate", finished, "the model", "--tokens", "5") == 0
     assert capsys.readouterr().out.startswith("the model")
+    for flag in ("--tokens=-3", "--temperature=-1"):
+        assert call("generate", finished, "the", flag) == 2 and "neither may be negative" in capsys.readouterr().err
     assert call("inspect", finished / "model.bcap", "--json") == 0
     value = json.loads(capsys.readouterr().out)
     assert sum(row["coded_bytes"] for row in value["tensors"]) == value["bytes"]
@@ -232,6 +234,28 @@ def test_usage_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert call("train", tmp_path / "x") == 3 and "not a run folder" in capsys.readouterr().err
     assert call("generate", tmp_path / "x.bcap") == 3 and "does not exist" in capsys.readouterr().err
     assert call("run", "--device", "tpu", "--out", tmp_path / "x") == 2 and not (tmp_path / "x").exists()
+
+
+def test_places_that_cannot_be_written_to(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file where a folder is needed is named, and stays."""
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert call("run", "--out", file) == 7
+    assert f"cannot save {file}: a file is where a folder is needed" in capsys.readouterr().err
+    assert call("fit", finished, "--cap", "7kB", "--out", file / "small.bcap") == 7
+    assert "a file is where a folder is needed; nothing was written" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+def test_a_failed_run_leaves_its_folder_free(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What failed before anything was made is corrected and called again; what was made is kept."""
+    out = tmp_path / "run"
+    assert call(*arguments(corpus, out, **{"artifact.cap_bytes": 1000})) == 4
+    assert call("prepare", *arguments(corpus, out)[1:3], "--out", out, "--set", "text.vocab_size=280") == 0
+    assert call("prepare", *arguments(corpus, out)[1:3], "--out", out, "--set", "text.vocab_size=290") == 2
+    assert "holds a run of another recipe" in capsys.readouterr().err
+    (out / "recipe.toml").write_text("")
+    assert call("train", out) == 2 and "is not the recipe of a run: it has no [run]" in capsys.readouterr().err
 
 
 def test_a_reader_that_stops(finished: Path) -> None:

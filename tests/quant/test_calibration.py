@@ -1,5 +1,6 @@
 """Curvature as measured by hooks equals curvature worked out by hand, whatever the module is called."""
 
+import re
 import weakref
 from pathlib import Path
 
@@ -204,7 +205,14 @@ def test_a_file(tmp_path: Path) -> None:
     assert back.vectors == calibration.vectors and back.tensors["mix.weight"].linear_II is None
     with pytest.raises(DataError, match="measured on checkpoint x, this is y"):
         load_calibration(path, "y")
-    path.write_bytes(path.read_bytes()[:100])
+    whole = path.read_bytes()
+    number = re.search(rb"loss[^0-9]+[0-9]+\.([0-9])", whole)
+    assert number is not None
+    for position in (len(whole) - 3, number.start(1)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        with pytest.raises(DataError, match="changed after it was written"):
+            load_calibration(path, "x")
+    path.write_bytes(whole[:100])
     with pytest.raises(DataError, match="is not a calibration"):
         load_calibration(path, "x")
 

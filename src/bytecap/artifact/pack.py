@@ -80,10 +80,15 @@ class ArtifactConfig:
             )
 
     @property
+    def size(self) -> int:
+        """The whole cap in bytes."""
+        assert isinstance(self.cap_bytes, int)
+        return self.cap_bytes
+
+    @property
     def cap(self) -> int:
         """Most bytes of the file: the cap without the reserve."""
-        assert isinstance(self.cap_bytes, int)
-        return self.cap_bytes - self.reserve_bytes
+        return self.size - self.reserve_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

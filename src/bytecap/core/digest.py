@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 DIGEST_LENGTH = 16
 """Hexadecimal digits kept: 64 bits, enough to tell products apart, short enough to read."""
@@ -22,3 +26,11 @@ def digest_of(value: Any) -> str:
 def digest_bytes(data: bytes) -> str:
     """Digest of raw bytes."""
     return hashlib.sha256(data).hexdigest()[:DIGEST_LENGTH]
+
+
+def digest_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Digest of names, shapes and values, in their order."""
+    whole = hashlib.sha256()
+    for name, value in arrays.items():
+        whole.update(f"{name} {value.shape} ".encode() + value.tobytes())
+    return digest_bytes(whole.digest())

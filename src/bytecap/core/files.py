@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -15,27 +16,46 @@ from bytecap.core.errors import BackendError, DataError
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then fsync and rename it over `path`.
 
-    On any failure the temporary file is removed and `path` is what it was; a full disk becomes a BackendError.
+    On any failure the temporary file is removed and `path` is what it was; a full disk or a folder that cannot be
+    written to becomes a BackendError.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()  # libraries that fill it have errors of their own for a place that cannot be written to
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _save_error(path, error) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise cannot_save(path, error) from error
         raise
+
+
+def make_folder(path: Path) -> None:
+    """With its parents; BackendError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_save(path, error) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Atomically write `data`."""
     write_atomic(path, lambda temporary: _write(temporary, data))
+
+
+def append(path: Path, text: str) -> None:
+    """Add to the end of a file that may not be there yet; BackendError where that cannot be."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise cannot_save(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -65,11 +85,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _save_error(path: Path, error: OSError) -> BackendError:
-    reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else str(error)
+def cannot_save(path: Path, error: OSError) -> BackendError:
+    """What to say when the system refuses to write `path`."""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        reason = "the disk is full"
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+        reason = "a file is where a folder is needed"
     kept = "the previous version is intact" if path.exists() else "nothing was written"
     return BackendError(
-        f"cannot save {path}: {reason}; {kept}. Free some space or choose another --out, then run the same command "
-        "again",
+        f"cannot save {path}: {reason}; {kept}. Make room or choose another --out, then run the same command again",
         path=str(path),
     )

@@ -7,7 +7,9 @@ import re
 
 from bytecap.core.errors import ConfigError
 
-_SIZES = {"": 1, "B": 1, "kB": 1_000, "KB": 1_000, "MB": 1_000_000, "KiB": 1_024, "MiB": 1_048_576}
+_SIZES = {
+    "": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
+}  # fmt: skip
 
 
 def bits_per_byte(nats: float, text_bytes: int) -> float:
@@ -27,8 +29,12 @@ def bits_per_weight(size_bytes: int, weights: int) -> float:
 
 def parse_bytes(text: str) -> int:
     """Bytes from `250000`, `16MB` (decimal) or `16MiB` (binary); ConfigError otherwise."""
-    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2] not in _SIZES:
-        units = ", ".join(name for name in _SIZES if name)
-        raise ConfigError(f"{text!r} is not a size in bytes; write a number with one of {units}, such as 16MB")
-    return int(float(match[1].replace("_", "").replace(",", "")) * _SIZES[match[2]])
+    number = r"([0-9]+(?:_[0-9]+)*|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?"
+    match = re.fullmatch(rf"\s*{number}\s*([A-Za-z]*)\s*", text)
+    if match is None or match[3] not in _SIZES:
+        meant = next((unit for unit in _SIZES if match is not None and unit.lower() == match[3].lower()), None)
+        units = ", ".join(unit for unit in _SIZES if unit)
+        hint = "" if meant is None else f"; did you mean {meant}?"
+        raise ConfigError(f"{text!r} is not a size in bytes{hint}; write a number with one of {units}, such as 16MB")
+    whole = match[1].replace("_", "").replace(",", "")
+    return round(float(whole + (match[2] or "")) * _SIZES[match[3]])

@@ -34,6 +34,10 @@ ERROR_OF_A_STEP = 0.28
 """Mean square error of a trellis of 8 states, in squared steps."""
 
 
+LEAST_CALIBRATION_TOKENS = 256
+"""Fewer positions say next to nothing about curvature."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuantConfig:
     """How curvature is measured and used."""
@@ -64,6 +68,11 @@ class QuantConfig:
             raise ConfigError(f"quant.states is {self.states}; choose one of {known}")
         if self.labels not in (MODEL, DATA):
             raise ConfigError(f"quant.labels is {self.labels!r}; choose {MODEL} or {DATA}")
+        if 0 < self.calibration_tokens < LEAST_CALIBRATION_TOKENS:
+            raise ConfigError(
+                f"quant.calibration_tokens is {self.calibration_tokens}; fewer than {LEAST_CALIBRATION_TOKENS} say "
+                "next to nothing about curvature: give more, or 0 for none"
+            )
         for name in ("damping", "embedding_damping"):
             if not 0 < getattr(self, name) <= 100:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and 100")

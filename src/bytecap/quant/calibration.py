@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from typing import Any
 import numpy as np
 import safetensors
 import torch
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 from torch import Tensor, nn
 
+from bytecap.core.digest import digest_arrays, digest_of
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.files import write_atomic
 from bytecap.core.progress import Progress
@@ -83,7 +84,7 @@ def calibrate(
             gradients.add(loss_N.numel())
             progress.update(text.positions, total_tokens, f"{text.positions:,} tokens measured")
     if text.positions == 0:
-        raise DataError("there is no calibration text; at least one window of tokens is needed")
+        raise DataError("there is no calibration text: not one position with a label that is not negative; give more")
     tensors = {}
     for name in parameters:
         known = {kind: watch.sums[name, kind] for kind in MEASURED if (name, kind) in watch.sums}
@@ -98,17 +99,20 @@ def calibrate(
 
 @contextmanager
 def _measurable(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode, every parameter with a gradient, for what is not trained is fitted all the same."""
-    frozen = [p for p in model.parameters() if not p.requires_grad]
+    """In evaluation mode, every parameter with a gradient, for what is not trained is fitted all the same.
+
+    Gradients that were there before are there again afterwards.
+    """
+    before = [(p, p.requires_grad, p.grad) for p in model.parameters()]
     with evaluating(model):
         try:
-            for parameter in frozen:
+            for parameter, _, _ in before:
                 parameter.requires_grad_(True)
             yield
         finally:
-            model.zero_grad(set_to_none=True)
-            for parameter in frozen:
-                parameter.requires_grad_(False)
+            for parameter, trained, gradient in before:
+                parameter.requires_grad_(trained)
+                parameter.grad = gradient
 
 
 @contextmanager
@@ -239,39 +243,36 @@ def _array(value: Tensor) -> Any:
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
-    """Write atomically."""
-    tensors = {}
+    """Write atomically, with a digest of everything."""
+    arrays = {}
     for name, curvature in calibration.tensors.items():
-        tensors[f"inputs/{name}"] = torch.from_numpy(curvature.inputs_II)
-        tensors[f"outputs/{name}"] = torch.from_numpy(np.ascontiguousarray(curvature.outputs))
+        arrays[f"inputs/{name}"] = curvature.inputs_II
+        arrays[f"outputs/{name}"] = np.ascontiguousarray(curvature.outputs)
         if curvature.linear_II is not None:
-            tensors[f"linear/{name}"] = torch.from_numpy(curvature.linear_II)
+            arrays[f"linear/{name}"] = curvature.linear_II
     about = {
         "made_from": calibration.made_from, "tokens": calibration.tokens, "measured_on": calibration.measured_on,
         "loss": calibration.loss, "unigram": calibration.unigram,
         "squares": {name: curvature.gradient_square for name, curvature in calibration.tensors.items()},
         "vectors": calibration.vectors,
     }  # fmt: skip
-    write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata={"bytecap": json.dumps(about)}))
+    metadata = {"bytecap": json.dumps(about), "digest": _digest(about, arrays)}
+    write_atomic(path, lambda temporary: save_file(arrays, temporary, metadata=metadata))
 
 
 def load_calibration(path: Path, made_from: str) -> Calibration:
     """Read back; DataError when the file is damaged or was made from another checkpoint."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            about = json.loads((file.metadata() or {})["bytecap"])
-            linear = {key.removeprefix("linear/") for key in file.keys() if key.startswith("linear/")}  # noqa: SIM118
-            tensors = {
-                name: Curvature(
-                    inputs_II=file.get_tensor(f"inputs/{name}"), outputs=file.get_tensor(f"outputs/{name}"),
-                    gradient_square=float(square),
-                    linear_II=file.get_tensor(f"linear/{name}") if name in linear else None,
-                )
-                for name, square in about["squares"].items()
-            }  # fmt: skip
+            metadata = file.metadata() or {}
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        about = json.loads(metadata["bytecap"])
+        if metadata["digest"] != _digest(about, arrays):
+            raise ValueError("its digest says that it was changed after it was written")
         found = Calibration(
             made_from=str(about["made_from"]), tokens=int(about["tokens"]), measured_on=str(about["measured_on"]),
-            loss=float(about["loss"]), unigram=float(about["unigram"]), tensors=tensors,
+            loss=float(about["loss"]), unigram=float(about["unigram"]),
+            tensors={name: _read(arrays, name, square) for name, square in about["squares"].items()},
             vectors={str(name): float(value) for name, value in about["vectors"].items()},
         )  # fmt: skip
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
@@ -285,3 +286,14 @@ def load_calibration(path: Path, made_from: str) -> Calibration:
             path=str(path),
         )
     return found
+
+
+def _read(arrays: Mapping[str, Any], name: str, square: float) -> Curvature:
+    return Curvature(
+        inputs_II=arrays[f"inputs/{name}"], outputs=arrays[f"outputs/{name}"], gradient_square=float(square),
+        linear_II=arrays.get(f"linear/{name}"),
+    )  # fmt: skip
+
+
+def _digest(about: dict[str, Any], arrays: Mapping[str, Any]) -> str:
+    return digest_of([about, digest_arrays(dict(sorted(arrays.items())))])

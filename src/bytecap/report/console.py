@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bytecap.core.files import append
+
 _PLAIN_SECONDS = 10.0
 """Seconds between lines where there is no terminal."""
 _LIVE_SECONDS = 0.1
@@ -32,6 +34,7 @@ class Console:
 
     def log_to(self, path: Path) -> None:
         """From now on notes are kept in `path` too."""
+        append(path, "")
         self._log = path
 
     @contextmanager
@@ -76,8 +79,7 @@ class Console:
     def _write(self, line: str, *, show: bool = True) -> None:
         if self._log is not None:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
-            with self._log.open("a", encoding="utf-8") as file:
-                file.write(f"{stamp} {line}\n")
+            append(self._log, f"{stamp} {line}\n")
         if self._quiet or not show:
             return
         if self._line is not None:

@@ -73,7 +73,8 @@ def _room(facts: Facts) -> str:
         return f"{facts['bytes']:,}"
     known = facts["predicted_bytes"] != facts["bytes"]  # a published scheme's size is not predicted
     predicted = f"; predicted {facts['predicted_bytes']:,}" if known else ""
-    return f"{facts['bytes']:,} of {facts['cap_bytes']:,} ({facts['unused_bytes']:,} unused{predicted})"
+    reserved = f", {facts['reserve_bytes']:,} reserved" if facts["reserve_bytes"] else ""
+    return f"{facts['bytes']:,} of {facts['cap_bytes']:,} ({facts['unused_bytes']:,} unused{reserved}{predicted})"
 
 
 def _cap(facts: Facts) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+READING = ("text.field", "text.strict", "text.document_length", "text.lossy_tokenizer")
+"""Settings of how a text is read, whatever it is read for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:

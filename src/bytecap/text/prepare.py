@@ -14,7 +14,7 @@ from typing import Any
 
 from bytecap.core.digest import digest_bytes, digest_of
 from bytecap.core.errors import ConfigError, DataError
-from bytecap.core.files import write_bytes, write_json
+from bytecap.core.files import make_folder, write_bytes, write_json
 from bytecap.core.progress import Progress
 from bytecap.text.config import TextConfig
 from bytecap.text.external import use_shards
@@ -28,7 +28,7 @@ def prepare(
     config: TextConfig, folder: Path, progress: Progress, accept: Callable[[bytes], None] = lambda _: None
 ) -> Tokens:
     """Make `folder` hold the tokens of `config`. `accept` may refuse the tokenizer before the long part begins."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for stale in folder.glob("fineweb_*.bin"):
         stale.unlink()  # an interrupted preparation
     value = use_shards(config, accept) if config.shards else _from_documents(config, folder, progress, accept)

@@ -112,6 +112,8 @@ def read_tokenizer(path: Path) -> bytes:
     try:
         model = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read tokenizer {path}: {error}; correct text.tokenizer", path=str(path)) from error
+        raise DataError(
+            f"cannot read tokenizer {path}: {error}; give a SentencePiece .model file", path=str(path)
+        ) from error
     load_tokenizer(model, str(path))
     return model

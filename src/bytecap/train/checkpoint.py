@@ -8,7 +8,6 @@ Out:  `checkpoint.safetensors`; weights are named `model/<parameter>`, optimizer
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ import safetensors
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.files import write_atomic
 from bytecap.model.gpt import GPT
@@ -116,11 +114,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} is not a checkpoint of this program ({type(error).__name__}: {error}); delete it to train again",
             path=str(path),
         ) from error
-
-
-def weights_digest(weights: dict[str, Tensor]) -> str:
-    """Digest of names, shapes and values: what later products are made from."""
-    whole = hashlib.sha256()
-    for name, value in weights.items():
-        whole.update(f"{name} {tuple(value.shape)} ".encode() + value.contiguous().numpy().tobytes())
-    return digest_bytes(whole.digest())
