@@ -16,7 +16,7 @@ from bytecap.artifact.inspect import tensor_facts
 from bytecap.artifact.layout import MAGIC
 from bytecap.artifact.load import Artifact
 from bytecap.core.errors import ConfigError
-from bytecap.core.files import write_bytes, write_json
+from bytecap.core.files import refuse_place, write_bytes, write_json
 from bytecap.core.progress import Progress
 from bytecap.core.units import bits_per_byte, bits_per_weight, parse_bytes
 from bytecap.fit_material import Material, Request, material_of
@@ -64,6 +64,7 @@ def fit_checkpoint(request: Request, progress: Progress) -> dict[str, Any]:
 
     Returns what `.fit.json` says of each as `fitted`, and with several caps the paths of their `curve`.
     """
+    refuse_place(_path(request, None))
     with material_of(request, progress) as material:
         aimed = _aimed(material, progress)
         rows = [_one(request, material, cap, aimed, progress) for cap in material.caps or (None,)]

@@ -21,7 +21,7 @@ from bytecap import recipe as recipes
 from bytecap.artifact.load import Artifact, load, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.core.digest import digest_bytes, digest_of
-from bytecap.core.errors import BudgetError, ConfigError
+from bytecap.core.errors import BackendError, BudgetError, ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
 from bytecap.folder import CALIBRATION, RECIPE
@@ -175,7 +175,10 @@ def calibration_of(
     )  # fmt: skip
     found = dataclasses.replace(found, measured_on=measured_on)
     if measured_on == _measured_on(recipes.load(folder / RECIPE), tokens):
-        save_calibration(path, found)
+        try:
+            save_calibration(path, found)
+        except BackendError:
+            progress.note(f"the calibration cannot be kept in {folder}, so the next fit measures again")
     return found
 
 

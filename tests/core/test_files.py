@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bytecap.core.errors import BackendError, DataError
-from bytecap.core.files import append, make_folder, read_json, write_atomic, write_bytes, write_json
+from bytecap.core.files import append, make_folder, read_json, refuse_place, write_atomic, write_bytes, write_json
 
 
 def test_replaces_whole_files(tmp_path: Path) -> None:
@@ -39,10 +39,25 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
     """Named as that, whatever was to be written, and nothing is left behind."""
     (tmp_path / "file").write_text("mine")
     path = tmp_path / "file" / "a.bin"
-    for write in (lambda: write_bytes(path, b""), lambda: make_folder(path), lambda: append(path, "x")):
+    ways = (
+        lambda: write_bytes(path, b""),
+        lambda: make_folder(path),
+        lambda: append(path, "x"),
+        lambda: refuse_place(path),
+    )
+    for write in ways:
         with pytest.raises(BackendError, match="a file is where a folder is needed; nothing was written"):
             write()
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is refused before any work; a place that can be written to is not touched."""
+    refuse_place(tmp_path / "new" / "deep" / "a.bin")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)
+    with pytest.raises(BackendError, match="Permission denied; nothing was written"):
+        refuse_place(tmp_path / "new" / "a.bin")
 
 
 def test_a_library_finds_a_file_that_can_be_written_to(tmp_path: Path) -> None:

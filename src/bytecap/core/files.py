@@ -44,6 +44,15 @@ def make_folder(path: Path) -> None:
         raise cannot_save(path, error) from error
 
 
+def refuse_place(path: Path) -> None:
+    """BackendError, before any work, where a file at `path` could not be written."""
+    there = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not there.is_dir():
+        raise cannot_save(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise cannot_save(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Atomically write `data`."""
     write_atomic(path, lambda temporary: _write(temporary, data))
