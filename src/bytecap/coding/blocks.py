@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +36,13 @@ from bytecap.coding.tokens import (
 from bytecap.core.errors import FormatError
 
 LOWEST_CLASS, HIGHEST_CLASS = -28, 56
-"""Quarter octaves of the expected magnitude: 2^-7 to 2^14."""
+"""Quarter octaves of the expected magnitude (root mean square): 2^-7 to 2^14."""
 CLASSES = HIGHEST_CLASS - LOWEST_CLASS + 1
 MOST_LANES, SHORTEST_LANE = 1024, 16_000
 """More lanes decode faster, but each costs 2 bytes: about 0.02 % of a section."""
 MOST_TABLE_BYTES = 1 << 17
+ALIKE = 0.06
+"""Added to each square: rows of few small integers become alike, for to tell them apart costs more than it gives."""
 LEARNED_BITS = 5.0
 """What an adaptive coder pays for each value that it has not seen before."""
 _HEAD = struct.Struct("<HBIII")
@@ -85,15 +88,13 @@ class Block:
 
 
 def fit_scales(symbols_OI: npt.NDArray[np.int16]) -> tuple[Ints, Ints]:
-    """Row and column classes: the rank-one scale of the magnitudes, by alternating means, in quarter octaves."""
-    magnitudes_OI = np.abs(symbols_OI).astype(np.float32)
-    floor = 2.0 ** (LOWEST_CLASS / 4)
-    column_I = np.ones(symbols_OI.shape[1], np.float32)
-    row_O = np.ones(symbols_OI.shape[0], np.float32)
+    """Row and column classes: the rank-one scale of the squares, by alternating means, in quarter octaves."""
+    squares_OI = np.square(symbols_OI, dtype=np.float32) + ALIKE
+    column_I: npt.NDArray[Any] = np.ones(symbols_OI.shape[1], np.float32)
     for _ in range(3):
-        row_O = np.maximum((magnitudes_OI @ (1 / column_I)) / column_I.size, floor)
-        column_I = np.maximum(((1 / row_O) @ magnitudes_OI) / row_O.size, 1 / 64)
-    rows, columns = (np.rint(4 * np.log2(value)).astype(np.int64) for value in (row_O, column_I))
+        row_O = (squares_OI @ (1 / column_I)) / column_I.size
+        column_I = ((1 / row_O) @ squares_OI) / row_O.size
+    rows, columns = (np.rint(2 * np.log2(value)).astype(np.int64) for value in (row_O, column_I))
     return rows, columns
 
 
@@ -160,7 +161,7 @@ def section_costs(counts: Sequence[Ints]) -> list[float]:
     bits_CM = EXTRA_WIDTHS - np.log2(np.maximum(_full_tables(codes_CM), 1) / TOTAL)
     bytes_of = [float((_merge(one, merged) * bits_CM).sum()) / 8 for one in counts]
     lanes = _lanes_for(int(whole_CM.sum()))
-    fixed = _HEAD.size + _table_bytes(codes_CM) + 2 * lanes
+    fixed = _HEAD.size + len(_tables_to_bytes(codes_CM)) + 2 * lanes
     whole = sum(bytes_of) + len(bytes_of)
     return [size + fixed * (size + 1) / whole for size in bytes_of]
 

@@ -17,6 +17,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +37,11 @@ FINEST, COARSEST = 2.0**-40, 2.0**10
 SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 MOST_OCTAVES = 0.06
 """Furthest that a tensor's steps are moved away from the common multiplier in one go."""
-MOST_ROUNDS, MOST_MIXED = 40, 24
+MOST_ROUNDS, MOST_SEEN, MOST_MIXED = 40, 6, 24
+HALF_GIVEN = 0.5
+"""Bits per weight at which an octave gives half a bit."""
 LEAST_ANSWER, MOST_ANSWER = 1 / 16, 2.0
-"""Bounds of what the size answers to an octave, in bits for each weight, in the search for a multiplier."""
+"""Bounds of what the size answers to an octave, as a share of what is expected."""
 MOST_LEVEL = 20_000
 """Multiples of the step that the largest weight may be away from zero before feedback, of 65,534 that can be stored."""
 
@@ -106,14 +109,16 @@ class _Search:
         return None if 0 <= self.cap - size <= self.slack or self.finest else self.aim() - size
 
     def mix(self) -> None:
-        """Where sizes jump, as those of tiny models do: one tensor at a time from another rounding."""
+        """Where sizes jump, as those of tiny models do: one tensor from another rounding, or two."""
         start = self.best[1] if self.best is not None else self.tried
-        others = [
-            start | {name: entry} for name, entries in self.seen.items() for entry in entries if entry != start[name]
-        ]
-        others.sort(key=lambda tried: abs(self._estimate(tried) - self.aim()))
-        for tried in others[:MOST_MIXED]:
-            if 0 <= self.cap - self._offer(tried) <= self.slack:
+        base = self._estimate(start)
+        wanted = self.aim() - (base if self.best is None else len(self.best[0]))
+        seen = [(name, entry) for name, entries in self.seen.items() for entry in entries[-MOST_SEEN:]]
+        others = [{name: entry} for name, entry in seen if entry != start[name]]
+        mixed = [(self._estimate(start | other) - base, other) for other in others]
+        mixed += [(a + b, one | two) for (a, one), (b, two) in combinations(mixed, 2) if one.keys() != two.keys()]
+        for _, other in sorted(mixed, key=lambda mix: abs(mix[0] - wanted))[:MOST_MIXED]:
+            if 0 <= self.cap - self._offer(start | other) <= self.slack:
                 return
 
     def aim(self) -> float:
@@ -148,11 +153,11 @@ class Fitter:
     ) -> None:
         """`damped(name, kappa)` gives other factors for a weight where steps this coarse need more damping, or None."""
         self._weights = {n: _matrix(w) if n in factors else w for n, w in weights.items()}
-        self._shapes, self._damped, self._vectors = shapes, damped, vectors
+        self._shapes, self._damped, self._vectors = shapes, damped, vectors or {}
         self._base = self._factors = factors
         self._config, self._made_from, self._pack = config, made_from, pack
         self._count = sum(weights[name].size for name in factors)
-        self._numbers = max(1, self._count + sum(weights[name].size for name in vectors or {}))
+        self._numbers = max(1, self._count + sum(weights[name].size for name in self._vectors))
         """Weights with row and column steps, and all that have a step."""
         self._smallest: int | None = None
         self._overhead = 0.0
@@ -194,19 +199,19 @@ class Fitter:
     def _search(self, cap_bytes: int, found: Prediction, progress: Progress) -> Prediction:
         """The multiplier on a logarithmic scale, by secant; halved into where that gets nowhere."""
         low, high = math.log2(FINEST), math.log2(COARSEST)
-        answer, before = 1.0, found
+        before = found
         for round_ in range(24):
             progress.update(round_, 24, f"predicted {found.size_bytes:,} bytes")
             position, gap = math.log2(found.kappa), found.size_bytes - cap_bytes
             if abs(gap) <= max(0.002 * cap_bytes, SLACK_BYTES) or high - low < 1e-3:
                 break
             low, high = (position, high) if gap > 0 else (low, position)
+            given = _gives(found.size_bytes - self._overhead, self._numbers)
             if before is not found:
-                # Far below a bit for each weight an octave gives less than a bit.
                 octaves = math.log2(before.kappa / found.kappa)
-                answer = 8 * (found.size_bytes - before.size_bytes) / self._numbers / octaves
-                answer = min(max(answer, LEAST_ANSWER), MOST_ANSWER)
-            target = position + 8 * gap / self._numbers / answer
+                told = (found.size_bytes - before.size_bytes) / octaves
+                given = min(max(told, LEAST_ANSWER * given), MOST_ANSWER * given)
+            target = position + gap / given
             before, found = found, self.predict(2.0 ** (target if low < target < high else (low + high) / 2))
         return found
 
@@ -258,8 +263,8 @@ class Fitter:
             if gap is None:
                 return rounded
             if abs(before) > 2 * search.slack:
-                # Tables grow with their integers: an octave may give more than a bit for each weight. Where it gave
-                # less, the next round goes on from there: larger moves swing in tiny models.
+                # Tables grow with their integers, so an octave may give more than expected. Where it gave less, the
+                # next round goes on from there: larger moves swing in tiny models.
                 answer = min(max(answer * min(max((before - gap) / before, 0.5), 2.0), 1.0), MOST_ANSWER)
             kappa, plans = self._moved(search, (0.6 if gap * before < 0 else 1) * gap / answer, last, kappa)
             before = gap
@@ -278,17 +283,19 @@ class Fitter:
         self, search: _Search, gap_bytes: float, last: list[str], kappa: float
     ) -> tuple[float, list[TensorPlan]]:
         """Tensors with other steps that take up the gap, as far as they can: few of them, or all by another κ."""
-        size = 0
+        sizes = coded_bytes({name: entry.weighed for name, entry in search.tried.items()})
+        gives = {name: _gives(sizes[name], self._weights[name].size) for name in (*self._factors, *self._vectors)}
         if gap_bytes < 0:  # what is all zero has no more to give
             last = [name for name in last if search.tried[name].stored.weights().any()]
+        given = 0.0
         for count, name in enumerate(last, 1):
-            size += self._weights[name].size
-            octaves = 8 * gap_bytes / size
+            given += gives[name]
+            octaves = gap_bytes / given
             if abs(octaves) <= MOST_OCTAVES:
                 plans = [self._representable(search.tried[name].plan.finer(octaves)) for name in last[:count]]
                 break
         else:
-            octaves = float(np.clip(8 * gap_bytes / self._numbers, -1, 1))
+            octaves = float(np.clip(gap_bytes / max(sum(gives.values()), 1), -1, 1))
             kappa = min(max(kappa * 2.0**-octaves, FINEST), COARSEST)
             plans = list(self._plan(kappa).tensors)
         return kappa, [plan for plan in plans if plan != search.tried[plan.name].plan]
@@ -369,6 +376,15 @@ def refuse_small_cap(smallest_bytes: int, cap_bytes: int) -> None:
             smallest_bytes=smallest_bytes,
             cap_bytes=cap_bytes,
         )
+
+
+def _gives(size_bytes: float, weights: int) -> float:
+    """Bytes that steps finer by an octave are expected to add: a bit for each weight, or less where they have few bits.
+
+    R / (R + 1/2) bits at R bits per weight is within 0.1 of what was measured from 0.2 to 4.8 (docs/lab_notes.md).
+    """
+    rate = max(8 * size_bytes / weights, 1 / 64)
+    return weights / 8 * rate / (rate + HALF_GIVEN)
 
 
 def _turns(plan: BitPlan) -> list[str]:
