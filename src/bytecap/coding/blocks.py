@@ -1,11 +1,11 @@
 """Blocks of integers whose size varies by row and column, coded close to their entropy.
 
-In:   blocks: integers (O, I), the expected magnitude of each row and column in quarter octaves, and how parities
+In:   blocks: integers (O, I), the root mean square of each row and column in quarter octaves, and how parities
       drive the trellis down the columns.
 Out:  bytes that hold the blocks' integers; the scales and the trellis must be known to the reader.
 
-A context is the class of the expected magnitude (row plus column, in quarter octaves) with the grid that the trellis
-is on. Tables are static: counted once, sent in front.
+A context is the class of the root mean square (row plus column, in quarter octaves) with the grid that the trellis is
+on. Tables are static: counted once, sent in front.
 
 Letters: O rows, I columns, C contexts, M magnitude tokens.
 """
@@ -36,7 +36,7 @@ from bytecap.coding.tokens import (
 from bytecap.core.errors import FormatError
 
 LOWEST_CLASS, HIGHEST_CLASS = -28, 56
-"""Quarter octaves of the expected magnitude (root mean square): 2^-7 to 2^14."""
+"""Quarter octaves of the root mean square: 2^-7 to 2^14."""
 CLASSES = HIGHEST_CLASS - LOWEST_CLASS + 1
 MOST_LANES, SHORTEST_LANE = 1024, 16_000
 """More lanes decode faster, but each costs 2 bytes: about 0.02 % of a section."""
