@@ -5,6 +5,8 @@ Results go to stdout, everything else to stderr. Exit codes: core/errors.py.
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import signal
@@ -145,13 +147,13 @@ def fit(
         Several caps, separated by commas: one measurement, a file for each, and a curve of bytes and loss.
     scheme
         A published bit plan instead of ours, to compare: int8, pr65, pr219, pr309, pr332, pr1394, pr1586, pr1797 or
-        best_published. Without --cap, of its own size.
+        best_published. Without --cap, of its own size; best_published has none.
     keep_small
         With --scheme: matrices of so many elements or fewer stay at 16 bits; 65536 as published, small models need 0.
     embedding_step
         With --scheme best_published: the embedding's step over the matrices', 1.0 unless given.
     out
-        The file to write; with --caps, the folder for them.
+        The file to write, or model-CAP.bcap in the run's folder; with --caps, the folder for them.
     tokenizer
         The model's SentencePiece file, for --text.
     reserve
@@ -161,6 +163,7 @@ def fit(
     dry_run
         Print predicted size and loss; no model is written (a run folder keeps what was measured).
     """
+    _refuse_empty(text)
     asked = (cap, caps, scheme, keep_small, embedding_step, out, text, tokenizer, reserve, compressor, set_)
     if checkpoint.is_dir() and not dry_run and all(word is None for word in asked):
         value = _fit_run(checkpoint, device, quiet)
@@ -221,6 +224,7 @@ def score(
     """
     from bytecap import use
 
+    _refuse_empty(text)
     file, folder = _artifact(path)
     console = Console(quiet=quiet)
     if text:
@@ -298,6 +302,9 @@ def recipes(*, json: Json = False) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; leaves by SystemExit with the exit code of core/errors.py."""
     stop_at_once()
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter shows its number
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else arguments
     try:
         app(given, exit_on_error=True)
@@ -308,11 +315,10 @@ def main(arguments: list[str] | None = None) -> None:
     except BytecapError as error:
         _leave(error, as_json="--json" in given)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        refused = BackendError(
-            f"{error.filename}: {error.strerror}; free it, or give another place", path=error.filename
-        )
+        place = error.filename or "the output"
+        refused = BackendError(f"{place}: {error.strerror}; make room there, or give another place", path=str(place))
         _leave(refused, as_json="--json" in given)
 
 
@@ -348,9 +354,17 @@ def _print(value: dict[str, Any], as_json: bool, text: str) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
 
 
+def _refuse_empty(text: list[str] | None) -> None:
+    if text is not None and not any(text):
+        raise ConfigError(
+            "--text has nothing behind it; give files, folders or globs (is a variable of the shell unset?)"
+        )
+
+
 def _resolve(recipe: str, track: str, seed: int, overrides: list[str] | None, text: list[str] | None) -> Recipe:
     from bytecap.recipe import resolve
 
+    _refuse_empty(text)
     return resolve(recipe, track=track, seed=seed, overrides=overrides, text=text)
 
 

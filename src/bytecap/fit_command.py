@@ -20,7 +20,7 @@ from bytecap.core.files import refuse_place, write_bytes, write_json
 from bytecap.core.progress import Progress
 from bytecap.core.units import bits_per_byte, bits_per_weight, parse_bytes
 from bytecap.fit_material import Material, Request, material_of
-from bytecap.fitting import fit_facts, read_back, refuse_useless
+from bytecap.fitting import fit_facts, land, read_back, refuse_useless
 from bytecap.folder import OWN, RECIPE, facts_beside
 from bytecap.measuring import comparison_windows
 from bytecap.quant.allocation import SCHEME
@@ -34,8 +34,10 @@ Aimed = dict[int | None, Prediction]
 
 COMPARED_TOKENS, FEWEST_COMPARED = 16_384, 64
 """Positions on which the fitted model is compared with the original, and how many there must be."""
-FOLLOWED = ("quant.", "artifact.compressor", "artifact.embed_tokenizer", "run.seed", "train.context")
-"""Settings that a fit follows, beside how a given text is read."""
+FOLLOWED_ALWAYS = ("artifact.compressor", "artifact.embed_tokenizer", "run.seed", "train.context")
+FOLLOWED = ("quant.", *FOLLOWED_ALWAYS)
+FOLLOWED_BY_SCHEMES = ("quant.calibration_tokens", "quant.labels", *FOLLOWED_ALWAYS)
+"""Settings that a fit follows, and that of a published scheme, beside how a given text is read."""
 
 
 def request_of(
@@ -45,12 +47,17 @@ def request_of(
     if cap is not None and caps is not None:
         raise ConfigError("--cap and --caps exclude each other; give one of them")
     words = [cap] if cap is not None else [part for part in (caps or "").split(",") if part.strip()]
-    if any(re.fullmatch(r"\s*0+\s*", word) for word in words[1:]):
+    if (
+        len(words) > 1
+        and all(re.fullmatch(r"\s*[0-9]{3}\s*", word) for word in words[1:])
+        and words[0].strip().isdigit()
+    ):
         raise ConfigError(f"--caps {caps} reads as {len(words)} caps, commas part them; write 250000 or 250kB")
     sizes, kept = tuple(parse_bytes(word) for word in words), None if reserve is None else parse_bytes(reserve)
     if kept and not sizes and others["scheme"] is not None:
         raise ConfigError("--reserve needs a cap to be kept free under; give --cap")
-    _refuse_settings(others["settings"], (*FOLLOWED, *READING) if others.get("text") else FOLLOWED)
+    followed = FOLLOWED if others["scheme"] is None else FOLLOWED_BY_SCHEMES
+    _refuse_settings(others["settings"], (*followed, *READING) if others.get("text") else followed)
     _refuse_scheme_options(others["scheme"], others["keep_small"], others["embedding_step"])
     _refuse_places(checkpoint, others["out"], many=caps is not None)
     if compressor is not None:
@@ -77,7 +84,7 @@ def fit_checkpoint(request: Request, progress: Progress) -> dict[str, Any]:
         paths.append(folder / f"curve{end}.svg")
         write_bytes(paths[1], curve_svg(rows).encode())
     else:
-        progress.note("no text to compare on, so the curve has no picture; give --text and --tokenizer")
+        progress.note("nothing to compare on, so the curve has no picture; that needs a model of ours and text")
     return {"fitted": rows, "curve": [str(path) for path in paths]}
 
 
@@ -128,7 +135,7 @@ def _one(request: Request, material: Material, cap: int | None, aimed: Aimed, pr
 def _landed(material: Material, cap: int | None, aimed: Aimed, progress: Progress) -> Landed | Schemed:
     if isinstance(material.fitter, Fitter):
         assert cap is not None, "our own fit has no size of its own"
-        return material.fitter.land(cap, progress, aimed[cap], material.adapting)
+        return land(material.fitter, material.calibration, cap, aimed[cap], material.adapting, progress)
     return material.fitter.own() if cap is None else material.fitter.land(cap, progress)
 
 
@@ -158,9 +165,7 @@ def _refuse_settings(settings: tuple[str, ...], followed: tuple[str, ...]) -> No
             flag = "--cap" if path == "artifact.cap_bytes" else "--reserve"
             raise ConfigError(f"--set {path} is not for a fit; give {flag}", key=path)
         if not path.startswith(followed):
-            raise ConfigError(
-                f"--set {path} changes nothing in a fit; settings of quant, {', '.join(followed[1:])} do", key=path
-            )
+            raise ConfigError(f"--set {path} changes nothing in this fit; {', '.join(followed)} do", key=path)
 
 
 def _refuse_places(checkpoint: Path, out: Path | None, *, many: bool) -> None:

@@ -139,6 +139,9 @@ def _prepared(
 ) -> Material:  # fmt: skip
     if request.tokenizer is not None:
         tokenizer = read_tokenizer(request.tokenizer)
+        if subject.model is None:
+            raise ConfigError("--tokenizer goes with a model of ours; these are weights without one, leave it out")
+        _refuse_vocabulary(subject, tokenizer)
     else:
         tokenizer = b"" if tokens is None else tokens.tokenizer_model()
     texts = _texts(request, recipe, subject, tokens, tokenizer, temporary, progress)

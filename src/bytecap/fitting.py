@@ -7,42 +7,35 @@ Out:  a `.bcap` file and what is known about the fit.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from bytecap import recipe as recipes
-from bytecap.artifact.load import Artifact, load, loads
+from bytecap.artifact.load import Artifact, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.core.digest import digest_bytes, digest_of
-from bytecap.core.errors import BackendError, BudgetError, ConfigError
-from bytecap.core.progress import Progress, Silent
-from bytecap.core.units import parse_bytes
+from bytecap.core.errors import BackendError, BudgetError
+from bytecap.core.progress import Progress
 from bytecap.folder import CALIBRATION, RECIPE
-from bytecap.grids.tensor import MOST_EVEN, QuantizedModel
+from bytecap.grids.tensor import QuantizedModel
 from bytecap.measuring import adapting_of, measure
 from bytecap.model.roles import Role
-from bytecap.quant.allocation import ERROR_OF_A_STEP, MODEL, EvenStep, QuantConfig, Shape, even_step
-from bytecap.quant.calibration import calibrate, evaluating, load_calibration, save_calibration
-from bytecap.quant.distillation import Distiller
+from bytecap.quant.allocation import ERROR_OF_A_STEP, EvenStep, QuantConfig, Shape, even_step
+from bytecap.quant.calibration import load_calibration, save_calibration
 from bytecap.quant.factors import Factors, factors_of
 from bytecap.quant.landing import Adapting, Fitter, Landed, Prediction
 from bytecap.quant.scheme_fit import Schemed
 from bytecap.quant.statistics import Calibration
 from bytecap.recipe import Recipe
-from bytecap.subject import Subject, subject_of
+from bytecap.subject import Subject
 from bytecap.text.byte_counts import is_lossless
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import Tokens
-
-LEAST_LOSS = 1e-3
-"""Nats by which the loss of a position may be negative, from rounding."""
 
 
 def curvature_factors(subject: Subject, calibration: Calibration | None, config: QuantConfig) -> dict[str, Factors]:
@@ -125,13 +118,29 @@ def damping_rule(
 def refuse_useless(fitter: Fitter, calibration: Calibration | None, cap_bytes: int, progress: Progress) -> Prediction:
     """What the cap will give; BudgetError when such a model would be worse than token frequencies alone."""
     aimed = fitter.aim(cap_bytes, progress)
+    _refuse_worse(fitter, calibration, cap_bytes, aimed, aimed.loss)
+    return aimed
+
+
+def land(
+    fitter: Fitter, calibration: Calibration | None, cap_bytes: int, aimed: Prediction, adapting: Adapting | None,
+    progress: Progress,
+) -> Landed:  # fmt: skip
+    """The largest file under the cap; BudgetError when it came out worse than token frequencies alone."""
+    landed = fitter.land(cap_bytes, progress, aimed, adapting)
+    _refuse_worse(fitter, calibration, cap_bytes, aimed, landed.loss)
+    return landed
+
+
+def _refuse_worse(
+    fitter: Fitter, calibration: Calibration | None, cap_bytes: int, aimed: Prediction, loss: float
+) -> None:
     if calibration is None or calibration.unigram <= calibration.loss:
-        return aimed
-    room = calibration.unigram - calibration.loss
-    if aimed.loss <= room:
-        return aimed
-    enough = aimed
-    while enough.loss > room:
+        return
+    room, missed, enough = calibration.unigram - calibration.loss, max(loss / max(aimed.loss, 1e-12), 1.0), aimed
+    if loss <= room:
+        return
+    while enough.loss * missed > room:
         finer = fitter.predict(enough.kappa / 2**0.25)
         if finer.size_bytes <= enough.size_bytes:
             raise BudgetError(
@@ -142,7 +151,7 @@ def refuse_useless(fitter: Fitter, calibration: Calibration | None, cap_bytes: i
             )
         enough = finer
     raise BudgetError(
-        f"at {cap_bytes:,} bytes the fitted model would lose about {aimed.loss:.2f} nats per token more than the "
+        f"at {cap_bytes:,} bytes the fitted model would lose about {loss:.2f} nats per token more than the "
         f"original's {calibration.loss:.2f}, and be worse than token frequencies alone ({calibration.unigram:.2f}); "
         f"from about {enough.size_bytes:,} bytes it is not. Raise the cap or train a smaller model",
         useful_bytes=enough.size_bytes,
@@ -216,112 +225,6 @@ def provenance_of(recipe: Recipe, tokenizer: bytes, corpus_digest: str, checkpoi
         lossless=is_lossless(load_tokenizer(tokenizer)),
         context=recipe.score.context,
     )
-
-
-# ---- for any torch module ----
-
-
-def fit(
-    model: nn.Module,
-    batches: Iterable[Any],
-    *,
-    loss: Callable[[nn.Module, Any], Any],
-    cap_bytes: int | str,
-    config: QuantConfig | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Artifact:
-    """The least loss of any `torch.nn.Module` in `cap_bytes` bytes.
-
-    Weights that are used by linear maps, convolutions of width 1 and embeddings are quantized, tied or not; all else is
-    rounded to one even step for each tensor, or stored at 16 bits where the loss does not reach it or it has more than
-    2^20 numbers. Buffers of the state dict are kept exactly.
-    `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are drawn from the model; or a tensor with the
-    loss of each position in nats, and the data's labels are used. Read the file back with `bytecap.load_state_dict`.
-    Raises BudgetError when the cap cannot be met.
-    """
-    if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
-        raise ConfigError("the model is no torch module with parameters, so there is nothing to fit")
-    cap = parse_bytes(cap_bytes) if isinstance(cap_bytes, str) else cap_bytes
-    if not isinstance(cap, int) or isinstance(cap, bool):
-        raise ConfigError(f'cap_bytes is {cap!r}; it must be a whole number of bytes, or a size such as "16MB"')
-    config, progress = config or QuantConfig(), progress or Silent()
-    subject = subject_of(model)
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
-
-    def answer(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor] | Tensor:
-        return _answered(loss(model, batch))
-
-    if config.distill_steps and iter(batches) is batches:
-        raise ConfigError("quant.distill_steps reads the batches again and again; give a list of them, not an iterator")
-    calibration = calibrate(
-        model, batches, answer, made_from=subject.digest, progress=progress, total_tokens=config.calibration_tokens,
-        sampled=config.labels == MODEL, generator=generator,
-    )  # fmt: skip
-    _name_unmeasured(subject, calibration, progress)
-    about = Provenance(
-        recipe_digest="", corpus_digest="", checkpoint_digest=subject.digest, tokenizer_digest="", lossless=False,
-        context=1,
-    )  # fmt: skip
-    fitter = fitter_of(subject, calibration, config, ArtifactConfig(cap_bytes=cap), b"", about)
-
-    def begin(names: list[str]) -> Distiller:
-        return Distiller(model, names, itertools.cycle(batches), answer, steps=config.distill_steps)
-
-    aimed = refuse_useless(fitter, calibration, cap, progress)
-    with evaluating(model):
-        return read_back(fitter.land(cap, progress, aimed, begin if config.distill_steps else None))
-
-
-def _name_unmeasured(subject: Subject, calibration: Calibration, progress: Progress) -> None:
-    others = [s.name for s in subject.shapes if s.role != Role.SCALAR and s.name not in calibration.tensors]
-    if others:
-        progress.note(
-            f"{len(others)} tensors are used in other ways than linear maps and embeddings, and get one step each, or "
-            f"16 bits beyond {MOST_EVEN:,} numbers: {', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
-        )
-
-
-def _answered(value: Any) -> tuple[Tensor, Tensor] | Tensor:
-    """What a loss function may give; ConfigError for anything else."""
-    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, Tensor) for part in value):
-        logits, label = value
-        whole = not (label.is_floating_point() or label.is_complex() or label.dtype == torch.bool)
-        if whole and logits.is_floating_point() and logits.ndim > 1:
-            return _positions(logits.flatten(0, -2), label.flatten())
-        found = f"tensors of {logits.dtype} {tuple(logits.shape)} and {label.dtype} {tuple(label.shape)}"
-    elif isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
-        if value.numel() == 0 or float(value.detach().min()) > -LEAST_LOSS:
-            return value
-        found = f"losses down to {float(value.detach().min()):.3g}, such as logits are"
-    else:
-        found = f"a tensor of {value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else _kind(value)
-    raise ConfigError(
-        f"loss(model, batch) gave {found}; it must return (logits (N, V), whole labels (N,)), or a tensor with the "
-        "loss of each position in nats, not their mean"
-    )
-
-
-def _kind(value: Any) -> str:
-    parts = f" of {', '.join(type(part).__name__ for part in value)}" if isinstance(value, tuple) else ""
-    return f"a {type(value).__name__}{parts}"
-
-
-def _positions(logits_NV: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Without those that a negative label marks as not to be looked at."""
-    if label_N.numel() != logits_NV.size(0) or (label_N >= logits_NV.size(1)).any():
-        raise ConfigError(
-            f"loss(model, batch) gave logits {tuple(logits_NV.shape)} and {label_N.numel():,} labels up to "
-            f"{int(label_N.max())}; there must be one label for each position, below the number of logits"
-        )
-    kept_N = label_N >= 0
-    return (logits_NV, label_N) if bool(kept_N.all()) else (logits_NV[kept_N], label_N[kept_N])
-
-
-def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The weights in a `.bcap` file by name, float32, for `module.load_state_dict`."""
-    return load(Path(path)).quantized.state_dict()
 
 
 def read_back(landed: Landed | Schemed) -> Artifact:

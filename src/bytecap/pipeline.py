@@ -26,6 +26,7 @@ from bytecap.fitting import (
     calibration_of,
     fit_facts,
     fitter_of,
+    land,
     provenance_of,
     read_back,
     refuse_useless,
@@ -101,7 +102,8 @@ def fit_room(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device,
         calibration = calibration_of(recipe, tokens, folder, subject, console)
         fitter = run_fitter(recipe, tokens, subject, calibration)
         aimed = refuse_useless(fitter, calibration, recipe.artifact.cap, console)
-        landed = fitter.land(recipe.artifact.cap, console, aimed, run_adapting(recipe, tokens, subject))
+        adapting = run_adapting(recipe, tokens, subject)
+        landed = land(fitter, calibration, recipe.artifact.cap, aimed, adapting, console)
         read_back(landed)
         write_json(facts_beside(folder / MODEL), fit_facts(landed, recipe.artifact.size, recipe.artifact.reserve_bytes))
         write_bytes(folder / MODEL, landed.data)

@@ -27,6 +27,8 @@ from bytecap.score.evaluate import ScoreConfig
 from bytecap.text.config import TextConfig
 from bytecap.train.loop import TrainConfig
 
+MOST_SEED = 1 << 62
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -40,6 +42,11 @@ class RunConfig:
     track: str = ""
     seed: int = 0
     """Of the first weights, the order of the text and the sample."""
+
+    def __post_init__(self) -> None:
+        """ConfigError for a seed that no generator takes."""
+        if not 0 <= self.seed < MOST_SEED:
+            raise ConfigError(f"run.seed is {self.seed}; it must lie between 0 and {MOST_SEED:,}")
 
 
 @dataclass(frozen=True, kw_only=True)

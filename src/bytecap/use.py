@@ -21,7 +21,7 @@ from bytecap.core.progress import Progress
 from bytecap.folder import MODEL, RECIPE, TOKENS
 from bytecap.model.gpt import GPT
 from bytecap.model.sampling import sample
-from bytecap.recipe import Recipe
+from bytecap.recipe import MOST_SEED, Recipe
 from bytecap.report.console import Console
 from bytecap.score.evaluate import Score, ScoreConfig
 from bytecap.score.validation import Validation
@@ -36,8 +36,14 @@ def generate(
     artifact: Artifact, tokenizer_model: bytes | None, prompt: str, tokens: int, temperature: float, seed: int
 ) -> str:
     """Text that continues `prompt`, prompt included. The tokenizer of the file is used where it has one."""
-    if tokens < 0 or not 0 <= temperature < math.inf:
-        raise ConfigError(f"--tokens is {tokens} and --temperature {temperature:g}; neither may be negative")
+    if tokens < 0 or not 0 <= temperature < math.inf or not 0 <= seed < MOST_SEED:
+        raise ConfigError(
+            f"--tokens is {tokens}, --temperature {temperature:g} and --seed {seed}; none may be negative or endless"
+        )
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("the prompt is not UTF-8; give it as text in that encoding") from None
     tokenizer = load_tokenizer(tokenizer_of(artifact, tokenizer_model))
     ids = [tokenizer.bos_id(), *tokenizer.encode(prompt)]
     drawn = sample(

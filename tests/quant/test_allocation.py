@@ -32,7 +32,7 @@ def test_steps_are_kappa_v_u() -> None:
     [
         ({"states": 7}, "quant.states is 7; choose one of 0, 1, 4, 8"),
         ({"damping": 0}, "quant.damping is 0"),
-        ({"calibration_tokens": -1}, "must not be negative"),
+        ({"calibration_tokens": -1}, "it must lie between 0 and"),
         ({"labels": "both"}, "quant.labels is .both.; choose model or data"),
     ],
 )

@@ -112,3 +112,27 @@ def test_long_text_is_cut_at_line_ends_and_nothing_is_lost(
         assert "".join(documents) == text
         assert len(documents) > 10 and all(len(d) <= 100 for d in documents)
         assert all(d.endswith("\n") for d in documents[:-4])
+
+
+def test_zstd_in_frames_and_in_pieces(tmp_path: Path) -> None:
+    """Several frames are one text; one that is cut short, or none at all, is refused, not read as far as it goes."""
+    text = "".join(f"line {n} of a text\n" for n in range(30_000)).encode()
+    whole = zstandard.compress(text[:200_000]) + zstandard.compress(text[200_000:])
+    path = tmp_path / "a.txt.zst"
+    path.write_bytes(whole)
+    assert "".join(Corpus((str(path),)).documents()).encode() == text
+    for data, message in (
+        (whole[:-5], "cut short"),
+        (whole[: len(whole) // 3], "cut short"),
+        (b"plain text", "not zstd"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=message):
+            list(Corpus((str(path),)).documents())
+
+
+def test_endless_nesting(tmp_path: Path) -> None:
+    """Is no JSON that anybody can read."""
+    (tmp_path / "a.jsonl").write_text("[" * 200_000)
+    with pytest.raises(DataError, match="line 1 is not JSON"):
+        list(Corpus((str(tmp_path / "a.jsonl"),)).documents())

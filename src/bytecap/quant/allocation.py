@@ -34,6 +34,8 @@ ERROR_OF_A_STEP = 0.28
 """Mean square error of a trellis of 8 states, in squared steps."""
 
 
+MOST_RATE = 10
+"""Squared steps that a bit may cost; at far less nothing but zeros is left."""
 LEAST_CALIBRATION_TOKENS = 256
 """Fewer positions say next to nothing about curvature."""
 
@@ -77,8 +79,12 @@ class QuantConfig:
             if not 0 < getattr(self, name) <= 100:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and 100")
         for name in ("calibration_tokens", "rate", "distill_steps"):
-            if not 0 <= getattr(self, name) < 1e12:
-                raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must not be negative")
+            most = MOST_RATE if name == "rate" else 1 << 40
+            if not 0 <= getattr(self, name) <= most:
+                raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and {most:,}")
+        for name in ("states", "calibration_tokens", "distill_steps"):
+            if not isinstance(getattr(self, name), int):
+                raise ConfigError(f"quant.{name} is {getattr(self, name)!r}; it must be a whole number")
 
     def states_for(self, weights: int) -> int:
         """States of the trellis in a model of so many weights; twice as many save 0.01 bit for up to twice the time."""

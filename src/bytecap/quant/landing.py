@@ -274,6 +274,7 @@ class Fitter:
                 rounded += sum(math.prod(plan.shape) for plan in plans)
             elif gap > 0:
                 search.finest = True
+                progress.note("no weight can be stored more finely, what is left stays free")
             else:
                 break
         search.mix()

@@ -26,9 +26,10 @@ def prediction_table(rows: Sequence[Facts]) -> str:
     lines = [("cap", "predicted bytes", "predicted increase of the loss")]
     for row in rows:
         loss = row["predicted_increase_nats"]
-        known = "unknown without text" if loss is None else f"{loss:.5f} nats per token"
+        known = "not predicted: nothing was measured" if loss is None else f"{loss:.5f} nats per token"
         lines.append((_cap(row), f"{row['predicted_bytes']:,}", known))
-    return columns(lines, right="rrl")
+    told = "sizes are foretold to a percent or so; the fit itself ends just under its cap"
+    return f"{columns(lines, right='rrl')}\n\n{told}"
 
 
 def _one(facts: Facts) -> str:

@@ -19,14 +19,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from bytecap.core.errors import DataError
 
 DOCUMENT_LENGTH = 1 << 20
 """Longest document in characters; a longer text is cut after the last line end before it."""
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES, _ZSTD_BYTES = 1 << 20, 1 << 16
 
 SPACE_MARK = "\u2581"
 """SentencePiece writes the space as this character, so a text that holds it does not survive the round trip."""
@@ -177,10 +177,43 @@ def _open(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         return gzip.open(path, "rb")  # type: ignore[return-value]
     if path.suffix == ".zst":
+        return io.BufferedReader(_ZstdFrames(path))
+    return path.open("rb")
+
+
+class _ZstdFrames(io.RawIOBase):
+    """All frames of a file one after another; EOFError where the last is cut short, OSError where it is none."""
+
+    def __init__(self, path: Path) -> None:
         import zstandard  # noqa: PLC0415  (only such files need it)
 
-        return io.BufferedReader(zstandard.open(path, "rb"))
-    return path.open("rb")
+        self._library, self._file, self._ready = zstandard, path.open("rb"), b""
+        self._frame, self._inside = zstandard.ZstdDecompressor().decompressobj(), False
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """As many bytes as there are, at most the buffer's."""
+        while not self._ready and (block := self._frame.unused_data or self._file.read(_ZSTD_BYTES)):
+            if self._frame.eof:
+                self._frame = self._library.ZstdDecompressor().decompressobj()
+            try:
+                self._ready = self._frame.decompress(block)
+            except self._library.ZstdError as error:
+                raise OSError(f"not zstd ({error})") from error
+            self._inside = not self._frame.eof
+        if not self._ready and self._inside:
+            raise EOFError("the zstd data is cut short")
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
+
+    def close(self) -> None:
+        """The file beneath too."""
+        self._file.close()
+        super().close()
 
 
 def _plain_text(path: Path, length: int) -> Iterator[str]:
@@ -217,7 +250,7 @@ def _json_lines(path: Path, field_name: str) -> Iterator[str]:
                 continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, RecursionError) as error:
                 raise DataError(f"{path} line {number} is not JSON: {error}", path=str(path), line=number) from error
             text = row.get(field_name) if isinstance(row, dict) else row  # a line may be the text itself
             if not isinstance(text, str):
