@@ -318,7 +318,10 @@ def main(arguments: list[str] | None = None) -> None:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         place = error.filename or "the output"
-        refused = BackendError(f"{place}: {error.strerror}; make room there, or give another place", path=str(place))
+        refused = BackendError(
+            f"{place} cannot be used: {error.strerror}; look at its permissions and room, or give another",
+            path=str(place),
+        )
         _leave(refused, as_json="--json" in given)
 
 

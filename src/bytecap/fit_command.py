@@ -100,7 +100,7 @@ def predict_fit(request: Request, progress: Progress) -> dict[str, Any]:
             else:
                 made = _landed(material, cap, aimed, progress)
                 size, kappa, known = len(made.data), made.plan.dial, made.loss
-            whole = None if cap is None else cap + material.reserve
+            whole = material.with_reserve(cap)
             row = {"scheme": request.scheme or SCHEME, "cap_bytes": whole, "reserve_bytes": material.reserve}
             rows.append({**row, "predicted_bytes": size, "kappa": kappa, "predicted_increase_nats": known})
     return {"predicted": rows}
@@ -110,7 +110,7 @@ def _one(request: Request, material: Material, cap: int | None, aimed: Aimed, pr
     """One file with its facts beside it."""
     begin = time.perf_counter()
     landed = _landed(material, cap, aimed, progress)
-    whole = None if cap is None else cap + material.reserve
+    whole = material.with_reserve(cap)
     path = _path(request, whole)
     artifact, about = read_back(landed), fit_facts(landed, whole, material.reserve)
     found = _compared(material, artifact)

@@ -80,6 +80,10 @@ class Material:
     adapting: Adapting | None
     """Begins a distillation, where one is asked for."""
 
+    def with_reserve(self, cap: int | None) -> int | None:
+        """The cap as it was asked for."""
+        return None if cap is None else cap + self.reserve
+
 
 @dataclass(frozen=True)
 class _Texts:
@@ -102,7 +106,7 @@ def material_of(request: Request, progress: Progress) -> Iterator[Material]:
         needs_text(request.scheme)  # an unknown name is refused before any work
     device = choose_device(request.device)
     base = recipes.load(folder / RECIPE) if ours else Recipe()
-    caps, reserve = _caps(request, base if ours else None)
+    rooms = _caps(request, base if ours else None)
     path = folder / CHECKPOINT if request.checkpoint.is_dir() else request.checkpoint
     tokens = load_tokens(folder / TOKENS) if ours else None
     subject = open_checkpoint(path, finished=True, tokens=None if tokens is None else tokens.digest)
@@ -113,8 +117,7 @@ def material_of(request: Request, progress: Progress) -> Iterator[Material]:
         subject.model.to(device)
     recipe = recipes.overridden(base, [*known, *request.settings])
     with tempfile.TemporaryDirectory() as temporary:
-        material = _prepared(request, recipe, subject, tokens, folder if ours else None, Path(temporary), progress)
-        yield dataclasses.replace(material, caps=caps, reserve=reserve)
+        yield _prepared(request, recipe, rooms, subject, tokens, folder if ours else None, Path(temporary), progress)
 
 
 def _caps(request: Request, own: Recipe | None) -> tuple[tuple[int, ...], int]:
@@ -134,8 +137,8 @@ def _caps(request: Request, own: Recipe | None) -> tuple[tuple[int, ...], int]:
 
 
 def _prepared(
-    request: Request, recipe: Recipe, subject: Subject, tokens: Tokens | None, folder: Path | None, temporary: Path,
-    progress: Progress,
+    request: Request, recipe: Recipe, rooms: tuple[tuple[int, ...], int], subject: Subject, tokens: Tokens | None,
+    folder: Path | None, temporary: Path, progress: Progress,
 ) -> Material:  # fmt: skip
     if request.tokenizer is not None:
         tokenizer = read_tokenizer(request.tokenizer)
@@ -155,7 +158,7 @@ def _prepared(
         compare = texts.compared, load_tokenizer(tokenizer).bos_id()
     fitter = _fitter(request, recipe, subject, calibration, tokenizer, about)
     adapting = _adapting(recipe, subject, tokenizer, texts)
-    return Material(recipe, (), 0, subject, calibration, fitter, compare, texts.bytes_per_token, adapting)
+    return Material(recipe, *rooms, subject, calibration, fitter, compare, texts.bytes_per_token, adapting)
 
 
 def _adapting(recipe: Recipe, subject: Subject, tokenizer: bytes, texts: _Texts) -> Adapting | None:

@@ -32,7 +32,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise cannot_save(path, error) from error
+            raise _cannot_save(path, error) from error
         raise
 
 
@@ -41,16 +41,16 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_save(path, error) from error
+        raise _cannot_save(path, error) from error
 
 
 def refuse_place(path: Path) -> None:
     """BackendError, before any work, where a file at `path` could not be written."""
     there = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not there.is_dir():
-        raise cannot_save(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+        raise _cannot_save(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
     if not os.access(there, os.W_OK | os.X_OK):
-        raise cannot_save(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+        raise _cannot_save(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -64,7 +64,7 @@ def append(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise cannot_save(path, error) from error
+        raise _cannot_save(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -94,8 +94,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def cannot_save(path: Path, error: OSError) -> BackendError:
-    """What to say when the system refuses to write `path`."""
+def _cannot_save(path: Path, error: OSError) -> BackendError:
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         reason = "the disk is full"

@@ -32,8 +32,6 @@ MODEL, DATA = "model", "data"
 """Of labels."""
 ERROR_OF_A_STEP = 0.28
 """Mean square error of a trellis of 8 states, in squared steps."""
-
-
 MOST_RATE = 10
 """Squared steps that a bit may cost; at far less nothing but zeros is left."""
 LEAST_CALIBRATION_TOKENS = 256
@@ -65,6 +63,9 @@ class QuantConfig:
 
     def __post_init__(self) -> None:
         """ConfigError for values that cannot be."""
+        for name in ("states", "calibration_tokens", "distill_steps"):
+            if not isinstance(getattr(self, name), int):
+                raise ConfigError(f"quant.{name} is {getattr(self, name)!r}; it must be a whole number")
         if self.states not in (AUTOMATIC, SCALAR, *CODES):
             known = ", ".join(map(str, (AUTOMATIC, SCALAR, *CODES)))
             raise ConfigError(f"quant.states is {self.states}; choose one of {known}")
@@ -82,9 +83,6 @@ class QuantConfig:
             most = MOST_RATE if name == "rate" else 1 << 40
             if not 0 <= getattr(self, name) <= most:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and {most:,}")
-        for name in ("states", "calibration_tokens", "distill_steps"):
-            if not isinstance(getattr(self, name), int):
-                raise ConfigError(f"quant.{name} is {getattr(self, name)!r}; it must be a whole number")
 
     def states_for(self, weights: int) -> int:
         """States of the trellis in a model of so many weights; twice as many save 0.01 bit for up to twice the time."""
