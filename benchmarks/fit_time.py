@@ -20,19 +20,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bytecap import recipe as recipes
 from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance
 from bytecap.core.device import choose_device
 from bytecap.core.progress import Silent
-from bytecap.fitting import fitter_of
-from bytecap.measuring import measure
+from bytecap.fitting.job import build_fitter
+from bytecap.fitting.measure import measure
+from bytecap.fitting.source import source_from_module
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig
+from bytecap.quant.recorder import MAX_OUTPUTS
 from bytecap.quant.statistics import Calibration, Curvature
-from bytecap.quant.uses import MOST_OUTPUTS
-from bytecap.subject import subject_of
+from bytecap.run import recipe as recipes
 from bytecap.text.shards import ShardWriter, TokenStream
 
 ABOUT = Provenance(
@@ -50,8 +50,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     given = parser.parse_args()
     model = _model(given)
-    config = recipes.overridden(recipes.resolve("baseline", track="laptop"), given.set).quant
-    subject, seconds = subject_of(model), dict[str, float]()
+    config = recipes.with_overrides(recipes.resolve("baseline", track="laptop"), given.set).quant
+    source, seconds = source_from_module(model), dict[str, float]()
     clock = time.perf_counter()
 
     def lap(name: str) -> None:
@@ -61,27 +61,27 @@ def main() -> None:
         clock = time.perf_counter()
 
     if given.calibrate:
-        calibration = _measured(model.to(choose_device(given.device)), given, subject.digest)
+        calibration = _measured(model.to(choose_device(given.device)), given, source.digest)
         model.cpu()
         lap("calibration")
     else:
-        calibration = _drawn(model, subject.digest)
+        calibration = _drawn(model, source.digest)
         clock = time.perf_counter()
     file = ArtifactConfig(cap_bytes=given.cap, embed_tokenizer=False)
-    fitter = fitter_of(subject, calibration, config, file, b"", ABOUT)
+    fitter = build_fitter(source, calibration, config, file, b"", ABOUT)
     lap("factors")
-    aimed = fitter.aim(given.cap, Silent())
+    predicted = fitter.predict_for_size(given.cap, Silent())
     lap("prediction")
-    landed = fitter.land(given.cap, Silent(), aimed)
+    result = fitter.fit_to_size(given.cap, Silent(), predicted)
     lap("landing")
-    artifact = loads(landed.data)
+    artifact = loads(result.data)
     lap("decode")
     found = artifact.quantized.state_dict()
-    assert all(torch.equal(found[name], value) for name, value in landed.model.state_dict().items())
+    assert all(torch.equal(found[name], value) for name, value in result.model.state_dict().items())
     fit_seconds = sum(value for name, value in seconds.items() if name != "decode")
     print(
-        f"{landed.model.weights:,} weights, {len(landed.data):,} of {given.cap:,} bytes (predicted "
-        f"{aimed.size_bytes:,}), {landed.roundings:.2f} passes; fit {fit_seconds:.1f} s, "
+        f"{result.model.weights:,} weights, {len(result.data):,} of {given.cap:,} bytes (predicted "
+        f"{predicted.size_bytes:,}), {result.roundings:.2f} passes; fit {fit_seconds:.1f} s, "
         f"decode {seconds['decode']:.1f} s"
     )
 
@@ -109,11 +109,11 @@ def _drawn(model: GPT, digest: str) -> Calibration:
         if parameter.ndim != 2 or min(parameter.shape) < 8:
             continue
         for size in parameter.shape:
-            if size not in drawn and size <= MOST_OUTPUTS:
+            if size not in drawn and size <= MAX_OUTPUTS:
                 x = rng.normal(size=(2 * size, size)).astype(np.float32) * np.exp(0.5 * rng.normal(size=size))
                 drawn[size] = (x.T @ x / (2 * size)).astype(np.float32)
         rows, columns = parameter.shape
-        outputs = drawn[rows] if rows <= MOST_OUTPUTS else np.exp(rng.normal(size=rows)).astype(np.float32)
+        outputs = drawn[rows] if rows <= MAX_OUTPUTS else np.exp(rng.normal(size=rows)).astype(np.float32)
         tensors[name] = Curvature(inputs_II=drawn[columns], outputs=outputs * 1e-6, gradient_square=1.0)
     return Calibration(made_from=digest, tokens=0, loss=0.0, unigram=float("inf"), tensors=tensors)
 

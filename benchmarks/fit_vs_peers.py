@@ -3,7 +3,7 @@
 usage: python benchmarks/fit_vs_peers.py [--peer-python NAME=PATH]... [--only NAME,NAME] [--blocks] [--json FILE] RUN...
 
 For every peer a Python that has it, best in an environment of its own (torch>=2.11,<2.14 where it needs torch); a peer
-without one is tried in this Python, and reported as not run if it is not there either:
+without one is rounded_tensors in this Python, and reported as not run if it is not there either:
 
   nncodec    ISO/IEC 15938-17 reference software (DeepCABAC, trellis-coded quantization): pip install nncodec
   gguf       GGUF's legacy types as the `gguf` package quantizes: pip install gguf
@@ -50,20 +50,20 @@ import torch
 from fit_vs_published import ABOUT, FILE, Bench
 from safetensors.numpy import load_file, save_file
 
-from bytecap import recipe as recipes
 from bytecap.coding.general import BROTLI, ZSTD, compress
 from bytecap.core.errors import BytecapError
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
-from bytecap.fitting import fitter_of
-from bytecap.grids.tensor import FloatTensor, QuantizedModel
-from bytecap.measuring import comparison_windows
+from bytecap.fitting.job import build_fitter
+from bytecap.fitting.measure import comparison_windows
+from bytecap.fitting.size_search import Fitter
+from bytecap.fitting.source import WeightSource
+from bytecap.formats.tensor import FloatTensor, QuantizedModel
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
-from bytecap.quant.landing import Fitter
 from bytecap.quant.statistics import Calibration
-from bytecap.score.divergence import Divergence, divergence
-from bytecap.subject import Subject
+from bytecap.run import recipe as recipes
+from bytecap.scoring.divergence import Divergence, divergence
 from bytecap.text.batches import TrainBatches
 
 WORKER = Path(__file__).with_name("peer_worker.py")
@@ -187,7 +187,7 @@ class PeerError(Exception):
 def run_peer(
     python: str, job: dict[str, Any], given: dict[str, np.ndarray[Any, Any]], folder: Path
 ) -> dict[str, Any]:  # fmt: skip
-    """The answer of the worker, which leaves its files in the folder."""
+    """The forward_fn of the worker, which leaves its files in the folder."""
     save_file({n: np.ascontiguousarray(v) for n, v in given.items()}, folder / "given.safetensors")
     (folder / "job.json").write_text(json.dumps(job))
     done = subprocess.run(
@@ -196,11 +196,11 @@ def run_peer(
     )  # fmt: skip
     if done.returncode:
         raise PeerError((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
-    answer: dict[str, Any] = json.loads((folder / "answer.json").read_text())
-    return answer
+    forward_fn: dict[str, Any] = json.loads((folder / "forward_fn.json").read_text())
+    return forward_fn
 
 
-def given_to_peers(bench: Bench, part: Subject, calibration: Calibration, seed: int) -> dict[str, Any]:
+def given_to_peers(bench: Bench, part: WeightSource, calibration: Calibration, seed: int) -> dict[str, Any]:
     """Weights, vectors at 16 bits, mean squares of inputs and the calibration's windows."""
     given: dict[str, Any] = {}
     for shape in part.shapes:
@@ -212,7 +212,7 @@ def given_to_peers(bench: Bench, part: Subject, calibration: Calibration, seed: 
             curvature = calibration.tensors[shape.name]
             inputs = curvature.inputs_II if curvature.linear_II is None else curvature.linear_II
             given[f"importance/{shape.name}"] = np.diagonal(inputs).astype(np.float32)
-    left = {n: w for n, w in bench.subject.weights.items() if n not in part.weights}
+    left = {n: w for n, w in bench.source.weights.items() if n not in part.weights}
     given |= {f"rest/{name}": weight for name, weight in left.items()}
     context = bench.recipe.train.context
     source = TrainBatches(bench.tokens.train_stream(), batch=8, context=context, seed=seed)
@@ -235,7 +235,7 @@ def sizes_of(own: bytes, plain: bytes) -> dict[str, int]:
 class Match:
     """One checkpoint, one part of it, against one peer."""
 
-    def __init__(self, bench: Bench, part: Subject, fitter: Fitter, given: dict[str, Any]) -> None:
+    def __init__(self, bench: Bench, part: WeightSource, fitter: Fitter, given: dict[str, Any]) -> None:
         self.bench, self.part, self.fitter, self.given = bench, part, fitter, given
         self.count = sum(v.size for n, v in given.items() if n.startswith("matrix/"))
 
@@ -246,36 +246,41 @@ class Match:
             flat = [(setting, variant) for setting, variants in settings.items() for variant in variants]
             try:
                 job = {"peer": name, "variants": [variant for _, variant in flat], "bos": self.bench.bos}
-                answer = run_peer(python, job | {"model": self.bench.model.spec.to_json()}, self.given, folder)
+                forward_fn = run_peer(python, job | {"model": self.bench.model.spec.to_json()}, self.given, folder)
             except (PeerError, OSError, subprocess.TimeoutExpired) as error:
                 yield {"peer": name, "setting": "", "failed": str(error)}
                 return
             for setting in settings:
-                tried = [(i, v, answer["variants"][i]) for i, (s, v) in enumerate(flat) if s == setting]
-                yield {"peer": name, "setting": setting, "versions": answer["versions"], **self.one(folder, tried)}
+                rounded_tensors = [(i, v, forward_fn["variants"][i]) for i, (s, v) in enumerate(flat) if s == setting]
+                yield {
+                    "peer": name,
+                    "setting": setting,
+                    "versions": forward_fn["versions"],
+                    **self.one(folder, rounded_tensors),
+                }
 
-    def one(self, folder: Path, tried: list[tuple[int, dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    def one(self, folder: Path, rounded_tensors: list[tuple[int, dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
         """The best variant of a setting, and bytecap at its bytes."""
         best: dict[str, Any] | None = None
-        for index, variant, outcome in tried:
+        for index, variant, outcome in rounded_tensors:
             if "failed" in outcome:
                 continue
             sizes = sizes_of(*((folder / f"{index}.{end}").read_bytes() for end in ("own", "plain")))
             form, size = min(sizes.items(), key=lambda item: item[1])
             model = self.model(load_file(folder / f"{index}.safetensors"))
-            found = self.facts(self.quick(model), size)
+            found = self.report(self.quick(model), size)
             level = math.log2(found["kl"]) + 2 * found["bits_per_weight"]
             if best is None or level < best["level"]:
                 best = {"variant": variant, "sizes": sizes, "form": form, "level": level, "model": model, **outcome}
         if best is None:
-            return {"failed": tried[0][2]["failed"]}
-        best |= self.facts(self.bench.compare(best.pop("model")), best["sizes"][best["form"]])
+            return {"failed": rounded_tensors[0][2]["failed"]}
+        best |= self.report(self.bench.compare(best.pop("model")), best["sizes"][best["form"]])
         begin = time.perf_counter()
         try:
-            landed = self.fitter.land(best["bytes"], Silent())
+            result = self.fitter.fit_to_size(best["bytes"], Silent())
         except BytecapError as error:
             return {"theirs": best, "failed": f"bytecap: {error}"}
-        ours = self.facts(self.bench.compare(landed.model), len(landed.data))
+        ours = self.report(self.bench.compare(result.model), len(result.data))
         ours["seconds"] = time.perf_counter() - begin
         ratio = ours["kl"] / best["kl"]
         spread = ratio * math.hypot(ours["kl_interval"] / ours["kl"], best["kl_interval"] / best["kl"])
@@ -299,7 +304,7 @@ class Match:
             tensors[shape.name] = FloatTensor(shape.role, values.astype(np.float32).reshape(shape.shape))
         return QuantizedModel(tensors)
 
-    def facts(self, found: Divergence, size: int) -> dict[str, Any]:
+    def report(self, found: Divergence, size: int) -> dict[str, Any]:
         """Of one model."""
         kl, interval = (
             1000 * bits_per_byte(nats, 1) / self.bench.bytes_per_token for nats in (found.kl, found.kl_interval)
@@ -330,14 +335,14 @@ def line(row: dict[str, Any]) -> str:
 def compared(folder: Path, pythons: dict[str, str], given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Every row of one checkpoint."""
     bench = Bench(folder, given.tokens)
-    config = recipes.overridden(recipes.resolve("baseline", track="laptop"), given.set).quant
+    config = recipes.with_overrides(recipes.resolve("baseline", track="laptop"), given.set).quant
     calibration = bench.calibration(given.seed)
     matches: dict[bool, Match] = {}
     for blocks in (False, True):
         part = bench.part(blocks)
-        fitter = fitter_of(dataclasses.replace(part, model=None), calibration, config, FILE, b"", ABOUT)
+        fitter = build_fitter(dataclasses.replace(part, model=None), calibration, config, FILE, b"", ABOUT)
         matches[blocks] = Match(bench, part, fitter, given_to_peers(bench, part, calibration, given.seed))
-    weights = {s.name: bench.subject.weights[s.name] for s in bench.part(given.blocks).shapes if s.role != Role.SCALAR}
+    weights = {s.name: bench.source.weights[s.name] for s in bench.part(given.blocks).shapes if s.role != Role.SCALAR}
     for name, peer in peers_of(weights).items():
         if given.only and name not in given.only.split(","):
             continue

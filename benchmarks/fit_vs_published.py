@@ -33,7 +33,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from bytecap import recipe as recipes
 from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.coding.adaptive import encode_arrays
@@ -43,20 +42,21 @@ from bytecap.coding.general import BROTLI, compress
 from bytecap.coding.planes import is_wide, to_planes
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
-from bytecap.fitting import fitter_of
-from bytecap.grids.tensor import EvenTensor, QuantizedModel, ScaledTensor, SteppedTensor
-from bytecap.grids.trellis import SCALAR, next_states
-from bytecap.measuring import adapting_of, comparison_windows, measure
+from bytecap.fitting.job import build_fitter
+from bytecap.fitting.measure import comparison_windows, make_adaptation, measure
+from bytecap.fitting.passes import as_floats
+from bytecap.fitting.source import WeightSource, open_checkpoint
+from bytecap.formats.size_estimate import block_of
+from bytecap.formats.tensor import EvenTensor, QuantizedModel, ScaledTensor, SteppedTensor
+from bytecap.formats.trellis import SCALAR, next_states
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
+from bytecap.published.rounding import round_published
+from bytecap.published.schemes import scheme_plan
 from bytecap.quant.allocation import QuantConfig
-from bytecap.quant.passes import as_floats
-from bytecap.quant.published import round_published
-from bytecap.quant.schemes import scheme_plan
 from bytecap.quant.statistics import Calibration
-from bytecap.quant.weigh import block_of
-from bytecap.score.divergence import Divergence, divergence
-from bytecap.subject import Subject, open_checkpoint
+from bytecap.run import recipe as recipes
+from bytecap.scoring.divergence import Divergence, divergence
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
@@ -74,9 +74,9 @@ class Bench:
     def __init__(self, folder: Path, tokens: int) -> None:
         self.tokens_wanted = tokens
         self.recipe, self.tokens = recipes.load(folder / "recipe.toml"), load_tokens(folder / "tokens")
-        self.subject = open_checkpoint(folder / CHECKPOINT, finished=True)
-        assert self.subject.model is not None
-        self.model = self.subject.model.eval()
+        self.source = open_checkpoint(folder / CHECKPOINT, finished=True)
+        assert self.source.model is not None
+        self.model = self.source.model.eval()
         self.bos = load_tokenizer(self.tokens.tokenizer_model()).bos_id()
         held = self.tokens
         self.bytes_per_token = (held.validation_bytes or 0) / held.validation_tokens
@@ -86,14 +86,14 @@ class Bench:
         context = self.recipe.train.context
         return measure(
             self.model, self.tokens.train_stream(), self.bos, QuantConfig(calibration_tokens=self.tokens_wanted),
-            context=context, seed=seed, digest=self.subject.digest, progress=Silent(),
+            context=context, seed=seed, digest=self.source.digest, progress=Silent(),
         )  # fmt: skip
 
-    def part(self, blocks: bool) -> Subject:
+    def part(self, blocks: bool) -> WeightSource:
         """The whole model, or everything but the embedding."""
-        shapes = [s for s in self.subject.shapes if not blocks or s.role != Role.EMBEDDING]
+        shapes = [s for s in self.source.shapes if not blocks or s.role != Role.EMBEDDING]
         return dataclasses.replace(
-            self.subject, shapes=shapes, weights={s.name: self.subject.weights[s.name] for s in shapes}
+            self.source, shapes=shapes, weights={s.name: self.source.weights[s.name] for s in shapes}
         )
 
     def compare(self, model: QuantizedModel) -> Divergence:
@@ -106,22 +106,24 @@ class Bench:
 
 
 def published(
-    part: Subject, calibration: Calibration, rate: float, embedding_step: float, dial: float
+    part: WeightSource, calibration: Calibration, rate: float, embedding_step: float, step_scale: float
 ) -> tuple[QuantizedModel, float]:
-    """The best published recipe near `rate` bits per weight, the dial found on real bytes from `dial` on."""
+    """The best published recipe near `rate` bits per weight; real bytes decide, from `step_scale` on."""
     count = sum(w.size for w in part.weights.values() if w.ndim == 2)
     for _ in range(9):
-        model = _published_at(part, calibration, dial, embedding_step)
+        model = _published_at(part, calibration, step_scale, embedding_step)
         bits = 8 * len(pack(None, model, b"", ABOUT, FILE)) / count
         if abs(bits - rate) < 0.02:
             break
-        dial *= 2.0 ** (bits - rate)
-    return model, dial
+        step_scale *= 2.0 ** (bits - rate)
+    return model, step_scale
 
 
-def _published_at(part: Subject, calibration: Calibration, dial: float, embedding_step: float) -> QuantizedModel:
+def _published_at(
+    part: WeightSource, calibration: Calibration, step_scale: float, embedding_step: float
+) -> QuantizedModel:
     plan = scheme_plan(
-        "best_published", part.shapes, calibration, part.digest, dial, keep_small=0, embedding_step=embedding_step
+        "best_published", part.shapes, calibration, part.digest, step_scale, keep_small=0, embedding_step=embedding_step
     )
     tensors = {}
     for entry in plan.tensors:
@@ -134,7 +136,7 @@ def _published_at(part: Subject, calibration: Calibration, dial: float, embeddin
     return QuantizedModel(tensors)
 
 
-def bound(part: Subject, curvature: Calibration, error: dict[str, np.ndarray[Any, Any]]) -> tuple[float, float]:
+def bound(part: WeightSource, curvature: Calibration, error: dict[str, np.ndarray[Any, Any]]) -> tuple[float, float]:
     """(bits per weight of the two-sided bound at this error, the error in nats per token).
 
     Gaussian reverse water-filling over the eigenvalues of ½ (S_r G S_r) ⊗ (S_c A S_c), all weights jointly; S are the
@@ -170,7 +172,7 @@ def class_entropy_ratio(data: bytes) -> float:
             ideal += 2 * math.prod(tensor.shape)
             continue
         block = block_of(tensor)
-        contexts = 2 * block.scales.classes() + block.grids_OI
+        contexts = 2 * block.scales.classes() + block.cosets_OI
         for context in np.unique(contexts):
             counts.setdefault((tensor.role, int(context)), []).append(tensor.symbols_OI[contexts == context])
     for parts in counts.values():
@@ -198,7 +200,7 @@ def coder_ratio(model: QuantizedModel) -> float:
     return (ours + len(encode_arrays(classes))) / theirs
 
 
-def row(bench: Bench, part: Subject, other: Calibration, model: QuantizedModel, size: int) -> dict[str, Any]:
+def row(bench: Bench, part: WeightSource, other: Calibration, model: QuantizedModel, size: int) -> dict[str, Any]:
     """Everything that is reported of one model."""
     found = bench.compare(model)
     weights = {n: t.numpy() for n, t in model.state_dict().items()}
@@ -234,7 +236,7 @@ def main() -> None:
     rows = []
     for folder in given.runs:
         bench = Bench(folder, given.tokens)
-        config: QuantConfig = recipes.overridden(recipes.resolve("baseline", track="laptop"), given.set).quant
+        config: QuantConfig = recipes.with_overrides(recipes.resolve("baseline", track="laptop"), given.set).quant
         seeds = list(map(int, given.seeds.split(",")))
         begin = time.perf_counter()
         measured = {seed: bench.calibration(seed) for seed in {*seeds, seeds[0] + 1}}
@@ -264,7 +266,7 @@ class Sides:
     other: Calibration
     distill: int
     dials: dict[tuple[bool, float], tuple[float, float]] = dataclasses.field(default_factory=dict)
-    """By part and embedding step, the last rate and the dial that gave it."""
+    """By part and embedding step, the last rate and the step_scale that gave it."""
 
 
 def one(bench: Bench, blocks: bool, rate: float, sides: Sides) -> list[dict[str, Any]]:
@@ -273,9 +275,9 @@ def one(bench: Bench, blocks: bool, rate: float, sides: Sides) -> list[dict[str,
     best: tuple[dict[str, Any], float] | None = None
     begin = time.perf_counter()
     for step in (1.0,) if blocks else (0.5**n for n in range(10)):
-        near, dial = sides.dials.get((blocks, step), (2.5, 0.4))
-        model, dial = published(part, sides.calibration, rate, step, dial * 2.0 ** (near - rate))
-        sides.dials[blocks, step] = rate, dial
+        near, step_scale = sides.dials.get((blocks, step), (2.5, 0.4))
+        model, step_scale = published(part, sides.calibration, rate, step, step_scale * 2.0 ** (near - rate))
+        sides.dials[blocks, step] = rate, step_scale
         size = len(pack(None, model, b"", ABOUT, FILE))
         found = row(bench, part, sides.other, model, size)
         # Of several embedding steps the one with the least KL, each moved to the same bytes at one bit for a factor 4.
@@ -291,15 +293,15 @@ def one(bench: Bench, blocks: bool, rate: float, sides: Sides) -> list[dict[str,
     for steps in (0, sides.distill) if sides.distill else (0,):
         begin = time.perf_counter()
         config = dataclasses.replace(sides.config, distill_steps=steps)
-        fitter = fitter_of(dataclasses.replace(part, model=None), sides.calibration, config, FILE, b"", ABOUT)
+        fitter = build_fitter(dataclasses.replace(part, model=None), sides.calibration, config, FILE, b"", ABOUT)
         stream, context = bench.tokens.train_stream(), bench.recipe.train.context
-        adapting = adapting_of(bench.model, stream, bench.bos, config, context=context, seed=sides.seed)
-        landed = fitter.land(peer["bytes"], Silent(), adapting=adapting)
+        start_adaptation = make_adaptation(bench.model, stream, bench.bos, config, context=context, seed=sides.seed)
+        result = fitter.fit_to_size(peer["bytes"], Silent(), start_adaptation=start_adaptation)
         seconds = time.perf_counter() - begin
-        ours = row(bench, part, sides.other, landed.model, len(landed.data))
+        ours = row(bench, part, sides.other, result.model, len(result.data))
         ours |= {"method": f"bytecap, distilled {steps}" if steps else "bytecap", "part": what, "seconds": seconds,
-                 "ratio": ours["kl"] / peer["kl"], "coder": class_entropy_ratio(landed.data),
-                 "self_predicted": landed.loss, "gap": math.nan if steps else ours["gap"]}  # fmt: skip
+                 "ratio": ours["kl"] / peer["kl"], "coder": class_entropy_ratio(result.data),
+                 "self_predicted": result.loss, "gap": math.nan if steps else ours["gap"]}  # fmt: skip
         rows.append(ours)
     return rows
 

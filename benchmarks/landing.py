@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bytecap import recipe as recipes
 from bytecap.core.progress import Silent
-from bytecap.fitting import calibration_of, run_fitter
-from bytecap.quant.landing import SLACK_BYTES, SLACK_SHARE
-from bytecap.subject import open_checkpoint
+from bytecap.fitting.job import load_or_measure_calibration, run_fitter
+from bytecap.fitting.size_search import SLACK_BYTES, SLACK_SHARE
+from bytecap.fitting.source import open_checkpoint
+from bytecap.run import recipe as recipes
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
 
@@ -27,27 +27,27 @@ def main() -> None:
     """Print a line for each cap, then the summary."""
     folder, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 50
     recipe, tokens = recipes.load(folder / "recipe.toml"), load_tokens(folder / "tokens")
-    subject = open_checkpoint(folder / CHECKPOINT, finished=True)
-    calibration = calibration_of(recipe, tokens, folder, subject, Silent())
+    source = open_checkpoint(folder / CHECKPOINT, finished=True)
+    calibration = load_or_measure_calibration(recipe, tokens, folder, source, Silent())
     assert calibration is not None
-    fitter = run_fitter(recipe, tokens, subject, calibration)
-    weights = sum(value.size for value in subject.weights.values())
-    room, kappa = calibration.unigram - calibration.loss, 2.0**-4
-    while fitter.predict(kappa).loss > room:
-        kappa /= 2**0.25
-    lowest, highest = fitter.predict(kappa).size_bytes, weights
+    fitter = run_fitter(recipe, tokens, source, calibration)
+    weights = sum(value.size for value in source.weights.values())
+    room, step_scale = calibration.unigram - calibration.loss, 2.0**-4
+    while fitter.predict(step_scale).loss > room:
+        step_scale /= 2**0.25
+    lowest, highest = fitter.predict(step_scale).size_bytes, weights
     rng, unused, over = np.random.default_rng(0), [], 0
     for cap in np.exp(rng.uniform(np.log(lowest), np.log(highest), count)).astype(int).tolist():
         begin = time.perf_counter()
-        landed = fitter.land(cap, Silent())
-        left = cap - len(landed.data)
+        result = fitter.fit_to_size(cap, Silent())
+        left = cap - len(result.data)
         allowed = max(SLACK_BYTES, SLACK_SHARE * cap)
         over += left > allowed
         unused.append(left)
         assert left >= 0, f"{-left} bytes over a cap of {cap}"
         print(
-            f"cap {cap:9,}  unused {left:5}  allowed {allowed:5.0f}  predicted {landed.predicted_bytes:9,}  passes "
-            f"{landed.roundings:.2f}  {time.perf_counter() - begin:.1f} s",
+            f"cap {cap:9,}  unused {left:5}  allowed {allowed:5.0f}  predicted {result.predicted_bytes:9,}  passes "
+            f"{result.roundings:.2f}  {time.perf_counter() - begin:.1f} s",
             flush=True,
         )
     print(

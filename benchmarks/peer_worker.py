@@ -7,7 +7,7 @@ In:   FOLDER/job.json (peer, variants) and FOLDER/given.safetensors: `matrix/NAM
       `rest/NAME` (what is left as it is).
 Out:  for variant I FOLDER/I.own (the tool's own form), FOLDER/I.plain (the same content with one code a byte and the
       scales after it, for a byte compressor; empty where the form is entropy coded), FOLDER/I.safetensors (the floats);
-      FOLDER/answer.json with the version, and for each variant its seconds or why it failed.
+      FOLDER/forward_fn.json with the version, and for each variant its seconds or why it failed.
 """
 
 # ruff: noqa: PLC0415  (each peer is imported where it is run: an environment has only one)
@@ -429,19 +429,19 @@ def main() -> None:
             parts[kind][rest] = value
     given = Given(parts["matrix"], parts["vector"], parts["importance"], parts["rest"], tensors.get("tokens"), folder)
     run, packages = PEERS[job["peer"]]
-    answer: dict[str, Any] = {"versions": {package: version(package) for package in packages}, "variants": []}
+    forward_fn: dict[str, Any] = {"versions": {package: version(package) for package in packages}, "variants": []}
     for index, variant in enumerate(job["variants"]):
         begin = time.perf_counter()
         try:
             made = run(given, variant)
         except Exception as error:  # whatever it is, the report says it
-            answer["variants"].append({"failed": f"{type(error).__name__}: {error}"})
+            forward_fn["variants"].append({"failed": f"{type(error).__name__}: {error}"})
             continue
-        answer["variants"].append({"seconds": time.perf_counter() - begin})
+        forward_fn["variants"].append({"seconds": time.perf_counter() - begin})
         (folder / f"{index}.own").write_bytes(made.own)
         (folder / f"{index}.plain").write_bytes(made.plain)
         save_file({n: np.ascontiguousarray(w) for n, w in made.floats.items()}, folder / f"{index}.safetensors")
-    (folder / "answer.json").write_text(json.dumps(answer))
+    (folder / "forward_fn.json").write_text(json.dumps(forward_fn))
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bytecap import recipe as recipes
 from bytecap.core.progress import Silent
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
-from bytecap.score.evaluate import evaluate
+from bytecap.run import recipe as recipes
+from bytecap.scoring.evaluate import evaluate
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import ShardWriter, TokenStream
 

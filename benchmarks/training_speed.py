@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bytecap import recipe as recipes
 from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.progress import Silent
 from bytecap.model.spec import ModelSpec
+from bytecap.run import recipe as recipes
 from bytecap.text.shards import ShardWriter, TokenStream
 from bytecap.train.loop import Trainer
 

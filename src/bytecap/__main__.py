@@ -1,6 +1,6 @@
 """`python -m bytecap`: the command line without an installed script."""
 
-from bytecap.cli import main
+from bytecap.commands.app import main
 
 if __name__ == "__main__":
     main()

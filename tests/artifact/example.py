@@ -6,18 +6,18 @@ import numpy as np
 import torch
 
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
-from bytecap.grids.low_rank import LowRank
-from bytecap.grids.tensor import (
+from bytecap.formats.low_rank import LowRank
+from bytecap.formats.tensor import (
     EvenTensor,
     FloatTensor,
+    LowRankCorrectedTensor,
     QuantizedModel,
-    RepairedTensor,
     ScaledTensor,
     SteppedTensor,
     StoredTensor,
 )
 from bytecap.model.gpt import GPT
-from bytecap.model.roles import Role, roles_of
+from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.text.tokenizer import train_tokenizer
 from tests.conftest import make_document
@@ -34,7 +34,7 @@ def example_model(spread: int = 9) -> QuantizedModel:
     with torch.device("meta"):
         model = GPT(SPEC)
     tensors: dict[str, StoredTensor] = {}
-    roles = roles_of(model)
+    roles = parameter_roles(model)
     for name, parameter in model.named_parameters():
         shape = tuple(parameter.shape)
         if "query" in name and roles[name] is Role.SCALAR:
@@ -49,7 +49,7 @@ def example_model(spread: int = 9) -> QuantizedModel:
                 tensors[name] = ScaledTensor("embedding", symbols, rng.uniform(0.1, 1, shape[0]).astype(np.float16))
                 continue
             if "value" in name:
-                tensors[name] = RepairedTensor(
+                tensors[name] = LowRankCorrectedTensor(
                     ScaledTensor("matrix", symbols, rng.uniform(0.1, 1, shape[0]).astype(np.float16)),
                     example_repair(rng, shape[0], shape[1]),
                 )

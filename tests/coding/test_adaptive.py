@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bytecap.coding.adaptive import MOST_LIKE, decode_arrays, encode_arrays
+from bytecap.coding.adaptive import MAX_REFERENCES, decode_arrays, encode_arrays
 from bytecap.core.errors import FormatError
 
 ARRAYS = st.lists(st.lists(st.integers(-(1 << 20), 1 << 20) | st.integers(-3, 3), max_size=60), max_size=5)
@@ -51,7 +51,7 @@ def test_an_array_is_foretold_by_an_earlier_one() -> None:
     alone = len(encode_arrays([values, *others]))
     for again in (values + 7, values >> 1, -2 * values):
         assert len(encode_arrays([values, *others, again])) < alone + 100
-    between = [rng.integers(-1, 2, 500) for _ in range(MOST_LIKE)]
+    between = [rng.integers(-1, 2, 500) for _ in range(MAX_REFERENCES)]
     assert len(encode_arrays([values, *between, values])) > len(encode_arrays([values, *between[1:], values]))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bytecap.coding.blocks import (
-    LOWEST_CLASS,
+    MIN_CLASS,
     Block,
     Scales,
     count_tokens,
@@ -58,7 +58,7 @@ def test_round_trip(rows: int, columns: int, scale: float, trellis: bool) -> Non
 def test_near_the_entropy_of_the_classes() -> None:
     """Half a megabyte of integers: at most 1.5 % above the entropy within each class and grid, tables included."""
     one = block(normal(512, 512, 3.0), TRELLIS)
-    contexts = 2 * one.scales.classes() + one.grids_OI
+    contexts = 2 * one.scales.classes() + one.cosets_OI
     entropy = 0.0
     for context in np.unique(contexts):
         counts = np.unique(one.symbols_OI[contexts == context], return_counts=True)[1]
@@ -73,7 +73,7 @@ def test_scales_are_rank_one() -> None:
     symbols[5] = 0
     rows, columns = fit_scales(symbols)
     assert abs(np.median(rows[0::2]) - np.median(rows[1:40:2]) - 8) <= 1 and np.abs(columns).max() <= 3
-    assert LOWEST_CLASS < rows[5] < np.delete(rows, 5).min() - 8
+    assert MIN_CLASS < rows[5] < np.delete(rows, 5).min() - 8
 
 
 def test_golden() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bytecap.model.gpt import GPT, document_numbers
-from bytecap.model.roles import roles_of
+from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import TECHNIQUES
 
@@ -58,7 +58,7 @@ def test_causal_and_isolated(name: str, place: int, first_allowed: int) -> None:
 def test_roles_and_state(name: str) -> None:
     """Every parameter has a role; a copy loaded from its state gives the same logits."""
     model = model_with(name)
-    assert set(roles_of(model)) == {n for n, _ in model.named_parameters()}
+    assert set(parameter_roles(model)) == {n for n, _ in model.named_parameters()}
     other = GPT(model.spec)
     other.load_state_dict(model.state_dict())
     assert torch.equal(logits_of(model, TOKENS_BT), logits_of(other, TOKENS_BT))

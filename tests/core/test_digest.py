@@ -1,10 +1,10 @@
 """Digests follow the value, not its spelling."""
 
-from bytecap.core.digest import digest_bytes, digest_of
+from bytecap.core.digest import digest_bytes, digest_json
 
 
 def test_digests() -> None:
     """Pinned, since saved products carry them."""
-    assert digest_of({"a": 1, "b": [2]}) == digest_of({"b": [2], "a": 1})
-    assert digest_of({"a": 1}) != digest_of({"a": 2})
+    assert digest_json({"a": 1, "b": [2]}) == digest_json({"b": [2], "a": 1})
+    assert digest_json({"a": 1}) != digest_json({"a": 2})
     assert digest_bytes(b"abc") == "ba7816bf8f01cfea"

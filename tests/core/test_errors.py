@@ -10,9 +10,9 @@ from bytecap.core import errors
 def test_exit_codes() -> None:
     """The codes are a contract with scripts."""
     kinds = [errors.ConfigError, errors.DataError, errors.BudgetError, errors.FormatError, errors.NumericsError]
-    assert [errors.exit_code_of(kind("x")) for kind in kinds] == [2, 3, 4, 5, 7]
-    assert errors.exit_code_of(errors.BackendError("x")) == 7
-    assert [errors.exit_code_of(errors.Stopped(s, "x")) for s in (signal.SIGINT, signal.SIGTERM)] == [130, 143]
+    assert [errors.exit_code_for(kind("x")) for kind in kinds] == [2, 3, 4, 5, 7]
+    assert errors.exit_code_for(errors.BackendError("x")) == 7
+    assert [errors.exit_code_for(errors.Stopped(s, "x")) for s in (signal.SIGINT, signal.SIGTERM)] == [130, 143]
 
 
 @pytest.mark.parametrize(("name", "hint"), [("baselin", "; did you mean baseline?"), ("zzzz", "")])

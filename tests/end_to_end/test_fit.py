@@ -55,7 +55,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fitted(capsys: Capture, *given: str | Path) -> list[dict[str, Any]]:
-    """The facts that a successful fit prints."""
+    """The report that a successful fit prints."""
     capsys.readouterr()
     assert call("fit", *given, "--json", "--quiet") == 0
     rows: list[dict[str, Any]] = next(iter(json.loads(capsys.readouterr().out).values()))
@@ -67,26 +67,26 @@ def listing(folder: Path) -> dict[str, str]:
 
 
 def test_one_cap(finished: Path, tmp_path: Path, capsys: Capture) -> None:
-    """The file asked for, just under the cap without its reserve, with its facts beside it; it can be inspected."""
+    """The file asked for, just under the cap without its reserve, with its report beside it; it can be inspected."""
     out = tmp_path / "deep" / "small.bcap"
-    (facts,) = fitted(
+    (report,) = fitted(
         capsys, finished, "--cap", "7.5kB", "--reserve", "500", "--compressor", "zlib", "-o", out
     )  # fmt: skip
-    assert facts["bytes"] == out.stat().st_size and facts["file"] == str(out) and facts["scheme"] == "bytecap"
-    assert (facts["cap_bytes"], facts["reserve_bytes"]) == (CAP + 500, 500)
-    assert 0 <= facts["unused_bytes"] == CAP - facts["bytes"] < WIDER_THAN_THE_SLACK
-    assert json.loads(out.with_suffix(".fit.json").read_text()) == facts
-    assert facts["divergence"]["kl"] > 0 and facts["bits_per_byte"]["kl"] > 0
-    assert sum(facts["loss_shares"].values()) == pytest.approx(1.0)
-    assert facts["bits_per_weight"] == 8 * facts["bytes"] / load(out).quantized.weights
+    assert report["bytes"] == out.stat().st_size and report["file"] == str(out) and report["scheme"] == "bytecap"
+    assert (report["cap_bytes"], report["reserve_bytes"]) == (CAP + 500, 500)
+    assert 0 <= report["unused_bytes"] == CAP - report["bytes"] < WIDER_THAN_THE_SLACK
+    assert json.loads(out.with_suffix(".fit.json").read_text()) == report
+    assert report["divergence"]["kl"] > 0 and report["bits_per_byte"]["kl"] > 0
+    assert sum(report["loss_shares"].values()) == pytest.approx(1.0)
+    assert report["bits_per_weight"] == 8 * report["bytes"] / load(out).quantized.weights
     assert {size.codec for size in load(out).sizes} == {"raw", "zlib"}
     assert call("inspect", out) == 0 and "of the loss" in capsys.readouterr().out
 
 
 def test_the_cap_of_the_run(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     """Holds where none is given, the reserve taken off."""
-    (facts,) = fitted(capsys, finished, "--reserve", "1kB", "--out", tmp_path / "a.bcap")
-    assert facts["cap_bytes"] == SETTINGS["artifact.cap_bytes"] >= facts["bytes"] + 1000
+    (report,) = fitted(capsys, finished, "--reserve", "1kB", "--out", tmp_path / "a.bcap")
+    assert report["cap_bytes"] == SETTINGS["artifact.cap_bytes"] >= report["bytes"] + 1000
 
 
 def test_distilled(finished: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -94,9 +94,9 @@ def test_distilled(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     kl = []
     for steps in (0, 30):
         out, setting = tmp_path / f"{steps}.bcap", f"--set=quant.distill_steps={steps}"
-        (facts,) = fitted(capsys, finished, "--cap", "2200", "--out", out, setting)
-        assert facts["bytes"] <= 2200 and load(out).model().spec.n_layers == SETTINGS["model.n_layers"]
-        kl.append(facts["divergence"]["kl"])
+        (report,) = fitted(capsys, finished, "--cap", "2200", "--out", out, setting)
+        assert report["bytes"] <= 2200 and load(out).model().spec.n_layers == SETTINGS["model.n_layers"]
+        kl.append(report["divergence"]["kl"])
     assert kl[1] < kl[0]
 
 
@@ -150,8 +150,8 @@ def test_a_checkpoint_outside_its_folder(alone: Path, tmp_path: Path, capsys: Ca
     """With text and tokenizer it is measured and compared; the file says that its recipe is not known."""
     out = tmp_path / "a.bcap"
     given = (alone / "w.safetensors", "--text", alone / "text.txt", "--tokenizer", alone / "tokenizer.model")
-    (facts,) = fitted(capsys, *given, "--cap", CAP, "--out", out)
-    assert facts["bytes"] <= CAP and facts["divergence"]["kl"] > 0 and facts["predicted_increase_nats"] > 0
+    (report,) = fitted(capsys, *given, "--cap", CAP, "--out", out)
+    assert report["bytes"] <= CAP and report["divergence"]["kl"] > 0 and report["predicted_increase_nats"] > 0
     artifact = load(out)
     lines = tmp_path / "lines.jsonl"
     lines.write_text("".join(json.dumps({"body": make_document(seed)}) + "\n" for seed in range(100, 110)))
@@ -172,8 +172,8 @@ def test_weights_without_text(foreign: Path, tmp_path: Path, capsys: Capture) ->
         and "KL" not in printed.out
         and "predicted +" not in printed.out
     )
-    facts = json.loads((tmp_path / "a.fit.json").read_text())
-    assert facts["bytes"] <= 6000 and facts["divergence"] is None and facts["predicted_increase_nats"] is None
+    report = json.loads((tmp_path / "a.fit.json").read_text())
+    assert report["bytes"] <= 6000 and report["divergence"] is None and report["predicted_increase_nats"] is None
 
 
 @pytest.mark.parametrize(
@@ -182,15 +182,15 @@ def test_weights_without_text(foreign: Path, tmp_path: Path, capsys: Capture) ->
      ("pr1797", "row scale + rank 4", True)],
 )  # fmt: skip
 def test_schemes(finished: Path, tmp_path: Path, capsys: Capture, scheme: str, grid: str, measured: bool) -> None:
-    """Of their own size: loadable, compared with the original, the same facts as ours; only some are measured."""
+    """Of their own size: loadable, compared with the original, the same report as ours; only some are measured."""
     run = tmp_path / "run"
     shutil.copytree(finished, run, ignore=shutil.ignore_patterns("calibration.safetensors", "model*"))
-    (facts,) = fitted(capsys, run, "--scheme", scheme, "--keep-small", "0")
+    (report,) = fitted(capsys, run, "--scheme", scheme, "--keep-small", "0")
     path = run / f"model-{scheme}.bcap"
-    assert facts["file"] == str(path) and facts["bytes"] == path.stat().st_size and facts["scheme"] == scheme
-    assert facts["cap_bytes"] is None and facts["unused_bytes"] is None and facts["keep_small"] == 0
-    assert 0 < facts["divergence"]["kl"] < 0.05
-    assert (facts["predicted_increase_nats"] is not None) == measured == (run / "calibration.safetensors").exists()
+    assert report["file"] == str(path) and report["bytes"] == path.stat().st_size and report["scheme"] == scheme
+    assert report["cap_bytes"] is None and report["unused_bytes"] is None and report["keep_small"] == 0
+    assert 0 < report["divergence"]["kl"] < 0.05
+    assert (report["predicted_increase_nats"] is not None) == measured == (run / "calibration.safetensors").exists()
     assert call("inspect", path, "--json") == 0
     assert any(row["grid"].endswith(grid) for row in json.loads(capsys.readouterr().out)["tensors"])
     assert call("score", path, "--json", "--quiet") == 0
@@ -198,21 +198,21 @@ def test_schemes(finished: Path, tmp_path: Path, capsys: Capture, scheme: str, g
 
 @pytest.mark.parametrize("scheme", ["pr1586", "pr1797", "best_published"])
 def test_schemes_under_a_cap(finished: Path, tmp_path: Path, capsys: Capture, scheme: str) -> None:
-    """The dial is turned until the file is just under the cap."""
+    """The step_scale is turned until the file is just under the cap."""
     given = ("--scheme", scheme, "--keep-small", "0", "--cap", "4500", "--out", tmp_path / "a.bcap")
-    (facts,) = fitted(capsys, finished, *given)
-    assert 0 <= 4500 - facts["bytes"] <= 64 and facts["bytes"] == (tmp_path / "a.bcap").stat().st_size
+    (report,) = fitted(capsys, finished, *given)
+    assert 0 <= 4500 - report["bytes"] <= 64 and report["bytes"] == (tmp_path / "a.bcap").stat().st_size
 
 
 def test_a_scheme_with_one_size(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     """Under a wide cap the room stays unused; the size over a narrow one is named, and nothing is written."""
     given = (finished, "--scheme", "int8", "--keep-small", "0", "--out", tmp_path / "a.bcap")
-    (facts,) = fitted(capsys, *given, "--cap", "9000")
-    assert facts["unused_bytes"] == 9000 - facts["bytes"] > 1000
+    (report,) = fitted(capsys, *given, "--cap", "9000")
+    assert report["unused_bytes"] == 9000 - report["bytes"] > 1000
     (tmp_path / "a.bcap").unlink()
     assert call("fit", *given, "--cap", "5000", "--json", "--quiet") == 4
     error = json.loads(capsys.readouterr().out)["error"]
-    assert error["smallest_bytes"] == facts["bytes"] and f"{facts['bytes']:,} bytes, over the cap" in error["message"]
+    assert error["smallest_bytes"] == report["bytes"] and f"{report['bytes']:,} bytes, over the cap" in error["message"]
     assert not (tmp_path / "a.bcap").exists()
 
 
@@ -221,7 +221,7 @@ def test_a_scheme_that_is_too_small_to_clip_less(finished: Path, tmp_path: Path,
     given = ("--scheme", "pr1586", "--keep-small", "0", "--out", tmp_path / "a.bcap")
     (wide,) = fitted(capsys, finished, *given, "--cap", "20kB")
     (own,) = fitted(capsys, finished, *given)
-    assert own["bytes"] < wide["bytes"] < 10_000 and wide["kappa"] == pytest.approx(4 / 12)
+    assert own["bytes"] < wide["bytes"] < 10_000 and wide["step_scale"] == pytest.approx(4 / 12)
     assert wide["divergence"]["kl"] < own["divergence"]["kl"]
 
 
@@ -392,12 +392,12 @@ def test_the_tokenizer_of_another_text(alone: Path, tmp_path: Path, capsys: Capt
 
 
 def test_facts_that_are_none(finished: Path, tmp_path: Path, capsys: Capture) -> None:
-    """A file without its facts, or beside other things, is inspected all the same."""
+    """A file without its report, or beside other things, is inspected all the same."""
     shutil.copy(finished / "model.bcap", tmp_path / "a.bcap")
     for text in ("{", "[]", "{}"):
         (tmp_path / "a.fit.json").write_text(text)
         assert call("inspect", tmp_path / "a.bcap") == 0
-        assert "holds no facts of a fit" in capsys.readouterr().err
+        assert "holds no report of a fit" in capsys.readouterr().err
 
 
 def test_help_is_complete(capsys: Capture) -> None:

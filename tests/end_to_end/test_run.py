@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from bytecap.artifact.load import load
-from bytecap.cli import main
-from bytecap.score.windows import windows
+from bytecap.commands.app import main
+from bytecap.scoring.windows import windows
 
 SETTINGS = {
     "text.vocab_size": 300, "text.validation_fraction": 0.3,
@@ -142,7 +142,11 @@ def test_verb_by_verb_equals_run(
 def test_kill_and_continue(finished: Path, corpus: Path, tmp_path: Path) -> None:
     """`kill -9` in the middle of training; the same command continues and ends with the same bytes."""
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", "import torch; torch.set_num_threads(1); from bytecap.cli import main; main()"]
+    command = [
+        sys.executable,
+        "-c",
+        "import torch; torch.set_num_threads(1); from bytecap.commands.app import main; main()",
+    ]
     command += arguments(corpus, out, **{"train.steps": 40})
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.time() + 120
@@ -269,7 +273,10 @@ def test_a_reader_that_stops(finished: Path) -> None:
 
 def test_help_is_light() -> None:
     """The command line starts without torch, numpy and pydantic."""
-    code = "import sys, bytecap.cli; print(sorted({'torch','numpy','pydantic','rich.progress'} & set(sys.modules)))"
+    code = (
+        "import sys, bytecap.commands.app;"
+        "print(sorted({'torch', 'numpy', 'pydantic', 'rich.progress'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

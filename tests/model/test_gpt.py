@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bytecap.core.errors import ConfigError
 from bytecap.model.gpt import GPT, document_numbers
-from bytecap.model.roles import Role, roles_of
+from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelConfig, ModelSpec
 
 SPEC = ModelSpec(vocab_size=50, n_layers=3, d_model=16, n_heads=4, n_kv_heads=2, d_ff=24)
@@ -154,7 +154,7 @@ def test_every_parameter_is_live_and_has_a_role() -> None:
     model = random_model()
     tokens_BT = torch.randint(2, 50, (2, 9))
     model(tokens_BT[:, :-1], tokens_BT[:, 1:], None).sum().backward()
-    roles = roles_of(model)
+    roles = parameter_roles(model)
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
         assert (roles[name] is Role.MATRIX) == (parameter.ndim == 2 and name.startswith("blocks"))

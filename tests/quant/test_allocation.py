@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bytecap.core.errors import ConfigError
-from bytecap.grids.grid import steps_of
-from bytecap.grids.plan import FLOAT16, STEPS
-from bytecap.quant.allocation import QuantConfig, Shape, allocate, even_step
+from bytecap.formats.plan import FLOAT16, STEPS
+from bytecap.formats.steps import make_steps
+from bytecap.quant.allocation import QuantConfig, Shape, allocate, per_tensor_step
 from bytecap.quant.factors import Factors
 
 SHAPES = [Shape("m", "matrix", (3, 4)), Shape("s", "scalar", (5,))]
@@ -19,8 +19,8 @@ def test_steps_are_kappa_v_u() -> None:
     for outputs in (V, np.diag(V)):
         plan = allocate(SHAPES, {"m": Factors(U, outputs)}, 0.1, QuantConfig(states=4), "x")
         matrix, scalar = plan.tensors
-        assert (matrix.grid, scalar.grid, matrix.states, plan.dial) == (STEPS, FLOAT16, 4, 0.1)
-        steps = steps_of(matrix.base, np.array(matrix.row_codes), np.array(matrix.column_codes))
+        assert (matrix.grid, scalar.grid, matrix.states, plan.step_scale) == (STEPS, FLOAT16, 4, 0.1)
+        steps = make_steps(matrix.base, np.array(matrix.row_codes), np.array(matrix.column_codes))
         wanted = 0.1 * np.outer(np.diag(V), np.diag(U))
         assert np.abs(np.log2(steps / wanted)).max() <= 0.25 + 1e-9
         twice = allocate(SHAPES, {"m": Factors(U, outputs)}, 0.2, QuantConfig(states=4), "x").tensors[0]
@@ -51,15 +51,15 @@ def test_states_follow_the_size_of_the_model() -> None:
 
 def test_vectors_carry_as_much_loss_as_weights() -> None:
     """Half the Fisher information times the mean square error of rounding, as of a trellis; at most an eighth."""
-    kappa, fisher = 0.03, 7.0
-    step = even_step(fisher, root_mean_square=4.0)
+    step_scale, fisher = 0.03, 7.0
+    step = per_tensor_step(fisher, root_mean_square=4.0)
     assert step is not None
-    base = allocate([Shape("s", "scalar", (5,))], {}, kappa, QuantConfig(), "x", {"s": step}).tensors[0].base
+    base = allocate([Shape("s", "scalar", (5,))], {}, step_scale, QuantConfig(), "x", {"s": step}).tensors[0].base
     x = np.random.default_rng(0).uniform(-4, 4, 100_000)
     error = np.square(x - base * np.rint(x / base)).mean()
     trellis_error_of_a_step = 0.28  # of a weight whose curvature is 1 / (V U)², at the step κ V U
-    assert 0.5 * fisher * error == pytest.approx(0.5 * trellis_error_of_a_step * kappa**2, rel=0.02)
+    assert 0.5 * fisher * error == pytest.approx(0.5 * trellis_error_of_a_step * step_scale**2, rel=0.02)
     coarse = allocate([Shape("s", "scalar", (5,))], {}, 1e3, QuantConfig(), "x", {"s": step}).tensors[0]
     assert coarse.base == pytest.approx(0.5)
     for fisher, size in ((0.0, 1.0), (float("nan"), 1.0), (float("inf"), 1.0), (1.0, 0.0)):
-        assert even_step(fisher, size) is None
+        assert per_tensor_step(fisher, size) is None

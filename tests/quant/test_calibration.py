@@ -115,9 +115,9 @@ def test_logits_that_are_no_elementwise_function_are_sampled() -> None:
     }
     found = {
         name: calibrate(
-            plain, batches, answer, made_from="x", progress=Silent(), total_tokens=1, generator=torch.Generator()
+            plain, batches, forward_fn, made_from="x", progress=Silent(), total_tokens=1, generator=torch.Generator()
         ).tensors["weight"].outputs
-        for name, answer in kinds.items()
+        for name, forward_fn in kinds.items()
     }  # fmt: skip
     assert not np.allclose(found["exact"], found["sampled"], rtol=1e-4)
     assert np.allclose(found["exact"], found["sampled"], atol=0.02)
@@ -185,12 +185,14 @@ def test_memory_of_a_batch_is_freed() -> None:
     """Watching leaves nothing of a forward pass behind."""
     alive: list[weakref.ref[Tensor]] = []
 
-    def answer(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_fn(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
         logits, labels = answers(model, batch)
         alive.append(weakref.ref(logits))
         return logits, labels
 
-    calibrate(Tied(), BATCHES, answer, made_from="x", progress=Silent(), total_tokens=96, generator=torch.Generator())
+    calibrate(
+        Tied(), BATCHES, forward_fn, made_from="x", progress=Silent(), total_tokens=96, generator=torch.Generator()
+    )
     assert len(alive) == len(BATCHES) and not any(ref() is not None for ref in alive)
 
 
@@ -243,12 +245,12 @@ def test_batches_without_positions_and_experts_without_tokens() -> None:
 
     batches = [torch.randn(6, 4)]
 
-    def answer(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_fn(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         return model(x), torch.zeros(len(x), dtype=torch.long)
 
     found = [
         calibrate(
-            Experts(), more, answer, made_from="x", progress=Silent(), total_tokens=6,
+            Experts(), more, forward_fn, made_from="x", progress=Silent(), total_tokens=6,
             generator=torch.Generator().manual_seed(0),
         )
         for more in (batches, [*batches, torch.zeros(0, 4)])

@@ -11,7 +11,7 @@ from bytecap.core.errors import ConfigError
 from bytecap.quant.distillation import Distiller
 
 
-def answer(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+def forward_fn(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
     """Distributions over five labels."""
     return model(batch), torch.zeros(len(batch), dtype=torch.long)
 
@@ -37,7 +37,7 @@ def test_open_weights_make_up_for_a_fixed_one() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     coarse = np.round(model[0].weight.detach().numpy() * 4) / 4
     weights = {name: value.numpy().copy() for name, value in before.items()} | {"0.weight": coarse}
-    distiller = Distiller(model, dict(model.named_parameters()), itertools.cycle(text), answer, steps=200)
+    distiller = Distiller(model, dict(model.named_parameters()), itertools.cycle(text), forward_fn, steps=200)
     adapted = distiller("0.weight", coarse, {"2.weight": 0.1})
     assert set(adapted) == {"0.bias", "2.weight", "2.bias"}
     unseen = torch.randn(500, 6)
@@ -48,11 +48,11 @@ def test_open_weights_make_up_for_a_fixed_one() -> None:
 def test_what_is_fixed_stays() -> None:
     """The second call returns no weight that was fixed; after the last nothing moves."""
     model, text = two_layers()
-    distiller = Distiller(model, dict(model.named_parameters()), itertools.cycle(text), answer, steps=5)
+    distiller = Distiller(model, dict(model.named_parameters()), itertools.cycle(text), forward_fn, steps=5)
     first = distiller("0.weight", np.zeros((12, 6), np.float32), {"2.weight": 0.1})
     second = distiller("2.weight", np.zeros((5, 12), np.float32), {})
     assert set(second) == {"0.bias", "2.bias"}
-    some = Distiller(model, ["0.weight", "2.weight"], itertools.cycle(text), answer, steps=5)
+    some = Distiller(model, ["0.weight", "2.weight"], itertools.cycle(text), forward_fn, steps=5)
     assert set(some("0.weight", np.zeros((12, 6), np.float32), {"2.weight": 0.1})) == {"2.weight"}
     assert all(np.array_equal(second[name], first[name]) for name in second)
     assert not np.array_equal(first["2.bias"], model[2].bias.detach().numpy())

@@ -1,10 +1,10 @@
-"""Factors are those of the damped inverse."""
+"""Factors are those of the adaptive_damping inverse."""
 
 import numpy as np
 import pytest
 
 from bytecap.core.errors import NumericsError
-from bytecap.quant.factors import factors_of, inverse_factor
+from bytecap.quant.factors import build_factors, inverse_factor
 from bytecap.quant.statistics import Curvature
 
 
@@ -15,21 +15,21 @@ def curvature(inputs: int = 6, outputs: int = 4, seed: int = 0) -> Curvature:
 
 
 def test_against_the_plain_inverse() -> None:
-    """UᵀU is the inverse of the damped matrix, and U is upper triangular."""
+    """UᵀU is the inverse of the adaptive_damping matrix, and U is upper triangular."""
     found = curvature()
-    factors = factors_of("m", found, damping=0.1, two_sided=True)
+    factors = build_factors("m", found, damping=0.1, two_sided=True)
     for factor, matrix in ((factors.inputs_II, found.inputs_II), (factors.outputs, found.outputs)):
-        damped = matrix.astype(float) + 0.1 * np.mean(np.diag(matrix)) * np.eye(len(matrix))
-        assert np.allclose(factor.T @ factor, np.linalg.inv(damped), rtol=1e-9)
+        adaptive_damping = matrix.astype(float) + 0.1 * np.mean(np.diag(matrix)) * np.eye(len(matrix))
+        assert np.allclose(factor.T @ factor, np.linalg.inv(adaptive_damping), rtol=1e-9)
         assert np.array_equal(factor, np.triu(factor))
     assert np.array_equal(factors.row_factors_O, np.diag(factors.outputs))
     assert np.array_equal(factors.column_factors_I, np.diag(factors.inputs_II))
 
 
 def test_one_side() -> None:
-    """Without row feedback a row's factor is one over the root of its damped curvature."""
+    """Without row feedback a row's factor is one over the root of its adaptive_damping curvature."""
     found = curvature()
-    factors = factors_of("m", found, damping=0.1, two_sided=False)
+    factors = build_factors("m", found, damping=0.1, two_sided=False)
     diagonal = np.diag(found.outputs).astype(float)
     assert np.allclose(factors.outputs, (diagonal + 0.1 * diagonal.mean()) ** -0.5)
 

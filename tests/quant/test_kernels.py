@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bytecap.grids.trellis import CODES, levels_of, next_states
+from bytecap.formats.trellis import CODES, next_states, to_levels
 from bytecap.quant.kernels import CARRIED, round_trellis, round_trellis_two_sided
 
 LEVELS = {
@@ -48,7 +48,7 @@ def test_one_sided_path_is_the_best_of_all(states: int) -> None:
     round_trellis(values, steps, weight, rate, next_states(states).astype(np.int64), symbols, rounded)
     found = (weight * (values - rounded) ** 2 + rate * np.abs(symbols)).sum()
     assert found == pytest.approx(paths(values, steps, states, cost), rel=1e-4)
-    assert np.allclose(levels_of(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
+    assert np.allclose(to_levels(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
 
 
 def column(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,7 +87,7 @@ def test_two_sided_path_by_hand(states: int) -> None:
     symbols, rounded = np.zeros(rows, np.int64), np.zeros(rows, np.float32)
     round_trellis_two_sided(values, steps, V, rate, next_states(states).astype(np.int64), symbols, rounded)
     assert symbols.tolist() == by_hand(values, steps, V, rate, states).tolist()
-    assert np.allclose(levels_of(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
+    assert np.allclose(to_levels(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
 
 
 def test_two_sided_path_is_near_the_best_of_all() -> None:

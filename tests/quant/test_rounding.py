@@ -5,14 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from bytecap.grids.grid import nearest_codes, steps_of
-from bytecap.grids.trellis import levels_of
+from bytecap.formats.steps import make_steps, nearest_codes
+from bytecap.formats.trellis import to_levels
 from bytecap.quant.factors import inverse_factor
 from bytecap.quant.rounding import round_with_feedback, round_without_feedback
 
 
 def problem(rows: int, columns: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Weight, steps, U, V, A, G (damped as the factors are)."""
+    """Weight, steps, U, V, A, G (adaptive_damping as the factors are)."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(4 * columns, columns)) @ rng.normal(size=(columns, columns))
     g = rng.normal(size=(4 * rows, rows)) @ rng.normal(size=(rows, rows)) * 0.1
@@ -25,7 +25,7 @@ def problem(rows: int, columns: int, seed: int = 0) -> tuple[np.ndarray, ...]:
 
 
 def slow_scalar(weight: np.ndarray, steps: np.ndarray, A: np.ndarray) -> np.ndarray:
-    """Column by column: round, then move every later column by the least-squares answer to the error so far.
+    """Column by column: round, then move every later column by the least-squares forward_fn to the error so far.
 
     This is what GPTQ computes, with a fresh solution at each column instead of factors.
     """
@@ -63,7 +63,7 @@ def test_promised_loss_is_the_real_one(states: int, two_sided: bool) -> None:
     found = round_with_feedback(weight, steps, U, outputs, states=states)
     error = (weight - found.weights_OI).astype(float)
     assert found.loss == pytest.approx(0.5 * np.trace(metric @ error @ A @ error.T), rel=2e-3)
-    assert np.allclose(levels_of(found.symbols_OI, states) * steps, found.weights_OI, rtol=1e-6)
+    assert np.allclose(to_levels(found.symbols_OI, states) * steps, found.weights_OI, rtol=1e-6)
 
 
 def test_each_refinement_pays() -> None:
@@ -71,8 +71,8 @@ def test_each_refinement_pays() -> None:
     weight, _steps, U, V, A, G = problem(48, 160)
     _rows, row_codes = nearest_codes(np.diag(V))
     _columns, column_codes = nearest_codes(np.diag(U))
-    two_steps = steps_of(1.0, row_codes, column_codes)
-    one_steps = steps_of(1.0, nearest_codes(np.diag(G) ** -0.5)[1], column_codes)
+    two_steps = make_steps(1.0, row_codes, column_codes)
+    one_steps = make_steps(1.0, nearest_codes(np.diag(G) ** -0.5)[1], column_codes)
     flat = np.ones_like(weight)
 
     def at(bits: float, shape: np.ndarray, outputs: np.ndarray, states: int, U: np.ndarray) -> float:

@@ -15,7 +15,7 @@ def test_plain_lines_and_log(
     monkeypatch.setattr(console_module, "_PLAIN_SECONDS", 0.0)
     console = Console()
     console.log_to(tmp_path / "log.txt")
-    with console.room("train"):
+    with console.stage("train"):
         console.update(1, 4, "step 1")
         console.update(2, 4, "step 2")
         console.note("a note")
@@ -29,7 +29,7 @@ def test_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing on either stream; the log is still written."""
     console = Console(quiet=True)
     console.log_to(tmp_path / "log.txt")
-    with console.room("train"):
+    with console.stage("train"):
         console.note("a note")
     assert capsys.readouterr() == ("", "") and "a note" in (tmp_path / "log.txt").read_text()
 
@@ -38,7 +38,7 @@ def test_live_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     """On a terminal one line is drawn for each room, and it is closed when the room fails."""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     console = Console()
-    with pytest.raises(ValueError, match="broken"), console.room("fit"):
+    with pytest.raises(ValueError, match="broken"), console.stage("fit"):
         console.update(1, 2, "half")
         console.note("a note")
         raise ValueError("broken")

@@ -13,7 +13,7 @@ from bytecap.report.curve import curve_svg, linear_ticks, log_ticks
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def facts(size: int, kl: float, interval: float = 0.0) -> dict[str, Any]:
+def report(size: int, kl: float, interval: float = 0.0) -> dict[str, Any]:
     return {"scheme": "bytecap", "bytes": size, "divergence": {"kl": kl, "kl_interval": interval}}
 
 
@@ -42,7 +42,7 @@ CURVES = [
 @pytest.mark.parametrize("points", CURVES)
 def test_markers_lie_where_the_ticks_say(points: list[tuple[int, float]]) -> None:
     """Linear between two ticks below, logarithmic between two at the side; inside the picture, one for each cap."""
-    text = curve_svg([facts(size, kl, 0.1 * kl) for size, kl in points])
+    text = curve_svg([report(size, kl, 0.1 * kl) for size, kl in points])
     root = ElementTree.fromstring(text)
     markers = [m for m in root.iter(f"{SVG}circle") if m.get("class") == "marker"]
     (x0, a0), *_, (x1, a1) = ticks_of(root, "x")
@@ -56,12 +56,12 @@ def test_markers_lie_where_the_ticks_say(points: list[tuple[int, float]]) -> Non
         assert float(marker.get("cy", "nan")) == pytest.approx(y, abs=0.02)
         assert 84 <= x <= 616 and 40 <= y <= 344
         assert f"{size:,} bytes" in (marker.findtext(f"{SVG}title") or "")
-    assert text == curve_svg([facts(size, kl, 0.1 * kl) for size, kl in points])
+    assert text == curve_svg([report(size, kl, 0.1 * kl) for size, kl in points])
 
 
 def test_labels_and_intervals() -> None:
     """Both axes say what they are; an unknown interval has no length; words are escaped."""
-    rows = [facts(1000, 0.1, math.inf), facts(2000, 0.01, 0.005)]
+    rows = [report(1000, 0.1, math.inf), report(2000, 0.01, 0.005)]
     root = ElementTree.fromstring(curve_svg([{**row, "scheme": "a<b"} for row in rows]))
     texts = [element.text for element in root.iter(f"{SVG}text")]
     assert "bytes of the file" in texts and "KL to the original, nats per token" in texts

@@ -9,7 +9,7 @@ import torch
 
 from bytecap.core.errors import BackendError, DataError
 from bytecap.model.gpt import GPT
-from bytecap.train.checkpoint import Progressed, load_checkpoint, save_checkpoint
+from bytecap.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
 from tests.model.test_gpt import SPEC
 
@@ -39,7 +39,7 @@ def test_continuing_equals_not_stopping(tmp_path: Path) -> None:
     """Three steps, saved, loaded, three more: the same weights as six in a row, to the bit."""
     path = tmp_path / "checkpoint.safetensors"
     model, optimizers = trained(3)
-    progressed = Progressed(step=3, seconds=1.5, tokens=48, position=6, loss=2.0)
+    progressed = TrainingState(step=3, seconds=1.5, tokens=48, position=6, loss=2.0)
     save_checkpoint(
         path, model, optimizers.state_tensors(), spec=SPEC, made_from="x", tokens="t", context=16, progressed=progressed
     )
@@ -57,7 +57,7 @@ def test_full_disk_keeps_the_previous(tmp_path: Path, monkeypatch: pytest.Monkey
     """Saving into a full disk is an error; the checkpoint before it still loads."""
     path = tmp_path / "checkpoint.safetensors"
     model, _ = trained(1)
-    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=Progressed(step=1))
+    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=TrainingState(step=1))
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -66,7 +66,7 @@ def test_full_disk_keeps_the_previous(tmp_path: Path, monkeypatch: pytest.Monkey
         patch.setattr(os, "fsync", full)
         with pytest.raises(BackendError, match="disk is full; the previous version is intact"):
             save_checkpoint(
-                path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=Progressed(step=2)
+                path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=TrainingState(step=2)
             )
     assert load_checkpoint(path).progressed.step == 1
     assert list(tmp_path.iterdir()) == [path]
@@ -78,7 +78,7 @@ def test_damaged_and_foreign(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist; run `bytecap train`"):
         load_checkpoint(path)
     model, _ = trained(1)
-    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=Progressed())
+    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=TrainingState())
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match="not a checkpoint of this program"):
         load_checkpoint(path)

@@ -3,7 +3,7 @@
 import torch
 
 from bytecap.model.gpt import GPT
-from bytecap.model.roles import Role, roles_of
+from bytecap.model.roles import Role, parameter_roles
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
 from tests.model.test_gpt import SPEC
 
@@ -20,7 +20,7 @@ def test_groups_follow_roles() -> None:
         for p in group["params"]
     }
     expected = {Role.MATRIX: 1.0, Role.EMBEDDING: 2.0, Role.SCALAR: 3.0}
-    roles = roles_of(model)
+    roles = parameter_roles(model)
     assert {name: rates[id(p)] for name, p in model.named_parameters()} == {n: expected[r] for n, r in roles.items()}
     optimizers.step(0.75)
     assert optimizers.matrix_rate(0.75) == 0.5 == optimizers.muon.param_groups[0]["lr"]

@@ -19,9 +19,9 @@ from bytecap.artifact.layout import BLOCKS, CODES, FACTOR_SCALES, FACTORS, PIECE
 from bytecap.artifact.load import Artifact
 from bytecap.coding.cost import apportion, entropy_bytes
 from bytecap.core.units import bits_per_weight
-from bytecap.grids.tensor import EvenTensor, FloatTensor, RepairedTensor, SteppedTensor, StoredTensor
-from bytecap.grids.trellis import SCALAR
-from bytecap.quant.weigh import coded_bytes, weigh
+from bytecap.formats.size_estimate import coded_bytes, estimate_size
+from bytecap.formats.tensor import EvenTensor, FloatTensor, LowRankCorrectedTensor, SteppedTensor, StoredTensor
+from bytecap.formats.trellis import SCALAR
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def tensor_rows(artifact: Artifact) -> list[TensorRow]:
     return rows
 
 
-def tensor_facts(artifact: Artifact, loss_shares: Mapping[str, float]) -> list[dict[str, Any]]:
+def tensor_report(artifact: Artifact, loss_shares: Mapping[str, float]) -> list[dict[str, Any]]:
     """The same rows as JSON values, each with its share of the predicted loss; None where that is not known."""
     return [{**dataclasses.asdict(row), "loss_share": loss_shares.get(row.name)} for row in tensor_rows(artifact)]
 
@@ -64,21 +64,21 @@ def tensor_facts(artifact: Artifact, loss_shares: Mapping[str, float]) -> list[d
 def _section_costs(tensors: dict[str, StoredTensor]) -> dict[str, dict[str, float]]:
     """By section, what each of its tensors weighs in it, up to a common factor."""
     costs: dict[str, dict[str, float]] = {}
-    weighed = {name: weigh(tensor) for name, tensor in tensors.items() if isinstance(tensor, SteppedTensor)}
-    whole = coded_bytes(weighed)
+    estimate = {name: estimate_size(tensor) for name, tensor in tensors.items() if isinstance(tensor, SteppedTensor)}
+    whole = coded_bytes(estimate)
     for name, tensor in tensors.items():
         if isinstance(tensor, SteppedTensor):
-            costs.setdefault(CODES, {})[name] = weighed[name].own_bytes
-            costs.setdefault(f"{BLOCKS}{tensor.role}", {})[name] = whole[name] - weighed[name].own_bytes
+            costs.setdefault(CODES, {})[name] = estimate[name].own_bytes
+            costs.setdefault(f"{BLOCKS}{tensor.role}", {})[name] = whole[name] - estimate[name].own_bytes
         elif isinstance(tensor, FloatTensor):
             costs.setdefault(f"float{8 * tensor.values.itemsize}", {})[name] = float(tensor.values.nbytes)
         elif isinstance(tensor, EvenTensor):
-            costs.setdefault(VECTORS, {})[name] = weigh(tensor).own_bytes
+            costs.setdefault(VECTORS, {})[name] = estimate_size(tensor).own_bytes
         else:
-            scaled = tensor.scaled if isinstance(tensor, RepairedTensor) else tensor
+            scaled = tensor.scaled if isinstance(tensor, LowRankCorrectedTensor) else tensor
             costs.setdefault(f"{SYMBOLS}{scaled.role}", {})[name] = entropy_bytes(scaled.symbols_OI)
             costs.setdefault(SCALES, {})[name] = float(scaled.scales_O.size)
-        if isinstance(tensor, RepairedTensor):
+        if isinstance(tensor, LowRankCorrectedTensor):
             costs.setdefault(FACTORS, {})[name] = entropy_bytes(tensor.repair.symbols())
             costs.setdefault(FACTOR_SCALES, {})[name] = float(tensor.repair.scales().size)
     return costs
@@ -87,7 +87,7 @@ def _section_costs(tensors: dict[str, StoredTensor]) -> dict[str, dict[str, floa
 def _grid(tensor: StoredTensor) -> str:
     if isinstance(tensor, FloatTensor):
         return f"float{8 * tensor.values.itemsize}"
-    if isinstance(tensor, RepairedTensor):
+    if isinstance(tensor, LowRankCorrectedTensor):
         return f"{_grid(tensor.scaled)} + rank {tensor.repair.right_RI.shape[0]}"
     if isinstance(tensor, EvenTensor):
         return f"{int(tensor.symbols.max()) - int(tensor.symbols.min()) + 1} levels x step"

@@ -21,10 +21,10 @@ PREAMBLE = struct.Struct("<4sHHIIQI")
 """Magic, version, flags (0), stored and raw bytes of the header, bytes of the file, CRC-32 of all before and of the
 stored header."""
 
-MOST_HEADER_BYTES = 1 << 22
-MOST_SECTIONS = 64
-MOST_SECTION_BYTES = 1 << 32
-MOST_CONTEXT = 1 << 16
+MAX_HEADER_BYTES = 1 << 22
+MAX_SECTIONS = 64
+MAX_SECTION_BYTES = 1 << 32
+MAX_CONTEXT = 1 << 16
 """Positions of a scoring window."""
 _CRC = struct.Struct("<I")
 
@@ -78,7 +78,7 @@ class Parsed:
     header_bytes: int
     """Bytes of preamble and stored header."""
 
-    def section(self, name: str, raw_size: int | None = None, *, most: int = MOST_SECTION_BYTES) -> bytes:
+    def section(self, name: str, raw_size: int | None = None, *, most: int = MAX_SECTION_BYTES) -> bytes:
         """Raw bytes of a section; FormatError, before anything is unpacked, when its size is not the one needed."""
         size = next((size for size in self.sizes if size.name == name), None)
         if size is None:
@@ -108,8 +108,8 @@ def parse(data: bytes) -> Parsed:
     """Take a file apart; FormatError for anything that is not exactly a file of this version."""
     header, start = _header(data)
     table = header.pop("sections", None)
-    if not isinstance(table, list) or len(table) > MOST_SECTIONS:
-        raise FormatError(f"the header must list at most {MOST_SECTIONS} sections")
+    if not isinstance(table, list) or len(table) > MAX_SECTIONS:
+        raise FormatError(f"the header must list at most {MAX_SECTIONS} sections")
     sections: dict[str, bytes] = {}
     sizes: list[SectionSize] = []
     position = start
@@ -150,8 +150,8 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
             "bytecap that wrote it",
             version=version,
         )
-    if stored_size > MOST_HEADER_BYTES or raw_size > MOST_HEADER_BYTES:
-        raise FormatError(f"the header declares {max(stored_size, raw_size):,} bytes, at most {MOST_HEADER_BYTES:,}")
+    if stored_size > MAX_HEADER_BYTES or raw_size > MAX_HEADER_BYTES:
+        raise FormatError(f"the header declares {max(stored_size, raw_size):,} bytes, at most {MAX_HEADER_BYTES:,}")
     if total != len(data):
         word = "cut short" if len(data) < total else "longer than it was written"
         raise FormatError(f"the file is {word}: {len(data):,} bytes, its preamble says {total:,}")
@@ -175,10 +175,10 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 def _section_row(row: Any) -> tuple[SectionSize, int]:
     match row:
         case [str(name), str(codec), stored, raw, checksum] if all(
-            type(number) is int and 0 <= number <= MOST_SECTION_BYTES for number in (stored, raw, checksum)
+            type(number) is int and 0 <= number <= MAX_SECTION_BYTES for number in (stored, raw, checksum)
         ):
             return SectionSize(name, codec, stored, raw), checksum
     raise FormatError(
-        f"a section must be [name, codec, stored bytes, raw bytes, CRC-32] with at most {MOST_SECTION_BYTES:,} bytes, "
+        f"a section must be [name, codec, stored bytes, raw bytes, CRC-32] with at most {MAX_SECTION_BYTES:,} bytes, "
         f"found {str(row)[:80]}"
     )

@@ -22,7 +22,7 @@ from bytecap.artifact.layout import (
     CODES,
     FACTOR_SCALES,
     FACTORS,
-    MOST_CONTEXT,
+    MAX_CONTEXT,
     PIECES,
     SCALES,
     SYMBOLS,
@@ -39,34 +39,34 @@ from bytecap.coding.pieces import from_columns
 from bytecap.coding.planes import from_planes, join_bytes
 from bytecap.core.errors import BytecapError, DataError, FormatError
 from bytecap.core.files import write_bytes
-from bytecap.grids.grid import CODES_PER_OCTAVE, MOST_CODE
-from bytecap.grids.low_rank import LEFT_BITS, RIGHT_BITS, LowRank, group_count, rank_of
-from bytecap.grids.plan import EVEN, FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
-from bytecap.grids.tensor import (
+from bytecap.formats.low_rank import LEFT_BITS, RIGHT_BITS, LowRank, group_count, low_rank_rank
+from bytecap.formats.plan import EVEN, FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
+from bytecap.formats.steps import CODES_PER_OCTAVE, MAX_CODE
+from bytecap.formats.tensor import (
+    MAX_EVEN,
+    MAX_NUMBERS_OF_A_BYTE,
     MAX_SYMBOL,
-    MOST_EVEN,
-    MOST_NUMBERS_OF_A_BYTE,
-    MOST_WIDTH,
+    MAX_WIDTH,
     EvenTensor,
     FloatTensor,
+    LowRankCorrectedTensor,
     QuantizedModel,
-    RepairedTensor,
     ScaledTensor,
     SteppedTensor,
     StoredTensor,
 )
-from bytecap.grids.trellis import CODES as CODES_OF_STATES
-from bytecap.grids.trellis import SCALAR, next_states
+from bytecap.formats.trellis import CODES as CODES_OF_STATES
+from bytecap.formats.trellis import SCALAR, next_states
 from bytecap.model.gpt import GPT
-from bytecap.model.roles import Role, roles_of
+from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
 
 HEADER = {"model", "tensors", "made_from", "lossless", "context"}
 MADE_FROM = ("recipe", "corpus", "checkpoint", "tokenizer")
-MOST_FILE_BYTES = 1 << 34
-MOST_TOKENIZER_BYTES = 1 << 26
-MOST_CODE_BYTES = 1 << 28
-MOST_WEIGHTS = 1 << 34
+MAX_FILE_BYTES = 1 << 34
+MAX_TOKENIZER_BYTES = 1 << 26
+MAX_CODE_BYTES = 1 << 28
+MAX_WEIGHTS = 1 << 34
 LARGEST = 1e38
 """No weight may come near the end of float32."""
 
@@ -109,8 +109,8 @@ def load(path: Path) -> Artifact:
     """Read a file; FormatError when it is damaged or foreign, DataError when it is not there."""
     try:
         size = path.stat().st_size
-        if size > MOST_FILE_BYTES:
-            raise FormatError(f"{path} is {size:,} bytes, more than any .bcap file may have ({MOST_FILE_BYTES:,})")
+        if size > MAX_FILE_BYTES:
+            raise FormatError(f"{path} is {size:,} bytes, more than any .bcap file may have ({MAX_FILE_BYTES:,})")
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
@@ -151,15 +151,15 @@ def _tokenizer(parsed: Parsed) -> bytes | None:
     if TOKENIZER in parsed.stored and PIECES in parsed.stored:
         raise FormatError("the file holds two tokenizers")
     if TOKENIZER in parsed.stored:
-        return parsed.section(TOKENIZER, most=MOST_TOKENIZER_BYTES)
-    return from_columns(parsed.section(PIECES, most=MOST_TOKENIZER_BYTES)) if PIECES in parsed.stored else None
+        return parsed.section(TOKENIZER, most=MAX_TOKENIZER_BYTES)
+    return from_columns(parsed.section(PIECES, most=MAX_TOKENIZER_BYTES)) if PIECES in parsed.stored else None
 
 
 def _expected_tensors(spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Role and shape of each tensor of the spec, without allocating any."""
     with torch.device("meta"):
         model = GPT(spec)
-    roles: dict[str, Role] = roles_of(model)
+    roles: dict[str, Role] = parameter_roles(model)
     return {name: (str(roles[name]), tuple(p.shape)) for name, p in model.named_parameters()}
 
 
@@ -173,7 +173,7 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
         match row:
             case [str(name), str(role), list(shape), str(grid), detail] if all(
                 type(number) is int for number in (detail, *shape)
-            ) and all(0 < size <= MOST_WIDTH for size in shape):
+            ) and all(0 < size <= MAX_WIDTH for size in shape):
                 if entry is not None and (name, (role, tuple(shape))) != entry:
                     raise FormatError(f"tensor row {str(row)[:100]} does not fit {entry[0]} {entry[1]} of this model")
                 if not (name + role).isprintable():
@@ -184,7 +184,7 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
             case _:
                 about = f"{entry[0]} {entry[1]} of this model" if entry is not None else "any tensor"
                 raise FormatError(f"tensor row {str(row)[:100]} does not fit {about}")
-    most = min(MOST_WEIGHTS, MOST_NUMBERS_OF_A_BYTE * size_bytes)
+    most = min(MAX_WEIGHTS, MAX_NUMBERS_OF_A_BYTE * size_bytes)
     if sum(math.prod(row[2]) for row in rows) > most:
         raise FormatError(f"the tensors hold more than {most:,} weights")
 
@@ -195,7 +195,7 @@ def _is_grid(grid: str, detail: int, shape: list[int]) -> bool:
     if grid in (ROW_SCALES, ROW_SCALES_LOW_RANK):
         return len(shape) == 2 and detail in (8, 16)
     if grid == EVEN:
-        return detail == 16 and math.prod(shape) <= MOST_EVEN
+        return detail == 16 and math.prod(shape) <= MAX_EVEN
     return (grid, detail) in ((FLOAT16, 16), (FLOAT32, 32))
 
 
@@ -232,7 +232,7 @@ def _needs(role: str, shape: list[int], grid: str, detail: int) -> list[tuple[st
     if grid in (ROW_SCALES, ROW_SCALES_LOW_RANK):
         needs = [(f"{SYMBOLS}{role}", count * detail // 8), (SCALES, 2 * shape[0])]
         if grid == ROW_SCALES_LOW_RANK:
-            needs += [(FACTORS, rank_of(*shape) * sum(shape)), (FACTOR_SCALES, 2 + 2 * group_count(*shape))]
+            needs += [(FACTORS, low_rank_rank(*shape) * sum(shape)), (FACTOR_SCALES, 2 + 2 * group_count(*shape))]
         return needs
     return [] if grid in (STEPS, EVEN) else [(grid, count * detail // 8)]
 
@@ -241,7 +241,7 @@ def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
     """Bases, codes and spreads of all, then the integers role by role."""
     if not rows:
         return {}
-    data = parsed.section(CODES, most=MOST_CODE_BYTES)
+    data = parsed.section(CODES, most=MAX_CODE_BYTES)
     roles = dict.fromkeys(row[1] for row in rows)
     rows = [row for role in roles for row in rows if row[1] == role]
     if len(data) < 4 * len(rows):
@@ -251,8 +251,8 @@ def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
         raise FormatError("a step is not a positive number")
     sizes = [size for row in rows for size in (*row[2][:2], *row[2][:2])]
     codes = decode_arrays(data[4 * len(rows) :], sizes)
-    if any(np.abs(array).max() > MOST_CODE for step in (0, 1) for array in codes[step::4]):
-        raise FormatError(f"a step code is beyond {MOST_CODE} quarter octaves")
+    if any(np.abs(array).max() > MAX_CODE for step in (0, 1) for array in codes[step::4]):
+        raise FormatError(f"a step code is beyond {MAX_CODE} quarter octaves")
     scales = [
         Scales(codes[4 * i + 2] - codes[4 * i], codes[4 * i + 3] - codes[4 * i + 1], next_states(row[4]))
         for i, row in enumerate(rows)
@@ -281,7 +281,7 @@ def _even(rows: list[list[Any]], parsed: Parsed) -> dict[str, EvenTensor]:
     """A step for each, then the integers of all."""
     if not rows:
         return {}
-    data = parsed.section(VECTORS, most=MOST_CODE_BYTES)
+    data = parsed.section(VECTORS, most=MAX_CODE_BYTES)
     if len(data) < 4 * len(rows):
         raise FormatError(f"section {VECTORS!r} is cut short")
     steps = np.frombuffer(data, "<f4", len(rows)).astype(np.float32)
@@ -300,7 +300,7 @@ def _plain(name: str, role: str, shape: list[int], grid: str, width: int, pieces
     if grid in (ROW_SCALES, ROW_SCALES_LOW_RANK):
         symbols_OI = from_planes(pieces[0], math.prod(shape), wide=width == 16).reshape(shape)
         scaled = ScaledTensor(role, symbols_OI, _finite(name, np.frombuffer(pieces[1], "<f2").astype(np.float16)))
-        return scaled if grid == ROW_SCALES else RepairedTensor(scaled, _low_rank(name, shape, *pieces[2:]))
+        return scaled if grid == ROW_SCALES else LowRankCorrectedTensor(scaled, _low_rank(name, shape, *pieces[2:]))
     kind = np.float16 if grid == FLOAT16 else np.float32
     values = np.frombuffer(pieces[0], "<f2" if grid == FLOAT16 else "<f4").astype(kind).reshape(shape)
     return FloatTensor(role, _finite(name, values))
@@ -308,7 +308,7 @@ def _plain(name: str, role: str, shape: list[int], grid: str, width: int, pieces
 
 def _low_rank(name: str, shape: list[int], factors: bytes, scales: bytes) -> LowRank:
     """Both factors; their integers must fit their bits."""
-    (rows, columns), rank = shape, rank_of(*shape)
+    (rows, columns), rank = shape, low_rank_rank(*shape)
     symbols, scale = np.frombuffer(factors, np.int8), _finite(name, np.frombuffer(scales, "<f2").astype(np.float16))
     left_OR, right_RI = symbols[: rows * rank].reshape(rows, rank), symbols[rows * rank :].reshape(rank, columns)
     for factor, bits in ((left_OR, LEFT_BITS), (right_RI, RIGHT_BITS)):
@@ -336,6 +336,6 @@ def _truth(value: Any) -> bool:
 
 
 def _context(value: Any) -> int:
-    if type(value) is int and 1 <= value <= MOST_CONTEXT:
+    if type(value) is int and 1 <= value <= MAX_CONTEXT:
         return value
-    raise FormatError(f"the header's context must be 1 to {MOST_CONTEXT:,} tokens, found {value!r}")
+    raise FormatError(f"the header's context must be 1 to {MAX_CONTEXT:,} tokens, found {value!r}")

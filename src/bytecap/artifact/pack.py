@@ -36,18 +36,18 @@ from bytecap.coding.pieces import to_columns
 from bytecap.coding.planes import is_wide, split_bytes, to_planes
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.units import parse_bytes
-from bytecap.grids.plan import EVEN, FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
-from bytecap.grids.tensor import (
+from bytecap.formats.plan import EVEN, FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
+from bytecap.formats.size_estimate import block_of, codes_of
+from bytecap.formats.tensor import (
     EvenTensor,
     FloatTensor,
+    LowRankCorrectedTensor,
     QuantizedModel,
-    RepairedTensor,
     ScaledTensor,
     SteppedTensor,
     StoredTensor,
 )
 from bytecap.model.spec import ModelSpec
-from bytecap.quant.weigh import block_of, codes_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ def _grid_of(tensor: StoredTensor) -> tuple[str, int]:
     """Name of the grid, and what a reader must know of it: states of the trellis, or bits of a number."""
     if isinstance(tensor, SteppedTensor):
         return STEPS, tensor.states
-    if isinstance(tensor, RepairedTensor):
+    if isinstance(tensor, LowRankCorrectedTensor):
         return ROW_SCALES_LOW_RANK, _grid_of(tensor.scaled)[1]
     if isinstance(tensor, ScaledTensor):
         return ROW_SCALES, 16 if is_wide(tensor.symbols_OI) else 8
@@ -162,16 +162,16 @@ def _grid_of(tensor: StoredTensor) -> tuple[str, int]:
     return (FLOAT16, 16) if tensor.values.dtype == np.float16 else (FLOAT32, 32)
 
 
-def _plain_parts(tensor: ScaledTensor | RepairedTensor | FloatTensor) -> Iterator[tuple[str, bytes]]:
+def _plain_parts(tensor: ScaledTensor | LowRankCorrectedTensor | FloatTensor) -> Iterator[tuple[str, bytes]]:
     """What one tensor adds to the sections behind a general compressor."""
     if isinstance(tensor, FloatTensor):
         kind = "<f2" if tensor.values.dtype == np.float16 else "<f4"
         yield _grid_of(tensor)[0], tensor.values.astype(kind).tobytes()
         return
-    scaled = tensor.scaled if isinstance(tensor, RepairedTensor) else tensor
+    scaled = tensor.scaled if isinstance(tensor, LowRankCorrectedTensor) else tensor
     yield f"{SYMBOLS}{scaled.role}", to_planes(scaled.symbols_OI, wide=is_wide(scaled.symbols_OI))
     yield SCALES, scaled.scales_O.astype("<f2").tobytes()
-    if isinstance(tensor, RepairedTensor):
+    if isinstance(tensor, LowRankCorrectedTensor):
         yield FACTORS, tensor.repair.symbols().tobytes()
         yield FACTOR_SCALES, tensor.repair.scales().astype("<f2").tobytes()
 

@@ -30,19 +30,19 @@ _LEAST = 64
 _SLOWEST = 60
 ALONE, DIFFERENCES, FIRST_LIKE = 0, 1, 2
 """How an array is foretold; from FIRST_LIKE on by the last array of its length, by the one before that, and so on."""
-MOST_LIKE = 16
+MAX_REFERENCES = 16
 """Earlier arrays that are looked at."""
 QUARTERS = 8
 """Largest multiple of an earlier array, in quarters."""
 HEAD = 1000
 """First of the contexts of what stands in front of an array."""
 ESCAPE = 24
-MOST_MAGNITUDE = 1 << 24
-MOST_LEFT_AWAY = 8
+MAX_MAGNITUDE = 1 << 24
+MAX_TRAILING_ZEROS = 8
 """Zeros at the end that a reader puts back by itself."""
-LOOKED_AT = 256
+CHECK_INTERVAL = 256
 """Numbers after which a reader looks whether there are bytes left."""
-MOST_VALUE = 1 << 40
+MAX_VALUE = 1 << 40
 """No forged file may grow numbers beyond this."""
 
 Array = npt.NDArray[np.int64]
@@ -85,7 +85,7 @@ class _Encoder:
         for _ in range(5):
             self._shift()
         whole = bytes(self.out[1:])
-        return whole[: max(len(whole.rstrip(b"\0")), len(whole) - MOST_LEFT_AWAY)]
+        return whole[: max(len(whole.rstrip(b"\0")), len(whole) - MAX_TRAILING_ZEROS)]
 
     def _shift(self) -> None:
         if self.low < 0xFF000000 or self.low > 0xFFFFFFFF:
@@ -147,10 +147,10 @@ def decode_arrays(data: bytes, sizes: Sequence[int | Callable[[list[Array]], int
         size = given if isinstance(given, int) else given(arrays)
         way, quarters, middle, spread = (_decode_integer(coder, HEAD + place) for place in range(4))
         values = np.empty(size, np.int64)
-        for begin in range(0, size, LOOKED_AT):
-            part = values[begin : begin + LOOKED_AT]
+        for begin in range(0, size, CHECK_INTERVAL):
+            part = values[begin : begin + CHECK_INTERVAL]
             part[:] = [_decode_integer(coder, spread) for _ in range(part.size)]
-            if coder.position > len(data) + MOST_LEFT_AWAY:
+            if coder.position > len(data) + MAX_TRAILING_ZEROS:
                 raise FormatError("the coded steps and scales are cut short")
         values += middle
         likes = _like(arrays, size)
@@ -160,10 +160,10 @@ def decode_arrays(data: bytes, sizes: Sequence[int | Callable[[list[Array]], int
             values = values + _multiple(likes[way - FIRST_LIKE], quarters)
         elif way != ALONE:
             raise FormatError("a coded array is foretold in an impossible way")
-        if values.size and np.abs(values).max() >= MOST_VALUE:
+        if values.size and np.abs(values).max() >= MAX_VALUE:
             raise FormatError("a coded step or scale is too large")
         arrays.append(values)
-    if not len(data) <= coder.position <= len(data) + MOST_LEFT_AWAY:
+    if not len(data) <= coder.position <= len(data) + MAX_TRAILING_ZEROS:
         raise FormatError("the coded steps and scales do not end where their bytes end")
     return arrays
 
@@ -183,7 +183,7 @@ def _best_way(values: Array, earlier: Sequence[Array]) -> tuple[int, int, Array]
 
 def _like(earlier: Sequence[Array], size: int) -> list[Array]:
     """Arrays that may foretell one of this size, the last first."""
-    return [array for array in reversed(earlier) if array.size == size][:MOST_LIKE]
+    return [array for array in reversed(earlier) if array.size == size][:MAX_REFERENCES]
 
 
 def _multiple(array: Array, quarters: int) -> Array:
@@ -201,7 +201,7 @@ def _spread_of(rest: Array) -> int:
 
 def _encode_integer(coder: _Encoder, kind: int, value: int) -> None:
     magnitude = abs(value)
-    assert magnitude < MOST_MAGNITUDE
+    assert magnitude < MAX_MAGNITUDE
     for place in range(min(magnitude, ESCAPE)):
         coder.bit((kind, place), 1)
     if magnitude < ESCAPE:

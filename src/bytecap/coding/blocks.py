@@ -23,7 +23,7 @@ import numpy.typing as npt
 from bytecap.coding.adaptive import decode_arrays, encode_arrays
 from bytecap.coding.cost import entropy_bytes
 from bytecap.coding.lanes import LaneDecoder, encode_lanes
-from bytecap.coding.tables import TOTAL, codes_of, frequencies_of, intervals_of
+from bytecap.coding.tables import TOTAL, codes_of, make_frequencies, make_intervals
 from bytecap.coding.tokens import (
     EXTRA_WIDTHS,
     MAGNITUDES,
@@ -35,12 +35,12 @@ from bytecap.coding.tokens import (
 )
 from bytecap.core.errors import FormatError
 
-LOWEST_CLASS, HIGHEST_CLASS = -28, 56
+MIN_CLASS, MAX_CLASS = -28, 56
 """Quarter octaves of the root mean square: 2^-7 to 2^14."""
-CLASSES = HIGHEST_CLASS - LOWEST_CLASS + 1
-MOST_LANES, SHORTEST_LANE = 1024, 16_000
+CLASSES = MAX_CLASS - MIN_CLASS + 1
+MAX_LANES, MIN_LANE_SYMBOLS = 1024, 16_000
 """More lanes decode faster, but each costs 2 bytes: about 0.02 % of a section."""
-MOST_TABLE_BYTES = 1 << 17
+MAX_TABLE_BYTES = 1 << 17
 ALIKE = 0.06
 """Added to each square: rows of few small integers become alike, for to tell them apart costs more than it gives."""
 LEARNED_BITS = 5.0
@@ -74,7 +74,7 @@ class Scales:
         return self._clipped(self.row_classes_O[row])
 
     def _clipped(self, rows: Ints) -> Ints:
-        return (rows + self.column_classes_I).clip(LOWEST_CLASS, HIGHEST_CLASS) - LOWEST_CLASS
+        return (rows + self.column_classes_I).clip(MIN_CLASS, MAX_CLASS) - MIN_CLASS
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Block:
     """Integers with their scales."""
 
     symbols_OI: npt.NDArray[np.int16]
-    grids_OI: npt.NDArray[np.uint8]
+    cosets_OI: npt.NDArray[np.uint8]
     """Which of the two grids of the trellis each integer lies on; zeros without a trellis."""
     scales: Scales
 
@@ -101,7 +101,7 @@ def fit_scales(symbols_OI: npt.NDArray[np.int16]) -> tuple[Ints, Ints]:
 def encode_blocks(blocks: Sequence[Block]) -> bytes:
     """All blocks as one section."""
     merged, codes_CM = _best_tables(np.sum([count_tokens(block) for block in blocks], axis=0))
-    start, frequency = intervals_of(_full_tables(codes_CM))
+    start, frequency = make_intervals(_full_tables(codes_CM))
     context = np.concatenate([_contexts(block, merged).reshape(-1) for block in blocks])
     tokens = np.concatenate([to_tokens(block.symbols_OI) for block in blocks])
     lanes = _lanes_for(sum(block.symbols_OI.size for block in blocks))
@@ -118,13 +118,13 @@ def decode_blocks(data: bytes, scales: Sequence[Scales]) -> list[npt.NDArray[np.
         raise FormatError("a coded section is cut short")
     lanes, merged, table_size, stream_size, extra_size = _HEAD.unpack_from(data)
     count = sum(one.size for one in scales)
-    if not max(1, min(count // SHORTEST_LANE, MOST_LANES)) <= lanes <= MOST_LANES or merged > 3:
+    if not max(1, min(count // MIN_LANE_SYMBOLS, MAX_LANES)) <= lanes <= MAX_LANES or merged > 3:
         raise FormatError(f"a coded section of {count:,} integers has {lanes} lanes and merges 2^{merged} classes")
     if len(data) != _HEAD.size + table_size + stream_size + extra_size:
         raise FormatError("the parts of a coded section do not add up to its size")
     tables_end, stream_end = _HEAD.size + table_size, _HEAD.size + table_size + stream_size
     codes_CM = _tables_from_bytes(data[_HEAD.size : tables_end], merged)
-    decoder = LaneDecoder(data[tables_end:stream_end], lanes, *intervals_of(_full_tables(codes_CM)))
+    decoder = LaneDecoder(data[tables_end:stream_end], lanes, *make_intervals(_full_tables(codes_CM)))
     tokens = [_decode_block(decoder, one, merged) for one in scales]
     decoder.finish()
     extra = sum(extra_count(one.reshape(-1)) for one in tokens)
@@ -141,7 +141,7 @@ def decode_blocks(data: bytes, scales: Sequence[Scales]) -> list[npt.NDArray[np.
 
 def most_bytes(scales: Sequence[Scales]) -> int:
     """Beyond which no section of these blocks can be: a word and the extra bits of each integer are below 4 bytes."""
-    return _HEAD.size + MOST_TABLE_BYTES + 4 * MOST_LANES + 4 * sum(one.size for one in scales)
+    return _HEAD.size + MAX_TABLE_BYTES + 4 * MAX_LANES + 4 * sum(one.size for one in scales)
 
 
 def count_tokens(block: Block) -> Ints:
@@ -180,7 +180,7 @@ def _decode_block(decoder: LaneDecoder, scales: Scales, merged: int) -> npt.NDAr
 
 
 def _contexts(block: Block, merged: int) -> Ints:
-    return 2 * (block.scales.classes() >> merged) + block.grids_OI
+    return 2 * (block.scales.classes() >> merged) + block.cosets_OI
 
 
 def _merge(counts_CM: Ints, merged: int) -> Ints:
@@ -220,7 +220,7 @@ def _full_tables(codes_CM: Ints) -> Ints:
     empty_C = ~codes_CM.any(axis=1)
     filled_CM = codes_CM.copy()
     filled_CM[empty_C, 0] = 1
-    return frequencies_of(filled_CM)
+    return make_frequencies(filled_CM)
 
 
 def _table_bytes(codes_CM: Ints) -> float:
@@ -262,7 +262,7 @@ def _tables_from_bytes(data: bytes, merged: int) -> Ints:
 
 
 def _lanes_for(count: int) -> int:
-    return min(max(min(16, count // 128), count // SHORTEST_LANE, 1), MOST_LANES)
+    return min(max(min(16, count // 128), count // MIN_LANE_SYMBOLS, 1), MAX_LANES)
 
 
 def _steps(shape: tuple[int, ...], lanes: int) -> Ints:

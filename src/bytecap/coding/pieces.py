@@ -23,7 +23,7 @@ _NORMAL = 0
 """Sent for a piece without a type."""
 _HEAD = struct.Struct("<IIB")
 """Pieces, bytes of their texts, whether scores are whole numbers."""
-_MOST_PIECES = 1 << 22
+_MAX_PIECES = 1 << 22
 
 
 @lru_cache(maxsize=2)
@@ -53,7 +53,7 @@ def from_columns(columns: bytes) -> bytes:
     count, text_size, whole = _HEAD.unpack_from(columns)
     texts_end = _HEAD.size + text_size
     scores_end = texts_end + 4 * count
-    if count > _MOST_PIECES or len(columns) < scores_end + count or whole > 1:
+    if count > _MAX_PIECES or len(columns) < scores_end + count or whole > 1:
         raise FormatError("the tokenizer's columns are cut short, or of another kind")
     *texts, behind = columns[_HEAD.size : texts_end].split(b"\0")
     if len(texts) != count or behind:

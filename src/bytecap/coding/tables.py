@@ -19,26 +19,26 @@ PRECISION = 14
 TOTAL = 1 << PRECISION
 _FINENESS = 8
 """A code has eight values in an octave: 3 % error, 0.0006 bit a symbol."""
-MOST_CODE = 1 + _FINENESS * 13
+MAX_CODE = 1 + _FINENESS * 13
 
 Ints = npt.NDArray[np.int64]
 
 
 def codes_of(counts_CM: Ints) -> Ints:
-    """(C, M): 0 for a token that does not occur, else 1 to MOST_CODE for its probability relative to the likeliest."""
+    """(C, M): 0 for a token that does not occur, else 1 to MAX_CODE for its probability relative to the likeliest."""
     # Both signs share a count; each has half of it.
     weights_CM = counts_CM * 2.0
     weights_CM[:, 1:] = counts_CM[:, 1:]
     most_C = weights_CM.max(axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         octaves_CM = np.log2(weights_CM / most_C)
-    codes_CM = np.rint(MOST_CODE + _FINENESS * octaves_CM, where=counts_CM > 0, out=np.zeros(counts_CM.shape))
-    return np.where(counts_CM > 0, codes_CM.clip(1, MOST_CODE), 0).astype(np.int64)
+    codes_CM = np.rint(MAX_CODE + _FINENESS * octaves_CM, where=counts_CM > 0, out=np.zeros(counts_CM.shape))
+    return np.where(counts_CM > 0, codes_CM.clip(1, MAX_CODE), 0).astype(np.int64)
 
 
-def frequencies_of(codes_CM: Ints) -> Ints:
+def make_frequencies(codes_CM: Ints) -> Ints:
     """(C, M): frequency of a token of either sign; in each context f_0 + 2 (f_1 + f_2 + ...) = 2^14 exactly."""
-    if codes_CM.size and (codes_CM.min() < 0 or codes_CM.max() > MOST_CODE):
+    if codes_CM.size and (codes_CM.min() < 0 or codes_CM.max() > MAX_CODE):
         raise FormatError("a probability table holds an impossible code")
     exponent_CM, mantissa_CM = np.divmod(np.maximum(codes_CM - 1, 0), _FINENESS)
     weights_CM = np.where(codes_CM > 0, _MANTISSAS[mantissa_CM] << exponent_CM, 0)
@@ -60,7 +60,7 @@ def frequencies_of(codes_CM: Ints) -> Ints:
     return frequencies_CM
 
 
-def intervals_of(frequencies_CM: Ints) -> tuple[Ints, Ints]:
+def make_intervals(frequencies_CM: Ints) -> tuple[Ints, Ints]:
     """(C, TOKENS) start and frequency of each signed token: 0, +1, -1, +2, -2 and so on."""
     signed = np.repeat(frequencies_CM, 2, axis=1)[:, 1:]
     return np.cumsum(signed, axis=1) - signed, signed

@@ -17,7 +17,7 @@ DIGEST_LENGTH = 16
 """Hexadecimal digits kept: 64 bits, enough to tell products apart, short enough to read."""
 
 
-def digest_of(value: Any) -> str:
+def digest_json(value: Any) -> str:
     """Digest of a JSON-like value, independent of the order of its keys."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return digest_bytes(canonical.encode())

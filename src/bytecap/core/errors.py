@@ -76,7 +76,7 @@ class Stopped(BytecapError):
         self.code = 128 + signal_number  # 130 for SIGINT, 143 for SIGTERM
 
 
-def exit_code_of(error: BytecapError) -> int:
+def exit_code_for(error: BytecapError) -> int:
     """Exit status of the command line for `error`."""
     return error.code if isinstance(error, Stopped) else error.exit_code
 

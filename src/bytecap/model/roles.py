@@ -22,7 +22,7 @@ class Role(StrEnum):
     """Gains, scales and mixes: few and sensitive: one step for the tensor."""
 
 
-def roles_of(model: nn.Module) -> dict[str, Role]:
+def parameter_roles(model: nn.Module) -> dict[str, Role]:
     """Role of each parameter by full name, in the model's order; an undeclared or unknown name is our bug."""
     roles: dict[str, Role] = {}
     for prefix, module in model.named_modules():

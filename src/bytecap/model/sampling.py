@@ -10,7 +10,7 @@ import torch
 
 from bytecap.model.gpt import GPT
 
-COLDEST = 1e-3
+MIN_TEMPERATURE = 1e-3
 """Up to which the likeliest token is taken; far below it quotients overflow."""
 
 
@@ -25,7 +25,7 @@ def sample(
     for _ in range(tokens):
         window_BT = torch.tensor([ids[-context:]], device=device)
         logits_V = model.logits(model.hidden(window_BT, None)[0, -1]).cpu()
-        if temperature > COLDEST:
+        if temperature > MIN_TEMPERATURE:
             choice = int(torch.multinomial(torch.softmax(logits_V / temperature, dim=-1), 1, generator=random))
         else:
             choice = int(logits_V.argmax())

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from bytecap.core.errors import ConfigError, nearest
 
-MOST_LAYERS = 256
-MOST_WIDTH = 65_536
+MAX_LAYERS = 256
+MAX_WIDTH = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class ModelSpec(ModelConfig):
     def __post_init__(self) -> None:
         """ConfigError for shapes that cannot be built."""
         for name in ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "vocab_size"):
-            value, most = getattr(self, name), MOST_LAYERS if name == "n_layers" else MOST_WIDTH
+            value, most = getattr(self, name), MAX_LAYERS if name == "n_layers" else MAX_WIDTH
             if not 1 <= value <= most:
                 raise ConfigError(f"model.{name} is {value}; it must lie between 1 and {most:,}")
         if self.d_model % (2 * self.n_heads):

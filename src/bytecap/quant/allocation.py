@@ -19,22 +19,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from bytecap.core.errors import ConfigError
-from bytecap.grids.grid import nearest_codes
-from bytecap.grids.plan import EVEN, FLOAT16, FLOAT32, STEPS, BitPlan, TensorPlan
-from bytecap.grids.trellis import CODES, SCALAR
+from bytecap.formats.plan import EVEN, FLOAT16, FLOAT32, STEPS, BitPlan, TensorPlan
+from bytecap.formats.steps import nearest_codes
+from bytecap.formats.trellis import CODES, SCALAR
 from bytecap.quant.factors import Factors
 
 SCHEME = "bytecap"
 AUTOMATIC = 0
-FEWEST_STATES, MOST_STATES, MOST_STEPS = 8, 256, 2_500_000_000
+MIN_STATES, MAX_STATES, MAX_STEPS = 8, 256, 2_500_000_000
 """Of the automatic choice: bounds, and how many weights times states are looked at; minutes on two cores."""
 MODEL, DATA = "model", "data"
 """Of labels."""
-ERROR_OF_A_STEP = 0.28
+STEP_MSE = 0.28
 """Mean square error of a trellis of 8 states, in squared steps."""
-MOST_RATE = 10
+MAX_RATE = 10
 """Squared steps that a bit may cost; at far less nothing but zeros is left."""
-LEAST_CALIBRATION_TOKENS = 256
+MIN_CALIBRATION_TOKENS = 256
 """Fewer positions say next to nothing about curvature."""
 
 
@@ -71,16 +71,16 @@ class QuantConfig:
             raise ConfigError(f"quant.states is {self.states}; choose one of {known}")
         if self.labels not in (MODEL, DATA):
             raise ConfigError(f"quant.labels is {self.labels!r}; choose {MODEL} or {DATA}")
-        if 0 < self.calibration_tokens < LEAST_CALIBRATION_TOKENS:
+        if 0 < self.calibration_tokens < MIN_CALIBRATION_TOKENS:
             raise ConfigError(
-                f"quant.calibration_tokens is {self.calibration_tokens}; fewer than {LEAST_CALIBRATION_TOKENS} say "
+                f"quant.calibration_tokens is {self.calibration_tokens}; fewer than {MIN_CALIBRATION_TOKENS} say "
                 "next to nothing about curvature: give more, or 0 for none"
             )
         for name in ("damping", "embedding_damping"):
             if not 0 < getattr(self, name) <= 100:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and 100")
         for name in ("calibration_tokens", "rate", "distill_steps"):
-            most = MOST_RATE if name == "rate" else 1 << 40
+            most = MAX_RATE if name == "rate" else 1 << 40
             if not 0 <= getattr(self, name) <= most:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and {most:,}")
 
@@ -88,8 +88,8 @@ class QuantConfig:
         """States of the trellis in a model of so many weights; twice as many save 0.01 bit for up to twice the time."""
         if self.states != AUTOMATIC:
             return self.states
-        fitting = [s for s in CODES if FEWEST_STATES <= s <= MOST_STATES and s * weights <= MOST_STEPS]
-        return max(fitting, default=FEWEST_STATES)
+        fitting = [s for s in CODES if MIN_STATES <= s <= MAX_STATES and s * weights <= MAX_STEPS]
+        return max(fitting, default=MIN_STATES)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class EvenStep:
+class PerTensorStep:
     """Of a tensor whose elements are all rounded alike."""
 
     step: float
@@ -112,7 +112,7 @@ class EvenStep:
     coarsest: float
 
 
-def even_step(fisher: float, root_mean_square: float) -> EvenStep | None:
+def per_tensor_step(fisher: float, root_mean_square: float) -> PerTensorStep | None:
     """The step at which an element carries as much loss as a weight on a trellis, at most an eighth of its size.
 
     `fisher` is the mean of the elements' Fisher information; None where it or the values are zero. A uniform step Δ has
@@ -120,16 +120,16 @@ def even_step(fisher: float, root_mean_square: float) -> EvenStep | None:
     """
     if not (0 < fisher < math.inf and 0 < root_mean_square < math.inf):
         return None
-    return EvenStep(math.sqrt(12 * ERROR_OF_A_STEP / fisher), root_mean_square / 8)
+    return PerTensorStep(math.sqrt(12 * STEP_MSE / fisher), root_mean_square / 8)
 
 
 def allocate(
     shapes: list[Shape],
     factors: dict[str, Factors],
-    kappa: float,
+    step_scale: float,
     config: QuantConfig,
     made_from: str,
-    vectors: Mapping[str, EvenStep] | None = None,
+    vectors: Mapping[str, PerTensorStep] | None = None,
 ) -> BitPlan:
     """The plan for one multiplier; what has neither factors nor a step of its own is stored at 16 bits, or exactly."""
     tensors = []
@@ -139,12 +139,12 @@ def allocate(
         if entry.name in factors:
             row_scale, row_codes = nearest_codes(factors[entry.name].row_factors_O)
             column_scale, column_codes = nearest_codes(factors[entry.name].column_factors_I)
-            base = float(np.float32(kappa * row_scale * column_scale))
+            base = float(np.float32(step_scale * row_scale * column_scale))
             codes = {"row_codes": tuple(row_codes.tolist()), "column_codes": tuple(column_codes.tolist())}
             tensors.append(TensorPlan(**about, grid=STEPS, base=base, states=states, **codes))  # type: ignore[arg-type]
         elif vectors and entry.name in vectors:
-            base = float(np.float32(min(kappa * vectors[entry.name].step, vectors[entry.name].coarsest)))
+            base = float(np.float32(min(step_scale * vectors[entry.name].step, vectors[entry.name].coarsest)))
             tensors.append(TensorPlan(**about, grid=EVEN, base=base))  # type: ignore[arg-type]
         else:
             tensors.append(TensorPlan(**about, grid=FLOAT32 if entry.exact else FLOAT16))  # type: ignore[arg-type]
-    return BitPlan(made_from=made_from, scheme=SCHEME, dial=kappa, tensors=tuple(tensors))
+    return BitPlan(made_from=made_from, scheme=SCHEME, step_scale=step_scale, tensors=tuple(tensors))

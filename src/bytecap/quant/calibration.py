@@ -31,12 +31,12 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from bytecap.core.digest import digest_arrays, digest_of
+from bytecap.core.digest import digest_arrays, digest_json
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.files import write_atomic
 from bytecap.core.progress import Progress
+from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder, Sums
 from bytecap.quant.statistics import Calibration, Curvature
-from bytecap.quant.uses import MOST_OUTPUTS, Sums, Watch
 
 PSEUDO = 4.0
 """Occurrences that general knowledge about a token counts for."""
@@ -46,35 +46,35 @@ MEASURED = ("linear", "embedding")
 def calibrate(
     model: nn.Module,
     batches: Iterable[Any],
-    answer: Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor],
+    forward_fn: Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor],
     *,
     made_from: str,
     progress: Progress,
     total_tokens: int,
     sampled: bool = True,
     generator: torch.Generator | None = None,
-    most_outputs: int = MOST_OUTPUTS,
+    most_outputs: int = MAX_OUTPUTS,
 ) -> Calibration:
     """Measure every weight of `model` on `batches`.
 
-    `answer(model, batch)` gives logits (N, V) and the data's labels (N,), and where `sampled` labels are drawn from the
-    model; or the loss of each position in nats, and the data's labels are used.
+    `forward_fn(model, batch)` gives logits (N, V) and the data's labels (N,), and where `sampled` labels are drawn
+    from the model; or the loss of each position in nats, and the data's labels are used.
     """
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():
         if not torch.isfinite(parameter).all():
             raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
-    watch, text = Watch({id(p): n for n, p in parameters.items()}, most_outputs), _Text()
+    recorder, text = ActivationRecorder({id(p): n for n, p in parameters.items()}, most_outputs), _Text()
     gradients = _Gradients(parameters)
     with _measurable(model):
         for batch in batches:
             model.zero_grad(set_to_none=True)
-            with watch:
-                answered = answer(model, batch)
+            with recorder:
+                answered = forward_fn(model, batch)
             if isinstance(answered, Tensor):
                 sampled = False
             elif sampled:
-                watch.all_labels(answered[0])
+                recorder.all_labels(answered[0])
             loss_N = text.add(answered, sampled, generator)
             if loss_N.numel() == 0:
                 continue
@@ -87,7 +87,7 @@ def calibrate(
         raise DataError("there is no calibration text: not one position with a label that is not negative; give more")
     tensors = {}
     for name in parameters:
-        known = {kind: watch.sums[name, kind] for kind in MEASURED if (name, kind) in watch.sums}
+        known = {kind: recorder.sums[name, kind] for kind in MEASURED if (name, kind) in recorder.sums}
         if uses := {kind: sums for kind, sums in known.items() if sums.rows or sums.seen.any()}:
             tensors[name] = _curvature(name, uses, text, gradients.squares[name] / gradients.batches)
     vectors = {name: value / gradients.batches for name, value in gradients.fisher.items() if name not in tensors}
@@ -296,4 +296,4 @@ def _read(arrays: Mapping[str, Any], name: str, square: float) -> Curvature:
 
 
 def _digest(about: dict[str, Any], arrays: Mapping[str, Any]) -> str:
-    return digest_of([about, digest_arrays(dict(sorted(arrays.items())))])
+    return digest_json([about, digest_arrays(dict(sorted(arrays.items())))])

@@ -30,17 +30,17 @@ BETAS = (0.9, 0.95)
 WARMUP_STEPS = 10
 
 Floats = npt.NDArray[np.float32]
-Answer = Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor]
+ForwardFn = Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor]
 
 
 class Distiller:
     """A copy of a model in which one weight after another is fixed."""
 
     def __init__(
-        self, model: nn.Module, names: Collection[str], batches: Iterator[Any], answer: Answer, *, steps: int
+        self, model: nn.Module, names: Collection[str], batches: Iterator[Any], forward_fn: ForwardFn, *, steps: int
     ) -> None:
         """`names` may change, all else stays; `steps` batches are trained on behind each fixed weight."""
-        self._model, self._batches, self._answer, self._steps = model.eval(), batches, answer, steps
+        self._model, self._batches, self._answer, self._steps = model.eval(), batches, forward_fn, steps
         self._student = copy.deepcopy(model).requires_grad_(False)
         self._open = {n: p.requires_grad_(True) for n, p in self._student.named_parameters() if n in names}
 

@@ -39,7 +39,7 @@ class Factors:
         return np.diagonal(self.inputs_II)
 
 
-def factors_of(
+def build_factors(
     name: str, curvature: Curvature, *, damping: float, row_damping: float | None = None, two_sided: bool
 ) -> Factors:
     """Damping is a share of the mean diagonal, so inputs that were never active get a finite, coarse step.

@@ -24,7 +24,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 CARRIED = 16
 """Rows whose errors a path of the trellis carries with it before the rows below are brought up to date."""
 _FAR = 1e30
-_MOST_STEPS = np.float32(65_000.0)  # integers are stored at 16 bits
+_MAX_STEPS = np.float32(65_000.0)  # integers are stored at 16 bits
 
 
 def _compiled(*, fastmath: bool = False) -> Callable[[Function], Function]:
@@ -168,14 +168,14 @@ def _step(
     states = x_S.size
     candidate_W, level_W = np.empty(2 * states, np.float32), np.empty(2 * states, np.int32)
     for h in range(states // 2):
-        x, cost = min(max(x_S[2 * h], -_MOST_STEPS), _MOST_STEPS), cost_S[2 * h]
+        x, cost = min(max(x_S[2 * h], -_MAX_STEPS), _MAX_STEPS), cost_S[2 * h]
         quarter = x * np.float32(0.25)
         even, odd = np.float32(4.0) * np.rint(quarter), np.float32(4.0) * np.floor(quarter) + np.float32(2.0)
         candidate_W[4 * h] = cost + scale * (x - even) ** 2 + rate * np.float32(0.5) * abs(even)
         candidate_W[4 * h + 1] = cost + scale * (x - odd) ** 2 + rate * np.float32(0.5) * abs(odd)
         level_W[4 * h], level_W[4 * h + 1] = np.int32(even), np.int32(odd)
     for h in range(states // 2):
-        x, cost = min(max(x_S[2 * h + 1], -_MOST_STEPS), _MOST_STEPS), cost_S[2 * h + 1]
+        x, cost = min(max(x_S[2 * h + 1], -_MAX_STEPS), _MAX_STEPS), cost_S[2 * h + 1]
         size, sign = abs(x), np.float32(1.0) if x >= 0 else np.float32(-1.0)
         odd = np.float32(1.0) + np.float32(4.0) * max(np.rint((size - 1) * np.float32(0.25)), np.float32(0.0))
         even = np.float32(3.0) + np.float32(4.0) * max(np.rint((size - 3) * np.float32(0.25)), np.float32(0.0))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.grids.trellis import SCALAR, next_states
+from bytecap.formats.trellis import SCALAR, next_states
 from bytecap.quant.kernels import round_block
 
 BLOCK = 64

@@ -38,7 +38,7 @@ class Console:
         self._log = path
 
     @contextmanager
-    def room(self, name: str) -> Iterator[Console]:
+    def stage(self, name: str) -> Iterator[Console]:
         """One room at work; its last state stays on the screen."""
         self._room, self._begin, self._shown, self._last = name, time.perf_counter(), 0.0, ""
         if self._live:

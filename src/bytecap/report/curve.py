@@ -1,7 +1,7 @@
 """Bytes against divergence as a picture: one marker for each cap, written by hand as SVG.
 
-In:   the facts of several fits (JSON values), each with a divergence.
-Out:  the text of an `.svg` file; the same facts give the same text.
+In:   the report of several fits (JSON values), each with a divergence.
+Out:  the text of an `.svg` file; the same report give the same text.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 84, 24, 40, 56
 """Margins around the axes."""
-LEAST_KL = 1e-9
+MIN_KL = 1e-9
 """Where a divergence of 0 or below is drawn."""
 _UNITS = ((1_000_000, "MB"), (1_000, "kB"), (1, "B"))
-_MOST_TICKS = 10
+_MAX_TICKS = 10
 
 
 def curve_svg(rows: Sequence[dict[str, Any]]) -> str:
     """The picture, with the interval of each divergence as a bar."""
-    points = sorted((row["bytes"], max(row["divergence"]["kl"], LEAST_KL), _interval(row)) for row in rows)
+    points = sorted((row["bytes"], max(row["divergence"]["kl"], MIN_KL), _interval(row)) for row in rows)
     x_ticks = linear_ticks([size for size, _, _ in points])
     y_ticks = log_ticks([kl for _, kl, _ in points])
     placed = [(_x(size, x_ticks), _y(kl, y_ticks)) for size, kl, _ in points]
@@ -64,7 +64,7 @@ def log_ticks(values: Sequence[float]) -> list[float]:
         first = max(i for i, tick in enumerate(ladder) if tick <= min(values) or i == 0)
         last = min(i for i, tick in enumerate(ladder) if tick >= max(values))
         ticks = ladder[first : max(last, first + 1) + 1]
-        if len(ticks) <= _MOST_TICKS:
+        if len(ticks) <= _MAX_TICKS:
             break
     return ticks
 

@@ -1,6 +1,6 @@
 """What a fit reports, as lines of text.
 
-In:   the facts of one fit or several (JSON values).
+In:   the report of one fit or several (JSON values).
 Out:  text for a terminal; with several caps, the curve of bytes and loss.
 """
 
@@ -11,17 +11,17 @@ from typing import Any
 
 from bytecap.report.tables import columns, tensor_table
 
-Facts = dict[str, Any]
+Report = dict[str, Any]
 NO_CAP = "none"
 
 
-def fit_summary(rows: Sequence[Facts], curve: Sequence[str] = ()) -> str:
+def fit_summary(rows: Sequence[Report], curve: Sequence[str] = ()) -> str:
     """One fit with the bytes of its tensors; several, a line for each, and where their curve lies."""
     text = _one(rows[0]) if len(rows) == 1 else _many(rows)
     return f"{text}\n\nthe curve: {', '.join(curve)}" if curve else text
 
 
-def prediction_table(rows: Sequence[Facts]) -> str:
+def prediction_table(rows: Sequence[Report]) -> str:
     """Cap, predicted size and predicted loss."""
     lines = [("cap", "predicted bytes", "predicted increase of the loss")]
     for row in rows:
@@ -32,16 +32,16 @@ def prediction_table(rows: Sequence[Facts]) -> str:
     return f"{columns(lines, right='rrl')}\n\n{told}"
 
 
-def _one(facts: Facts) -> str:
+def _one(report: Report) -> str:
     lines = [
-        ("file", facts["file"]),
-        ("scheme", facts["scheme"]),
-        ("bytes", f"{_room(facts)}, {facts['bits_per_weight']:.3f} bits per weight"),
-        ("seconds", f"{facts['seconds']:.1f} for {facts['roundings']:.2f} passes over the weights"),
+        ("file", report["file"]),
+        ("scheme", report["scheme"]),
+        ("bytes", f"{_room(report)}, {report['bits_per_weight']:.3f} bits per weight"),
+        ("seconds", f"{report['seconds']:.1f} for {report['roundings']:.2f} passes over the weights"),
     ]
-    found = facts["divergence"]
+    found = report["divergence"]
     if found is not None:
-        predicted = facts["predicted_increase_nats"]
+        predicted = report["predicted_increase_nats"]
         known = "" if predicted is None else f"; predicted +{predicted:.5f}"
         lines += [
             ("KL to the original", f"{found['kl']:.5f} ± {found['kl_interval']:.5f} nats per token"),
@@ -51,32 +51,32 @@ def _one(facts: Facts) -> str:
                 f"({found['loss_after'] - found['loss_before']:+.5f} ± {found['increase_interval']:.5f}{known})",
             ),
         ]
-    bits = facts["bits_per_byte"]
+    bits = report["bits_per_byte"]
     if bits is not None:
         change = bits["loss_after"] - bits["loss_before"]
         lines.append(("bits per byte", f"KL {bits['kl']:.5f}, loss {change:+.5f} ± {bits['increase_interval']:.5f}"))
-    return f"{tensor_table(facts['tensors'])}\n\n{columns(lines)}"
+    return f"{tensor_table(report['tensors'])}\n\n{columns(lines)}"
 
 
-def _many(rows: Sequence[Facts]) -> str:
+def _many(rows: Sequence[Report]) -> str:
     lines: list[tuple[str, ...]] = [("cap", "bytes", "unused", "bits per weight", "KL, nats per token", "seconds")]
-    for facts in rows:
-        found = facts["divergence"]
+    for report in rows:
+        found = report["divergence"]
         kl = "unknown without text" if found is None else f"{found['kl']:.5f} ± {found['kl_interval']:.5f}"
-        counts = (_cap(facts), f"{facts['bytes']:,}", f"{facts['unused_bytes']:,}")
-        lines.append((*counts, f"{facts['bits_per_weight']:.3f}", kl, f"{facts['seconds']:.1f}"))
+        counts = (_cap(report), f"{report['bytes']:,}", f"{report['unused_bytes']:,}")
+        lines.append((*counts, f"{report['bits_per_weight']:.3f}", kl, f"{report['seconds']:.1f}"))
     return columns(lines, right="rrrrlr")
 
 
-def _room(facts: Facts) -> str:
+def _room(report: Report) -> str:
     """Bytes, of which cap, and what stays free; a scheme of its own size has no cap."""
-    if facts["cap_bytes"] is None:
-        return f"{facts['bytes']:,}"
-    known = facts["predicted_bytes"] != facts["bytes"]  # a published scheme's size is not predicted
-    predicted = f"; predicted {facts['predicted_bytes']:,}" if known else ""
-    reserved = f", {facts['reserve_bytes']:,} reserved" if facts["reserve_bytes"] else ""
-    return f"{facts['bytes']:,} of {facts['cap_bytes']:,} ({facts['unused_bytes']:,} unused{reserved}{predicted})"
+    if report["cap_bytes"] is None:
+        return f"{report['bytes']:,}"
+    known = report["predicted_bytes"] != report["bytes"]  # a published scheme's size is not predicted
+    predicted = f"; predicted {report['predicted_bytes']:,}" if known else ""
+    reserved = f", {report['reserve_bytes']:,} reserved" if report["reserve_bytes"] else ""
+    return f"{report['bytes']:,} of {report['cap_bytes']:,} ({report['unused_bytes']:,} unused{reserved}{predicted})"
 
 
-def _cap(facts: Facts) -> str:
-    return NO_CAP if facts["cap_bytes"] is None else f"{facts['cap_bytes']:,}"
+def _cap(report: Report) -> str:
+    return NO_CAP if report["cap_bytes"] is None else f"{report['cap_bytes']:,}"

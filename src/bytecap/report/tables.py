@@ -27,7 +27,7 @@ def summary(record: dict[str, Any], folder: str) -> str:
     """The end of a run on one screen."""
     training, artifact, scores = record["training"], record["artifact"], record["scores"]
     after, plain = scores["after"], scores["after_plain"]
-    facts = [
+    report = [
         ("text", f"{record['corpus']['name']}, digest {record['corpus']['digest']}"),
         ("model", f"{record['model']['parameters']:,} parameters"),
         (
@@ -55,7 +55,7 @@ def summary(record: dict[str, Any], folder: str) -> str:
     files = [[path, what] for what, path in record["files"].items()]
     return "\n\n".join(
         [
-            columns([[name, value] for name, value in facts]),
+            columns([[name, value] for name, value in report]),
             columns(bits),
             f"a sample: it goes on after {record['sample']['prompt']!r} with\n"
             + _indented(record["sample"]["continued"]),

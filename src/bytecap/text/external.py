@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bytecap.core.digest import digest_bytes, digest_of
+from bytecap.core.digest import digest_bytes, digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.text.config import TextConfig
 from bytecap.text.shards import TokenStream, find_shards
@@ -89,7 +89,7 @@ def _check_disjoint(tokenizer: Tokenizer, train: TokenStream, validation: TokenS
         if key in held:
             shared.append(tokenizer.decode([int(i) for i in ids[:40]]))
     refuse_shared(shared)
-    return digest_of([order.hexdigest(), sorted(key.hex() for key in held)])
+    return digest_json([order.hexdigest(), sorted(key.hex() for key in held)])
 
 
 def _ids_hash(ids: np.ndarray[Any, Any]) -> bytes:

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bytecap.core.digest import digest_bytes, digest_of
+from bytecap.core.digest import digest_bytes, digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.files import make_folder, write_bytes, write_json
 from bytecap.core.progress import Progress
 from bytecap.text.config import TextConfig
 from bytecap.text.external import use_shards
 from bytecap.text.shards import MAX_VOCAB, ShardWriter
-from bytecap.text.survey import corpus_of, note_skipped, survey_corpus, tokenizer_sample
+from bytecap.text.survey import note_skipped, open_corpus, survey_corpus, tokenizer_sample
 from bytecap.text.tokenizer import load_tokenizer, read_tokenizer, train_tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens
 
@@ -33,7 +33,7 @@ def prepare(
         stale.unlink()  # an interrupted preparation
     value = use_shards(config, accept) if config.shards else _from_documents(config, folder, progress, accept)
     contents = {k: v for k, v in value.items() if k not in ("corpus", "skipped")}
-    tokens = Tokens(digest=digest_of(contents), folder=folder, **value)
+    tokens = Tokens(digest=digest_json(contents), folder=folder, **value)
     saved = {f.name: getattr(tokens, f.name) for f in dataclasses.fields(tokens) if f.name != "folder"}
     write_json(folder / MANIFEST, saved)
     return tokens
@@ -94,7 +94,7 @@ def encode_documents(config: TextConfig, model: bytes, folder: Path, progress: P
     tokenizer = load_tokenizer(model)
     writer = ShardWriter(folder, "val", config.shard_tokens)
     raw_bytes = 0
-    corpus = corpus_of(config, config.paths)
+    corpus = open_corpus(config, config.paths)
     for document in corpus.documents():
         writer.write([tokenizer.bos_id(), *tokenizer.encode(document)])
         raw_bytes += len(document.encode())

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bytecap.core.digest import digest_of
+from bytecap.core.digest import digest_json
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.text.config import TextConfig
@@ -51,13 +51,13 @@ class Survey:
                 yield document
 
     def digest(self) -> str:
-        return digest_of([self.order, sorted(self.validation_hashes)])
+        return digest_json([self.order, sorted(self.validation_hashes)])
 
 
 def survey_corpus(config: TextConfig, progress: Progress) -> Survey:
     """One pass over the corpus, which decides what is held out; a second, with shorter documents, where it must be."""
-    corpus = corpus_of(config, config.paths)
-    held_out = corpus_of(config, config.validation_paths) if config.validation_paths else None
+    corpus = open_corpus(config, config.paths)
+    held_out = open_corpus(config, config.validation_paths) if config.validation_paths else None
     total, order = 0, hashlib.sha256()
 
     def keys() -> Iterator[tuple[int, int]]:
@@ -104,7 +104,7 @@ def tokenizer_sample(config: TextConfig, survey: Survey) -> Iterator[str]:
             yield document
 
 
-def corpus_of(config: TextConfig, paths: tuple[str, ...]) -> Corpus:
+def open_corpus(config: TextConfig, paths: tuple[str, ...]) -> Corpus:
     """The documents at `paths`, read as `config` says."""
     length = config.document_length or DOCUMENT_LENGTH
     return Corpus(paths, config.field, config.strict, keep_space_mark=config.lossy_tokenizer, document_length=length)

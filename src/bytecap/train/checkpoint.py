@@ -26,7 +26,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progressed:
+class TrainingState:
     """How far a training run has come."""
 
     step: int = 0
@@ -51,7 +51,7 @@ class Checkpoint:
     """Digest of the tokens alone."""
     context: int
     """Positions of a training window."""
-    progressed: Progressed
+    progressed: TrainingState
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
 
@@ -79,7 +79,7 @@ def save_checkpoint(
     made_from: str,
     tokens: str,
     context: int,
-    progressed: Progressed,
+    progressed: TrainingState,
 ) -> None:
     """Write atomically. Raises BackendError on a full disk, with the previous checkpoint intact."""
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
@@ -105,7 +105,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             made_from=str(about["made_from"]),
             tokens=str(about["tokens"]),
             context=int(about["context"]),
-            progressed=Progressed(**about["progressed"]),
+            progressed=TrainingState(**about["progressed"]),
             weights={n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")},
             optimizer={n.removeprefix("optimizer/"): t for n, t in tensors.items() if n.startswith("optimizer/")},
         )

@@ -29,7 +29,14 @@ from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.spec import ModelSpec
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream
-from bytecap.train.checkpoint import CHECKPOINT, Checkpoint, Progressed, build_model, load_checkpoint, save_checkpoint
+from bytecap.train.checkpoint import (
+    CHECKPOINT,
+    Checkpoint,
+    TrainingState,
+    build_model,
+    load_checkpoint,
+    save_checkpoint,
+)
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
 from bytecap.train.schedules import progress_at
 
@@ -90,7 +97,7 @@ class Trainer:
         torch.manual_seed(seed)
         self.model = build_model(spec).to(device)
         self.optimizers = Optimizers(self.model, config.optimizer, device)
-        self.state = Progressed()
+        self.state = TrainingState()
         saved = self._resume()
         self.batches = TrainBatches(
             stream, batch=config.batch, context=config.context, seed=seed, position=self.state.position
@@ -99,7 +106,7 @@ class Trainer:
         self._loss = self._loss_function()
         self._step_seconds = saved.progressed.seconds / saved.progressed.step if saved and self.state.step else 0.0
 
-    def run(self) -> Progressed:
+    def run(self) -> TrainingState:
         """Train to the end of the budget, saving on the way."""
         if self.state.finished:
             return self.state
@@ -144,7 +151,7 @@ class Trainer:
         spent = self.clock.seconds - begin
         first = self._step_seconds == 0.0 or self.state.step < 2
         self._step_seconds = spent if first else _SPEED_MEMORY * self._step_seconds + (1 - _SPEED_MEMORY) * spent
-        self.state = Progressed(
+        self.state = TrainingState(
             step=self.state.step + 1,
             seconds=self.clock.seconds,
             tokens=self.state.tokens + self.config.batch * self.config.context,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from bytecap.model.roles import Role, roles_of
+from bytecap.model.roles import Role, parameter_roles
 from bytecap.train.muon import Muon
 from bytecap.train.schedules import momentum_at, rate_multiplier
 
@@ -53,7 +53,7 @@ class Optimizers:
         self._config = config
         by_role: dict[Role, list[nn.Parameter]] = {role: [] for role in Role}
         self._names: dict[str, nn.Parameter] = dict(model.named_parameters())
-        for name, role in roles_of(model).items():
+        for name, role in parameter_roles(model).items():
             by_role[role].append(self._names[name])
         self.muon = Muon(
             by_role[Role.MATRIX],

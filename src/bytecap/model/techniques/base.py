@@ -26,7 +26,7 @@ class Context:
 
 
 class RoutePart(nn.Module):
-    """Joined to the seam `route`; both ends return the stream unchanged unless overridden."""
+    """Joined to the seam `route`; both ends return the stream unchanged unless with_overrides."""
 
     def before(self, index: int, stream_BTD: Tensor, context: Context) -> Tensor:
         """The stream that block `index` reads."""

@@ -1,0 +1,101 @@
+"""Our own models on tokens: curvature measured, distillation begun, windows to compare on.
+
+In:   a model and a stream of tokens.
+Out:  a Calibration, what adapts open weights, windows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bytecap.core.errors import DataError
+from bytecap.core.progress import Progress
+from bytecap.fitting.size_search import StartAdaptation
+from bytecap.model.gpt import GPT, document_numbers
+from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
+from bytecap.quant.calibration import calibrate
+from bytecap.quant.distillation import Distiller, ForwardFn
+from bytecap.quant.statistics import Calibration
+from bytecap.text.batches import TrainBatches
+from bytecap.text.shards import TokenStream
+
+BATCH_TOKENS = 2_048
+DISTILL_SEED = 1_000_003
+"""Added to a seed for the order in which text is distilled on."""
+
+
+def measure(
+    model: GPT, stream: TokenStream, bos: int, config: QuantConfig, *, context: int, seed: int, digest: str,
+    progress: Progress,
+) -> Calibration:  # fmt: skip
+    """Curvature of every weight on windows of `stream`."""
+    if len(stream) < MIN_CALIBRATION_TOKENS:
+        raise DataError(
+            f"the calibration text has {len(stream):,} tokens, at least {MIN_CALIBRATION_TOKENS:,} are needed (and "
+            f"{config.calibration_tokens:,} are better); give more text",
+            tokens=len(stream),
+        )
+    steps, batch, context = batch_shape(len(stream), config.calibration_tokens, context)
+    rows = _rows(model, stream, batch, context, seed)
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    return calibrate(
+        model, itertools.islice(rows, steps), _make_forward_fn(bos), made_from=digest, progress=progress,
+        total_tokens=steps * batch * context, sampled=config.labels == MODEL, generator=generator,
+    )  # fmt: skip
+
+
+def make_adaptation(
+    model: GPT, stream: TokenStream, bos: int, config: QuantConfig, *, context: int, seed: int
+) -> StartAdaptation | None:
+    """What `quant.distill_steps` asks for, on windows of `stream` in another order than they are measured in."""
+    if config.distill_steps == 0:
+        return None
+    _, batch, context = batch_shape(len(stream), config.distill_steps * BATCH_TOKENS, context)
+
+    def begin(names: list[str]) -> Distiller:
+        rows = _rows(model, stream, batch, context, seed + DISTILL_SEED)
+        return Distiller(model, names, rows, _make_forward_fn(bos), steps=config.distill_steps)
+
+    return begin
+
+
+def _rows(model: GPT, stream: TokenStream, batch: int, context: int, seed: int) -> Iterator[Tensor]:
+    """Endless (B, T + 1) windows on the model's device."""
+    source, device = TrainBatches(stream, batch=batch, context=context, seed=seed), next(model.parameters()).device
+    while True:
+        yield torch.from_numpy(source.next()).to(device)
+
+
+def _make_forward_fn(bos: int) -> ForwardFn:
+    """Logits (N, V) and labels (N,) of our models for (B, T + 1) windows."""
+
+    def forward_fn(model: nn.Module, rows_BT: Tensor) -> tuple[Tensor, Tensor]:
+        assert isinstance(model, GPT)
+        tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
+        document_BT = None if model.spec.across_documents else document_numbers(tokens_BT, bos)
+        return model.logits(model.hidden(tokens_BT, document_BT)).flatten(0, 1), target_BT.flatten()
+
+    return forward_fn
+
+
+def batch_shape(available: int, wanted: int, context: int) -> tuple[int, int, int]:
+    """Batches, windows in each, positions of a window, for about `wanted` tokens."""
+    context = min(context, (available - 1) // 3)
+    batch = max(1, min(BATCH_TOKENS, available) // context)
+    return max(1, min(wanted, available) // (batch * context)), batch, context
+
+
+def comparison_windows(stream: TokenStream, *, tokens: int, context: int, device: torch.device) -> Iterator[Tensor]:
+    """About `tokens` positions of a stream in evenly spaced windows, (B, T + 1), that do not overlap."""
+    context = min(context, (len(stream) - 1) // 2)  # two windows at least, for an interval
+    count = max(1, min(tokens, len(stream) - 1) // context)
+    starts = np.linspace(0, len(stream) - context - 1, count).astype(int).tolist()
+    batch = max(1, 4 * BATCH_TOKENS // context)
+    for begin in range(0, count, batch):
+        rows = [stream.read(start, context + 1) for start in starts[begin : begin + batch]]
+        yield torch.from_numpy(np.stack(rows)).to(device)

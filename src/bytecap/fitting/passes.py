@@ -1,0 +1,177 @@
+"""Every tensor of a plan rounded: cheaply, to learn what a file would estimate_size, or with feedback, to go into one.
+
+In:   plans of tensors, the weights, the factors of their curvature.
+Out:  of each tensor what it weighs and loses; from a full pass also what is stored.
+
+Letters: O rows, I columns.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.core.progress import Progress
+from bytecap.formats.plan import EVEN, FLOAT32, STEPS, TensorPlan
+from bytecap.formats.size_estimate import SizeEstimate, estimate_size
+from bytecap.formats.steps import make_steps
+from bytecap.formats.tensor import MAX_EVEN, MAX_SYMBOL, EvenTensor, FloatTensor, SteppedTensor, StoredTensor
+from bytecap.formats.trellis import SCALAR
+from bytecap.quant.allocation import STEP_MSE
+from bytecap.quant.factors import Doubles, Factors
+from bytecap.quant.rounding import round_with_feedback, round_without_feedback
+
+SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
+"""Of a tensor with more weights than this, a cheap pass looks at so many columns."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class RoundedTensor:
+    """One tensor rounded with feedback."""
+
+    plan: TensorPlan
+    stored: StoredTensor
+    estimate: SizeEstimate
+    loss: float
+    """Predicted increase of the loss in nats per token."""
+
+
+def estimate_pass(
+    plans: Sequence[TensorPlan], weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float
+) -> dict[str, tuple[SizeEstimate, float]]:
+    """Of each tensor what a rounding without feedback weighs, and its loss; `rate` is `QuantConfig.rate`."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(_cheap, plans, repeat(weights), repeat(factors), repeat(rate))
+        return {plan.name: entry for plan, entry in zip(plans, found, strict=True)}
+
+
+def rounding_pass(
+    plans: Iterable[TensorPlan],
+    weights: Mapping[str, Floats],
+    factors: Mapping[str, Factors],
+    rate: float,
+    progress: Progress,
+) -> dict[str, RoundedTensor]:
+    """Tensors rounded with feedback, the largest first, side by side."""
+    order = sorted(plans, key=lambda plan: -math.prod(plan.shape))
+    total, done, tried = sum(math.prod(plan.shape) for plan in order), 0, {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(_full, order, repeat(weights), repeat(factors), repeat(rate))
+        for plan, entry in zip(order, found, strict=True):
+            tried[plan.name] = entry
+            done += math.prod(plan.shape)
+            progress.update(done, total, f"rounded {plan.name}")
+    return {name: tried[name] for name in weights if name in tried}
+
+
+def zeros(plan: TensorPlan, weight: Floats) -> StoredTensor:
+    """The least that a tensor can be: every stepped weight zero."""
+    return _stepped(plan, np.zeros(weight.shape, np.int16)) if plan.grid == STEPS else _unstepped(plan, weight)
+
+
+def as_floats(role: str, weight: Floats) -> FloatTensor:
+    """At 16 bits, or at 32 where a value is beyond 65,504."""
+    with np.errstate(over="ignore"):  # looked for right below
+        stored = weight.astype(np.float16)
+    return FloatTensor(role, stored if np.isfinite(stored).all() else weight.astype(np.float32))
+
+
+def _cheap(
+    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float
+) -> tuple[SizeEstimate, float]:
+    """A tensor rounded without feedback, of a large one some columns, estimate as if they were all; and its loss.
+
+    What feedback would bring into each weight stands in as noise of the same variance.
+    """
+    weight = weights[plan.name]
+    if plan.grid != STEPS:
+        return estimate_size(_unstepped(plan, weight)), 0.0
+    rows, columns = weight.shape
+    apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
+    take = np.arange(0, columns, apart)
+    codes_O, codes_I = plan.codes()
+    codes_I, some = codes_I[take], np.ascontiguousarray(weight[:, take])
+    steps, curve = make_steps(plan.base, codes_O, codes_I), factors[plan.name]
+    price = _price(some, steps, np.ones(rows), plan.states, rate)
+    noise = np.random.default_rng(0).standard_normal(some.shape, np.float32)
+    some = some + noise * np.sqrt(_feedback_variance(some, steps, curve, take))
+    symbols = round_without_feedback(some, steps, plan.states, price)
+    stored = SteppedTensor(plan.role, symbols, plan.base, codes_O, codes_I, plan.states)
+    estimate, share = estimate_size(stored), columns / take.size
+    assert estimate.counts_CM is not None
+    counts = np.rint(estimate.counts_CM * share).astype(np.int64)
+    own_bytes = estimate.own_bytes * (rows + columns) / (rows + take.size)
+    pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
+    error = some - stored.weights().numpy()
+    loss = share * 0.5 * float(np.square(error / pivots).sum())
+    return SizeEstimate(plan.role, counts, own_bytes), loss
+
+
+def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.NDArray[np.int64]) -> Floats:
+    """Of what feedback adds to each weight before it is rounded.
+
+    Errors e before feedback with variance c Δ² become errors of the weights with c κ² (VᵀV)_ii (UᵀU)_jj; what is not e
+    came in by feedback. A weight that rounds to zero has no larger error than itself, and damping sees to it that no
+    errors outgrow the weights.
+    """
+    pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
+    rows = curve.outputs if curve.outputs.ndim == 2 else np.diag(curve.outputs)
+    whole = np.outer(np.square(rows).sum(axis=0), np.square(curve.inputs_II[:, take]).sum(axis=0))
+    grown = np.maximum(whole / pivots**2 - 1, 0)  # of an error that carries on into the weights behind it
+    errors = np.minimum(STEP_MSE, np.square(some / steps) + STEP_MSE * grown) * steps**2
+    variance: Floats = np.minimum(errors * grown, np.square(some).mean()).astype(np.float32)
+    return variance
+
+
+def _full(
+    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float
+) -> RoundedTensor:
+    weight = weights[plan.name]
+    if plan.grid != STEPS:
+        stored = _unstepped(plan, weight)
+        return RoundedTensor(plan, stored, estimate_size(stored), 0.0)
+    curve, steps = factors[plan.name], make_steps(plan.base, *plan.codes())
+    rounded = round_with_feedback(
+        weight, steps, curve.inputs_II.astype(np.float32), curve.outputs.astype(np.float32),
+        states=plan.states, rate_OI=_price(weight, steps, curve.row_factors_O, plan.states, rate),
+    )  # fmt: skip
+    stored = _stepped(plan, rounded.symbols_OI)
+    return RoundedTensor(plan, stored, estimate_size(stored), rounded.loss)
+
+
+def _price(weight: Floats, steps: Floats, row_factors_O: Doubles, states: int, rate: float) -> Floats | None:
+    """Cost of one unit of magnitude: a bit's price times the bits that the next integer costs.
+
+    Of a normal distribution with deviation s, in units of the grid, a magnitude near its mean costs about 1.15 / s
+    bits more than the one below.
+    """
+    if rate == 0.0:
+        return None
+    squares = weight.astype(np.float64) ** 2
+    spread = np.sqrt(np.outer(squares.mean(axis=1), squares.mean(axis=0)) / max(float(squares.mean()), 1e-30))
+    grid = steps * (1 if states == SCALAR else 2)
+    unit = (steps / row_factors_O[:, None]) ** 2
+    price: Floats = (rate * unit * 1.15 / np.maximum(spread / grid, 0.3)).astype(np.float32)
+    return price
+
+
+def _stepped(plan: TensorPlan, symbols_OI: npt.NDArray[np.int16]) -> SteppedTensor:
+    return SteppedTensor(plan.role, symbols_OI, plan.base, *plan.codes(), plan.states, len(plan.shape) - 2)
+
+
+def _unstepped(plan: TensorPlan, weight: Floats) -> StoredTensor:
+    """Rounded to nearest, or as it is where that is planned or the integers would be too large."""
+    if plan.grid == EVEN and weight.size <= MAX_EVEN:
+        symbols = np.rint(weight / np.float32(plan.base))
+        if np.abs(symbols).max(initial=0) <= MAX_SYMBOL:
+            return EvenTensor(plan.role, symbols.astype(np.int16), plan.base)
+    return FloatTensor(plan.role, weight.astype(np.float32)) if plan.grid == FLOAT32 else as_floats(plan.role, weight)

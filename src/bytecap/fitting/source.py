@@ -1,0 +1,165 @@
+"""What is fitted: weights by name with their roles, and the model around them where there is one.
+
+In:   a torch module, a checkpoint of ours, or plain safetensors.
+Out:  a WeightSource; what cannot be weights is refused by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import torch
+from torch import Tensor, nn
+
+from bytecap.core.digest import digest_arrays
+from bytecap.core.errors import ConfigError, DataError, NumericsError
+from bytecap.formats.tensor import MAX_WIDTH
+from bytecap.model.gpt import GPT
+from bytecap.model.roles import Role, parameter_roles
+from bytecap.model.spec import ModelSpec
+from bytecap.quant.allocation import Shape
+from bytecap.run.folder import RECIPE
+from bytecap.train.checkpoint import load_checkpoint
+
+MAX_WEIGHT, MAX_EXACT_INTEGER = 1e30, 1 << 24
+"""Beyond which a tensor holds something else than weights, and beyond which 32 bits do not hold whole numbers."""
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """What is fitted."""
+
+    weights: dict[str, Floats]
+    shapes: list[Shape]
+    digest: str
+    model: GPT | None
+    """The model around the weights; None where only weights are at hand."""
+    context: int | None = None
+    """Positions that it was trained on, where that is known."""
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """Of the model."""
+        return None if self.model is None else self.model.spec
+
+
+def source_from_module(model: nn.Module) -> WeightSource:
+    """The weights of a model, with roles: declared ones, or what the modules' types say."""
+    parameters = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
+    for name, value in parameters.items():
+        if not value.is_floating_point():
+            raise DataError(
+                f"parameter {name} is of type {value.dtype}; fit the model before it is quantized", tensor=name
+            )
+    roles = {n: str(r) for n, r in parameter_roles(model).items()} if isinstance(model, GPT) else _roles_by_type(model)
+    kept = set(model.state_dict())
+    buffers = {name: value.detach().cpu() for name, value in model.named_buffers() if name in kept}
+    _refuse_inexact(buffers)
+    tensors = {name: value.float() for name, value in (parameters | buffers).items()}
+    return _build_source(
+        tensors, roles | dict.fromkeys(buffers, str(Role.SCALAR)), model if isinstance(model, GPT) else None, buffers
+    )
+
+
+def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = None) -> WeightSource:
+    """A checkpoint of ours with its model, or plain safetensors without one.
+
+    If asked, a finished one, trained on `tokens` (a digest).
+    """
+    if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        raise ConfigError(
+            f"{path} may hold a pickle, which can run any code when it is read; convert it once, where you trust it:\n"
+            "  import torch; from safetensors.torch import save_file\n"
+            f"  weights = torch.load({path.name!r}, weights_only=True)\n"
+            f"  save_file({{k: v.clone() for k, v in weights.items()}}, {path.stem + '.safetensors'!r})"
+        )
+    if not path.is_file():
+        if (path.parent / RECIPE).is_file():
+            raise DataError(f"{path} does not exist; run `bytecap train {path.parent}` first", path=str(path))
+        raise DataError(f"{path} does not exist; give a run folder or a .safetensors file", path=str(path))
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            if "bytecap" in (file.metadata() or {}):
+                saved = load_checkpoint(path)
+                if finished and not saved.progressed.finished:
+                    raise DataError(f"training in {path.parent} has not finished; run `bytecap train` to go on")
+                if tokens is not None and saved.tokens != tokens:
+                    raise DataError(
+                        f"{path} was trained on tokens {saved.tokens}, beside it lie tokens {tokens}; put back "
+                        "those it was trained on, or fit it outside this folder with --text and --tokenizer",
+                        path=str(path),
+                    )
+                return dataclasses.replace(source_from_module(saved.model()), context=saved.context)
+            return _as_stored(file, path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise DataError(f"{path} is not a safetensors file ({error}); give another one", path=str(path)) from error
+
+
+def _build_source(
+    tensors: dict[str, Tensor], roles: dict[str, str], model: GPT | None, exact: Collection[str] = ()
+) -> WeightSource:
+    for name, value in tensors.items():
+        leave_out = "register the buffer with persistent=False" if model is None and name in exact else "leave it out"
+        if not torch.isfinite(value).all():
+            what = f"; {leave_out}" if name in exact else "; the checkpoint cannot be fitted"
+            raise NumericsError(f"tensor {name} holds NaN or infinity{what}", tensor=name)
+        if value.numel() == 0 or max(value.shape, default=0) > MAX_WIDTH:
+            raise DataError(
+                f"tensor {name} of shape {tuple(value.shape)} is empty or wider than {MAX_WIDTH:,}; {leave_out}",
+                tensor=name,
+            )
+        if float(value.abs().max()) > MAX_WEIGHT:
+            raise NumericsError(
+                f"tensor {name} holds values up to {float(value.abs().max()):.3g}, which are no weights (a mask?); "
+                f"{leave_out}",
+                tensor=name,
+            )
+        if not name.isprintable():
+            raise DataError(f"a tensor has the name {name!r}, which cannot be printed; rename it", tensor=name)
+    weights = {name: np.asarray(value.numpy(), np.float32, order="C") for name, value in tensors.items()}
+    shapes = [Shape(name, roles[name], value.shape, exact=name in exact) for name, value in weights.items()]
+    return WeightSource(weights, shapes, digest_arrays(weights), model)
+
+
+def _as_stored(file: Any, path: Path) -> WeightSource:
+    """Weights without a model; whole numbers are kept as they are."""
+    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if not tensors:
+        raise DataError(f"{path} holds no tensors; give another file", path=str(path))
+    whole = {name for name, value in tensors.items() if not value.is_floating_point()}
+    _refuse_inexact({name: tensors[name] for name in whole})
+    floats = {name: value.float() for name, value in tensors.items()}
+    roles = {name: str(Role.SCALAR) if name in whole else _role_by_shape(value) for name, value in floats.items()}
+    return _build_source(floats, roles, None, whole)
+
+
+def _refuse_inexact(tensors: Mapping[str, Tensor]) -> None:
+    """DataError for what 32-bit floating point cannot hold as it is."""
+    for name, value in tensors.items():
+        if value.is_complex():
+            raise DataError(f"tensor {name} holds complex numbers; store their real view instead", tensor=name)
+        if not value.is_floating_point() and value.numel() and int(value.long().abs().max()) > MAX_EXACT_INTEGER:
+            raise DataError(
+                f"tensor {name} holds whole numbers beyond {MAX_EXACT_INTEGER:,}, which are no weights; leave it out",
+                tensor=name,
+            )
+
+
+def _roles_by_type(model: nn.Module) -> dict[str, str]:
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    return {
+        name: str(Role.EMBEDDING) if id(parameter) in embeddings else _role_by_shape(parameter)
+        for name, parameter in model.named_parameters()
+    }
+
+
+def _role_by_shape(value: Tensor) -> str:
+    return str(Role.MATRIX if value.ndim >= 2 else Role.SCALAR)

@@ -1,0 +1,82 @@
+"""The bit plan: what was decided for every tensor. Needs no torch.
+
+In:   a decision of `quant/allocation.py` or of a published scheme.
+Out:  the input of the rounding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.formats.trellis import SCALAR
+
+STEPS = "steps"
+"""Integers times base · 2^((row code + column code) / 4), coded with contexts from the same codes."""
+ROW_SCALES = "row_scales"
+"""Integers times one 16-bit scale for each row, coded by a general compressor: the published runs."""
+ROW_SCALES_LOW_RANK = "row_scales_low_rank"
+"""As `row_scales`, with a low-rank addition: the tensors that the last published record repaired."""
+EVEN = "even"
+"""Integers times one step for the whole tensor, of any shape, coded one after another: vectors."""
+FLOAT16, FLOAT32 = "float16", "float32"
+"""Stored as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleRule:
+    """How a published run finds the scale of a row: its clip divided by the largest integer."""
+
+    levels: int
+    """Largest integer R: 15, 31, 63 or 127; 32,767 where nothing is clipped."""
+    lowest: int
+    """Smallest integer, -R or -R - 1."""
+    clip: str
+    """`quantile` (of the absolute values), `absmax`, or `sigma` (standard deviations of the row)."""
+    amount: float
+    """The quantile, or the number of standard deviations; not used by `absmax`."""
+    floor: float
+    """Least clip; 1.0 in the runs of March 2026, which then cannot follow rows below 1."""
+    feedback: bool
+    """Whether rounding is GPTQ's, or to nearest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorPlan:
+    """How one tensor is stored."""
+
+    name: str
+    role: str
+    shape: tuple[int, ...]
+    grid: str
+    base: float = 0.0
+    """Of `steps`, with the codes and the trellis below; of `even` the step."""
+    row_codes: tuple[int, ...] = ()
+    column_codes: tuple[int, ...] = ()
+    states: int = SCALAR
+    rule: ScaleRule | None = None
+    """Of `row_scales` and `row_scales_low_rank`."""
+
+    def codes(self) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+        """Row codes (O,) and column codes (I,)."""
+        return np.array(self.row_codes, np.int8), np.array(self.column_codes, np.int8)
+
+    def finer(self, octaves: float) -> TensorPlan:
+        """With smaller steps."""
+        return dataclasses.replace(self, base=float(np.float32(self.base * 2.0**-octaves)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitPlan:
+    """A decision for every tensor, in the model's order."""
+
+    made_from: str
+    """Digest of the checkpoint."""
+    scheme: str
+    """`bytecap`, or the published policy."""
+    step_scale: float
+    """The multiplier κ of all steps; 0 for a scheme that has none."""
+    tensors: tuple[TensorPlan, ...]

@@ -1,0 +1,222 @@
+"""A published scheme carried out: its plan, its rounding, and where it has a step scale, the largest file under a cap.
+
+In:   weights, a calibration where the scheme needs one, and a function that packs a QuantizedModel and gives its bytes.
+Out:  the plan, the quantized model and the file.
+
+The step scale multiplies all steps. It is found by bisection on real packed files, with a guess inside the bracket from
+one bit per weight and octave. A scheme with few levels clips when its steps are small, so it is not refined further
+than to a clip of `MIN_DEVIATIONS`: the bytes that are left then stay unused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.core.errors import BudgetError, ConfigError
+from bytecap.core.progress import Progress
+from bytecap.fitting.passes import as_floats
+from bytecap.fitting.size_search import SLACK_BYTES, SLACK_SHARE, refuse_small_cap
+from bytecap.formats.plan import FLOAT32, ROW_SCALES_LOW_RANK, BitPlan, TensorPlan
+from bytecap.formats.tensor import FloatTensor, LowRankCorrectedTensor, QuantizedModel, ScaledTensor, StoredTensor
+from bytecap.published.low_rank import low_rank_corrections
+from bytecap.published.rounding import SIGMA, round_published
+from bytecap.published.schemes import CALIBRATED, KEEP_SMALL, SCALABLE, SCHEMES, scheme_plan
+from bytecap.quant.allocation import Shape
+from bytecap.quant.statistics import Calibration
+
+LOW_RANK_SCHEME = "pr1797"
+"""The scheme that low_rank_corrections the tensors which lost most."""
+NO_OWN_SIZE = "best_published"
+"""The scheme whose size is its step_scale's alone."""
+MIN_DEVIATIONS = 4.0
+MIN_STEP_SCALE, MAX_STEP_SCALE = 2.0**-9, 2.0**6
+"""Of the step_scale; at the coarse end every weight is zero."""
+CLOSEST = 2.0**-12
+"""Octaves of the step_scale below which sizes are not told apart."""
+MAX_TRIES, MAX_UNBRACKETED = 24, 4
+"""Files made at most, and until both sides of the cap have been seen."""
+
+Pack = Callable[[QuantizedModel], bytes]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SchemeResult:
+    """A file and what it was made with; the fields are those of `landing.FitResult`."""
+
+    plan: BitPlan
+    model: QuantizedModel
+    data: bytes
+    loss: float | None
+    """Predicted increase of the loss in nats per token; None without a calibration."""
+    losses: dict[str, float]
+    """Of each measured tensor."""
+    roundings: float
+    """Full passes over the weights."""
+
+    @property
+    def predicted_bytes(self) -> int:
+        """The size itself: every try is a real file."""
+        return len(self.data)
+
+
+class SchemeFitter:
+    """One checkpoint under one scheme, any number of caps."""
+
+    def __init__(
+        self,
+        name: str,
+        weights: dict[str, Floats],
+        shapes: list[Shape],
+        calibration: Calibration | None,
+        made_from: str,
+        pack: Pack,
+        *,
+        keep_small: int = KEEP_SMALL,
+        embedding_step: float = 1.0,
+    ) -> None:
+        self._name, self._weights, self._shapes, self._calibration = name, weights, shapes, calibration
+        self._made_from, self._pack = made_from, pack
+        self._keep_small, self._embedding_step = keep_small, embedding_step
+        rules = [(tensor.shape, tensor.rule) for tensor in self._plan(1.0).tensors if tensor.rule is not None]
+        if not rules:
+            raise ConfigError(
+                f"scheme {name} would quantize nothing: no matrix of this checkpoint has more than {keep_small:,} "
+                "elements; give --keep-small 0"
+            )
+        self._count = sum(math.prod(shape) for shape, _ in rules)
+        clips = [rule.amount for _, rule in rules if rule.clip == SIGMA]
+        finest = max([MIN_STEP_SCALE, *(MIN_DEVIATIONS / clip for clip in clips)])
+        self._ends = math.log2(min(finest, 1.0)), math.log2(MAX_STEP_SCALE)
+        self._own: SchemeResult | None = None
+        self._smallest: int | None = None
+
+    def own(self) -> SchemeResult:
+        """The scheme's own size."""
+        if self._name == NO_OWN_SIZE:
+            raise ConfigError(f"scheme {NO_OWN_SIZE} has no size of its own; give --cap, such as --cap 16MB")
+        if self._own is None:
+            self._own = self._described(1.0, *self._made(1.0), 1)
+        return self._own
+
+    def refuse_small(self, cap_bytes: int) -> None:
+        """BudgetError when no file of this scheme is as small as that."""
+        if self._name in SCALABLE:
+            if self._smallest is None:
+                self._smallest = len(self._made(MAX_STEP_SCALE)[1])
+            refuse_small_cap(self._smallest, cap_bytes)
+        elif len(self.own().data) > cap_bytes:
+            raise BudgetError(
+                f"scheme {self._name} makes one file of {len(self.own().data):,} bytes, over the cap of "
+                f"{cap_bytes:,}, and has no step_scale; raise the cap, or choose one of "
+                f"{', '.join(name for name in SCHEMES if name in SCALABLE)}",
+                smallest_bytes=len(self.own().data),
+                cap_bytes=cap_bytes,
+            )
+
+    def fit_to_size(self, cap_bytes: int, progress: Progress) -> SchemeResult:
+        """The largest file found that is at most `cap_bytes`; BudgetError when there is none."""
+        self.refuse_small(cap_bytes)
+        if self._name not in SCALABLE:
+            return self.own()
+        best: tuple[float, QuantizedModel, bytes] | None = None
+        slack = max(SLACK_BYTES, int(SLACK_SHARE * cap_bytes))
+        position = 0.0
+        low: float | None = None
+        high: float | None = None
+        """Octaves of the step_scale: the coarsest that was over the cap, the finest that was not."""
+        for tries in range(1, MAX_TRIES + 1):
+            model, data = self._made(2.0**position)
+            progress.update(tries, MAX_TRIES, f"{len(data):,} bytes with a step_scale of {2.0**position:.4f}")
+            gap = cap_bytes - len(data)
+            if gap < 0:
+                low = position
+            else:
+                high = position
+                best = (position, model, data) if best is None or len(data) > len(best[2]) else best
+            if 0 <= gap <= slack or high == self._ends[0]:
+                break
+            if low is not None and high is not None and high - low < CLOSEST:
+                break
+            guess = position - 8 * (gap - slack / 2) / self._count
+            position = _next(guess, low, high, self._ends, tries)
+        if best is None:
+            raise BudgetError(f"scheme {self._name} found no file of at most {cap_bytes:,} bytes", cap_bytes=cap_bytes)
+        return self._described(2.0 ** best[0], best[1], best[2], tries)
+
+    def _plan(self, step_scale: float) -> BitPlan:
+        return scheme_plan(
+            self._name, self._shapes, self._calibration, self._made_from, step_scale,
+            keep_small=self._keep_small, embedding_step=self._embedding_step,
+        )  # fmt: skip
+
+    def _made(self, step_scale: float) -> tuple[QuantizedModel, bytes]:
+        """Rounded and packed."""
+        tensors = {tensor.name: self._stored(tensor) for tensor in self._plan(step_scale).tensors}
+        if self._name == LOW_RANK_SCHEME:
+            scaled = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, ScaledTensor)}
+            lost = {name: self._weights[name] - tensor.weights().numpy() for name, tensor in scaled.items()}
+            tensors |= {
+                name: LowRankCorrectedTensor(scaled[name], repair)
+                for name, repair in low_rank_corrections(lost).items()
+            }
+        model = QuantizedModel(tensors)
+        return model, self._pack(model)
+
+    def _stored(self, plan: TensorPlan) -> StoredTensor:
+        weight = self._weights[plan.name]
+        if plan.rule is None:
+            if plan.grid == FLOAT32:
+                return FloatTensor(plan.role, weight.astype(np.float32))
+            return as_floats(plan.role, weight)
+        curvature = None if self._calibration is None else self._calibration.tensors.get(plan.name)
+        rows = round_published(weight, plan.rule, curvature, name=plan.name)
+        return ScaledTensor(plan.role, rows.symbols_OI, rows.scales_O)
+
+    def _described(self, step_scale: float, model: QuantizedModel, data: bytes, tries: int) -> SchemeResult:
+        plan = self._plan(step_scale)
+        tensors = tuple(
+            dataclasses.replace(tensor, grid=ROW_SCALES_LOW_RANK)
+            if isinstance(model.tensors[tensor.name], LowRankCorrectedTensor)
+            else tensor
+            for tensor in plan.tensors
+        )
+        losses = self._losses(model)
+        loss = None if self._calibration is None else sum(losses.values())
+        return SchemeResult(dataclasses.replace(plan, tensors=tensors), model, data, loss, losses, float(tries))
+
+    def _losses(self, model: QuantizedModel) -> dict[str, float]:
+        """½ tr(G E A Eᵀ) of each measured tensor."""
+        found = {}
+        for name, curvature in ({} if self._calibration is None else self._calibration.tensors).items():
+            if self._weights[name].ndim != 2:
+                continue
+            error_OI = self._weights[name] - model.tensors[name].weights().numpy()
+            pushed_OI = error_OI @ curvature.inputs_II
+            outputs = curvature.outputs
+            pushed_OI = outputs @ pushed_OI if outputs.ndim == 2 else outputs[:, None] * pushed_OI
+            found[name] = 0.5 * float((pushed_OI.astype(np.float64) * error_OI).sum())
+        return found
+
+
+def needs_text(name: str) -> bool:
+    """Whether a scheme needs a calibration; ConfigError when there is no such scheme."""
+    if name not in SCHEMES:
+        scheme_plan(name, [], None, "")
+    return name in CALIBRATED
+
+
+def _next(guess: float, low: float | None, high: float | None, ends: tuple[float, float], tries: int) -> float:
+    """Where to try next: the guess, at an end when one side stays open for long, in the middle when it leads away."""
+    finest, coarsest = ends
+    if low is None:
+        return finest if tries > MAX_UNBRACKETED else max(guess, finest)
+    if high is None:
+        return coarsest if tries > MAX_UNBRACKETED else min(guess, coarsest)
+    return guess if low < guess < high and tries <= MAX_TRIES // 2 else (low + high) / 2

@@ -1,0 +1,261 @@
+"""The whole flow in reading order, one function for each room: text in, record out.
+
+In:   a resolved recipe and a run folder.
+Out:  the products of every room as files in the folder; a room whose product is there and fits is not entered again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bytecap.artifact.load import Artifact, load
+from bytecap.coding.general import baseline_sizes
+from bytecap.core.device import choose_device, hardware
+from bytecap.core.digest import digest_bytes, digest_json
+from bytecap.core.errors import FormatError
+from bytecap.core.files import read_json, write_bytes, write_json
+from bytecap.core.progress import Part
+from bytecap.core.units import bits_per_weight, compressed_bits_per_byte
+from bytecap.core.version import __version__
+from bytecap.fitting.job import (
+    build_fitter,
+    build_provenance,
+    fit_report,
+    fit_to_size,
+    load_or_measure_calibration,
+    predict_useful,
+    read_back,
+    run_adaptation,
+    run_fitter,
+)
+from bytecap.fitting.size_search import refuse_small_cap
+from bytecap.fitting.source import open_checkpoint, source_from_module
+from bytecap.model.spec import ModelSpec
+from bytecap.report.console import Console
+from bytecap.run.folder import LOG, METRICS, MODEL, RECIPE, RECORD, SCORE, SECONDS, TOKENS, enter, report_path, timed
+from bytecap.run.recipe import Recipe
+from bytecap.run.record import SCHEMA, RunRecord
+from bytecap.run.use import build_validation, generate, score_model, scoring_context
+from bytecap.text.prepare import prepare
+from bytecap.text.tokenizer import load_tokenizer
+from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
+from bytecap.train.checkpoint import CHECKPOINT, TrainingState, build_model
+from bytecap.train.loop import Trainer, trained_model
+
+SAMPLE_PROMPT, SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 80, 160, 0.8
+"""The sample continues the first 80 characters of held-out text by 160 tokens."""
+
+
+def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dict[str, Any]:
+    """Walk through the house once. Returns the run record as JSON values."""
+    device = choose_device(device_name)
+    enter(recipe, folder)
+    console.log_to(folder / LOG)
+    if (folder / RECORD).exists():
+        console.note(f"{folder} is finished; this is its record")
+        return dict(read_json(folder / RECORD))
+    tokens = prepare_stage(recipe, folder, console)
+    train_stage(recipe, tokens, folder, device, console)
+    fit_stage(recipe, tokens, folder, device, console)
+    scores = score_stage(recipe, tokens, folder, device, console)
+    return report_stage(recipe, tokens, scores, folder, device, console)
+
+
+def prepare_stage(recipe: Recipe, folder: Path, console: Console) -> Tokens:
+    """Raw text to token shards; a cap that no training can meet is refused as soon as the tokenizer is known."""
+    if (folder / TOKENS / MANIFEST).exists():
+        return load_tokens(folder / TOKENS)
+    with console.stage("prepare"), timed(folder, "prepare"):
+        return prepare(recipe.text, folder / TOKENS, console, lambda model: _refuse_small_cap(recipe, model))
+
+
+def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
+    """Tokens to a finished checkpoint, continuing where an interrupted run stopped."""
+    with console.stage("train"), timed(folder, "train"):
+        Trainer(
+            recipe.train,
+            ModelSpec.of(recipe.model, tokens.vocab_size),
+            tokens.train_stream(),
+            bos=load_tokenizer(tokens.tokenizer_model()).bos_id(),
+            seed=recipe.run.seed,
+            device=device,
+            folder=folder,
+            made_from=digest_json([recipe.digest, tokens.digest]),
+            tokens=tokens.digest,
+            progress=console,
+        ).run()
+
+
+def fit_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
+    """Checkpoint to the file under the cap with the least loss; a file that this recipe has made already stays."""
+    source = open_checkpoint(folder / CHECKPOINT, finished=True, tokens=tokens.digest)
+    if _is_fitted(folder, recipe, source.digest, console):
+        return
+    if source.model is not None:
+        source.model.to(device)
+    with console.stage("fit"), timed(folder, "fit"):
+        calibration = load_or_measure_calibration(recipe, tokens, folder, source, console)
+        fitter = run_fitter(recipe, tokens, source, calibration)
+        predicted = predict_useful(fitter, calibration, recipe.artifact.cap, console)
+        start_adaptation = run_adaptation(recipe, tokens, source)
+        result = fit_to_size(fitter, calibration, recipe.artifact.cap, predicted, start_adaptation, console)
+        read_back(result)
+        write_json(report_path(folder / MODEL), fit_report(result, recipe.artifact.size, recipe.artifact.reserve_bytes))
+        write_bytes(folder / MODEL, result.data)
+        console.note(f"{len(result.data):,} of {recipe.artifact.cap:,} bytes")
+
+
+def score_stage(
+    recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console
+) -> dict[str, dict[str, Any]]:
+    """Bits per byte of the checkpoint and of the file, sliding and plain."""
+    artifact_digest = digest_bytes((folder / MODEL).read_bytes())
+    if (folder / SCORE).exists() and read_json(folder / SCORE)["artifact"] == artifact_digest:
+        return dict(read_json(folder / SCORE)["scores"])
+    before, after = trained_model(folder)[0].to(device), load(folder / MODEL).model().to(device)
+    with console.stage("score"), timed(folder, "score"):
+        validation = build_validation(recipe, tokens)
+        plain, sliding = scoring_context(recipe), recipe.score.stride
+        passes = {
+            "before": (before, sliding),
+            "after": (after, sliding),
+            "before_plain": (before, plain),
+            "after_plain": (after, plain),
+        }
+        scores = {
+            name: score_model(validation, model, recipe, stride, Part(console, name, index, len(passes)))
+            for index, (name, (model, stride)) in enumerate(passes.items())
+        }
+    values = {name: score.to_json() for name, score in scores.items()}
+    check = dataclasses.asdict(validation.check)
+    write_json(folder / SCORE, {"artifact": artifact_digest, "byte_check": check, "scores": values})
+    return values
+
+
+def report_stage(
+    recipe: Recipe, tokens: Tokens, scores: dict[str, Any], folder: Path, device: torch.device, console: Console
+) -> dict[str, Any]:
+    """Everything the rooms left, in one record."""
+    with console.stage("report"), timed(folder, "report"):
+        artifact = load(folder / MODEL)
+        saved = trained_model(folder)[1]
+        prompt = (tokens.validation_documents() or [""])[0][:SAMPLE_PROMPT]
+        written = generate(
+            artifact, tokens.tokenizer_model(), prompt, SAMPLE_TOKENS, SAMPLE_TEMPERATURE, recipe.run.seed
+        )
+        compressors = _compressors(tokens)
+    record = RunRecord(
+        schema=SCHEMA,
+        program=f"bytecap {__version__}",
+        recipe=recipe.to_json(),
+        recipe_digest=recipe.digest,
+        corpus=_corpus_facts(tokens, scores["after"]["text_bytes"]),
+        hardware=hardware(device),
+        seconds={**read_json(folder / SECONDS), "train": saved.progressed.seconds},
+        model={"parameters": artifact.quantized.weights, "by_role": _weights_by_role(artifact)},
+        training=_training_facts(saved.progressed, tokens),
+        artifact=_artifact_facts(artifact, read_json(report_path(folder / MODEL))),
+        byte_check=read_json(folder / SCORE)["byte_check"],
+        scores=scores,
+        compressors=compressors,
+        sample={"prompt": prompt, "continued": written[len(prompt) :]},
+        files={
+            "the model": MODEL,
+            "this record": RECORD,
+            "every setting": RECIPE,
+            "training curve": METRICS,
+            "unfitted weights": CHECKPOINT,
+        },
+    ).to_json()
+    write_json(folder / RECORD, record)
+    return record
+
+
+# ---- the parts of the record (docs/run_record.md) ----
+
+
+def _corpus_facts(tokens: Tokens, validation_bytes: int) -> dict[str, Any]:
+    return {
+        "name": tokens.corpus,
+        "digest": tokens.corpus_digest,
+        "train_tokens": tokens.train_tokens,
+        "validation_tokens": tokens.validation_tokens,
+        "validation_bytes": validation_bytes,
+        "vocab_size": tokens.vocab_size,
+        "document_length": tokens.document_length,
+        "skipped": tokens.skipped,
+    }
+
+
+def _training_facts(done: TrainingState, tokens: Tokens) -> dict[str, Any]:
+    return {
+        "steps": done.step,
+        "tokens": done.tokens,
+        "tokens_per_second": done.tokens / done.seconds,
+        "epochs": done.tokens / tokens.train_tokens,
+        "loss_nats_per_token": done.loss,
+    }
+
+
+def _artifact_facts(artifact: Artifact, fit: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "bytes": artifact.size_bytes,
+        **{name: fit[name] for name in ("cap_bytes", "reserve_bytes", "unused_bytes")},
+        "bits_per_weight": bits_per_weight(artifact.size_bytes, artifact.quantized.weights),
+        "step_scale": fit["step_scale"],
+        "predicted_bytes": fit["predicted_bytes"],
+        "predicted_increase_nats": fit["predicted_increase_nats"],
+        "sections": {"header": artifact.header_bytes, **{size.name: size.stored for size in artifact.sizes}},
+    }
+
+
+def _compressors(tokens: Tokens) -> dict[str, dict[str, float]]:
+    """Bits per byte of general compressors on the raw held-out text; empty where it is not at hand."""
+    documents = tokens.validation_documents()
+    if documents is None:
+        return {}
+    data = [document.encode() for document in documents]
+    text_bytes = sum(map(len, data))
+    whole = baseline_sizes(b"".join(data))
+    apart = [baseline_sizes(one) for one in data]
+    return {
+        "whole": {name: compressed_bits_per_byte(size, text_bytes) for name, size in whole.items()},
+        "per_document": {name: compressed_bits_per_byte(sum(a[name] for a in apart), text_bytes) for name in whole},
+    }
+
+
+def _weights_by_role(artifact: Artifact) -> dict[str, int]:
+    by_role: dict[str, int] = {}
+    for tensor in artifact.quantized.tensors.values():
+        by_role[tensor.role] = by_role.get(tensor.role, 0) + math.prod(tensor.shape)
+    return by_role
+
+
+# ---- what the rooms share ----
+
+
+def _is_fitted(folder: Path, recipe: Recipe, checkpoint_digest: str, console: Console) -> bool:
+    if not ((folder / MODEL).exists() and report_path(folder / MODEL).exists()):
+        return False
+    try:
+        made = load(folder / MODEL)
+    except FormatError as error:
+        console.note(f"{error}; made again from the checkpoint")
+        return False
+    whose = made.made_from.get("checkpoint"), made.made_from.get("recipe")
+    return whose == (checkpoint_digest, recipe.digest) and made.size_bytes <= recipe.artifact.cap
+
+
+def _refuse_small_cap(recipe: Recipe, tokenizer_model: bytes) -> None:
+    """BudgetError when no training could bring the model under the cap; asked as soon as the tokenizer is known."""
+    spec = ModelSpec.of(recipe.model, load_tokenizer(tokenizer_model).get_piece_size())
+    about = build_provenance(recipe, tokenizer_model, digest_json(""), digest_json(""))
+    fitter = build_fitter(
+        source_from_module(build_model(spec)), None, recipe.quant, recipe.artifact, tokenizer_model, about
+    )
+    refuse_small_cap(fitter.smallest(), recipe.artifact.cap)

@@ -1,0 +1,145 @@
+"""Bits per byte of a model over a token stream.
+
+In:   a model, the validation stream, bytes of each token.
+Out:  a Score: summed nats, bytes, tokens, seconds.
+
+Letters: B windows, T positions.
+Source:  openai/parameter-golf (bits per byte over targets); docs/scoring.md defines it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+
+from bytecap.core.allocator import keep_freed_memory
+from bytecap.core.clock import Clock
+from bytecap.core.device import autocast
+from bytecap.core.errors import ConfigError, DataError, NumericsError
+from bytecap.core.progress import Progress
+from bytecap.core.units import bits_per_byte
+from bytecap.model.gpt import GPT, document_numbers
+from bytecap.scoring.windows import Window, windows
+from bytecap.text.byte_counts import ByteTable
+from bytecap.text.shards import TokenStream
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """How validation is scored."""
+
+    context: int | None = None
+    """Positions of each window; None: as many as in training."""
+    stride: int = 64
+    """New positions scored by each window after the first; equal to context: windows do not overlap."""
+    batch_tokens: int = 8_192
+    """Positions run at once."""
+
+    def __post_init__(self) -> None:
+        """ConfigError for numbers that cannot be."""
+        if self.batch_tokens < 1 or self.stride < 1 or (self.context is not None and self.context < 1):
+            raise ConfigError("score.context, score.stride and score.batch_tokens must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The result of one scoring run."""
+
+    bits_per_byte: float
+    nats: float
+    text_bytes: int
+    tokens: int
+    """Targets scored: every token but the first."""
+    context: int
+    stride: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
+
+@torch.no_grad()
+def evaluate(
+    model: GPT,
+    stream: TokenStream,
+    table: ByteTable,
+    *,
+    bos: int,
+    context: int,
+    stride: int,
+    batch_tokens: int,
+    progress: Progress,
+    byte_stream: TokenStream | None = None,
+) -> Score:
+    """Score every target of `stream` exactly once. `byte_stream` replaces the table where the shards have a sidecar."""
+    targets = len(stream) - 1
+    if targets < 1:
+        raise DataError("the validation text has fewer than two tokens; give more text")
+    device = next(model.parameters()).device
+    if device.type == "cpu":
+        keep_freed_memory()
+    clock = Clock()
+    scored_N = np.zeros(targets, np.bool_)
+    nats, text_bytes, done = 0.0, 0, 0
+    was_training = model.training
+    model.eval()
+    for group in _batches(windows(targets, context=context, stride=stride), batch_tokens):
+        loss_BT, rows_BT = _losses(model, stream, group, bos, device)
+        for window, loss_T, row_T in zip(group, loss_BT, rows_BT, strict=True):
+            first, end = window.start + window.skip, window.start + window.length
+            assert not scored_N[first:end].any(), "a position was scored twice"
+            scored_N[first:end] = True
+            nats += float(loss_T.double().sum())
+            if byte_stream is None:
+                counts = table.count(row_T[window.skip : -1], row_T[window.skip + 1 :])
+            else:
+                counts = byte_stream.read(first + 1, end - first)
+            text_bytes += int(counts.sum())
+            done += end - first
+        progress.update(done, targets, f"{done / max(clock.seconds, 1e-9):,.0f} tokens/s")
+    model.train(was_training)
+    assert scored_N.all(), "a position was not scored"
+    if not np.isfinite(nats):
+        raise NumericsError("the model's loss on the validation text is not finite; train again with a lower rate")
+    return Score(
+        bits_per_byte=bits_per_byte(nats, text_bytes),
+        nats=nats,
+        text_bytes=text_bytes,
+        tokens=targets,
+        context=context,
+        stride=stride,
+        seconds=clock.seconds,
+    )
+
+
+def _batches(all_windows: Iterator[Window], batch_tokens: int) -> Iterator[list[Window]]:
+    """Neighbouring windows of one length that skip equally much, as many as fit."""
+    for (length, _), group in groupby(all_windows, key=lambda window: (window.length, window.skip)):
+        most = max(1, batch_tokens // length)
+        batch: list[Window] = []
+        for window in group:
+            batch.append(window)
+            if len(batch) == most:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+def _losses(
+    model: GPT, stream: TokenStream, group: list[Window], bos: int, device: torch.device
+) -> tuple[torch.Tensor, np.ndarray[Any, Any]]:
+    rows_BT = np.stack([stream.read(window.start, window.length + 1) for window in group])
+    tensor_BT = torch.from_numpy(rows_BT).to(device)
+    tokens_BT, target_BT = tensor_BT[:, :-1], tensor_BT[:, 1:]
+    document_BT = None if model.spec.across_documents else document_numbers(tokens_BT, bos)
+    with autocast(device):
+        loss_BT = model(tokens_BT, target_BT, document_BT, skip=group[0].skip)
+    return loss_BT.float().cpu(), rows_BT

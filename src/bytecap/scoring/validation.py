@@ -1,0 +1,66 @@
+"""What scores are measured on: held-out tokens whose byte counts have been checked.
+
+In:   a token stream, its SentencePieceProcessor, the raw length where it is known.
+Out:  a Validation; there is no other way to a score, so no score comes from unchecked bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bytecap.core.errors import DataError
+from bytecap.core.progress import Progress
+from bytecap.model.gpt import GPT
+from bytecap.scoring.evaluate import Score, evaluate
+from bytecap.text.byte_counts import ByteCheck, ByteTable, build_table, check_table, is_lossless
+from bytecap.text.shards import TokenStream
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A checked stream. `byte_stream` holds the bytes of each token where the shards came with such a sidecar."""
+
+    stream: TokenStream
+    byte_stream: TokenStream | None
+    table: ByteTable
+    bos: int
+    check: ByteCheck
+
+    @classmethod
+    def checked(
+        cls,
+        stream: TokenStream,
+        tokenizer: Any,
+        *,
+        raw_bytes: int | None,
+        lossy_declared: bool = False,
+        byte_stream: TokenStream | None = None,
+    ) -> Validation:
+        """DataError when the bytes do not add up."""
+        table = build_table(tokenizer, lossless=is_lossless(tokenizer))
+        if byte_stream is None:
+            check = check_table(table, tokenizer, stream, raw_bytes=raw_bytes, lossy_declared=lossy_declared)
+        elif len(byte_stream) != len(stream):
+            raise DataError(
+                f"the byte sidecar has {len(byte_stream):,} entries for {len(stream):,} validation tokens; they do not "
+                "belong together, copy both again"
+            )
+        else:
+            counted = int(byte_stream.read(1, len(byte_stream)).sum())
+            check = ByteCheck(counted, None, raw_bytes)
+        return cls(stream, byte_stream, table, tokenizer.bos_id(), check)
+
+    def score(self, model: GPT, *, context: int, stride: int, batch_tokens: int, progress: Progress) -> Score:
+        """Bits per byte of `model` on this text."""
+        return evaluate(
+            model,
+            self.stream,
+            self.table,
+            bos=self.bos,
+            context=context,
+            stride=stride,
+            batch_tokens=batch_tokens,
+            progress=progress,
+            byte_stream=self.byte_stream,
+        )

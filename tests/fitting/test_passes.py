@@ -1,0 +1,80 @@
+"""A cheap pass foretells a full one, and what cannot be stored is said."""
+
+import numpy as np
+import pytest
+
+from bytecap.core.progress import Silent
+from bytecap.fitting.passes import _price, as_floats, estimate_pass, rounding_pass, zeros
+from bytecap.formats.plan import EVEN, FLOAT32, STEPS, TensorPlan
+from bytecap.formats.size_estimate import coded_bytes
+from bytecap.formats.tensor import EvenTensor, FloatTensor
+from bytecap.formats.trellis import SCALAR
+from bytecap.quant.factors import Factors, inverse_factor
+
+
+def stepped(rows: int, columns: int, base: float) -> TensorPlan:
+    """One step everywhere, 8 states."""
+    codes = {"row_codes": (0,) * rows, "column_codes": (0,) * columns}
+    return TensorPlan(name="w", role="matrix", shape=(rows, columns), grid=STEPS, base=base, states=8, **codes)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_cheap_foretells_full(rate: float) -> None:
+    """Bytes within 1 % and loss within a tenth, on a tensor of which only some columns are looked at."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(256, 600)).astype(np.float32)}
+    x = rng.normal(size=(2_000, 600))
+    factors = {"w": Factors(inverse_factor("w", x.T @ x / 2_000, 0.01), np.ones(256))}
+    plan = stepped(256, 600, 0.2)
+    estimate, loss = estimate_pass([plan], weights, factors, rate)["w"]
+    rounded_tensors = rounding_pass([plan], weights, factors, rate, Silent())["w"]
+    assert coded_bytes({"w": estimate})["w"] == pytest.approx(
+        coded_bytes({"w": rounded_tensors.estimate})["w"], rel=0.01
+    )
+    assert loss == pytest.approx(rounded_tensors.loss, rel=0.1)
+
+
+def test_a_price_of_bits_makes_files_smaller() -> None:
+    """Fewer bytes and more loss than without."""
+    rng = np.random.default_rng(1)
+    weights = {"w": rng.normal(size=(64, 48)).astype(np.float32)}
+    factors = {"w": Factors(np.eye(48), np.ones(64))}
+    free, priced = (rounding_pass([stepped(64, 48, 0.5)], weights, factors, rate, Silent())["w"] for rate in (0.0, 0.2))
+    assert coded_bytes({"w": priced.estimate})["w"] < coded_bytes({"w": free.estimate})["w"]
+    assert priced.loss > free.loss
+
+
+def test_vectors_and_zeros() -> None:
+    """A vector takes its step where integers suffice and 16 bits where not; the least of a matrix is zero."""
+    plan = TensorPlan(name="w", role="scalar", shape=(3,), grid=EVEN, base=0.5)
+    weights = {"w": np.array([1.0, -2.2, 0.3], np.float32)}
+    stored = rounding_pass([plan], weights, {}, 0.0, Silent())["w"].stored
+    assert isinstance(stored, EvenTensor) and stored.symbols.tolist() == [2, -4, 1]
+    assert isinstance(
+        rounding_pass([plan], {"w": np.array([1e4, 4e4, 1.0], np.float32)}, {}, 0.0, Silent())["w"].stored, FloatTensor
+    )
+    assert not zeros(stepped(4, 5, 1.0), np.ones((4, 5), np.float32)).weights().any()
+
+
+def test_values_beyond_sixteen_bits() -> None:
+    """Are stored at 32."""
+    assert as_floats("scalar", np.array([1.5], np.float32)).values.dtype == np.float16
+    assert as_floats("scalar", np.array([1e6], np.float32)).values.tolist() == [1e6]
+    exact = TensorPlan(name="w", role="scalar", shape=(2,), grid=FLOAT32)
+    values = np.array([4095.0, 1 / 3], np.float32)
+    stored = rounding_pass([exact], {"w": values}, {}, 0.0, Silent())["w"].stored
+    assert np.array_equal(stored.weights().numpy(), values)
+
+
+def test_the_price_is_that_of_a_normal_distribution() -> None:
+    """A unit of magnitude costs what the logarithm of a normal distribution gains over a step at the mean magnitude."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(400, 300)).astype(np.float32)
+    for step in (0.25, 0.5, 1.0):
+        steps = np.full(weight.shape, step, np.float32)
+        found = _price(weight, steps, np.ones(400), SCALAR, 1.0)
+        assert found is not None
+        mean = float(np.abs(weight).mean())
+        below, above = ((mean + side * step / 2) ** 2 / 2 / np.log(2) for side in (-1, 1))
+        squared_step = step**2  # costs are in squared errors
+        assert float(np.median(found)) / squared_step == pytest.approx(above - below, rel=0.03)

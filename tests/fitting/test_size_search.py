@@ -1,0 +1,92 @@
+"""Never one byte over, and close under, for random models and caps."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bytecap.artifact.pack import ArtifactConfig, pack
+from bytecap.core.errors import BudgetError
+from bytecap.core.progress import Silent
+from bytecap.fitting.size_search import SLACK_BYTES, Fitter
+from bytecap.formats.tensor import QuantizedModel
+from bytecap.quant.allocation import QuantConfig, Shape
+from bytecap.quant.factors import Factors, inverse_factor
+from tests.artifact.example import ABOUT
+
+
+def fitter(seed: int, states: int = 8) -> Fitter:
+    """Two matrices with curvature on both sides and a vector."""
+    rng = np.random.default_rng(seed)
+    weights, factors, shapes = {}, {}, []
+    for name, rows, columns in (("a", 40, 64), ("b", 96, 40)):
+        weights[name] = (rng.normal(size=(rows, columns)) * rng.uniform(0.2, 1, (rows, 1))).astype(np.float32)
+        x, g = rng.normal(size=(300, columns)) * rng.uniform(0.3, 3, columns), rng.normal(size=(300, rows))
+        factors[name] = Factors(inverse_factor(name, x.T @ x / 300, 0.01), inverse_factor(name, g.T @ g / 300, 0.01))
+        shapes.append(Shape(name, "matrix", (rows, columns)))
+    weights["s"] = rng.normal(size=7).astype(np.float32)
+    shapes.append(Shape("s", "scalar", (7,)))
+    config = ArtifactConfig(cap_bytes=10**6)
+
+    def packed(model: QuantizedModel) -> bytes:
+        return pack(None, model, b"", ABOUT, config)
+
+    return Fitter(weights, shapes, factors, QuantConfig(states=states), "x", packed)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 3), st.integers(300, 7_000), st.sampled_from([1, 8]))
+def test_never_over_and_close_under(seed: int, cap: int, states: int) -> None:
+    """Over the useful range the unused room is at most the slack; a cap that cannot be met is refused."""
+    one = fitter(seed, states)
+    smallest = one.smallest()
+    if cap < smallest:
+        with pytest.raises(BudgetError, match=f"at least {smallest:,} bytes"):
+            one.fit_to_size(cap, Silent())
+        return
+    result = one.fit_to_size(cap, Silent())
+    assert len(result.data) <= cap
+    assert cap - len(result.data) <= SLACK_BYTES or cap < 1.5 * smallest
+
+
+def test_prediction() -> None:
+    """Without rounding, size within 3 % here (1 % on real models) and loss within a fifth of what rounding gives."""
+    one = fitter(0)
+    result = one.fit_to_size(4000, Silent())
+    assert result.predicted_bytes == pytest.approx(len(result.data), rel=0.03)
+    assert one.predict(result.plan.step_scale).loss == pytest.approx(result.loss, rel=0.2)
+    assert sum(result.losses.values()) == pytest.approx(result.loss)
+
+
+def test_finer_steps_lose_less() -> None:
+    """Twice the bytes, far less loss."""
+    one = fitter(1)
+    assert one.fit_to_size(6000, Silent()).loss < 0.3 * one.fit_to_size(3500, Silent()).loss
+
+
+def test_in_turn() -> None:
+    """Weights that another hand changes between the turns are rounded as they have become, and the file lands."""
+    one, calls = fitter(2), []
+
+    def adapt(name: str, value: np.ndarray, errors: dict[str, float]) -> dict[str, np.ndarray]:
+        calls.append((name, sorted(errors)))
+        return {"a": np.full((40, 64), 0.5, np.float32)} if name == "b" else {"s": np.arange(7, dtype=np.float32)}
+
+    cap = 5_000
+    result = one.fit_to_size(cap, Silent(), start_adaptation=lambda names: adapt)
+    assert calls == [("b", ["a"]), ("a", [])]
+    assert 0 <= cap - len(result.data) <= 4 * SLACK_BYTES
+    weights = {name: value.numpy() for name, value in result.model.state_dict().items()}
+    assert np.abs(weights["a"] - 0.5).mean() < 0.05
+    assert np.array_equal(weights["s"], np.arange(7))
+
+
+@pytest.mark.parametrize("cap", [9_000, 11_000, 12_800, 13_500, 17_000, 20_000, 40_000])
+def test_more_room_than_the_weights_need(cap: int) -> None:
+    """Steps end at their floor, the file below the cap; integers never saturate."""
+    one = fitter(0)
+    result = one.fit_to_size(cap, Silent())
+    assert len(result.data) <= cap
+    for name, value in result.model.state_dict().items():
+        weight = one._weights[name]
+        assert np.square(value.numpy() - weight).mean() < 1e-5 * np.square(weight).mean()

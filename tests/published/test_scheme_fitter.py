@@ -1,0 +1,157 @@
+"""Published schemes carried out: each tensor as its plan says, and the step_scale turned against real sizes."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bytecap.artifact.pack import ArtifactConfig, pack
+from bytecap.core.errors import BudgetError, ConfigError
+from bytecap.core.progress import Silent
+from bytecap.formats.plan import FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK
+from bytecap.formats.tensor import FloatTensor, LowRankCorrectedTensor, QuantizedModel, ScaledTensor
+from bytecap.published.rounding import round_published
+from bytecap.published.scheme_fitter import SchemeFitter, needs_text
+from bytecap.published.schemes import SCHEMES, scheme_plan
+from bytecap.quant.allocation import Shape
+from bytecap.quant.statistics import Calibration, Curvature
+from tests.artifact.example import ABOUT
+
+SIZES = {
+    "embedding": ("embedding", (90, 24)),
+    "blocks.0.attention.query.weight": ("matrix", (70, 24)),
+    "blocks.0.mlp.up.weight": ("matrix", (96, 24)),
+    "blocks.0.mlp.down.weight": ("matrix", (64, 96)),
+    "blocks.0.scale": ("scalar", (24,)),
+}
+SHAPES = [Shape(name, role, shape) for name, (role, shape) in SIZES.items()]
+
+
+def material() -> tuple[dict[str, np.ndarray], Calibration]:
+    """Weights with rows of different size, curvature of correlated inputs, of the embedding the diagonal of G."""
+    rng = np.random.default_rng(0)
+    weights, tensors = {}, {}
+    for entry in SHAPES:
+        weights[entry.name] = (0.3 * rng.normal(size=entry.shape)).astype(np.float32)
+        if len(entry.shape) == 2:
+            rows, columns = entry.shape
+            x, g = rng.normal(size=(300, columns)) @ rng.normal(size=(columns, columns)), rng.normal(size=(300, rows))
+            outputs = (g**2).mean(0) if entry.role == "embedding" else g.T @ g / 300
+            tensors[entry.name] = Curvature(
+                inputs_II=(x.T @ x / 300).astype(np.float32), outputs=outputs.astype(np.float32),
+                gradient_square=float(rng.uniform()),
+            )  # fmt: skip
+    return weights, Calibration(made_from="x", tokens=300, loss=1.0, unigram=2.0, tensors=tensors)
+
+
+def packed(model: QuantizedModel) -> bytes:
+    return pack(None, model, b"", ABOUT, ArtifactConfig(compressor="zlib"))
+
+
+def fitter(name: str, *, calibrated: bool = True, **others: float) -> SchemeFitter:
+    weights, calibration = material()
+    given = calibration if calibrated else None
+    return SchemeFitter(name, weights, SHAPES, given, "x", packed, **{"keep_small": 0, **others})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEMES if name != "best_published"])
+def test_own_size(name: str) -> None:
+    """Every tensor is rounded as its rule says; what the run kept is kept as it kept it."""
+    weights, calibration = material()
+    made = fitter(name).own()
+    plan = scheme_plan(name, SHAPES, calibration, "x", keep_small=0)
+    for entry, described in zip(plan.tensors, made.plan.tensors, strict=True):
+        stored, weight = made.model.tensors[entry.name], weights[entry.name]
+        if entry.rule is None:
+            kind = np.float32 if entry.grid == FLOAT32 else np.float16
+            assert isinstance(stored, FloatTensor) and stored.values.dtype == kind and described == entry
+            assert np.array_equal(stored.values, weight.astype(kind))
+            continue
+        scaled = stored.scaled if isinstance(stored, LowRankCorrectedTensor) else stored
+        assert isinstance(scaled, ScaledTensor)
+        expected = round_published(weight, entry.rule, calibration.tensors[entry.name])
+        assert np.array_equal(scaled.symbols_OI, expected.symbols_OI)
+        assert described.grid == (ROW_SCALES_LOW_RANK if isinstance(stored, LowRankCorrectedTensor) else ROW_SCALES)
+    assert made.data == packed(made.model) and made.predicted_bytes == len(made.data) and made.roundings == 1
+    assert made.plan.scheme == name and made.plan.tensors[-1].grid in (FLOAT16, FLOAT32)
+
+
+def test_the_repair() -> None:
+    """Three tensors, those that lost most, and they are nearer to what they were."""
+    weights, _ = material()
+    plain, repaired = fitter("pr1586").own().model.tensors, fitter("pr1797").own().model.tensors
+    lost = {n: float(np.square(weights[n] - plain[n].weights().numpy()).sum()) for n in weights if "scale" not in n}
+    found = {name for name, tensor in repaired.items() if isinstance(tensor, LowRankCorrectedTensor)}
+    assert found == set(sorted(lost, key=lambda name: -lost[name])[:3])
+    for name in found:
+        assert np.square(weights[name] - repaired[name].weights().numpy()).sum() < lost[name]
+
+
+def test_predicted_loss() -> None:
+    """½ tr(G E A Eᵀ) with every number written out; unknown without a calibration."""
+    weights, calibration = material()
+    made = fitter("pr1797").own()
+    for name, curvature in calibration.tensors.items():
+        e = weights[name].astype(np.float64) - made.model.tensors[name].weights().numpy()
+        outputs = curvature.outputs if curvature.outputs.ndim == 2 else np.diag(curvature.outputs)
+        expected = 0.5 * np.trace(outputs @ e @ curvature.inputs_II @ e.T)
+        assert made.losses[name] == pytest.approx(expected, rel=1e-3)
+    assert made.loss == pytest.approx(sum(made.losses.values()))
+    blind = fitter("int8", calibrated=False).own()
+    assert blind.loss is None and blind.losses == {}
+
+
+@pytest.mark.parametrize("name", ["pr1394", "pr1586", "pr1797", "best_published"])
+@pytest.mark.parametrize("share", [0.6, 0.8, 0.95])
+def test_the_dial(name: str, share: float) -> None:
+    """Never over, and within the slack under, wherever the scheme can be."""
+    one = fitter(name)
+    size = len(fitter("pr1394").own().data)
+    made = one.fit_to_size(int(share * size), Silent())
+    assert 0 <= int(share * size) - len(made.data) <= 64 and made.data == packed(made.model)
+    assert made.plan.step_scale > 0 and made.roundings <= 24
+
+
+def test_ends_of_the_dial() -> None:
+    """At the fine end a clip of four deviations, or steps of a 512th of one; at the coarse end nothing is left."""
+    wide = fitter("pr1394").fit_to_size(10**6, Silent())
+    assert wide.plan.step_scale == pytest.approx(4 / 12.85)
+    assert math.log2(fitter("best_published").fit_to_size(10**6, Silent()).plan.step_scale) == -9
+    one = fitter("pr1586")
+    with pytest.raises(BudgetError, match="take at least") as caught:
+        one.fit_to_size(600, Silent())
+    smallest = caught.value.values["smallest_bytes"]
+    made = one.fit_to_size(smallest + 40, Silent())
+    assert len(made.data) <= smallest + 40
+    one.refuse_small(smallest)
+
+
+def test_one_size() -> None:
+    """Used whatever the cap above it; refused below with its size."""
+    one = fitter("int8", calibrated=False)
+    size = len(one.own().data)
+    assert one.fit_to_size(size, Silent()) is one.own() is one.fit_to_size(10 * size, Silent())
+    with pytest.raises(BudgetError, match=f"one file of {size:,} bytes, over the cap of {size - 1:,}"):
+        one.fit_to_size(size - 1, Silent())
+
+
+def test_an_embedding_step() -> None:
+    """Finer steps for the embedding alone."""
+    coarse, fine = (fitter("best_published", embedding_step=step).fit_to_size(5000, Silent()) for step in (1.0, 0.25))
+    spread = [float(np.abs(m.model.tensors["embedding"].symbols_OI).mean()) for m in (coarse, fine)]  # type: ignore[union-attr]
+    assert spread[1] > 2 * spread[0]
+
+
+def test_refusals() -> None:
+    """Before anything is rounded."""
+    with pytest.raises(ConfigError, match="no size of its own"):
+        fitter("best_published").own()
+    with pytest.raises(ConfigError, match="no matrix of this checkpoint has more than 65,536 elements"):
+        fitter("int8", keep_small=65_536)
+    with pytest.raises(ConfigError, match="needs curvature measured on text"):
+        fitter("pr1586", calibrated=False)
+    with pytest.raises(ConfigError, match="an embedding step belongs to best_published"):
+        fitter("pr1586", embedding_step=0.5)
+    with pytest.raises(ConfigError, match="there is no scheme 'int9'; did you mean int8"):
+        needs_text("int9")
+    assert needs_text("pr332") and not needs_text("int8")

@@ -1,0 +1,85 @@
+"""Recipes are read strictly, resolved completely, and survive their file."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from bytecap.core import catalog
+from bytecap.core.errors import ConfigError
+from bytecap.model.gpt import GPT
+from bytecap.model.spec import ModelSpec
+from bytecap.run import recipe as recipes
+
+
+@pytest.mark.parametrize("name", catalog.names("recipes"))
+@pytest.mark.parametrize("track", catalog.names("tracks"))
+def test_every_recipe_on_every_track(name: str, track: str, tmp_path: Path) -> None:
+    """Resolves, builds, and comes back from TOML with the same digest."""
+    recipe = recipes.resolve(name, track=track, seed=3)
+    assert (recipe.run.recipe, recipe.run.track, recipe.run.seed) == (name, track, 3)
+    with torch.device("meta"):
+        GPT(ModelSpec.of(recipe.model, recipe.text.vocab_size))
+    recipes.save(recipe, tmp_path / "recipe.toml")
+    assert recipes.load(tmp_path / "recipe.toml") == recipe
+    assert recipes.load(tmp_path / "recipe.toml").digest == recipe.digest
+
+
+def test_nothing_is_left_to_derive() -> None:
+    """Context of scoring and micro-batch are filled in."""
+    recipe = recipes.resolve("baseline", track="laptop")
+    assert recipe.score.context == recipe.train.context and recipe.train.micro_batch == recipe.train.batch
+
+
+def test_overrides_are_typed_by_the_schema() -> None:
+    """Numbers, booleans, lists, strings, sizes; the last one wins."""
+    overrides = ["train.seconds=7", "train.seconds=8", "text.strict=true", 'text.paths=["a b", "c"]',
+                 "text.tokenizer=/some/path.model", "artifact.cap_bytes=16MB",
+                 "train.optimizer.matrix_lr=1e-3"]  # fmt: skip
+    recipe = recipes.resolve("baseline", track="laptop", overrides=overrides)
+    assert recipe.train.seconds == 8.0 and recipe.text.strict and recipe.text.paths == ("a b", "c")
+    assert recipe.text.tokenizer == "/some/path.model" and recipe.artifact.cap == 16_000_000
+    assert recipe.train.optimizer.matrix_lr == 0.001
+    assert recipe.digest != recipes.resolve("baseline", track="laptop").digest
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.secnds=3", "train.secnds is not a setting; did you mean seconds"),
+        ("trian.seconds=3", "trian is not a setting; did you mean train"),
+        ("train.optimizer.matrx_lr=3", "did you mean matrix_lr"),
+        ("train.seconds=soon", "train.seconds: .*valid number.*found 'soon'"),
+        ("train.seconds=-1", "must be positive"),
+        ("model.n_layers=2.5", "model.n_layers: "),
+        ("artifact.compressor=brotly", "did you mean brotli"),
+        ("artifact.cap_bytes=16 parsecs", "not a size in bytes"),
+        ("score.stride=100000", "larger than score.context"),
+        ("train.context=70000", "is 70,000; at most 65,536"),
+        ("seconds", "must be path=value"),
+    ],
+)
+def test_wrong_overrides(override: str, message: str) -> None:
+    """Each says which key, what was found, and the nearest right one."""
+    with pytest.raises(ConfigError, match=message):
+        recipes.resolve("baseline", track="laptop", overrides=[override])
+
+
+def test_one_parent_at_most(tmp_path: Path) -> None:
+    """A child holds only its differences; a grandparent is refused."""
+    child, grandchild = tmp_path / "child.toml", tmp_path / "grandchild.toml"
+    child.write_text('[run]\nbase = "baseline"\nsummary = "mine"\n[model]\nqk_gain = 5.0\n')
+    recipe = recipes.resolve(str(child), track="laptop")
+    assert recipe.model.qk_gain == 5.0 and recipe.model.logit_softcap == 30.0 and recipe.run.summary == "mine"
+    grandchild.write_text(f'[run]\nbase = "{child}"\n')
+    with pytest.raises(ConfigError, match="at most one parent"):
+        recipes.resolve(str(grandchild), track="laptop")
+
+
+def test_strings_survive_toml(tmp_path: Path) -> None:
+    """Quotes, backslashes and control characters in paths."""
+    text = ['a "b" \\ c', "tab\there", "line\nend", "bell\x07", "é漢"]
+    recipe = recipes.resolve("baseline", track="laptop", text=text)
+    recipes.save(recipe, tmp_path / "recipe.toml")
+    assert tomllib.loads((tmp_path / "recipe.toml").read_text())["text"]["paths"] == text

@@ -1,0 +1,75 @@
+"""There is no score on bytes that were not checked."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bytecap.core.errors import DataError
+from bytecap.core.progress import Part, Silent
+from bytecap.model.gpt import GPT
+from bytecap.model.spec import ModelSpec
+from bytecap.scoring.validation import Validation
+from bytecap.text.config import TextConfig
+from bytecap.text.prepare import prepare
+from bytecap.text.shards import HEADER_BYTES, ShardWriter
+from bytecap.text.tokenizer import load_tokenizer
+from bytecap.text.tokens import Tokens
+
+
+@pytest.fixture
+def tokens(corpus: Path, tmp_path: Path) -> Tokens:
+    config = TextConfig(paths=(str(corpus),), vocab_size=300, validation_fraction=0.3, validation_bytes=20_000)
+    return prepare(config, tmp_path / "tokens", Silent())
+
+
+def with_sidecar(tokens: Tokens, counts: list[int]) -> Tokens:
+    """The same shards read from outside, with a sidecar beside them."""
+    writer = ShardWriter(tokens.folder, "val_bytes", 1 << 20)
+    writer.write(counts)
+    writer.close()
+    config = TextConfig(shards=str(tokens.folder), tokenizer=str(tokens.folder / "tokenizer.model"))
+    return prepare(config, tokens.folder.parent / "external", Silent())
+
+
+def checked(tokens: Tokens, raw_bytes: int | None) -> Validation:
+    tokenizer = load_tokenizer(tokens.tokenizer_model())
+    sidecar = tokens.validation_byte_stream()
+    return Validation.checked(tokens.validation_stream(), tokenizer, raw_bytes=raw_bytes, byte_stream=sidecar)
+
+
+def test_checked_bytes_are_the_denominator(tokens: Tokens) -> None:
+    """The score's bytes are the raw text's, and its progress runs from part to part."""
+    validation = checked(tokens, tokens.validation_bytes)
+    model = GPT(ModelSpec(vocab_size=tokens.vocab_size, n_layers=1, d_model=8, n_heads=2, n_kv_heads=1, d_ff=8))
+    states: list[tuple[float, float]] = []
+
+    class Recorder(Silent):
+        def update(self, done: float, total: float, text: str = "") -> None:
+            states.append((done, total))
+
+    score = validation.score(model, context=32, stride=32, batch_tokens=4096, progress=Part(Recorder(), "after", 1, 4))
+    assert score.text_bytes == tokens.validation_bytes == validation.check.counted
+    assert states[-1] == (2.0, 4) and all(1.0 < done <= 2.0 for done, _ in states)
+
+
+def test_wrong_raw_length_gives_no_score(tokens: Tokens) -> None:
+    """One byte more of raw text than the tokens stand for."""
+    assert tokens.validation_bytes is not None
+    with pytest.raises(DataError, match="no score is given"):
+        checked(tokens, tokens.validation_bytes + 1)
+
+
+def test_sidecar(tokens: Tokens) -> None:
+    """A sidecar gives the counts; one of another length is refused; the tokens are used where they lie."""
+    external = with_sidecar(tokens, [2] * tokens.validation_tokens)
+    validation = checked(external, None)
+    assert validation.check.counted == 2 * (tokens.validation_tokens - 1) and validation.check.decoded is None
+    path = tokens.folder / "fineweb_val_bytes_000000.bin"
+    short = np.zeros(256, "<i4")
+    short[:3] = 20240520, 1, 5
+    path.write_bytes(short.tobytes() + path.read_bytes()[HEADER_BYTES : HEADER_BYTES + 10])
+    with pytest.raises(DataError, match="sidecar has 5 entries"):
+        checked(external, None)
+    assert json.loads((external.folder / "manifest.json").read_text())["validation_text"] is None
