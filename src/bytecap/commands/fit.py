@@ -1,0 +1,101 @@
+"""`bytecap fit`: a finished checkpoint under a cap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from bytecap.commands.common import Device, Json, Quiet, Set, Text, open_run, refuse_empty_text
+from bytecap.commands.output import print_result
+from bytecap.report.console import Console
+
+if TYPE_CHECKING:
+    from bytecap.commands.fit_inputs import Request
+
+
+def fit(
+    checkpoint: Path,
+    *,
+    cap: str | None = None,
+    caps: str | None = None,
+    scheme: str | None = None,
+    keep_small: int | None = None,
+    embedding_step: float | None = None,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    text: Text = None,
+    tokenizer: Path | None = None,
+    reserve: str | None = None,
+    compressor: str | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    set_: Set = None,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a checkpoint under a cap: a run folder (alone: as its recipe says) or a .safetensors file.
+
+    Parameters
+    ----------
+    cap
+        Most bytes of the whole file: 250000, 16MB (decimal) or 16MiB.
+    caps
+        Several caps, separated by commas: one measurement, a file for each, and a curve of bytes and loss.
+    scheme
+        A published bit plan instead of ours, to compare: int8, pr65, pr219, pr309, pr332, pr1394, pr1586, pr1797 or
+        best_published. Without --cap, of its own size; best_published has none.
+    keep_small
+        With --scheme: matrices of so many elements or fewer stay at 16 bits; 65536 as published, small models need 0.
+    embedding_step
+        With --scheme best_published: the embedding's step over the matrices', 1.0 unless given.
+    out
+        The file to write, or model-CAP.bcap in the run's folder; with --caps, the folder for them.
+    tokenizer
+        The model's SentencePiece file, for --text.
+    reserve
+        Bytes under the cap that stay free, for code that a contest counts.
+    compressor
+        brotli, zstd, zlib or lzma, for what is not coded by bytecap itself.
+    dry_run
+        Print predicted size and loss; no model is written (a run folder keeps what was measured).
+    """
+    refuse_empty_text(text)
+    asked = (cap, caps, scheme, keep_small, embedding_step, out, text, tokenizer, reserve, compressor, set_)
+    if checkpoint.is_dir() and not dry_run and all(word is None for word in asked):
+        value = _fit_run(checkpoint, device, quiet)
+        print_result(value, json, f"{value['file']}: {value['bytes']:,} of {value['cap_bytes']:,} bytes")
+        return
+    from bytecap.commands import fit_files as fit_command
+
+    request = fit_command.build_request(
+        checkpoint, cap, caps, reserve=reserve, compressor=compressor, scheme=scheme, keep_small=keep_small,
+        embedding_step=embedding_step, out=out, text=tuple(text or ()), tokenizer=tokenizer,
+        settings=tuple(set_ or ()), device=device,
+    )  # fmt: skip
+    _fit_request(request, dry_run, json, quiet)
+
+
+def _fit_request(request: Request, dry_run: bool, json: bool, quiet: bool) -> None:
+    from bytecap.commands import fit_files as fit_command
+    from bytecap.report import fit_table
+
+    console = Console(quiet=quiet)
+    with console.stage("fit"):
+        value = (fit_command.predict_fit if dry_run else fit_command.fit_checkpoint)(request, console)
+    if dry_run:
+        print_result(value, json, fit_table.prediction_table(value["predicted"]))
+    else:
+        print_result(value, json, fit_table.fit_summary(value["fitted"], value.get("curve", ())))
+
+
+def _fit_run(folder: Path, device: str, quiet: bool) -> dict[str, Any]:
+    from bytecap.core.device import choose_device
+    from bytecap.run import pipeline
+    from bytecap.run.folder import MODEL
+
+    recipe, tokens, console = open_run(folder, quiet)
+    pipeline.fit_stage(recipe, tokens, folder, choose_device(device), console)
+    size, room = (folder / MODEL).stat().st_size, recipe.artifact
+    kept = {"cap_bytes": room.size, "reserve_bytes": room.reserve_bytes, "unused_bytes": room.cap - size}
+    return {"file": str(folder / MODEL), "bytes": size, **kept}

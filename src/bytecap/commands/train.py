@@ -1,0 +1,22 @@
+"""`bytecap train`: tokens to a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bytecap.commands.common import Device, Json, Quiet, open_run
+from bytecap.commands.output import print_result
+
+
+def train(folder: Path, *, device: Device = "auto", json: Json = False, quiet: Quiet = False) -> None:
+    """Train the model of a prepared run folder, or go on training it."""
+    from bytecap.core.device import choose_device
+    from bytecap.run import pipeline
+    from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
+
+    recipe, tokens, console = open_run(folder, quiet)
+    pipeline.train_stage(recipe, tokens, folder, choose_device(device), console)
+    reached = load_checkpoint(folder / CHECKPOINT).progressed
+    value = {"step": reached.step, "tokens": reached.tokens, "loss": reached.loss}
+    found = f"{reached.step:,} steps, {reached.tokens:,} tokens, {reached.loss:.4f} nats per token"
+    print_result(value, json, found)
