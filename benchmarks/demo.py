@@ -1,4 +1,4 @@
-"""The demo's record as the README's table: seconds of each room, and bits per byte against general compressors.
+"""The demo's record as the README's table: seconds of each stage, and bits per byte against general compressors.
 
 usage: python benchmarks/demo.py [RUN]      RUN is a finished run folder; without it the demo is run into a fresh one
 """
@@ -21,9 +21,9 @@ def main() -> None:
         command = [sys.executable, "-m", "bytecap", "run", "--out", str(folder), "--quiet", "--json"]
         record = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         wall = time.perf_counter() - begin
-    rooms = "  ".join(f"{room} {seconds:.1f}" for room, seconds in record["seconds"].items())
+    stages = "  ".join(f"{stage} {seconds:.1f}" for stage, seconds in record["seconds"].items())
     print(f"{record['hardware']['name']}, {record['hardware']['threads']} threads, torch {record['hardware']['torch']}")
-    print(f"command {wall:.1f} s; rooms: {rooms}; sum {sum(record['seconds'].values()):.1f} s")
+    print(f"command {wall:.1f} s; stages: {stages}; sum {sum(record['seconds'].values()):.1f} s")
     print(f"file {record['artifact']['bytes']:,} of {record['artifact']['cap_bytes']:,} bytes")
     print(f"corpus digest {record['corpus']['digest']}, {record['corpus']['validation_bytes']:,} held-out bytes\n")
     scores = {name: score["bits_per_byte"] for name, score in record["scores"].items()}

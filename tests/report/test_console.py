@@ -35,7 +35,7 @@ def test_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_live_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal one line is drawn for each room, and it is closed when the room fails."""
+    """On a terminal one line is drawn for each stage, and it is closed when the stage fails."""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     console = Console()
     with pytest.raises(ValueError, match="broken"), console.stage("fit"):

@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         place = error.filename or "the output"
         refused = BackendError(
-            f"{place} cannot be used: {error.strerror}; look at its permissions and room, or give another",
+            f"{place} cannot be used: {error.strerror}; look at its permissions and free space, or give another",
             path=str(place),
         )
         leave(refused, as_json="--json" in given)

@@ -1,4 +1,4 @@
-"""How a room tells what it is doing, without knowing who listens."""
+"""How a stage tells what it is doing, without knowing who listens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives the state of one room; implementations may draw it, log it or drop it."""
+    """Receives the state of one stage; implementations may draw it, log it or drop it."""
 
     def update(self, done: float, total: float, text: str = "") -> None:
         """`done` of `total` (same unit), with a few words on the state."""
@@ -16,7 +16,7 @@ class Progress(Protocol):
 
 
 class Part:
-    """One of several equal parts of a room's work, as a Progress of its own."""
+    """One of several equal parts of a stage's work, as a Progress of its own."""
 
     def __init__(self, whole: Progress, name: str, index: int, parts: int) -> None:
         self._whole, self._name, self._index, self._parts = whole, name, index, parts

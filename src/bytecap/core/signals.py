@@ -14,7 +14,7 @@ _WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
-    raise Stopped(number, f"stopped by {SIGNAL_NAMES[number]}; finished rooms are kept, run the same command to go on")
+    raise Stopped(number, f"stopped by {SIGNAL_NAMES[number]}; finished stages are kept, run the same command to go on")
 
 
 def stop_at_once() -> None:

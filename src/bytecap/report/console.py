@@ -1,6 +1,6 @@
-"""What a person sees while rooms work: one live line for each on a terminal, plain lines elsewhere, all in `log.txt`.
+"""What a person sees while a run works: on a terminal one live line for each stage, else plain lines; all in `log.txt`.
 
-In:   updates and notes of a room.
+In:   updates and notes of a stage.
 Out:  stderr and a log file; stdout stays free for results.
 """
 
@@ -21,13 +21,13 @@ _LIVE_SECONDS = 0.1
 
 
 class Console:
-    """A Progress for room after room."""
+    """A Progress for stage after stage."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._live = sys.stderr.isatty() and not quiet
         self._log: Path | None = None
-        self._room = ""
+        self._stage = ""
         self._begin = self._shown = 0.0
         self._line: Any = None
         self._last = ""
@@ -39,8 +39,8 @@ class Console:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Console]:
-        """One room at work; its last state stays on the screen."""
-        self._room, self._begin, self._shown, self._last = name, time.perf_counter(), 0.0, ""
+        """One stage at work; its last state stays on the screen."""
+        self._stage, self._begin, self._shown, self._last = name, time.perf_counter(), 0.0, ""
         if self._live:
             self._start_line(name)
         try:
@@ -70,11 +70,11 @@ class Console:
         if self._line is not None:
             self._line.update(0, completed=percent, text=text)
         else:
-            self._write(f"{self._room:<8} {percent:3.0f} %  {text}")
+            self._write(f"{self._stage:<8} {percent:3.0f} %  {text}")
 
     def note(self, text: str) -> None:
         """A line above the live one."""
-        self._write(f"{self._room:<8} {text}")
+        self._write(f"{self._stage:<8} {text}")
 
     def _write(self, line: str, *, show: bool = True) -> None:
         if self._log is not None:

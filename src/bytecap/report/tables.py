@@ -40,7 +40,7 @@ def summary(record: dict[str, Any], folder: str) -> str:
             f"{artifact['bytes']:,} of {artifact['cap_bytes']:,} bytes ({artifact['unused_bytes']:,} unused), "
             f"{artifact['bits_per_weight']:.2f} bits per weight",
         ),
-        ("seconds", "  ".join(f"{room} {seconds:.1f}" for room, seconds in record["seconds"].items())),
+        ("seconds", "  ".join(f"{stage} {seconds:.1f}" for stage, seconds in record["seconds"].items())),
     ]
     compressors = record["compressors"]
     names = list(next(iter(compressors.values()))) if compressors else []

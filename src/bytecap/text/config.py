@@ -1,4 +1,4 @@
-"""Where text comes from and how it becomes tokens: the settings of this room."""
+"""Where text comes from and how it becomes tokens: the settings of the prepare stage."""
 
 from __future__ import annotations
 

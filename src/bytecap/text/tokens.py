@@ -1,4 +1,4 @@
-"""The product of this room: what was made of a text, and where it lies.
+"""The product of preparing text: what was made of it, and where it lies.
 
 In:   the `tokens/` folder of a run.
 Out:  Tokens, saved as `manifest.json`.
@@ -21,7 +21,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """The product of this room. Paths are relative to the folder of the manifest unless absolute."""
+    """The product of the prepare stage. Paths are relative to the folder of the manifest unless absolute."""
 
     digest: str
     """Of everything below: what later products are made from."""

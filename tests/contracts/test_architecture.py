@@ -1,4 +1,4 @@
-"""The house on paper is the house on disk."""
+"""docs/architecture.md says what is on disk and what the import contracts hold."""
 
 import ast
 import re
@@ -9,13 +9,14 @@ import bytecap
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "bytecap"
+PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "__init__.py")
 
 
 def test_architecture_draws_every_file() -> None:
-    """Each room and file in docs/architecture.md exists, and each that exists is drawn."""
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    tree = re.search(r"## Rooms\n+```\n(.*?)```", text, re.DOTALL)
+    """Each package and file in docs/architecture.md exists, and each that exists is drawn."""
+    tree = re.search(r"## Packages\n+```\n(.*?)```", PAGE, re.DOTALL)
     assert tree is not None
     drawn: set[str] = set()
     folder = ""
@@ -32,6 +33,29 @@ def test_architecture_draws_every_file() -> None:
                 drawn.add(names)
     found = {str(p.relative_to(SOURCE)) for p in FILES}
     assert drawn == found
+
+
+def test_every_package_has_its_sentence() -> None:
+    """One row each in the table of packages, and none of a package that is not there."""
+    table = PAGE.partition("| package | its one sentence |")[2].partition("\n\n")[0]
+    packages = {p.parent.name for p in SOURCE.glob("*/__init__.py")} | {p.stem for p in SOURCE.glob("[a-z]*.py")}
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(packages)
+
+
+def test_layers_of_the_page_are_those_of_the_contract() -> None:
+    """Who may import what is written in pyproject.toml; the page repeats it for readers."""
+    drawn = re.search(r"## Who may import what.*?```\n(.*?)```", PAGE, re.DOTALL)
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    assert drawn is not None and drawn[1].splitlines() == [layer.replace("bytecap.", "") for layer in layers]
+
+
+def test_files_that_the_page_names_exist() -> None:
+    """`folder/name.py` in running text is a file; so are the documents it points to."""
+    for name in re.findall(r"`((?:\w+/)+\w+\.py)`", PAGE):
+        assert (SOURCE / name).exists() or (ROOT / name).exists(), name
+    for name in re.findall(r"docs/\w+\.md", PAGE):
+        assert (ROOT / name).exists(), name
 
 
 def test_size_limits() -> None:
@@ -100,5 +124,4 @@ def test_tests_mirror_the_source() -> None:
 
 def test_version_is_written_once_more_only_in_pyproject() -> None:
     """The package says the version that its metadata says."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert project["version"] == bytecap.__version__
+    assert PROJECT["project"]["version"] == bytecap.__version__
