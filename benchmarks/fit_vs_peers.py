@@ -58,7 +58,8 @@ from bytecap.fitting.job import build_fitter
 from bytecap.fitting.measure import comparison_windows
 from bytecap.fitting.size_search import Fitter
 from bytecap.fitting.source import WeightSource
-from bytecap.formats.tensor import FloatTensor, QuantizedModel
+from bytecap.formats.floats import FloatTensor
+from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
 from bytecap.quant.statistics import Calibration

@@ -46,8 +46,11 @@ from bytecap.fitting.job import build_fitter
 from bytecap.fitting.measure import comparison_windows, make_adaptation, measure
 from bytecap.fitting.passes import as_floats
 from bytecap.fitting.source import WeightSource, open_checkpoint
+from bytecap.formats.per_channel import PerChannelQuantized
+from bytecap.formats.per_tensor import PerTensorQuantized
+from bytecap.formats.row_column import RowColumnQuantized
 from bytecap.formats.size_estimate import block_of
-from bytecap.formats.tensor import EvenTensor, QuantizedModel, ScaledTensor, SteppedTensor
+from bytecap.formats.tensor import QuantizedModel
 from bytecap.formats.trellis import SCALAR, next_states
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
@@ -132,7 +135,7 @@ def _published_at(
             tensors[entry.name] = as_floats(entry.role, weight)
         else:
             rows = round_published(weight, entry.rule, calibration.tensors[entry.name], name=entry.name)
-            tensors[entry.name] = ScaledTensor(entry.role, rows.symbols_OI, rows.scales_O)
+            tensors[entry.name] = PerChannelQuantized(entry.role, rows.symbols_OI, rows.scales_O)
     return QuantizedModel(tensors)
 
 
@@ -165,10 +168,10 @@ def class_entropy_ratio(data: bytes) -> float:
     artifact = loads(data)
     ideal, counts = 0.0, {}
     for tensor in artifact.quantized.tensors.values():
-        if isinstance(tensor, EvenTensor):
+        if isinstance(tensor, PerTensorQuantized):
             counts.setdefault(("vectors", 0), []).append(tensor.symbols.reshape(-1))
             continue
-        if not isinstance(tensor, SteppedTensor):
+        if not isinstance(tensor, RowColumnQuantized):
             ideal += 2 * math.prod(tensor.shape)
             continue
         block = block_of(tensor)
@@ -182,9 +185,9 @@ def class_entropy_ratio(data: bytes) -> float:
 
 def coder_ratio(model: QuantizedModel) -> float:
     """The published model's integers through our coder, scales of its own included, over brotli-11 on byte planes."""
-    roles: dict[str, list[ScaledTensor]] = {}
+    roles: dict[str, list[PerChannelQuantized]] = {}
     for tensor in model.tensors.values():
-        if isinstance(tensor, ScaledTensor):
+        if isinstance(tensor, PerChannelQuantized):
             roles.setdefault(tensor.role, []).append(tensor)
     ours, theirs, classes = 0, 0, []
     for tensors in roles.values():

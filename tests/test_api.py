@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import bytecap
 from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Silent
-from bytecap.formats.tensor import SteppedTensor
+from bytecap.formats.row_column import RowColumnQuantized
 from bytecap.quant.allocation import QuantConfig
 
 
@@ -96,7 +96,7 @@ def test_convolutions_vectors_and_far_too_much_room() -> None:
             original = model.state_dict()[name]
             assert weight.shape == original.shape
             assert (weight - original).square().mean().sqrt() < error * original.square().mean().sqrt(), (cap, name)
-    assert isinstance(fitted.quantized.tensors["2.weight"], SteppedTensor)
+    assert isinstance(fitted.quantized.tensors["2.weight"], RowColumnQuantized)
 
 
 def test_distilling_any_module() -> None:

@@ -22,7 +22,7 @@ from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
 from bytecap.fitting.job import build_fitter, fit_to_size, predict_useful, read_back
 from bytecap.fitting.source import WeightSource, source_from_module
-from bytecap.formats.tensor import MAX_EVEN
+from bytecap.formats.per_tensor import MAX_PER_TENSOR
 from bytecap.model.roles import Role
 from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate, evaluating
@@ -100,7 +100,7 @@ def _name_unmeasured(source: WeightSource, calibration: Calibration, progress: P
     if others:
         progress.note(
             f"{len(others)} tensors are used in other ways than linear maps and embeddings, and get one step each, or "
-            f"16 bits beyond {MAX_EVEN:,} numbers: {', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
+            f"16 bits beyond {MAX_PER_TENSOR:,} numbers: {', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
         )
 
 

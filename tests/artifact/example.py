@@ -6,16 +6,12 @@ import numpy as np
 import torch
 
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
-from bytecap.formats.low_rank import LowRank
-from bytecap.formats.tensor import (
-    EvenTensor,
-    FloatTensor,
-    LowRankCorrectedTensor,
-    QuantizedModel,
-    ScaledTensor,
-    SteppedTensor,
-    StoredTensor,
-)
+from bytecap.formats.floats import FloatTensor
+from bytecap.formats.low_rank_corrected import LowRank, LowRankCorrected
+from bytecap.formats.per_channel import PerChannelQuantized
+from bytecap.formats.per_tensor import PerTensorQuantized
+from bytecap.formats.row_column import RowColumnQuantized
+from bytecap.formats.tensor import QuantizedModel, StoredTensor
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
@@ -38,7 +34,9 @@ def example_model(spread: int = 9) -> QuantizedModel:
     for name, parameter in model.named_parameters():
         shape = tuple(parameter.shape)
         if "query" in name and roles[name] is Role.SCALAR:
-            tensors[name] = EvenTensor("scalar", rng.integers(-spread, spread + 1, shape).astype(np.int16), 0.03)
+            tensors[name] = PerTensorQuantized(
+                "scalar", rng.integers(-spread, spread + 1, shape).astype(np.int16), 0.03
+            )
         elif roles[name] is Role.SCALAR:
             tensors[name] = FloatTensor(
                 "scalar", rng.normal(size=shape).astype(np.float32 if "route" in name else np.float16)
@@ -46,16 +44,18 @@ def example_model(spread: int = 9) -> QuantizedModel:
         else:
             symbols = rng.integers(-spread, spread + 1, shape).astype(np.int16)
             if roles[name] is Role.EMBEDDING:
-                tensors[name] = ScaledTensor("embedding", symbols, rng.uniform(0.1, 1, shape[0]).astype(np.float16))
+                tensors[name] = PerChannelQuantized(
+                    "embedding", symbols, rng.uniform(0.1, 1, shape[0]).astype(np.float16)
+                )
                 continue
             if "value" in name:
-                tensors[name] = LowRankCorrectedTensor(
-                    ScaledTensor("matrix", symbols, rng.uniform(0.1, 1, shape[0]).astype(np.float16)),
+                tensors[name] = LowRankCorrected(
+                    PerChannelQuantized("matrix", symbols, rng.uniform(0.1, 1, shape[0]).astype(np.float16)),
                     example_repair(rng, shape[0], shape[1]),
                 )
                 continue
             codes = (rng.integers(-9, 9, size).astype(np.int8) for size in shape)
-            tensors[name] = SteppedTensor("matrix", symbols, 0.01, *codes, 1 if "out" in name else 8)
+            tensors[name] = RowColumnQuantized("matrix", symbols, 0.01, *codes, 1 if "out" in name else 8)
     return QuantizedModel(tensors)
 
 

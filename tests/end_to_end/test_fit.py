@@ -177,11 +177,11 @@ def test_weights_without_text(foreign: Path, tmp_path: Path, capsys: Capture) ->
 
 
 @pytest.mark.parametrize(
-    ("scheme", "grid", "measured"),
+    ("scheme", "format", "measured"),
     [("int8", "row scale", False), ("pr65", "row scale", False), ("pr1586", "row scale", True),
      ("pr1797", "row scale + rank 4", True)],
 )  # fmt: skip
-def test_schemes(finished: Path, tmp_path: Path, capsys: Capture, scheme: str, grid: str, measured: bool) -> None:
+def test_schemes(finished: Path, tmp_path: Path, capsys: Capture, scheme: str, format: str, measured: bool) -> None:
     """Of their own size: loadable, compared with the original, the same report as ours; only some are measured."""
     run = tmp_path / "run"
     shutil.copytree(finished, run, ignore=shutil.ignore_patterns("calibration.safetensors", "model*"))
@@ -192,7 +192,7 @@ def test_schemes(finished: Path, tmp_path: Path, capsys: Capture, scheme: str, g
     assert 0 < report["divergence"]["kl"] < 0.05
     assert (report["predicted_increase_nats"] is not None) == measured == (run / "calibration.safetensors").exists()
     assert call("inspect", path, "--json") == 0
-    assert any(row["grid"].endswith(grid) for row in json.loads(capsys.readouterr().out)["tensors"])
+    assert any(row["format"].endswith(format) for row in json.loads(capsys.readouterr().out)["tensors"])
     assert call("score", path, "--json", "--quiet") == 0
 
 

@@ -5,9 +5,11 @@ import pytest
 
 from bytecap.core.progress import Silent
 from bytecap.fitting.passes import _price, as_floats, estimate_pass, rounding_pass, zeros
-from bytecap.formats.plan import EVEN, FLOAT32, STEPS, TensorPlan
+from bytecap.formats.floats import FLOAT32, FloatTensor
+from bytecap.formats.per_tensor import PER_TENSOR, PerTensorQuantized
+from bytecap.formats.plan import TensorPlan
+from bytecap.formats.row_column import ROW_COLUMN
 from bytecap.formats.size_estimate import coded_bytes
-from bytecap.formats.tensor import EvenTensor, FloatTensor
 from bytecap.formats.trellis import SCALAR
 from bytecap.quant.factors import Factors, inverse_factor
 
@@ -15,7 +17,7 @@ from bytecap.quant.factors import Factors, inverse_factor
 def stepped(rows: int, columns: int, base: float) -> TensorPlan:
     """One step everywhere, 8 states."""
     codes = {"row_codes": (0,) * rows, "column_codes": (0,) * columns}
-    return TensorPlan(name="w", role="matrix", shape=(rows, columns), grid=STEPS, base=base, states=8, **codes)
+    return TensorPlan(name="w", role="matrix", shape=(rows, columns), format=ROW_COLUMN, base=base, states=8, **codes)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])
@@ -46,10 +48,10 @@ def test_a_price_of_bits_makes_files_smaller() -> None:
 
 def test_vectors_and_zeros() -> None:
     """A vector takes its step where integers suffice and 16 bits where not; the least of a matrix is zero."""
-    plan = TensorPlan(name="w", role="scalar", shape=(3,), grid=EVEN, base=0.5)
+    plan = TensorPlan(name="w", role="scalar", shape=(3,), format=PER_TENSOR, base=0.5)
     weights = {"w": np.array([1.0, -2.2, 0.3], np.float32)}
     stored = rounding_pass([plan], weights, {}, 0.0, Silent())["w"].stored
-    assert isinstance(stored, EvenTensor) and stored.symbols.tolist() == [2, -4, 1]
+    assert isinstance(stored, PerTensorQuantized) and stored.symbols.tolist() == [2, -4, 1]
     assert isinstance(
         rounding_pass([plan], {"w": np.array([1e4, 4e4, 1.0], np.float32)}, {}, 0.0, Silent())["w"].stored, FloatTensor
     )
@@ -60,10 +62,10 @@ def test_values_beyond_sixteen_bits() -> None:
     """Are stored at 32."""
     assert as_floats("scalar", np.array([1.5], np.float32)).values.dtype == np.float16
     assert as_floats("scalar", np.array([1e6], np.float32)).values.tolist() == [1e6]
-    exact = TensorPlan(name="w", role="scalar", shape=(2,), grid=FLOAT32)
+    exact = TensorPlan(name="w", role="scalar", shape=(2,), format=FLOAT32)
     values = np.array([4095.0, 1 / 3], np.float32)
     stored = rounding_pass([exact], {"w": values}, {}, 0.0, Silent())["w"].stored
-    assert np.array_equal(stored.weights().numpy(), values)
+    assert np.array_equal(stored.weights(), values)
 
 
 def test_the_price_is_that_of_a_normal_distribution() -> None:

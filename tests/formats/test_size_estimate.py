@@ -5,16 +5,18 @@ import pytest
 
 from bytecap.artifact.layout import parse
 from bytecap.artifact.pack import ArtifactConfig, pack
+from bytecap.formats.floats import FloatTensor
+from bytecap.formats.row_column import RowColumnQuantized
 from bytecap.formats.size_estimate import block_of, coded_bytes, codes_of, estimate_size
-from bytecap.formats.tensor import FloatTensor, QuantizedModel, SteppedTensor
+from bytecap.formats.tensor import QuantizedModel
 from tests.artifact.example import ABOUT
 
 
-def stepped(rows: int, columns: int, seed: int) -> SteppedTensor:
+def stepped(rows: int, columns: int, seed: int) -> RowColumnQuantized:
     rng = np.random.default_rng(seed)
     symbols = np.rint(rng.normal(size=(rows, columns)) * 5).astype(np.int16)
     codes = rng.integers(-4, 5, rows).astype(np.int8), rng.integers(-4, 5, columns).astype(np.int8)
-    return SteppedTensor("matrix", symbols, 0.01, *codes, 8)
+    return RowColumnQuantized("matrix", symbols, 0.01, *codes, 8)
 
 
 def test_weighed_is_what_is_packed() -> None:

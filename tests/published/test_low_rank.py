@@ -59,15 +59,15 @@ def test_by_hand(rows: int, columns: int) -> None:
             for k in range(rank):
                 at = k * columns + i
                 product[o, i] += symbols[o * rank + k] * scale * all_symbols[at] * each[at]
-    assert found.correction().dtype == np.float32
-    assert np.allclose(found.correction(), product, rtol=1e-6, atol=1e-7)
+    assert found.product().dtype == np.float32
+    assert np.allclose(found.product(), product, rtol=1e-6, atol=1e-7)
 
 
 def test_it_repairs() -> None:
     """The largest direction comes back to a good part, though never better than four exact ones."""
     matrix = residual(128, 96)
     exact = np.linalg.svd(matrix)[1]
-    before, after = np.linalg.norm(matrix), np.linalg.norm(matrix - low_rank(matrix).correction())
+    before, after = np.linalg.norm(matrix), np.linalg.norm(matrix - low_rank(matrix).product())
     assert np.sqrt(np.square(exact[4:]).sum()) < after < 0.8 * before
 
 
@@ -77,7 +77,7 @@ def test_the_three_worst() -> None:
     residuals = {name: residual(20, 24, size) for name, size in sizes.items()}
     found = low_rank_corrections(residuals)
     assert list(found) == ["d", "b", "c"]
-    assert np.array_equal(found["b"].correction(), low_rank(residuals["b"]).correction())
+    assert np.array_equal(found["b"].product(), low_rank(residuals["b"]).product())
     assert list(low_rank_corrections({"a": residuals["a"]})) == ["a"] and low_rank_corrections({}) == {}
 
 
@@ -86,4 +86,4 @@ def test_ranges_and_nothing_lost() -> None:
     found = low_rank(residual(50, 70))
     assert found.left_OR.min() >= -2 and found.left_OR.max() <= 1
     assert found.right_RI.min() >= -8 and found.right_RI.max() <= 7
-    assert not low_rank(np.zeros((6, 9), np.float32)).correction().any()
+    assert not low_rank(np.zeros((6, 9), np.float32)).product().any()

@@ -8,8 +8,10 @@ import pytest
 from bytecap.artifact.pack import ArtifactConfig, pack
 from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Silent
-from bytecap.formats.plan import FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK
-from bytecap.formats.tensor import FloatTensor, LowRankCorrectedTensor, QuantizedModel, ScaledTensor
+from bytecap.formats.floats import FLOAT16, FLOAT32, FloatTensor
+from bytecap.formats.low_rank_corrected import LOW_RANK_CORRECTED, LowRankCorrected
+from bytecap.formats.per_channel import PER_CHANNEL, PerChannelQuantized
+from bytecap.formats.tensor import QuantizedModel
 from bytecap.published.rounding import round_published
 from bytecap.published.scheme_fitter import SchemeFitter, needs_text
 from bytecap.published.schemes import SCHEMES, scheme_plan
@@ -63,28 +65,28 @@ def test_own_size(name: str) -> None:
     for entry, described in zip(plan.tensors, made.plan.tensors, strict=True):
         stored, weight = made.model.tensors[entry.name], weights[entry.name]
         if entry.rule is None:
-            kind = np.float32 if entry.grid == FLOAT32 else np.float16
+            kind = np.float32 if entry.format == FLOAT32 else np.float16
             assert isinstance(stored, FloatTensor) and stored.values.dtype == kind and described == entry
             assert np.array_equal(stored.values, weight.astype(kind))
             continue
-        scaled = stored.scaled if isinstance(stored, LowRankCorrectedTensor) else stored
-        assert isinstance(scaled, ScaledTensor)
+        scaled = stored.scaled if isinstance(stored, LowRankCorrected) else stored
+        assert isinstance(scaled, PerChannelQuantized)
         expected = round_published(weight, entry.rule, calibration.tensors[entry.name])
         assert np.array_equal(scaled.symbols_OI, expected.symbols_OI)
-        assert described.grid == (ROW_SCALES_LOW_RANK if isinstance(stored, LowRankCorrectedTensor) else ROW_SCALES)
+        assert described.format == (LOW_RANK_CORRECTED if isinstance(stored, LowRankCorrected) else PER_CHANNEL)
     assert made.data == packed(made.model) and made.predicted_bytes == len(made.data) and made.roundings == 1
-    assert made.plan.scheme == name and made.plan.tensors[-1].grid in (FLOAT16, FLOAT32)
+    assert made.plan.scheme == name and made.plan.tensors[-1].format in (FLOAT16, FLOAT32)
 
 
 def test_the_repair() -> None:
     """Three tensors, those that lost most, and they are nearer to what they were."""
     weights, _ = material()
     plain, repaired = fitter("pr1586").own().model.tensors, fitter("pr1797").own().model.tensors
-    lost = {n: float(np.square(weights[n] - plain[n].weights().numpy()).sum()) for n in weights if "scale" not in n}
-    found = {name for name, tensor in repaired.items() if isinstance(tensor, LowRankCorrectedTensor)}
+    lost = {n: float(np.square(weights[n] - plain[n].weights()).sum()) for n in weights if "scale" not in n}
+    found = {name for name, tensor in repaired.items() if isinstance(tensor, LowRankCorrected)}
     assert found == set(sorted(lost, key=lambda name: -lost[name])[:3])
     for name in found:
-        assert np.square(weights[name] - repaired[name].weights().numpy()).sum() < lost[name]
+        assert np.square(weights[name] - repaired[name].weights()).sum() < lost[name]
 
 
 def test_predicted_loss() -> None:
@@ -92,7 +94,7 @@ def test_predicted_loss() -> None:
     weights, calibration = material()
     made = fitter("pr1797").own()
     for name, curvature in calibration.tensors.items():
-        e = weights[name].astype(np.float64) - made.model.tensors[name].weights().numpy()
+        e = weights[name].astype(np.float64) - made.model.tensors[name].weights()
         outputs = curvature.outputs if curvature.outputs.ndim == 2 else np.diag(curvature.outputs)
         expected = 0.5 * np.trace(outputs @ e @ curvature.inputs_II @ e.T)
         assert made.losses[name] == pytest.approx(expected, rel=1e-3)

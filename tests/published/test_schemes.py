@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from bytecap.core.errors import ConfigError
-from bytecap.formats.plan import FLOAT16, FLOAT32, ROW_SCALES, BitPlan, ScaleRule, TensorPlan
+from bytecap.formats.floats import FLOAT16, FLOAT32
+from bytecap.formats.per_channel import PER_CHANNEL
+from bytecap.formats.plan import BitPlan, ScaleRule, TensorPlan
 from bytecap.published.rounding import round_published
 from bytecap.published.schemes import (
     CALIBRATED,
@@ -73,13 +75,13 @@ def make_steps(tensor: TensorPlan) -> tuple[int, float, bool]:
 def test_every_scheme(name: str) -> None:
     """Every tensor has a grid, small ones and control vectors are floats as in that run, and there is a description."""
     tensors = plan_of(name)
-    scalars = {tensor.grid for tensor in tensors.values() if tensor.role == "scalar"}
+    scalars = {tensor.format for tensor in tensors.values() if tensor.role == "scalar"}
     assert scalars == {FLOAT32 if name in ("int8", "pr65", "pr309", "pr332") else FLOAT16}
     for tensor in tensors.values():
         if tensor.role == "matrix":
-            assert tensor.grid == ROW_SCALES and tensor.rule is not None
+            assert tensor.format == PER_CHANNEL and tensor.rule is not None
             assert tensor.rule.feedback == (name in SCALABLE)
-        assert (tensor.rule is None) == (tensor.grid != ROW_SCALES)
+        assert (tensor.rule is None) == (tensor.format != PER_CHANNEL)
     assert SCHEMES[name] and len(SCHEMES[name]) < 90
 
 
@@ -111,7 +113,7 @@ def test_pr219() -> None:
 def test_pr309(blocks: int, fine: set[int]) -> None:
     """8 bits in the first and last two blocks, also where these are all."""
     tensors = plan_of("pr309", blocks)
-    assert tensors["embedding"].grid == FLOAT16
+    assert tensors["embedding"].format == FLOAT16
     for name, tensor in tensors.items():
         if tensor.role == "matrix":
             assert tensor.rule == (by_range(127, -127) if int(name.split(".")[1]) in fine else by_range(31, -31))
@@ -130,7 +132,7 @@ def test_pr332() -> None:
     assert [list(bits.values()).count(b) for b in (7, 6, 5)] == [8, 51, 16]
     tensors = {t.name: t for t in scheme_plan("pr332", shapes, calibration, "x").tensors}
     assert tensors["embedding"].rule == by_range(127, -127)
-    assert tensors["bigram.1.weight"].grid == FLOAT16  # exactly 65,536
+    assert tensors["bigram.1.weight"].format == FLOAT16  # exactly 65,536
     levels = {7: 63, 6: 31, 5: 15}
     for name in ranked[1:-1]:
         assert tensors[name].rule == by_range(levels[bits[name]], -levels[bits[name]])
@@ -198,11 +200,11 @@ def test_small_and_odd_tensors() -> None:
     assert KEEP_SMALL == 65_536
 
     def grids(plan: BitPlan) -> list[str]:
-        return [tensor.grid for tensor in plan.tensors]
+        return [tensor.format for tensor in plan.tensors]
 
-    assert grids(scheme_plan("int8", shapes, None, "x")) == [FLOAT16, ROW_SCALES, FLOAT16, FLOAT32]
-    assert grids(scheme_plan("pr219", shapes, None, "x")) == [FLOAT16, ROW_SCALES, FLOAT16, FLOAT16]
-    assert grids(scheme_plan("int8", shapes, None, "x", keep_small=0)) == [ROW_SCALES, ROW_SCALES, FLOAT16, FLOAT32]
+    assert grids(scheme_plan("int8", shapes, None, "x")) == [FLOAT16, PER_CHANNEL, FLOAT16, FLOAT32]
+    assert grids(scheme_plan("pr219", shapes, None, "x")) == [FLOAT16, PER_CHANNEL, FLOAT16, FLOAT16]
+    assert grids(scheme_plan("int8", shapes, None, "x", keep_small=0)) == [PER_CHANNEL, PER_CHANNEL, FLOAT16, FLOAT32]
 
 
 def test_unmeasured_weights_are_rounded_to_nearest() -> None:

@@ -11,8 +11,8 @@ def test_columns() -> None:
 
 def test_tensor_table() -> None:
     """Parts without bits or loss leave blanks; the last line is the sum."""
-    about = {"role": "matrix", "shape": (2, 3), "grid": "g", "bits_per_weight": 4.0, "coded_bytes": 3, "share": 0.75}
-    other = {"role": "", "shape": (), "grid": "", "bits_per_weight": None, "coded_bytes": 1, "share": 0.25}
+    about = {"role": "matrix", "shape": (2, 3), "format": "g", "bits_per_weight": 4.0, "coded_bytes": 3, "share": 0.75}
+    other = {"role": "", "shape": (), "format": "", "bits_per_weight": None, "coded_bytes": 1, "share": 0.25}
     lines = tensor_table(
         [{"name": "w", **about, "loss_share": 1.0}, {"name": "header", **other, "loss_share": None}]
     ).splitlines()

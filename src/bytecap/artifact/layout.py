@@ -41,6 +41,13 @@ TOKENIZER, PIECES = "tokenizer", "tokenizer_pieces"
 """`float16` and `float32` name the sections of the other tensors."""
 
 
+OLD_NAMES = {
+    "row_column": "steps", "per_tensor": "even", "per_channel": "row_scales",
+    "low_rank_corrected": "row_scales_low_rank", "float16": "float16", "float32": "float32",
+}  # fmt: skip
+"""Names of the formats in files of version 2."""
+
+
 def number_bytes(section: str) -> int:
     """Bytes of each number in a section that lies behind a general compressor; above 1 its bytes lie in planes."""
     if section == "float32":

@@ -23,6 +23,7 @@ from bytecap.artifact.layout import (
     FACTOR_SCALES,
     FACTORS,
     MAX_CONTEXT,
+    OLD_NAMES,
     PIECES,
     SCALES,
     SYMBOLS,
@@ -39,22 +40,21 @@ from bytecap.coding.pieces import from_columns
 from bytecap.coding.planes import from_planes, join_bytes
 from bytecap.core.errors import BytecapError, DataError, FormatError
 from bytecap.core.files import write_bytes
-from bytecap.formats.low_rank import LEFT_BITS, RIGHT_BITS, LowRank, group_count, low_rank_rank
-from bytecap.formats.plan import EVEN, FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
-from bytecap.formats.steps import CODES_PER_OCTAVE, MAX_CODE
-from bytecap.formats.tensor import (
-    MAX_EVEN,
-    MAX_NUMBERS_OF_A_BYTE,
-    MAX_SYMBOL,
-    MAX_WIDTH,
-    EvenTensor,
-    FloatTensor,
-    LowRankCorrectedTensor,
-    QuantizedModel,
-    ScaledTensor,
-    SteppedTensor,
-    StoredTensor,
+from bytecap.formats.floats import FLOAT16, FLOAT32, FloatTensor
+from bytecap.formats.low_rank_corrected import (
+    LEFT_BITS,
+    LOW_RANK_CORRECTED,
+    RIGHT_BITS,
+    LowRank,
+    LowRankCorrected,
+    group_count,
+    low_rank_rank,
 )
+from bytecap.formats.per_channel import PER_CHANNEL, PerChannelQuantized
+from bytecap.formats.per_tensor import MAX_PER_TENSOR, PER_TENSOR, PerTensorQuantized
+from bytecap.formats.row_column import ROW_COLUMN, RowColumnQuantized
+from bytecap.formats.steps import CODES_PER_OCTAVE, MAX_CODE
+from bytecap.formats.tensor import MAX_NUMBERS_OF_A_BYTE, MAX_SYMBOL, MAX_WIDTH, QuantizedModel, StoredTensor
 from bytecap.formats.trellis import CODES as CODES_OF_STATES
 from bytecap.formats.trellis import SCALAR, next_states
 from bytecap.model.gpt import GPT
@@ -168,7 +168,7 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
     if not isinstance(rows, list) or (expected is not None and len(rows) != len(expected)):
         raise FormatError(f"the tensor table must have {len(expected or ())} rows for this model")
     known = list(expected.items()) if expected is not None else [None] * len(rows)
-    names = set()
+    names, new = set(), {old: name for name, old in OLD_NAMES.items()}
     for row, entry in zip(rows, known, strict=True):
         match row:
             case [str(name), str(role), list(shape), str(grid), detail] if all(
@@ -178,9 +178,10 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
                     raise FormatError(f"tensor row {str(row)[:100]} does not fit {entry[0]} {entry[1]} of this model")
                 if not (name + role).isprintable():
                     raise FormatError(f"tensor row {str(row)[:100]!r} has a name that cannot be printed")
-                if name in names or not _is_grid(grid, detail, shape):
+                if name in names or not _is_grid(new.get(grid, ""), detail, shape):
                     raise FormatError(f"tensor row {str(row)[:100]} has an impossible grid, or stands twice")
                 names.add(name)
+                row[3] = new[grid]
             case _:
                 about = f"{entry[0]} {entry[1]} of this model" if entry is not None else "any tensor"
                 raise FormatError(f"tensor row {str(row)[:100]} does not fit {about}")
@@ -190,19 +191,19 @@ def _check_tensor_table(rows: Any, expected: dict[str, tuple[str, tuple[int, ...
 
 
 def _is_grid(grid: str, detail: int, shape: list[int]) -> bool:
-    if grid == STEPS:
+    if grid == ROW_COLUMN:
         return len(shape) >= 2 and math.prod(shape[2:]) == 1 and (detail == SCALAR or detail in CODES_OF_STATES)
-    if grid in (ROW_SCALES, ROW_SCALES_LOW_RANK):
+    if grid in (PER_CHANNEL, LOW_RANK_CORRECTED):
         return len(shape) == 2 and detail in (8, 16)
-    if grid == EVEN:
-        return detail == 16 and math.prod(shape) <= MAX_EVEN
+    if grid == PER_TENSOR:
+        return detail == 16 and math.prod(shape) <= MAX_PER_TENSOR
     return (grid, detail) in ((FLOAT16, 16), (FLOAT32, 32))
 
 
 def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
     """Each section is unpacked once, at exactly the size that its tensors need, and used up from the front."""
-    known = {TOKENIZER, PIECES} | {VECTORS for *_, grid, _ in rows if grid == EVEN}
-    known |= {name for _, role, _, grid, _ in rows if grid == STEPS for name in (CODES, f"{BLOCKS}{role}")}
+    known = {TOKENIZER, PIECES} | {VECTORS for *_, grid, _ in rows if grid == PER_TENSOR}
+    known |= {name for _, role, _, grid, _ in rows if grid == ROW_COLUMN for name in (CODES, f"{BLOCKS}{role}")}
     needed: dict[str, int] = {}
     for _, role, shape, grid, detail in rows:
         for section, size in _needs(role, shape, grid, detail):
@@ -213,8 +214,8 @@ def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
     for section, size in needed.items():
         readers[section] = io.BytesIO(join_bytes(parsed.section(section, size), number_bytes(section)))
     coded: dict[str, StoredTensor] = {
-        **_stepped([row for row in rows if row[3] == STEPS], parsed),
-        **_even([row for row in rows if row[3] == EVEN], parsed),
+        **_stepped([row for row in rows if row[3] == ROW_COLUMN], parsed),
+        **_even([row for row in rows if row[3] == PER_TENSOR], parsed),
     }
     tensors: dict[str, StoredTensor] = {}
     for name, role, shape, grid, detail in rows:
@@ -229,15 +230,15 @@ def _tensors(rows: list[list[Any]], parsed: Parsed) -> dict[str, StoredTensor]:
 def _needs(role: str, shape: list[int], grid: str, detail: int) -> list[tuple[str, int]]:
     """The plain sections that one tensor reads from, and how many bytes."""
     count = math.prod(shape)
-    if grid in (ROW_SCALES, ROW_SCALES_LOW_RANK):
+    if grid in (PER_CHANNEL, LOW_RANK_CORRECTED):
         needs = [(f"{SYMBOLS}{role}", count * detail // 8), (SCALES, 2 * shape[0])]
-        if grid == ROW_SCALES_LOW_RANK:
+        if grid == LOW_RANK_CORRECTED:
             needs += [(FACTORS, low_rank_rank(*shape) * sum(shape)), (FACTOR_SCALES, 2 + 2 * group_count(*shape))]
         return needs
-    return [] if grid in (STEPS, EVEN) else [(grid, count * detail // 8)]
+    return [] if grid in (ROW_COLUMN, PER_TENSOR) else [(grid, count * detail // 8)]
 
 
-def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
+def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, RowColumnQuantized]:
     """Bases, codes and spreads of all, then the integers role by role."""
     if not rows:
         return {}
@@ -273,11 +274,11 @@ def _stepped(rows: list[list[Any]], parsed: Parsed) -> dict[str, SteppedTensor]:
             if float(bases[i]) * 2.0**octaves * 2 * MAX_SYMBOL > LARGEST:
                 raise FormatError(f"the steps of tensor {rows[i][0]} are too large for 32 bits")
             name, _, shape, _, states = rows[i]
-            tensors[name] = SteppedTensor(role, symbols_OI, float(bases[i]), *steps, states, len(shape) - 2)
+            tensors[name] = RowColumnQuantized(role, symbols_OI, float(bases[i]), *steps, states, len(shape) - 2)
     return tensors
 
 
-def _even(rows: list[list[Any]], parsed: Parsed) -> dict[str, EvenTensor]:
+def _even(rows: list[list[Any]], parsed: Parsed) -> dict[str, PerTensorQuantized]:
     """A step for each, then the integers of all."""
     if not rows:
         return {}
@@ -291,16 +292,18 @@ def _even(rows: list[list[Any]], parsed: Parsed) -> dict[str, EvenTensor]:
     if any(np.abs(array).max() > MAX_SYMBOL for array in arrays):
         raise FormatError(f"a number of a vector is beyond {MAX_SYMBOL}")
     return {
-        row[0]: EvenTensor(row[1], array.astype(np.int16).reshape(row[2]), float(step))
+        row[0]: PerTensorQuantized(row[1], array.astype(np.int16).reshape(row[2]), float(step))
         for row, array, step in zip(rows, arrays, steps, strict=True)
     }
 
 
 def _plain(name: str, role: str, shape: list[int], grid: str, width: int, pieces: list[bytes]) -> StoredTensor:
-    if grid in (ROW_SCALES, ROW_SCALES_LOW_RANK):
+    if grid in (PER_CHANNEL, LOW_RANK_CORRECTED):
         symbols_OI = from_planes(pieces[0], math.prod(shape), wide=width == 16).reshape(shape)
-        scaled = ScaledTensor(role, symbols_OI, _finite(name, np.frombuffer(pieces[1], "<f2").astype(np.float16)))
-        return scaled if grid == ROW_SCALES else LowRankCorrectedTensor(scaled, _low_rank(name, shape, *pieces[2:]))
+        scaled = PerChannelQuantized(
+            role, symbols_OI, _finite(name, np.frombuffer(pieces[1], "<f2").astype(np.float16))
+        )
+        return scaled if grid == PER_CHANNEL else LowRankCorrected(scaled, _low_rank(name, shape, *pieces[2:]))
     kind = np.float16 if grid == FLOAT16 else np.float32
     values = np.frombuffer(pieces[0], "<f2" if grid == FLOAT16 else "<f4").astype(kind).reshape(shape)
     return FloatTensor(role, _finite(name, values))

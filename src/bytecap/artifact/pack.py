@@ -20,6 +20,7 @@ from bytecap.artifact.layout import (
     CODES,
     FACTOR_SCALES,
     FACTORS,
+    OLD_NAMES,
     PIECES,
     SCALES,
     SYMBOLS,
@@ -36,17 +37,13 @@ from bytecap.coding.pieces import to_columns
 from bytecap.coding.planes import is_wide, split_bytes, to_planes
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.units import parse_bytes
-from bytecap.formats.plan import EVEN, FLOAT16, FLOAT32, ROW_SCALES, ROW_SCALES_LOW_RANK, STEPS
+from bytecap.formats.floats import FLOAT16, FLOAT32, FloatTensor
+from bytecap.formats.low_rank_corrected import LOW_RANK_CORRECTED, LowRankCorrected
+from bytecap.formats.per_channel import PER_CHANNEL, PerChannelQuantized
+from bytecap.formats.per_tensor import PER_TENSOR, PerTensorQuantized
+from bytecap.formats.row_column import ROW_COLUMN, RowColumnQuantized
 from bytecap.formats.size_estimate import block_of, codes_of
-from bytecap.formats.tensor import (
-    EvenTensor,
-    FloatTensor,
-    LowRankCorrectedTensor,
-    QuantizedModel,
-    ScaledTensor,
-    SteppedTensor,
-    StoredTensor,
-)
+from bytecap.formats.tensor import QuantizedModel, StoredTensor
 from bytecap.model.spec import ModelSpec
 
 
@@ -111,14 +108,14 @@ def pack(
     """The whole file; `spec` is None for the weights of somebody else's model."""
     tensors: list[list[Any]] = []
     parts: dict[str, list[bytes]] = {}
-    stepped: dict[str, list[SteppedTensor]] = {}
-    even: list[EvenTensor] = []
+    stepped: dict[str, list[RowColumnQuantized]] = {}
+    even: list[PerTensorQuantized] = []
     for name, tensor in model.tensors.items():
         grid, detail = _grid_of(tensor)
-        tensors.append([name, tensor.role, list(tensor.shape), grid, detail])
-        if isinstance(tensor, SteppedTensor):
+        tensors.append([name, tensor.role, list(tensor.shape), OLD_NAMES[grid], detail])
+        if isinstance(tensor, RowColumnQuantized):
             stepped.setdefault(tensor.role, []).append(tensor)
-        elif isinstance(tensor, EvenTensor):
+        elif isinstance(tensor, PerTensorQuantized):
             even.append(tensor)
         else:
             for section, data in _plain_parts(tensor):
@@ -151,32 +148,32 @@ def pack(
 
 def _grid_of(tensor: StoredTensor) -> tuple[str, int]:
     """Name of the grid, and what a reader must know of it: states of the trellis, or bits of a number."""
-    if isinstance(tensor, SteppedTensor):
-        return STEPS, tensor.states
-    if isinstance(tensor, LowRankCorrectedTensor):
-        return ROW_SCALES_LOW_RANK, _grid_of(tensor.scaled)[1]
-    if isinstance(tensor, ScaledTensor):
-        return ROW_SCALES, 16 if is_wide(tensor.symbols_OI) else 8
-    if isinstance(tensor, EvenTensor):
-        return EVEN, 16
+    if isinstance(tensor, RowColumnQuantized):
+        return ROW_COLUMN, tensor.states
+    if isinstance(tensor, LowRankCorrected):
+        return LOW_RANK_CORRECTED, _grid_of(tensor.scaled)[1]
+    if isinstance(tensor, PerChannelQuantized):
+        return PER_CHANNEL, 16 if is_wide(tensor.symbols_OI) else 8
+    if isinstance(tensor, PerTensorQuantized):
+        return PER_TENSOR, 16
     return (FLOAT16, 16) if tensor.values.dtype == np.float16 else (FLOAT32, 32)
 
 
-def _plain_parts(tensor: ScaledTensor | LowRankCorrectedTensor | FloatTensor) -> Iterator[tuple[str, bytes]]:
+def _plain_parts(tensor: PerChannelQuantized | LowRankCorrected | FloatTensor) -> Iterator[tuple[str, bytes]]:
     """What one tensor adds to the sections behind a general compressor."""
     if isinstance(tensor, FloatTensor):
         kind = "<f2" if tensor.values.dtype == np.float16 else "<f4"
         yield _grid_of(tensor)[0], tensor.values.astype(kind).tobytes()
         return
-    scaled = tensor.scaled if isinstance(tensor, LowRankCorrectedTensor) else tensor
+    scaled = tensor.scaled if isinstance(tensor, LowRankCorrected) else tensor
     yield f"{SYMBOLS}{scaled.role}", to_planes(scaled.symbols_OI, wide=is_wide(scaled.symbols_OI))
     yield SCALES, scaled.scales_O.astype("<f2").tobytes()
-    if isinstance(tensor, LowRankCorrectedTensor):
-        yield FACTORS, tensor.repair.symbols().tobytes()
-        yield FACTOR_SCALES, tensor.repair.scales().astype("<f2").tobytes()
+    if isinstance(tensor, LowRankCorrected):
+        yield FACTORS, tensor.correction.symbols().tobytes()
+        yield FACTOR_SCALES, tensor.correction.scales().astype("<f2").tobytes()
 
 
-def _stepped_sections(by_role: dict[str, list[SteppedTensor]]) -> list[Section]:
+def _stepped_sections(by_role: dict[str, list[RowColumnQuantized]]) -> list[Section]:
     """A section of integers for each role, and one with what all of them need to be read."""
     sections, bases, arrays = [], b"", []
     for role, tensors in by_role.items():

@@ -19,10 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.progress import Progress
-from bytecap.formats.plan import EVEN, FLOAT32, STEPS, TensorPlan
+from bytecap.formats.floats import FLOAT32, FloatTensor
+from bytecap.formats.per_tensor import MAX_PER_TENSOR, PER_TENSOR, PerTensorQuantized
+from bytecap.formats.plan import TensorPlan
+from bytecap.formats.row_column import ROW_COLUMN, RowColumnQuantized
 from bytecap.formats.size_estimate import SizeEstimate, estimate_size
 from bytecap.formats.steps import make_steps
-from bytecap.formats.tensor import MAX_EVEN, MAX_SYMBOL, EvenTensor, FloatTensor, SteppedTensor, StoredTensor
+from bytecap.formats.tensor import MAX_SYMBOL, StoredTensor
 from bytecap.formats.trellis import SCALAR
 from bytecap.quant.allocation import STEP_MSE
 from bytecap.quant.factors import Doubles, Factors
@@ -75,7 +78,7 @@ def rounding_pass(
 
 def zeros(plan: TensorPlan, weight: Floats) -> StoredTensor:
     """The least that a tensor can be: every stepped weight zero."""
-    return _stepped(plan, np.zeros(weight.shape, np.int16)) if plan.grid == STEPS else _unstepped(plan, weight)
+    return _stepped(plan, np.zeros(weight.shape, np.int16)) if plan.format == ROW_COLUMN else _unstepped(plan, weight)
 
 
 def as_floats(role: str, weight: Floats) -> FloatTensor:
@@ -93,7 +96,7 @@ def _cheap(
     What feedback would bring into each weight stands in as noise of the same variance.
     """
     weight = weights[plan.name]
-    if plan.grid != STEPS:
+    if plan.format != ROW_COLUMN:
         return estimate_size(_unstepped(plan, weight)), 0.0
     rows, columns = weight.shape
     apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
@@ -105,13 +108,13 @@ def _cheap(
     noise = np.random.default_rng(0).standard_normal(some.shape, np.float32)
     some = some + noise * np.sqrt(_feedback_variance(some, steps, curve, take))
     symbols = round_without_feedback(some, steps, plan.states, price)
-    stored = SteppedTensor(plan.role, symbols, plan.base, codes_O, codes_I, plan.states)
+    stored = RowColumnQuantized(plan.role, symbols, plan.base, codes_O, codes_I, plan.states)
     estimate, share = estimate_size(stored), columns / take.size
     assert estimate.counts_CM is not None
     counts = np.rint(estimate.counts_CM * share).astype(np.int64)
     own_bytes = estimate.own_bytes * (rows + columns) / (rows + take.size)
     pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
-    error = some - stored.weights().numpy()
+    error = some - stored.weights()
     loss = share * 0.5 * float(np.square(error / pivots).sum())
     return SizeEstimate(plan.role, counts, own_bytes), loss
 
@@ -136,7 +139,7 @@ def _full(
     plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float
 ) -> RoundedTensor:
     weight = weights[plan.name]
-    if plan.grid != STEPS:
+    if plan.format != ROW_COLUMN:
         stored = _unstepped(plan, weight)
         return RoundedTensor(plan, stored, estimate_size(stored), 0.0)
     curve, steps = factors[plan.name], make_steps(plan.base, *plan.codes())
@@ -164,14 +167,14 @@ def _price(weight: Floats, steps: Floats, row_factors_O: Doubles, states: int, r
     return price
 
 
-def _stepped(plan: TensorPlan, symbols_OI: npt.NDArray[np.int16]) -> SteppedTensor:
-    return SteppedTensor(plan.role, symbols_OI, plan.base, *plan.codes(), plan.states, len(plan.shape) - 2)
+def _stepped(plan: TensorPlan, symbols_OI: npt.NDArray[np.int16]) -> RowColumnQuantized:
+    return RowColumnQuantized(plan.role, symbols_OI, plan.base, *plan.codes(), plan.states, len(plan.shape) - 2)
 
 
 def _unstepped(plan: TensorPlan, weight: Floats) -> StoredTensor:
     """Rounded to nearest, or as it is where that is planned or the integers would be too large."""
-    if plan.grid == EVEN and weight.size <= MAX_EVEN:
+    if plan.format == PER_TENSOR and weight.size <= MAX_PER_TENSOR:
         symbols = np.rint(weight / np.float32(plan.base))
         if np.abs(symbols).max(initial=0) <= MAX_SYMBOL:
-            return EvenTensor(plan.role, symbols.astype(np.int16), plan.base)
-    return FloatTensor(plan.role, weight.astype(np.float32)) if plan.grid == FLOAT32 else as_floats(plan.role, weight)
+            return PerTensorQuantized(plan.role, symbols.astype(np.int16), plan.base)
+    return FloatTensor(plan.role, weight.astype(np.float32)) if plan.format == FLOAT32 else as_floats(plan.role, weight)

@@ -25,7 +25,8 @@ import numpy.typing as npt
 from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Progress
 from bytecap.fitting.passes import RoundedTensor, estimate_pass, rounding_pass, zeros
-from bytecap.formats.plan import STEPS, BitPlan, TensorPlan
+from bytecap.formats.plan import BitPlan, TensorPlan
+from bytecap.formats.row_column import ROW_COLUMN
 from bytecap.formats.size_estimate import coded_bytes, estimate_size
 from bytecap.formats.steps import make_steps
 from bytecap.formats.tensor import MAX_NUMBERS_OF_A_BYTE, QuantizedModel
@@ -330,11 +331,11 @@ class Fitter:
             finer += float(np.clip(8 * off / left, -MAX_OCTAVES, MAX_OCTAVES))
             coming = [tensor.finer(finer) for tensor in plan.tensors if tensor.name not in search.rounded_tensors]
             search.accept(self._full([tensor for tensor in coming if tensor.name == name], weights, progress))
-            errors = {t.name: _root_mean_square_error(t) for t in coming if t.grid == STEPS and t.name != name}
-            adapted = adapt(name, search.rounded_tensors[name].stored.weights().numpy(), errors)
+            errors = {t.name: _root_mean_square_error(t) for t in coming if t.format == ROW_COLUMN and t.name != name}
+            adapted = adapt(name, search.rounded_tensors[name].stored.weights(), errors)
             weights |= {n: _matrix(w) if n in self._factors else w for n, w in adapted.items()}
             progress.update(turn + 1, len(order), f"rounded {name}, the others adapted")
-        search.accept(self._full([t for t in plan.tensors if t.grid != STEPS], weights, progress))
+        search.accept(self._full([t for t in plan.tensors if t.format != ROW_COLUMN], weights, progress))
         search.rounded_tensors = {
             name: search.rounded_tensors[name] for name in self._weights
         }  # as the file has them, not as they came
@@ -351,7 +352,7 @@ class Fitter:
 
     def _representable(self, plan: TensorPlan) -> TensorPlan:
         """With steps so fine that integers of 16 bits would not reach the largest weights, the finest that do."""
-        if plan.grid != STEPS:
+        if plan.format != ROW_COLUMN:
             return plan
         weight, most = np.abs(self._weights[plan.name]), MAX_LEVEL if plan.states != SCALAR else MAX_LEVEL / 2
         codes = plan.codes()
@@ -365,7 +366,7 @@ class Fitter:
         plan = self._plan(1.0)
         octaves = 0.0
         for tensor in plan.tensors:
-            if tensor.grid == STEPS:
+            if tensor.format == ROW_COLUMN:
                 weight = self._weights[tensor.name]
                 spread = math.log2(float(np.sqrt(np.mean(weight.astype(np.float64) ** 2))) + 1e-30)
                 steps = (sum(tensor.row_codes) / weight.shape[0] + sum(tensor.column_codes) / weight.shape[1]) / 4
@@ -402,7 +403,7 @@ def _bytes_per_octave(size_bytes: float, weights: int) -> float:
 
 def _rounding_order(plan: BitPlan) -> list[str]:
     """The largest first, so that little is left to round when nothing is left to make up for it."""
-    stepped = [tensor for tensor in plan.tensors if tensor.grid == STEPS]
+    stepped = [tensor for tensor in plan.tensors if tensor.format == ROW_COLUMN]
     return [tensor.name for tensor in sorted(stepped, key=lambda tensor: -math.prod(tensor.shape))]
 
 

@@ -14,17 +14,6 @@ import numpy.typing as npt
 
 from bytecap.formats.trellis import SCALAR
 
-STEPS = "steps"
-"""Integers times base · 2^((row code + column code) / 4), coded with contexts from the same codes."""
-ROW_SCALES = "row_scales"
-"""Integers times one 16-bit scale for each row, coded by a general compressor: the published runs."""
-ROW_SCALES_LOW_RANK = "row_scales_low_rank"
-"""As `row_scales`, with a low-rank addition: the tensors that the last published record repaired."""
-EVEN = "even"
-"""Integers times one step for the whole tensor, of any shape, coded one after another: vectors."""
-FLOAT16, FLOAT32 = "float16", "float32"
-"""Stored as it is."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleRule:
@@ -51,14 +40,14 @@ class TensorPlan:
     name: str
     role: str
     shape: tuple[int, ...]
-    grid: str
+    format: str
     base: float = 0.0
     """Of `steps`, with the codes and the trellis below; of `even` the step."""
     row_codes: tuple[int, ...] = ()
     column_codes: tuple[int, ...] = ()
     states: int = SCALAR
     rule: ScaleRule | None = None
-    """Of `row_scales` and `row_scales_low_rank`."""
+    """How `per_channel` scales are found."""
 
     def codes(self) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
         """Row codes (O,) and column codes (I,)."""

@@ -15,7 +15,10 @@ import numpy.typing as npt
 from bytecap.coding.adaptive import encode_arrays
 from bytecap.coding.blocks import Block, Scales, count_tokens, fit_scales, section_costs
 from bytecap.coding.cost import entropy_bytes
-from bytecap.formats.tensor import EvenTensor, FloatTensor, SteppedTensor, StoredTensor
+from bytecap.formats.floats import FloatTensor
+from bytecap.formats.per_tensor import PerTensorQuantized
+from bytecap.formats.row_column import RowColumnQuantized
+from bytecap.formats.tensor import StoredTensor
 from bytecap.formats.trellis import coset_indices, next_states
 
 MAX_CODED_ESTIMATE = 1 << 14
@@ -32,14 +35,14 @@ class SizeEstimate:
     own_bytes: float
 
 
-def block_of(tensor: SteppedTensor) -> Block:
+def block_of(tensor: RowColumnQuantized) -> Block:
     """The integers of a tensor with the scale of their rows and columns, fitted to them."""
     rows_O, columns_I = fit_scales(tensor.symbols_OI)
     cosets_OI = coset_indices(tensor.symbols_OI, tensor.states)
     return Block(tensor.symbols_OI, cosets_OI, Scales(rows_O, columns_I, next_states(tensor.states)))
 
 
-def codes_of(tensor: SteppedTensor, block: Block) -> list[npt.NDArray[np.integer]]:
+def codes_of(tensor: RowColumnQuantized, block: Block) -> list[npt.NDArray[np.integer]]:
     """Step codes, and the spread of the weights themselves: class of the integers plus step code, nearly constant."""
     rows, columns = tensor.row_codes_O.astype(np.int64), tensor.column_codes_I.astype(np.int64)
     return [rows, columns, block.scales.row_classes_O + rows, block.scales.column_classes_I + columns]
@@ -47,10 +50,10 @@ def codes_of(tensor: SteppedTensor, block: Block) -> list[npt.NDArray[np.integer
 
 def estimate_size(tensor: StoredTensor) -> SizeEstimate:
     """One tensor by itself."""
-    if isinstance(tensor, SteppedTensor):
+    if isinstance(tensor, RowColumnQuantized):
         block = block_of(tensor)
         return SizeEstimate(tensor.role, count_tokens(block), float(len(encode_arrays(codes_of(tensor, block)))))
-    if isinstance(tensor, EvenTensor):
+    if isinstance(tensor, PerTensorQuantized):
         many = tensor.symbols.size > MAX_CODED_ESTIMATE
         size = entropy_bytes(tensor.symbols) if many else len(encode_arrays([tensor.symbols]))
         return SizeEstimate(tensor.role, None, 4.0 + size)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.formats.low_rank import GROUP, LEFT_BITS, RANK, RIGHT_BITS, LowRank
+from bytecap.formats.low_rank_corrected import GROUP, LEFT_BITS, RANK, RIGHT_BITS, LowRank
 
 TENSORS = 3
 

@@ -22,8 +22,11 @@ from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Progress
 from bytecap.fitting.passes import as_floats
 from bytecap.fitting.size_search import SLACK_BYTES, SLACK_SHARE, refuse_small_cap
-from bytecap.formats.plan import FLOAT32, ROW_SCALES_LOW_RANK, BitPlan, TensorPlan
-from bytecap.formats.tensor import FloatTensor, LowRankCorrectedTensor, QuantizedModel, ScaledTensor, StoredTensor
+from bytecap.formats.floats import FLOAT32, FloatTensor
+from bytecap.formats.low_rank_corrected import LOW_RANK_CORRECTED, LowRankCorrected
+from bytecap.formats.per_channel import PerChannelQuantized
+from bytecap.formats.plan import BitPlan, TensorPlan
+from bytecap.formats.tensor import QuantizedModel, StoredTensor
 from bytecap.published.low_rank import low_rank_corrections
 from bytecap.published.rounding import SIGMA, round_published
 from bytecap.published.schemes import CALIBRATED, KEEP_SMALL, SCALABLE, SCHEMES, scheme_plan
@@ -160,11 +163,10 @@ class SchemeFitter:
         """Rounded and packed."""
         tensors = {tensor.name: self._stored(tensor) for tensor in self._plan(step_scale).tensors}
         if self._name == LOW_RANK_SCHEME:
-            scaled = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, ScaledTensor)}
-            lost = {name: self._weights[name] - tensor.weights().numpy() for name, tensor in scaled.items()}
+            scaled = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, PerChannelQuantized)}
+            lost = {name: self._weights[name] - tensor.weights() for name, tensor in scaled.items()}
             tensors |= {
-                name: LowRankCorrectedTensor(scaled[name], repair)
-                for name, repair in low_rank_corrections(lost).items()
+                name: LowRankCorrected(scaled[name], repair) for name, repair in low_rank_corrections(lost).items()
             }
         model = QuantizedModel(tensors)
         return model, self._pack(model)
@@ -172,18 +174,18 @@ class SchemeFitter:
     def _stored(self, plan: TensorPlan) -> StoredTensor:
         weight = self._weights[plan.name]
         if plan.rule is None:
-            if plan.grid == FLOAT32:
+            if plan.format == FLOAT32:
                 return FloatTensor(plan.role, weight.astype(np.float32))
             return as_floats(plan.role, weight)
         curvature = None if self._calibration is None else self._calibration.tensors.get(plan.name)
         rows = round_published(weight, plan.rule, curvature, name=plan.name)
-        return ScaledTensor(plan.role, rows.symbols_OI, rows.scales_O)
+        return PerChannelQuantized(plan.role, rows.symbols_OI, rows.scales_O)
 
     def _described(self, step_scale: float, model: QuantizedModel, data: bytes, tries: int) -> SchemeResult:
         plan = self._plan(step_scale)
         tensors = tuple(
-            dataclasses.replace(tensor, grid=ROW_SCALES_LOW_RANK)
-            if isinstance(model.tensors[tensor.name], LowRankCorrectedTensor)
+            dataclasses.replace(tensor, format=LOW_RANK_CORRECTED)
+            if isinstance(model.tensors[tensor.name], LowRankCorrected)
             else tensor
             for tensor in plan.tensors
         )
@@ -197,7 +199,7 @@ class SchemeFitter:
         for name, curvature in ({} if self._calibration is None else self._calibration.tensors).items():
             if self._weights[name].ndim != 2:
                 continue
-            error_OI = self._weights[name] - model.tensors[name].weights().numpy()
+            error_OI = self._weights[name] - model.tensors[name].weights()
             pushed_OI = error_OI @ curvature.inputs_II
             outputs = curvature.outputs
             pushed_OI = outputs @ pushed_OI if outputs.ndim == 2 else outputs[:, None] * pushed_OI

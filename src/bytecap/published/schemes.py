@@ -20,7 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bytecap.core.errors import ConfigError, nearest
-from bytecap.formats.plan import FLOAT16, FLOAT32, ROW_SCALES, BitPlan, ScaleRule, TensorPlan
+from bytecap.formats.floats import FLOAT16, FLOAT32
+from bytecap.formats.per_channel import PER_CHANNEL
+from bytecap.formats.plan import BitPlan, ScaleRule, TensorPlan
 from bytecap.published.rounding import ABSMAX, QUANTILE, SIGMA
 from bytecap.quant.allocation import Shape
 from bytecap.quant.statistics import Calibration
@@ -88,8 +90,8 @@ def scheme_plan(
         if rule is not None and rule.feedback and calibration is not None and entry.name not in calibration.tensors:
             rule = dataclasses.replace(rule, feedback=False)
         kept = FLOAT32 if entry.exact else policy.scalars if entry.role == "scalar" else FLOAT16
-        grid = kept if rule is None else ROW_SCALES
-        tensors.append(TensorPlan(name=entry.name, role=entry.role, shape=tuple(entry.shape), grid=grid, rule=rule))
+        grid = kept if rule is None else PER_CHANNEL
+        tensors.append(TensorPlan(name=entry.name, role=entry.role, shape=tuple(entry.shape), format=grid, rule=rule))
     return BitPlan(
         made_from=made_from, scheme=name, step_scale=step_scale if policy.scalable else 0.0, tensors=tuple(tensors)
     )

@@ -19,7 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bytecap.core.errors import ConfigError
-from bytecap.formats.plan import EVEN, FLOAT16, FLOAT32, STEPS, BitPlan, TensorPlan
+from bytecap.formats.floats import FLOAT16, FLOAT32
+from bytecap.formats.per_tensor import PER_TENSOR
+from bytecap.formats.plan import BitPlan, TensorPlan
+from bytecap.formats.row_column import ROW_COLUMN
 from bytecap.formats.steps import nearest_codes
 from bytecap.formats.trellis import CODES, SCALAR
 from bytecap.quant.factors import Factors
@@ -141,10 +144,10 @@ def allocate(
             column_scale, column_codes = nearest_codes(factors[entry.name].column_factors_I)
             base = float(np.float32(step_scale * row_scale * column_scale))
             codes = {"row_codes": tuple(row_codes.tolist()), "column_codes": tuple(column_codes.tolist())}
-            tensors.append(TensorPlan(**about, grid=STEPS, base=base, states=states, **codes))  # type: ignore[arg-type]
+            tensors.append(TensorPlan(**about, format=ROW_COLUMN, base=base, states=states, **codes))  # type: ignore[arg-type]
         elif vectors and entry.name in vectors:
             base = float(np.float32(min(step_scale * vectors[entry.name].step, vectors[entry.name].coarsest)))
-            tensors.append(TensorPlan(**about, grid=EVEN, base=base))  # type: ignore[arg-type]
+            tensors.append(TensorPlan(**about, format=PER_TENSOR, base=base))  # type: ignore[arg-type]
         else:
-            tensors.append(TensorPlan(**about, grid=FLOAT32 if entry.exact else FLOAT16))  # type: ignore[arg-type]
+            tensors.append(TensorPlan(**about, format=FLOAT32 if entry.exact else FLOAT16))  # type: ignore[arg-type]
     return BitPlan(made_from=made_from, scheme=SCHEME, step_scale=step_scale, tensors=tuple(tensors))

@@ -66,10 +66,10 @@ def summary(record: dict[str, Any], folder: str) -> str:
 
 def tensor_table(rows: Sequence[dict[str, Any]]) -> str:
     """One line for each tensor, as in `tensors` of `bytecap inspect --json`, and their sum."""
-    heading = ("tensor", "role", "shape", "grid", "bits/weight", "coded bytes", "of the file", "of the loss")
+    heading = ("tensor", "role", "shape", "format", "bits/weight", "coded bytes", "of the file", "of the loss")
     cells = [
         (
-            row["name"], row["role"], "x".join(map(str, row["shape"])), row["grid"],
+            row["name"], row["role"], "x".join(map(str, row["shape"])), row["format"],
             "" if row["bits_per_weight"] is None else f"{row['bits_per_weight']:.3f}", f"{row['coded_bytes']:,}",
             f"{100 * row['share']:.2f} %", f"{100 * row['loss_share']:.2f} %" if row["loss_share"] else "",
         )

@@ -1,6 +1,4 @@
-"""A low-rank addition to one weight: two thin factors of small integers with 16-bit scales.
-
-In / Out:  made by `quant/low_rank.py`, read back by `artifact/load.py`.
+"""A tensor quantized per channel, plus a low-rank correction: two thin factors of small integers with 16-bit scales.
 
 Letters: O rows (outputs), I columns (inputs), R rank, G groups.
 """
@@ -12,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bytecap.formats.per_channel import PerChannelQuantized
+
+LOW_RANK_CORRECTED = "low_rank_corrected"
 RANK, GROUP = 4, 64
 """Fixed by the format: most directions of a weight, and numbers of the right factor that share a scale."""
 LEFT_BITS, RIGHT_BITS = 2, 4
@@ -39,7 +40,7 @@ class LowRank:
     right_scales_G: npt.NDArray[np.float16]
     """One for each GROUP numbers of `right_RI`, rows one after the other."""
 
-    def correction(self) -> npt.NDArray[np.float32]:
+    def product(self) -> npt.NDArray[np.float32]:
         """(O, I) to add; summed at 64 bits in a fixed order, so the result is the same on every machine."""
         scales = np.repeat(self.right_scales_G.astype(np.float64), GROUP)[: self.right_RI.size]
         right_RI = self.right_RI * scales.reshape(self.right_RI.shape)
@@ -56,3 +57,26 @@ class LowRank:
     def scales(self) -> npt.NDArray[np.float16]:
         """All scales, the left one first."""
         return np.concatenate([np.array([self.left_scale], np.float16), self.right_scales_G])
+
+
+@dataclass(frozen=True)
+class LowRankCorrected:
+    """A tensor quantized per channel, with a low-rank correction."""
+
+    scaled: PerChannelQuantized
+    correction: LowRank
+
+    @property
+    def role(self) -> str:
+        """The role of the quantized tensor."""
+        return self.scaled.role
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(O, I)."""
+        return self.scaled.shape
+
+    def weights(self) -> npt.NDArray[np.float32]:
+        """(O, I); one sum of two float32 numbers each, so the result is exact to the bit."""
+        weights: npt.NDArray[np.float32] = self.scaled.weights() + self.correction.product()
+        return weights

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bytecap.formats.low_rank import GROUP, LowRank, group_count, low_rank_rank
+from bytecap.formats.low_rank_corrected import GROUP, LowRank, group_count, low_rank_rank
 
 
 def example(rows: int, columns: int) -> LowRank:
@@ -27,7 +27,7 @@ def test_correction(rows: int, columns: int) -> None:
             for r in range(rank):
                 scale = float(one.right_scales_G[(r * columns + i) // 64])
                 expected[o, i] += int(one.left_OR[o, r]) * 0.75 * int(one.right_RI[r, i]) * scale
-    assert one.correction().dtype == np.float32 and np.array_equal(one.correction(), expected.astype(np.float32))
+    assert one.product().dtype == np.float32 and np.array_equal(one.product(), expected.astype(np.float32))
 
 
 def test_sizes() -> None:
