@@ -114,6 +114,7 @@ def test_tests_mirror_the_source() -> None:
         "core/progress.py", "core/allocator.py", "core/version.py", "quant/statistics.py", "formats/plan.py",
         "text/config.py",
     }  # fmt: skip  # no behaviour of their own
+    elsewhere |= {f"formats/{name}.py" for name in ("floats", "per_channel", "per_tensor", "row_column")}  # test_tensor
     elsewhere |= {"text/survey.py", "text/tokens.py", "text/external.py"}  # test_prepare, test_contest_data
     elsewhere |= {str(path.relative_to(SOURCE)) for path in FILES if path.parent.name == "commands"}  # tests/end_to_end
     for path in FILES:
