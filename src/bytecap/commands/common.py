@@ -7,6 +7,8 @@ Out:  recipes, run folders, artifacts' paths; errors that name the flag.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,8 +57,13 @@ def run_folder(recipe: Recipe, out: Path | None) -> Path:
     return Path("runs") / f"{Path(recipe.run.recipe).stem}-{stamp}-{recipe.digest[:8]}"
 
 
-def open_run(folder: Path, quiet: bool) -> tuple[Recipe, Tokens, Console]:
-    """Recipe and tokens of a run folder, and a console that logs into it; DataError for any other folder."""
+@contextmanager
+def open_run(folder: Path, quiet: bool) -> Iterator[tuple[Recipe, Tokens, Console]]:
+    """Recipe and tokens of a run folder to be written into, and a console that logs into it.
+
+    DataError for any other folder, BackendError when another process is writing into it.
+    """
+    from bytecap.core.lock import writing
     from bytecap.run.folder import LOG, RECIPE, TOKENS
     from bytecap.run.recipe import load
     from bytecap.text.tokens import load_tokens
@@ -64,8 +71,9 @@ def open_run(folder: Path, quiet: bool) -> tuple[Recipe, Tokens, Console]:
     if not (folder / RECIPE).is_file():
         raise DataError(f"{folder} is not a run folder: it has no {RECIPE}; make one with `bytecap prepare`")
     console = Console(quiet=quiet)
-    console.log_to(folder / LOG)
-    return load(folder / RECIPE), load_tokens(folder / TOKENS), console
+    with writing(folder):
+        console.log_to(folder / LOG)
+        yield load(folder / RECIPE), load_tokens(folder / TOKENS), console
 
 
 def find_artifact(path: Path) -> tuple[Path, Path | None]:

@@ -94,8 +94,8 @@ def _fit_run(folder: Path, device: str, quiet: bool) -> dict[str, Any]:
     from bytecap.run import pipeline
     from bytecap.run.folder import MODEL
 
-    recipe, tokens, console = open_run(folder, quiet)
-    pipeline.fit_stage(recipe, tokens, folder, choose_device(device), console)
-    size, room = (folder / MODEL).stat().st_size, recipe.artifact
-    kept = {"cap_bytes": room.size, "reserve_bytes": room.reserve_bytes, "unused_bytes": room.cap - size}
+    with open_run(folder, quiet) as (recipe, tokens, console):
+        pipeline.fit_stage(recipe, tokens, folder, choose_device(device), console)
+    size, artifact = (folder / MODEL).stat().st_size, recipe.artifact
+    kept = {"cap_bytes": artifact.size, "reserve_bytes": artifact.reserve_bytes, "unused_bytes": artifact.cap - size}
     return {"file": str(folder / MODEL), "bytes": size, **kept}

@@ -20,13 +20,15 @@ def prepare(
 ) -> None:
     """Make a run folder and its tokens; the first verb of a run done step by step."""
     resolved = resolve_recipe(recipe, track, seed, set_, text)
+    from bytecap.core.lock import writing
     from bytecap.run import pipeline
     from bytecap.run.folder import LOG, enter
 
     folder, console = run_folder(resolved, out), Console(quiet=quiet)
-    enter(resolved, folder)
-    console.log_to(folder / LOG)
-    tokens = pipeline.prepare_stage(resolved, folder, console)
+    with writing(folder):
+        enter(resolved, folder)
+        console.log_to(folder / LOG)
+        tokens = pipeline.prepare_stage(resolved, folder, console)
     value = {
         "folder": str(folder),
         "train_tokens": tokens.train_tokens,

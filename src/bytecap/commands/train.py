@@ -12,11 +12,11 @@ def train(folder: Path, *, device: Device = "auto", json: Json = False, quiet: Q
     """Train the model of a prepared run folder, or go on training it."""
     from bytecap.core.device import choose_device
     from bytecap.run import pipeline
-    from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
+    from bytecap.train.checkpoint import CHECKPOINT, load_training_state
 
-    recipe, tokens, console = open_run(folder, quiet)
-    pipeline.train_stage(recipe, tokens, folder, choose_device(device), console)
-    reached = load_checkpoint(folder / CHECKPOINT).progressed
+    with open_run(folder, quiet) as (recipe, tokens, console):
+        pipeline.train_stage(recipe, tokens, folder, choose_device(device), console)
+    reached = load_training_state(folder / CHECKPOINT)
     value = {"step": reached.step, "tokens": reached.tokens, "loss": reached.loss}
     found = f"{reached.step:,} steps, {reached.tokens:,} tokens, {reached.loss:.4f} nats per token"
     print_result(value, json, found)

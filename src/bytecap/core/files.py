@@ -1,4 +1,9 @@
-"""Writing files so that a crash or a full disk leaves the previous version intact."""
+"""Files written so that a crash or a full disk leaves the previous version intact, and JSON read without surprises.
+
+In:   paths, bytes and JSON values.
+Out:  files with the permissions that the user's umask gives; BackendError where a file cannot be written, DataError
+      where one cannot be understood.
+"""
 
 from __future__ import annotations
 
@@ -6,51 +11,60 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable
+import re
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bytecap.core.errors import BackendError, DataError
 
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+"""Name of the folder in which a process fills a file before it takes its place: `.model.bcap.4711.tmp`."""
+
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then fsync and rename it over `path`.
+    """Let `write` fill a temporary file in a folder beside `path`, then fsync it and rename it over `path`.
 
-    On any failure the temporary file is removed and `path` is what it was; a full disk or a folder that cannot be
-    written to becomes a BackendError.
+    On any failure the temporary folder is removed and `path` is what it was; a full disk or a place that cannot be
+    written to becomes a BackendError, also where a library has an error type of its own for it. What a library leaves
+    beside its file when it is killed lies in the temporary folder too, where `remove_stale` finds it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()  # libraries that fill it have errors of their own for a place that cannot be written to
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / path.name
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the umask gives; some libraries make files only their owner can read
         write(temporary)
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _cannot_save(path, error) from error
+        if (failed := _as_os_error(error)) is not None:
+            raise unwritable(path, failed) from error
         raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_folder(path: Path) -> None:
-    """With its parents; BackendError where that cannot be."""
+    """Make a folder with its parents; BackendError where that cannot be."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_save(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def refuse_place(path: Path) -> None:
     """BackendError, before any work, where a file at `path` could not be written."""
     there = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not there.is_dir():
-        raise _cannot_save(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+        raise unwritable(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
     if not os.access(there, os.W_OK | os.X_OK):
-        raise _cannot_save(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+        raise unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -58,28 +72,127 @@ def write_bytes(path: Path, data: bytes) -> None:
     write_atomic(path, lambda temporary: _write(temporary, data))
 
 
-def append(path: Path, text: str) -> None:
-    """Add to the end of a file that may not be there yet; BackendError where that cannot be."""
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise _cannot_save(path, error) from error
-
-
 def write_json(path: Path, value: Any) -> None:
     """Atomically write `value` as indented JSON."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def append(path: Path, text: str) -> None:
+    """Add `text` to the end of a file that may not be there yet, whole or not at all; BackendError where it cannot."""
+    left = memoryview(text.encode())
+    try:
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(before)
+                raise
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def keep_lines(path: Path, count: int) -> None:
+    """Atomically drop what follows the first `count` lines of a text file; nothing happens where it has no more.
+
+    A last line without its newline, as a crash leaves it, counts as none.
+    """
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    lines = [line for line in data.splitlines(keepends=True)[:count] if line.endswith(b"\n")]
+    if (kept := b"".join(lines)) != data:
+        write_bytes(path, kept)
+
+
+def remove_stale(folder: Path) -> list[str]:
+    """Remove what processes that are gone have left half written in `folder`; returns the names of what was removed."""
+    removed = []
+    for path in sorted(folder.glob(".*.tmp")):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is None or _is_running(int(match[1])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)  # as version 0.1.0 named its temporary files
+        removed.append(path.name)
+    return removed
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; ValueError for whatever is wrong with it, endless nesting and digits included."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def read_json(path: Path) -> Any:
     """The JSON in `path`; DataError when it is missing or not JSON."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", path=str(path)) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid JSON ({error}); delete it and run the verb that makes it again") from None
+    except ValueError as error:
+        raise unusable_json(path, f"is not valid JSON ({error})") from error
+
+
+def read_object(path: Path, shape: Mapping[Any, Any]) -> dict[str, Any]:
+    """The JSON object in `path`; DataError unless it has at least the keys of `shape`, with values of its types.
+
+    A value of `shape` is a type, a union of types or another shape, and the key `...` speaks of all values. A whole
+    number is a `float` too, and `bool` is no number:
+
+        read_object(path, {"artifact": str, "scores": {...: {"nats": float}}})
+    """
+    value = read_json(path)
+    if (fault := _shape_fault(value, shape, "the whole")) is not None:
+        raise unusable_json(path, f"is not what this version writes ({fault})")
+    return value  # type: ignore[no-any-return]
+
+
+def unusable_json(path: Path, why: str) -> DataError:
+    """The error for a JSON product that `why` (a verb and what follows) makes unusable, with the next step."""
+    return DataError(f"{path} {why}; delete it and run the command that makes it again", path=str(path))
+
+
+def unwritable(path: Path, error: OSError) -> BackendError:
+    """The error for a file that cannot be written, with what became of the version before and the next step."""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        reason = "the disk is full"
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+        reason = "a file is where a folder is needed"
+    kept = "the previous version is intact" if path.exists() else "nothing was written"
+    return BackendError(
+        f"cannot save {path}: {reason}; {kept}. Free some space or choose another --out, then run the same command "
+        "again",
+        path=str(path),
+    )
+
+
+def _shape_fault(value: Any, shape: Any, name: str) -> str | None:
+    """What is wrong with the first value that is not as `shape` says; None where all are."""
+    if not isinstance(shape, Mapping):
+        return None if _is_a(value, shape) else f"{name} is of type {type(value).__name__}"
+    if not isinstance(value, dict):
+        return f"{name} is of type {type(value).__name__}, not an object"
+    for key, inner in shape.items():
+        if key is not ... and key not in value:
+            return f"{name} has no {key!r}"
+        for each in value if key is ... else (key,):
+            if (fault := _shape_fault(value[each], inner, repr(each))) is not None:
+                return fault
+    return None
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    if isinstance(value, bool):
+        return isinstance(kind, type) and kind is bool
+    return isinstance(value, kind) or (isinstance(value, int) and isinstance(0.0, kind))
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -94,14 +207,21 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _cannot_save(path: Path, error: OSError) -> BackendError:
-    reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        reason = "the disk is full"
-    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
-        reason = "a file is where a folder is needed"
-    kept = "the previous version is intact" if path.exists() else "nothing was written"
-    return BackendError(
-        f"cannot save {path}: {reason}; {kept}. Make room or choose another --out, then run the same command again",
-        path=str(path),
-    )
+def _is_running(process: int) -> bool:
+    if process == os.getpid():
+        return False  # it is not writing while it asks, so an earlier process had the same number
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # another user's
+    return True
+
+
+def _as_os_error(error: BaseException) -> OSError | None:
+    """The operating system's error behind `error`; libraries in Rust tell its number in their message."""
+    if isinstance(error, OSError):
+        return error
+    match = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, Exception) else None
+    return None if match is None else OSError(int(match[1]), os.strerror(int(match[1])))

@@ -1,4 +1,4 @@
-"""A run folder: whose it is, what stands in it, and how long each room worked.
+"""A run folder: whose it is, what stands in it, and how long each stage worked.
 
 In:   a resolved recipe and a path.
 Out:  the folder with `recipe.toml`, refused to any other recipe; names of its files.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bytecap.core.errors import ConfigError
-from bytecap.core.files import make_folder, read_json, write_json
+from bytecap.core.errors import BackendError, ConfigError
+from bytecap.core.files import make_folder, read_object, write_json
+from bytecap.core.lock import LOCK
 from bytecap.run import recipe as recipes
 from bytecap.run.recipe import Recipe
 from bytecap.text.tokens import MANIFEST
@@ -25,13 +26,13 @@ SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.
 
 
 def report_path(model: Path) -> Path:
-    """Where the report of a fit lie: `small.fit.json` beside `small.bcap`."""
+    """Where the report of a fit lies: `small.fit.json` beside `small.bcap`."""
     return model.with_name(f"{model.name.removesuffix('.bcap')}.fit.json")
 
 
 FIT_REPORT = report_path(Path(MODEL)).name
-OWN = (RECIPE, TOKENS, METRICS, MODEL, FIT_REPORT, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG)
-"""What the rooms of a run write, and nobody else."""
+OWN = (RECIPE, TOKENS, METRICS, MODEL, FIT_REPORT, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG, LOCK)
+"""What the stages of a run write, and nobody else."""
 _PRODUCTS = (f"{TOKENS}/{MANIFEST}", CHECKPOINT, MODEL, RECORD)
 """What makes a folder worth keeping for its recipe: one that failed before is free for corrected settings."""
 
@@ -54,15 +55,27 @@ def enter(recipe: Recipe, folder: Path) -> None:
 
 
 @contextmanager
-def timed(folder: Path, room: str) -> Iterator[None]:
-    """Adds the seconds inside to `seconds.json`, also when the room is left by an error."""
-    begin = time.perf_counter()
+def timed(folder: Path, stage: str) -> Iterator[None]:
+    """Adds the seconds inside to `seconds.json`, also when the stage is left by an error."""
+    before, begin = load_seconds(folder), time.perf_counter()
+
+    def save() -> None:
+        spent = time.perf_counter() - begin
+        write_json(folder / SECONDS, {**before, stage: before.get(stage, 0.0) + spent})
+
     try:
         yield
-    finally:
-        path = folder / SECONDS
-        seconds = read_json(path) if path.exists() else {}
-        write_json(path, {**seconds, room: seconds.get(room, 0.0) + time.perf_counter() - begin})
+    except BaseException:
+        with suppress(BackendError):  # what has ended the stage is worth more than its seconds
+            save()
+        raise
+    save()
+
+
+def load_seconds(folder: Path) -> dict[str, float]:
+    """Seconds of every stage that has worked in `folder`; DataError when its file holds anything else."""
+    path = folder / SECONDS
+    return read_object(path, {...: float}) if path.exists() else {}
 
 
 def _differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:

@@ -1,26 +1,26 @@
-"""The whole flow in reading order, one function for each room: text in, record out.
+"""The whole flow in reading order, one function for each stage: text in, record out.
 
 In:   a resolved recipe and a run folder.
-Out:  the products of every room as files in the folder; a room whose product is there and fits is not entered again.
+Out:  the products of every stage as files in the folder; a stage whose product is there and fits is not entered again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bytecap.artifact.load import Artifact, load
+from bytecap.artifact.load import load
 from bytecap.coding.general import baseline_sizes
 from bytecap.core.device import choose_device, hardware
 from bytecap.core.digest import digest_bytes, digest_json
 from bytecap.core.errors import FormatError
-from bytecap.core.files import read_json, write_bytes, write_json
+from bytecap.core.files import read_object, write_bytes, write_json
+from bytecap.core.lock import writing
 from bytecap.core.progress import Part
-from bytecap.core.units import bits_per_weight, compressed_bits_per_byte
+from bytecap.core.units import compressed_bits_per_byte
 from bytecap.core.version import __version__
 from bytecap.fitting.job import (
     build_fitter,
@@ -37,14 +37,37 @@ from bytecap.fitting.size_search import refuse_small_cap
 from bytecap.fitting.source import open_checkpoint, source_from_module
 from bytecap.model.spec import ModelSpec
 from bytecap.report.console import Console
-from bytecap.run.folder import LOG, METRICS, MODEL, RECIPE, RECORD, SCORE, SECONDS, TOKENS, enter, report_path, timed
+from bytecap.run.folder import (
+    LOG,
+    METRICS,
+    MODEL,
+    RECIPE,
+    RECORD,
+    SCORE,
+    TOKENS,
+    enter,
+    load_seconds,
+    report_path,
+    timed,
+)
 from bytecap.run.recipe import Recipe
-from bytecap.run.record import SCHEMA, RunRecord
+from bytecap.run.record import (
+    SCHEMA,
+    SCORED,
+    SCORES,
+    RunRecord,
+    artifact_summary,
+    corpus_summary,
+    load_record,
+    model_fault,
+    model_summary,
+    training_summary,
+)
 from bytecap.run.use import build_validation, generate, score_model, scoring_context
 from bytecap.text.prepare import prepare
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
-from bytecap.train.checkpoint import CHECKPOINT, TrainingState, build_model
+from bytecap.train.checkpoint import CHECKPOINT, build_model, load_training_state
 from bytecap.train.loop import Trainer, trained_model
 
 SAMPLE_PROMPT, SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 80, 160, 0.8
@@ -52,18 +75,26 @@ SAMPLE_PROMPT, SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 80, 160, 0.8
 
 
 def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dict[str, Any]:
-    """Walk through the house once. Returns the run record as JSON values."""
+    """Every stage in turn, while nobody else may write into the folder. Returns the run record as JSON values.
+
+    A finished run gives its record again, if the file is still the one that it speaks of. BackendError when another
+    process is writing into the folder, ConfigError when it holds a run of another recipe.
+    """
     device = choose_device(device_name)
-    enter(recipe, folder)
-    console.log_to(folder / LOG)
-    if (folder / RECORD).exists():
-        console.note(f"{folder} is finished; this is its record")
-        return dict(read_json(folder / RECORD))
-    tokens = prepare_stage(recipe, folder, console)
-    train_stage(recipe, tokens, folder, device, console)
-    fit_stage(recipe, tokens, folder, device, console)
-    scores = score_stage(recipe, tokens, folder, device, console)
-    return report_stage(recipe, tokens, scores, folder, device, console)
+    with writing(folder):
+        enter(recipe, folder)
+        console.log_to(folder / LOG)
+        if (folder / RECORD).exists():
+            record = load_record(folder)
+            if (fault := model_fault(record, folder)) is None:
+                console.note(f"{folder} is finished; this is its record")
+                return record
+            console.note(f"{fault}; made again from what is here")
+        tokens = prepare_stage(recipe, folder, console)
+        train_stage(recipe, tokens, folder, device, console)
+        fit_stage(recipe, tokens, folder, device, console)
+        scores = score_stage(recipe, tokens, folder, device, console)
+        return report_stage(recipe, tokens, scores, folder, device, console)
 
 
 def prepare_stage(recipe: Recipe, folder: Path, console: Console) -> Tokens:
@@ -115,18 +146,15 @@ def score_stage(
 ) -> dict[str, dict[str, Any]]:
     """Bits per byte of the checkpoint and of the file, sliding and plain."""
     artifact_digest = digest_bytes((folder / MODEL).read_bytes())
-    if (folder / SCORE).exists() and read_json(folder / SCORE)["artifact"] == artifact_digest:
-        return dict(read_json(folder / SCORE)["scores"])
+    if (folder / SCORE).exists():
+        saved = read_object(folder / SCORE, SCORES)
+        if saved["artifact"] == artifact_digest:
+            return dict(saved["scores"])
     before, after = trained_model(folder)[0].to(device), load(folder / MODEL).model().to(device)
     with console.stage("score"), timed(folder, "score"):
         validation = build_validation(recipe, tokens)
         plain, sliding = scoring_context(recipe), recipe.score.stride
-        passes = {
-            "before": (before, sliding),
-            "after": (after, sliding),
-            "before_plain": (before, plain),
-            "after_plain": (after, plain),
-        }
+        passes = dict(zip(SCORED, ((before, sliding), (after, sliding), (before, plain), (after, plain)), strict=True))
         scores = {
             name: score_model(validation, model, recipe, stride, Part(console, name, index, len(passes)))
             for index, (name, (model, stride)) in enumerate(passes.items())
@@ -140,10 +168,10 @@ def score_stage(
 def report_stage(
     recipe: Recipe, tokens: Tokens, scores: dict[str, Any], folder: Path, device: torch.device, console: Console
 ) -> dict[str, Any]:
-    """Everything the rooms left, in one record."""
+    """Everything the stages left, in one record."""
     with console.stage("report"), timed(folder, "report"):
         artifact = load(folder / MODEL)
-        saved = trained_model(folder)[1]
+        reached = load_training_state(folder / CHECKPOINT)
         prompt = (tokens.validation_documents() or [""])[0][:SAMPLE_PROMPT]
         written = generate(
             artifact, tokens.tokenizer_model(), prompt, SAMPLE_TOKENS, SAMPLE_TEMPERATURE, recipe.run.seed
@@ -154,13 +182,13 @@ def report_stage(
         program=f"bytecap {__version__}",
         recipe=recipe.to_json(),
         recipe_digest=recipe.digest,
-        corpus=_corpus_facts(tokens, scores["after"]["text_bytes"]),
+        corpus=corpus_summary(tokens, scores["after"]["text_bytes"]),
         hardware=hardware(device),
-        seconds={**read_json(folder / SECONDS), "train": saved.progressed.seconds},
-        model={"parameters": artifact.quantized.weights, "by_role": _weights_by_role(artifact)},
-        training=_training_facts(saved.progressed, tokens),
-        artifact=_artifact_facts(artifact, read_json(report_path(folder / MODEL))),
-        byte_check=read_json(folder / SCORE)["byte_check"],
+        seconds={**load_seconds(folder), "train": reached.seconds},
+        model=model_summary(artifact),
+        training=training_summary(reached, tokens),
+        artifact=artifact_summary(artifact, folder),
+        byte_check=read_object(folder / SCORE, SCORES)["byte_check"],
         scores=scores,
         compressors=compressors,
         sample={"prompt": prompt, "continued": written[len(prompt) :]},
@@ -176,44 +204,6 @@ def report_stage(
     return record
 
 
-# ---- the parts of the record (docs/run_record.md) ----
-
-
-def _corpus_facts(tokens: Tokens, validation_bytes: int) -> dict[str, Any]:
-    return {
-        "name": tokens.corpus,
-        "digest": tokens.corpus_digest,
-        "train_tokens": tokens.train_tokens,
-        "validation_tokens": tokens.validation_tokens,
-        "validation_bytes": validation_bytes,
-        "vocab_size": tokens.vocab_size,
-        "document_length": tokens.document_length,
-        "skipped": tokens.skipped,
-    }
-
-
-def _training_facts(done: TrainingState, tokens: Tokens) -> dict[str, Any]:
-    return {
-        "steps": done.step,
-        "tokens": done.tokens,
-        "tokens_per_second": done.tokens / done.seconds,
-        "epochs": done.tokens / tokens.train_tokens,
-        "loss_nats_per_token": done.loss,
-    }
-
-
-def _artifact_facts(artifact: Artifact, fit: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "bytes": artifact.size_bytes,
-        **{name: fit[name] for name in ("cap_bytes", "reserve_bytes", "unused_bytes")},
-        "bits_per_weight": bits_per_weight(artifact.size_bytes, artifact.quantized.weights),
-        "step_scale": fit["step_scale"],
-        "predicted_bytes": fit["predicted_bytes"],
-        "predicted_increase_nats": fit["predicted_increase_nats"],
-        "sections": {"header": artifact.header_bytes, **{size.name: size.stored for size in artifact.sizes}},
-    }
-
-
 def _compressors(tokens: Tokens) -> dict[str, dict[str, float]]:
     """Bits per byte of general compressors on the raw held-out text; empty where it is not at hand."""
     documents = tokens.validation_documents()
@@ -227,16 +217,6 @@ def _compressors(tokens: Tokens) -> dict[str, dict[str, float]]:
         "whole": {name: compressed_bits_per_byte(size, text_bytes) for name, size in whole.items()},
         "per_document": {name: compressed_bits_per_byte(sum(a[name] for a in apart), text_bytes) for name in whole},
     }
-
-
-def _weights_by_role(artifact: Artifact) -> dict[str, int]:
-    by_role: dict[str, int] = {}
-    for tensor in artifact.quantized.tensors.values():
-        by_role[tensor.role] = by_role.get(tensor.role, 0) + math.prod(tensor.shape)
-    return by_role
-
-
-# ---- what the rooms share ----
 
 
 def _is_fitted(folder: Path, recipe: Recipe, checkpoint_digest: str, console: Console) -> bool:

@@ -1,16 +1,39 @@
 """The run record: the one schema of what a run did. docs/run_record.md tells it to readers.
 
-In:   what the rooms left.
-Out:  `record.json`.
+In:   what the stages left.
+Out:  `record.json`; and whether the record in a folder still speaks of the file beside it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-SCHEMA = 1
+from bytecap.artifact.load import Artifact
+from bytecap.core.digest import digest_bytes
+from bytecap.core.errors import DataError
+from bytecap.core.files import read_object, unusable_json
+from bytecap.core.units import bits_per_weight
+from bytecap.report.tables import summary
+from bytecap.run.folder import MODEL, RECORD, SCORE, report_path
+from bytecap.text.tokens import Tokens
+from bytecap.train.checkpoint import TrainingState
+
+SCHEMA = 2
+"""Schema 1 had no `artifact.digest`, and `artifact.kappa` for `step_scale`. Records of both are read."""
+_SCORE = {"bits_per_byte": float, "text_bytes": int, "tokens": int, "context": int, "stride": int, "seconds": float}
+SCORED = ("before", "after", "before_plain", "after_plain")
+"""What the score stage scores: the checkpoint and the file, with the recipe's stride and with windows side by side."""
+SCORES = {"artifact": str, "byte_check": dict, "scores": dict.fromkeys(SCORED, _SCORE)}
+"""The shape of `score.json`; `artifact` is the digest of the file that was scored."""
+_FIT_REPORT = {
+    "cap_bytes": int, "reserve_bytes": int, "unused_bytes": int, "step_scale": float, "predicted_bytes": int,
+    "predicted_increase_nats": float | None,
+}  # fmt: skip
+"""What a record takes from the report of a fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +54,14 @@ class RunRecord:
     hardware: dict[str, Any]
     """Device, threads, Python, PyTorch, system."""
     seconds: dict[str, float]
-    """Wall time of each room; `train` by its own clock, over all restarts, without compilation and checkpoints."""
+    """Wall time of each stage; `train` by its own clock, over all restarts, without compilation and checkpoints."""
     model: dict[str, Any]
     """Parameters, by role."""
     training: dict[str, Any]
     """Steps, tokens, tokens per second, epochs of the text, last loss in nats per token."""
     artifact: dict[str, Any]
-    """Bytes, cap, unused room, bits per weight (whole file), κ, predicted bytes and increase of
-    the loss in nats per token, bytes of each section."""
+    """Bytes, digest, cap, reserve, unused bytes, bits per weight (whole file), step scale, predicted bytes and increase
+    of the loss in nats per token, bytes of each section."""
     byte_check: dict[str, Any]
     """Validation bytes as the table counts them, as decoded, and raw (null where not at hand)."""
     scores: dict[str, dict[str, Any]]
@@ -54,3 +77,79 @@ class RunRecord:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return dataclasses.asdict(self)
+
+
+def load_record(folder: Path) -> dict[str, Any]:
+    """The record in `folder`, of this schema or an older one; DataError when it is no record or of a newer schema."""
+    record = read_object(folder / RECORD, {"schema": int, "artifact": {"bytes": int}})
+    if record["schema"] > SCHEMA:
+        raise DataError(
+            f"{folder / RECORD} has schema {record['schema']}, this version reads up to {SCHEMA}; use the version that "
+            f"wrote it ({record.get('program')}), or choose another --out",
+            path=str(folder / RECORD),
+        )
+    try:
+        summary(record, str(folder))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        why = f"lacks something that a record has ({type(error).__name__}: {error})"
+        raise unusable_json(folder / RECORD, why) from error
+    return record
+
+
+def model_fault(record: dict[str, Any], folder: Path) -> str | None:
+    """Why the file in `folder` is not the one that `record` speaks of; None where it is."""
+    path = folder / MODEL
+    if not path.is_file():
+        return f"{path} is missing"
+    data, recorded = path.read_bytes(), record["artifact"].get("digest")
+    if recorded is None and (folder / SCORE).exists():  # schema 1
+        recorded = read_object(folder / SCORE, {"artifact": str})["artifact"]
+    if len(data) == record["artifact"]["bytes"] and recorded in (None, digest_bytes(data)):
+        return None
+    return f"{path} is not the file that {RECORD} speaks of, {record['artifact']['bytes']:,} bytes of digest {recorded}"
+
+
+def corpus_summary(tokens: Tokens, validation_bytes: int) -> dict[str, Any]:
+    """What a record says of its text."""
+    return {
+        "name": tokens.corpus,
+        "digest": tokens.corpus_digest,
+        "train_tokens": tokens.train_tokens,
+        "validation_tokens": tokens.validation_tokens,
+        "validation_bytes": validation_bytes,
+        "vocab_size": tokens.vocab_size,
+        "document_length": tokens.document_length,
+        "skipped": tokens.skipped,
+    }
+
+
+def model_summary(artifact: Artifact) -> dict[str, Any]:
+    """What a record says of its model."""
+    by_role: dict[str, int] = {}
+    for tensor in artifact.quantized.tensors.values():
+        by_role[tensor.role] = by_role.get(tensor.role, 0) + math.prod(tensor.shape)
+    return {"parameters": artifact.quantized.weights, "by_role": by_role}
+
+
+def training_summary(done: TrainingState, tokens: Tokens) -> dict[str, Any]:
+    """What a record says of its training."""
+    return {
+        "steps": done.step,
+        "tokens": done.tokens,
+        "tokens_per_second": done.tokens / done.seconds,
+        "epochs": done.tokens / tokens.train_tokens,
+        "loss_nats_per_token": done.loss,
+    }
+
+
+def artifact_summary(artifact: Artifact, folder: Path) -> dict[str, Any]:
+    """What a record says of its file, and of the fit that made it."""
+    fit = read_object(report_path(folder / MODEL), _FIT_REPORT)
+    return {
+        "bytes": artifact.size_bytes,
+        "digest": digest_bytes(artifact.data),
+        **{name: fit[name] for name in ("cap_bytes", "reserve_bytes", "unused_bytes")},
+        "bits_per_weight": bits_per_weight(artifact.size_bytes, artifact.quantized.weights),
+        **{name: fit[name] for name in ("step_scale", "predicted_bytes", "predicted_increase_nats")},
+        "sections": {"header": artifact.header_bytes, **{size.name: size.stored for size in artifact.sizes}},
+    }

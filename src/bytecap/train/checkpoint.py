@@ -8,17 +8,22 @@ Out:  `checkpoint.safetensors`; weights are named `model/<parameter>`, optimizer
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import ConfigError, DataError
-from bytecap.core.files import write_atomic
+from bytecap.core.files import parse_json, write_atomic
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 
@@ -54,6 +59,8 @@ class Checkpoint:
     progressed: TrainingState
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    digest: str | None = None
+    """Digest of the file's content, checked when it was read; None in files of version 0.1.0."""
 
     def model(self) -> GPT:
         """The model, on CPU."""
@@ -85,21 +92,30 @@ def save_checkpoint(
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer/{name}": value for name, value in optimizer.items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    about = {
+    about = json.dumps({
         "spec": spec.to_json(), "made_from": made_from, "tokens": tokens, "context": context,
         "progressed": dataclasses.asdict(progressed),
-    }  # fmt: skip
-    write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata={"bytecap": json.dumps(about)}))
+    })  # fmt: skip
+    metadata = {"bytecap": about, "digest": _digest(about, tensors)}
+    write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read back; DataError for a missing, damaged or foreign file."""
-    if not path.exists():
-        raise DataError(f"{path} does not exist; run `bytecap train` first", path=str(path))
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            about: dict[str, Any] = json.loads((file.metadata() or {})["bytecap"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    """Read back; DataError for a missing, damaged or foreign file.
+
+    Files of version 0.1.0 carry no digest, so damage that leaves their form whole is not seen.
+    """
+    with _readable(path) as file:
+        metadata = file.metadata() or {}
+        about: dict[str, Any] = parse_json(metadata["bytecap"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        digest = metadata.get("digest")
+        if digest not in (None, _digest(metadata["bytecap"], tensors)):
+            raise DataError(
+                f"{path} is damaged: its digest says that it was changed after it was written; put back a copy, or "
+                "delete it to train again",
+                path=str(path),
+            )
         return Checkpoint(
             spec=ModelSpec.from_json(about["spec"]),
             made_from=str(about["made_from"]),
@@ -108,9 +124,35 @@ def load_checkpoint(path: Path) -> Checkpoint:
             progressed=TrainingState(**about["progressed"]),
             weights={n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")},
             optimizer={n.removeprefix("optimizer/"): t for n, t in tensors.items() if n.startswith("optimizer/")},
+            digest=digest,
         )
+
+
+def load_training_state(path: Path) -> TrainingState:
+    """How far the run of a checkpoint has come, without reading its tensors; errors as of `load_checkpoint`."""
+    with _readable(path) as file:
+        return TrainingState(**parse_json((file.metadata() or {})["bytecap"])["progressed"])
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Any]:
+    """The open file; what is wrong with it inside becomes a DataError."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist; run `bytecap train` first", path=str(path))
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            yield file
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, ConfigError) as error:
         raise DataError(
             f"{path} is not a checkpoint of this program ({type(error).__name__}: {error}); delete it to train again",
             path=str(path),
         ) from error
+
+
+def _digest(about: str, tensors: Mapping[str, Tensor]) -> str:
+    """Digest of the JSON text and of every tensor's name, type, shape and bytes."""
+    whole = hashlib.sha256(about.encode())
+    for name, value in sorted(tensors.items()):
+        whole.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        whole.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest_bytes(whole.digest())
