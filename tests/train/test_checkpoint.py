@@ -5,11 +5,20 @@ import os
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
+from safetensors.torch import load_file, save_file
 
 from bytecap.core.errors import BackendError, DataError
 from bytecap.model.gpt import GPT
-from bytecap.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from bytecap.train.checkpoint import (
+    CHECKPOINT,
+    TrainingState,
+    build_model,
+    load_checkpoint,
+    load_training_state,
+    save_checkpoint,
+)
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
 from tests.model.test_gpt import SPEC
 
@@ -82,3 +91,48 @@ def test_damaged_and_foreign(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match="not a checkpoint of this program"):
         load_checkpoint(path)
+
+
+def test_one_changed_bit_is_seen(tmp_path: Path) -> None:
+    """In any tensor, whatever its type, and in what is said about it."""
+    model, path = build_model(SPEC), tmp_path / CHECKPOINT
+    state = {"a/x": torch.zeros(3, dtype=torch.bfloat16), "a/step": torch.tensor(7), "b/empty": torch.zeros(0)}
+    save_checkpoint(
+        path,
+        model,
+        state,
+        spec=SPEC,
+        made_from="x",
+        tokens="t",
+        context=16,
+        progressed=TrainingState(step=41, loss=1.5),
+    )
+    assert load_checkpoint(path).digest is not None and load_training_state(path) == TrainingState(step=41, loss=1.5)
+    data = path.read_bytes()
+    inside = range(len(data) - 1, 8 + int.from_bytes(data[:8], "little"), -997)
+    damaged = [data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in inside]
+    for changed in (*damaged, data.replace(b'\\"step\\": 41', b'\\"step\\": 40')):
+        assert changed != data
+        path.write_bytes(changed)
+        with pytest.raises(DataError, match="is damaged: its digest says that it was changed after it was written"):
+            load_checkpoint(path)
+
+
+def test_a_checkpoint_of_version_0_1_0_has_no_digest(tmp_path: Path) -> None:
+    """It opens, and says that nothing was checked."""
+    model, path = build_model(SPEC), tmp_path / CHECKPOINT
+    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=TrainingState())
+    with safetensors.safe_open(path, framework="pt") as file:
+        about = file.metadata()["bytecap"]
+    save_file(load_file(path), path, metadata={"bytecap": about})
+    assert load_checkpoint(path).digest is None
+
+
+def test_no_json_in_the_metadata(tmp_path: Path) -> None:
+    """Other people's tensors and endless nesting are refused in one sentence, by both readers."""
+    path = tmp_path / CHECKPOINT
+    for metadata in (None, {"bytecap": "[" * 100_000}, {"bytecap": "[]"}, {"bytecap": "{}"}, {"bytecap": "1"}):
+        save_file({"a": torch.zeros(1)}, path, metadata=metadata)
+        for read in (load_checkpoint, load_training_state):
+            with pytest.raises(DataError, match="is not a checkpoint of this program"):
+                read(path)

@@ -13,7 +13,7 @@ from bytecap.core.errors import ConfigError, DataError, NumericsError, Stopped
 from bytecap.core.progress import Silent
 from bytecap.text.shards import ShardWriter, TokenStream
 from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
-from bytecap.train.loop import TrainConfig, Trainer, trained_model
+from bytecap.train.loop import METRICS, TrainConfig, Trainer, trained_model
 from bytecap.train.optimizers import OptimizerConfig
 from tests.model.test_gpt import SPEC
 
@@ -109,6 +109,14 @@ def test_lost_steps_are_made_again(tmp_path: Path, stream: TokenStream) -> None:
         trainer(tmp_path / "a", stream, progress=SignalAt(5, signal.SIGTERM)).run()
     with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "loss": 0}\n{"step": 7, "lo')
+    trainer(tmp_path / "a", stream).run()
+    assert [r["step"] for r in rows(tmp_path / "a")] == list(range(1, 31))
+
+
+def test_lines_without_a_checkpoint_are_dropped(tmp_path: Path, stream: TokenStream) -> None:
+    """After a hard kill before the first checkpoint training begins again, and so does its curve."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / METRICS).write_text('{"step": 1, "loss": 0}\n{"step": 2, "lo')
     trainer(tmp_path / "a", stream).run()
     assert [r["step"] for r in rows(tmp_path / "a")] == list(range(1, 31))
 

@@ -19,8 +19,9 @@ from bytecap.run import recipe as recipes
 from bytecap.run.recipe import Recipe
 from bytecap.text.tokens import MANIFEST
 from bytecap.train.checkpoint import CHECKPOINT
+from bytecap.train.loop import METRICS
 
-RECIPE, TOKENS, METRICS, MODEL = "recipe.toml", "tokens", "metrics.jsonl", "model.bcap"
+RECIPE, TOKENS, MODEL = "recipe.toml", "tokens", "model.bcap"
 CALIBRATION = "calibration.safetensors"
 SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.txt"
 

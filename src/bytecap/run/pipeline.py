@@ -39,7 +39,6 @@ from bytecap.model.spec import ModelSpec
 from bytecap.report.console import Console
 from bytecap.run.folder import (
     LOG,
-    METRICS,
     MODEL,
     RECIPE,
     RECORD,
@@ -68,7 +67,7 @@ from bytecap.text.prepare import prepare
 from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT, build_model, load_training_state
-from bytecap.train.loop import Trainer, trained_model
+from bytecap.train.loop import METRICS, Trainer, trained_model
 
 SAMPLE_PROMPT, SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 80, 160, 0.8
 """The sample continues the first 80 characters of held-out text by 160 tokens."""

@@ -23,6 +23,7 @@ from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.clock import Clock
 from bytecap.core.device import autocast
 from bytecap.core.errors import SIGNAL_NAMES, ConfigError, DataError, NumericsError, Stopped
+from bytecap.core.files import append, keep_lines
 from bytecap.core.progress import Progress
 from bytecap.core.signals import deferred
 from bytecap.model.gpt import GPT, document_numbers
@@ -40,6 +41,8 @@ from bytecap.train.checkpoint import (
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
 from bytecap.train.schedules import progress_at
 
+METRICS = "metrics.jsonl"
+"""A line for each step: step, seconds, tokens, loss in nats per token, learning rate of the matrices."""
 _SPEED_MEMORY = 0.9
 """Share of the old estimate kept when a step's seconds are averaged."""
 
@@ -114,11 +117,11 @@ class Trainer:
             keep_freed_memory()
         self.model.train()
         saved_at = self.clock.seconds
-        with deferred() as stop, (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        with deferred() as stop:
             progress = 0.0
             while progress < 1.0:
                 progress = self._progress()
-                self._step(progress, metrics)
+                self._step(progress)
                 if stop.number is not None:
                     self._save()
                     raise Stopped(stop.number, self._stopped(stop.number))
@@ -134,7 +137,7 @@ class Trainer:
             return progress_at(self.state.step, self.config.steps, 1.0)
         return progress_at(self.clock.seconds, self.config.seconds, self._step_seconds)
 
-    def _step(self, progress: float, metrics: Any) -> None:
+    def _step(self, progress: float) -> None:
         begin = self.clock.seconds
         rows = torch.from_numpy(self.batches.next())
         micro = self.config.micro_batch or self.config.batch
@@ -159,8 +162,8 @@ class Trainer:
             loss=value,
         )
         row = {"step": self.state.step, "seconds": round(self.state.seconds, 3), "tokens": self.state.tokens}
-        metrics.write(json.dumps({**row, "loss": round(value, 5), "rate": round(rate, 7)}) + "\n")
-        metrics.flush()
+        row |= {"loss": round(value, 5), "rate": round(rate, 7)}
+        append(self.folder / METRICS, json.dumps(row) + "\n")
         self._tell(value)
 
     def _mean_loss(self, rows_BT: torch.Tensor) -> torch.Tensor:
@@ -186,6 +189,7 @@ class Trainer:
     def _resume(self) -> Checkpoint | None:
         path = self.folder / CHECKPOINT
         if not path.exists():
+            keep_lines(self.folder / METRICS, 0)  # of steps before a first checkpoint that never came
             return None
         saved = load_checkpoint(path)
         if saved.made_from != self.made_from:
@@ -198,15 +202,10 @@ class Trainer:
         self.optimizers.load_state_tensors(saved.optimizer)
         self.state = saved.progressed
         self.progress.note(f"continuing from step {self.state.step:,} at {self.state.seconds:.1f} s")
-        self._trim_metrics()
+        if saved.digest is None:
+            self.progress.note("the checkpoint is of an older version, without a digest that would show damage")
+        keep_lines(self.folder / METRICS, self.state.step)  # later steps will be made again
         return saved
-
-    def _trim_metrics(self) -> None:
-        """Drop the lines of steps that were made after the checkpoint and will be made again."""
-        path = self.folder / "metrics.jsonl"
-        if path.exists():
-            rows = path.read_text("utf-8").splitlines(keepends=True)[: self.state.step]
-            path.write_text("".join(rows), "utf-8")
 
     def _save(self) -> None:
         with self.clock.paused():
