@@ -3,9 +3,9 @@
 usage: python -m tests.fuzz [--minutes N | --inputs N] [--seed S] [--target NAME] [--keep FOLDER]
 
 Each input follows from its target and its seed alone. For each finding the command that repeats it is printed, and the
-input is kept; of findings that end in the same line, numbers apart, the first three. Every input must end, within 20 s of
-processor time and 1 GiB of memory, with an exit code that means a refusal or success; nothing but a BytecapError may be
-raised.
+input is kept; of findings that end in the same line, numbers apart, the first three. Every input must end, within 20 s
+of processor time and 1 GiB of memory, with an exit code that means a refusal or success; nothing but a BytecapError may
+be raised.
 """
 
 from __future__ import annotations

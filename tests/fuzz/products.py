@@ -10,7 +10,12 @@ import json
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
+import safetensors
+import safetensors.numpy
+
+from bytecap.core.digest import digest_arrays, digest_json
 from tests.fuzz.containers import read_safetensors, write_safetensors
 from tests.fuzz.material import Material, call, run_arguments
 from tests.fuzz.mutate import dump_json, mutate_bytes, mutate_json, strange_value
@@ -35,9 +40,8 @@ def _wrong_safetensors(rng: random.Random, data: bytes) -> bytes:
     match rng.randrange(5):
         case 0 if "__metadata__" in header:
             about = header["__metadata__"]
-            key = rng.choice(sorted(about))
-            inner = mutate_json(rng, json.loads(about[key])) if rng.random() < 0.8 else strange_value(rng)
-            about[key] = dump_json(rng, inner)
+            inner = mutate_json(rng, json.loads(about["bytecap"])) if rng.random() < 0.8 else strange_value(rng)
+            about["bytecap"] = dump_json(rng, inner)
         case 1:
             row = header[rng.choice([key for key in header if key != "__metadata__"])]
             row["dtype"] = rng.choice(
@@ -57,7 +61,22 @@ def _wrong_safetensors(rng: random.Random, data: bytes) -> bytes:
             body = bytes(values) if rng.random() < 0.7 else bytes(len(values))
         case _:
             header = mutate_json(rng, header)
-    return write_safetensors(dump_json(rng, header), body)
+    changed = write_safetensors(dump_json(rng, header), body)
+    return _with_its_digest(header, changed) if rng.random() < 0.9 else changed
+
+
+def _with_its_digest(header: Any, data: bytes) -> bytes:
+    """The file with the digest that its content has, where it can be computed; a checkpoint may be without."""
+    try:
+        about = header["__metadata__"]
+        if not about.pop("digest", ""):
+            return data
+        if not any(key.startswith("model/") for key in header):  # a calibration
+            arrays = safetensors.numpy.load(data)
+            about["digest"] = digest_json([json.loads(about["bytecap"]), digest_arrays(dict(sorted(arrays.items())))])
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+        return data
+    return write_safetensors(json.dumps(header), read_safetensors(data)[1])
 
 
 def products(rng: random.Random, material: Material, folder: Path) -> list[int]:
