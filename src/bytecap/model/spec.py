@@ -10,7 +10,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Self
 
-from bytecap.core.errors import ConfigError, nearest
+from bytecap.core.errors import ConfigError
+from bytecap.core.settings import from_sparse, to_sparse
 
 MAX_LAYERS = 256
 MAX_WIDTH = 65_536
@@ -75,8 +76,8 @@ class ModelSpec(ModelConfig):
         return self.d_model // self.n_heads
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {**dataclasses.asdict(self), "techniques": list(self.techniques)}
+        """What differs from the first defaults (core/settings.py), as JSON values."""
+        return to_sparse(self)
 
     @classmethod
     def of(cls, config: ModelConfig, vocab_size: int) -> Self:
@@ -85,26 +86,5 @@ class ModelSpec(ModelConfig):
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """From `to_json`; ConfigError for a missing, unknown or mistyped entry."""
-        if not isinstance(value, dict):
-            raise ConfigError(f"a model spec must be a table, found {type(value).__name__}")
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        for name in value:
-            if name not in fields:
-                raise ConfigError(f"model spec has the unknown entry {name!r}{nearest(name, fields)}")
-        if missing := [name for name in fields if name not in value]:
-            raise ConfigError(f"model spec lacks {', '.join(missing)}")
-        kinds = {"int": int, "float": (int, float), "bool": bool, "tuple[str, ...]": list}
-        for name, field in fields.items():
-            wrong = isinstance(value[name], bool) and field.type != "bool"
-            if wrong or not isinstance(value[name], kinds[str(field.type)]):  # type: ignore[arg-type]
-                raise ConfigError(f"model spec entry {name} must be {field.type}, found {value[name]!r}")
-        floats = {name: _float(name, value[name]) for name, field in fields.items() if field.type == "float"}
-        return cls(**{**value, **floats, "techniques": tuple(map(str, value["techniques"]))})
-
-
-def _float(name: str, value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise ConfigError(f"model spec entry {name} is too large") from None
+        """Read what `to_json` wrote in this version or an older one; ConfigError names the entry that is wrong."""
+        return from_sparse(cls, value, origin="a model spec")

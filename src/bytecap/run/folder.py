@@ -38,13 +38,16 @@ _PRODUCTS = (f"{TOKENS}/{MANIFEST}", CHECKPOINT, MODEL, RECORD)
 """What makes a folder worth keeping for its recipe: one that failed before is free for corrected settings."""
 
 
-def enter(recipe: Recipe, folder: Path) -> None:
-    """Make the folder this recipe's; ConfigError when it holds what another one made."""
+def enter(recipe: Recipe, folder: Path) -> Recipe:
+    """Make the folder this recipe's; ConfigError when it holds what another one made.
+
+    Returns the recipe in the folder, whose descriptions may be those of an older version.
+    """
     path = folder / RECIPE
     if path.exists():
         there = recipes.load(path)
         if there.digest == recipe.digest:
-            return
+            return there
         if any((folder / name).exists() for name in _PRODUCTS):
             keys = ", ".join(_differences(there.to_json(), recipe.to_json())[:5])
             raise ConfigError(
@@ -53,6 +56,7 @@ def enter(recipe: Recipe, folder: Path) -> None:
             )
     make_folder(folder)
     recipes.save(recipe, path)
+    return recipe
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dic
     """
     device = choose_device(device_name)
     with writing(folder):
-        enter(recipe, folder)
+        recipe = enter(recipe, folder)
         console.log_to(folder / LOG)
         if (folder / RECORD).exists():
             record = load_record(folder)
@@ -106,6 +106,7 @@ def prepare_stage(recipe: Recipe, folder: Path, console: Console) -> Tokens:
 
 def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
     """Tokens to a finished checkpoint, continuing where an interrupted run stopped."""
+    made_from, *older_names = (digest_json([digest, tokens.digest]) for digest in recipe.known_digests)
     with console.stage("train"), timed(folder, "train"):
         Trainer(
             recipe.train,
@@ -115,9 +116,10 @@ def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.devi
             seed=recipe.run.seed,
             device=device,
             folder=folder,
-            made_from=digest_json([recipe.digest, tokens.digest]),
+            made_from=made_from,
             tokens=tokens.digest,
             progress=console,
+            older_names=tuple(older_names),
         ).run()
 
 
@@ -226,8 +228,8 @@ def _is_fitted(folder: Path, recipe: Recipe, checkpoint_digest: str, console: Co
     except FormatError as error:
         console.note(f"{error}; made again from the checkpoint")
         return False
-    whose = made.made_from.get("checkpoint"), made.made_from.get("recipe")
-    return whose == (checkpoint_digest, recipe.digest) and made.size_bytes <= recipe.artifact.cap
+    known = made.made_from.get("recipe") in recipe.known_digests
+    return known and made.made_from.get("checkpoint") == checkpoint_digest and made.size_bytes <= recipe.artifact.cap
 
 
 def _refuse_small_cap(recipe: Recipe, tokenizer_model: bytes) -> None:

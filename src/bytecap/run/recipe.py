@@ -1,7 +1,9 @@
-"""The root of all settings: one field per room, read strictly from TOML.
+"""The root of all settings: one field for each stage, read strictly from TOML.
 
 In:   a recipe, its parent, a track, `--set path=value` overrides.
 Out:  a resolved Recipe, in which nothing is left to be derived; it is printed, saved and hashed.
+
+A saved recipe holds what differs from the defaults (core/settings.py) and shows the defaults as comments.
 """
 
 from __future__ import annotations
@@ -13,16 +15,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 from bytecap.artifact.layout import MAX_CONTEXT
 from bytecap.artifact.pack import ArtifactConfig
 from bytecap.core import catalog
-from bytecap.core.digest import digest_json
-from bytecap.core.errors import BytecapError, ConfigError, nearest
+from bytecap.core.errors import ConfigError
 from bytecap.core.files import write_bytes
+from bytecap.core.settings import (
+    NOT_IN_DIGEST,
+    WRITTEN_BY,
+    digest_settings,
+    from_authored,
+    from_saved,
+    saved_fields,
+    to_full,
+    to_sparse,
+)
+from bytecap.core.version import __version__
 from bytecap.model.spec import ModelConfig
 from bytecap.quant.allocation import QuantConfig
+from bytecap.run.recipe_0_1 import digest_0_1
 from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.text.config import TextConfig
 from bytecap.train.loop import TrainConfig
@@ -34,7 +45,7 @@ MAX_SEED = 1 << 62
 class RunConfig:
     """What this run is."""
 
-    summary: str = ""
+    summary: str = field(default="", metadata=NOT_IN_DIGEST)
     """One line for lists."""
     base: str | None = None
     """The one recipe that this one differs from."""
@@ -64,10 +75,10 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One field for each room."""
+    """One field for each stage."""
 
     run: RunConfig = field(default_factory=RunConfig)
-    source: Source = field(default_factory=Source)
+    source: Source = field(default_factory=Source, metadata=NOT_IN_DIGEST)
     text: TextConfig = field(default_factory=TextConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -77,13 +88,18 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Of every setting."""
-        return digest_json(self.to_json())
+        """Digest of every setting that differs from its first default; summary and source have no part in it."""
+        return digest_settings(self)
+
+    @property
+    def known_digests(self) -> tuple[str, ...]:
+        """`digest`, and the one that older versions gave to the same settings: what a product of this recipe names."""
+        old = digest_0_1(self)
+        return (self.digest,) if old is None else (self.digest, old)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, tuples as lists."""
-        value: dict[str, Any] = _plain(dataclasses.asdict(self))
-        return value
+        """Every setting as JSON values."""
+        return to_full(self)
 
 
 def resolve(
@@ -115,36 +131,24 @@ def with_overrides(recipe: Recipe, overrides: list[str]) -> Recipe:
 
 def validate(table: dict[str, Any], *, origin: str) -> Recipe:
     """A table as a Recipe; ConfigError names the key, what was found and the nearest known key."""
-    try:
-        return _adapter().validate_python(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        if first["type"] in ("unexpected_keyword_argument", "unexpected_property"):
-            parent, _, key = path.rpartition(".")
-            known = [f.name for f in dataclasses.fields(_class_at(parent))]
-            raise ConfigError(f"{origin}: {path} is not a setting{nearest(key, known)}", key=path) from None
-        cause = first.get("ctx", {}).get("error")
-        reason = str(cause) if isinstance(cause, BytecapError) else first["msg"]
-        found = f", found {first['input']!r}" if not isinstance(first["input"], dict) else ""
-        raise ConfigError(f"{origin}: {path}: {reason}{found}", key=path) from None
+    return from_authored(Recipe, table, origin=origin)
 
 
 def save(recipe: Recipe, path: Path) -> None:
-    """As TOML; settings that are None are left out."""
-    write_bytes(path, ("\n".join(_toml_lines("", recipe.to_json())) + "\n").encode())
+    """Write TOML that holds what differs from the defaults, and the defaults as comments."""
+    lines = [
+        f"# A run of bytecap. Lines behind # are defaults.\n{WRITTEN_BY} = {_toml(__version__)}",
+        *_toml_lines("", recipe),
+    ]
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 
 def load(path: Path) -> Recipe:
-    """A saved recipe, every table of which was written."""
-    table = catalog.read_toml(path)
-    if missing := [room.name for room in dataclasses.fields(Recipe) if room.name not in table]:
-        raise ConfigError(
-            f"{path} is not the recipe of a run: it has no [{missing[0]}]; put back the one that `bytecap prepare` "
-            "wrote, or prepare another folder",
-            path=str(path),
-        )
-    return validate(table, origin=str(path))
+    """Read the recipe of a run, of this version or an older one; ConfigError for any other file."""
+    table, remedy = catalog.read_toml(path), "put back the one that `bytecap prepare` wrote, or prepare another folder"
+    if WRITTEN_BY not in table and "run" not in table:  # version 0.1.0 wrote no version, but every table
+        raise ConfigError(f"{path} is not the recipe of a run: it has no [run]; {remedy}", path=str(path))
+    return from_saved(Recipe, table, origin=str(path), remedy=remedy)
 
 
 def _derived(recipe: Recipe) -> Recipe:
@@ -194,44 +198,23 @@ def _override(text: str) -> dict[str, Any]:
     return typing.cast(dict[str, Any], parsed)
 
 
-def _adapter() -> TypeAdapter[Recipe]:
-    _forbid_unknown(Recipe)
-    return TypeAdapter(Recipe)
-
-
-def _forbid_unknown(owner: type) -> None:
-    """Unknown keys are errors in every table; the configs themselves stay free of pydantic."""
-    owner.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
-    for hint in typing.get_type_hints(owner).values():
-        if dataclasses.is_dataclass(hint):
-            _forbid_unknown(typing.cast(type, hint))
-
-
-def _class_at(path: str) -> Any:
-    """The config class of a dotted path."""
-    owner: Any = Recipe
-    for part in filter(None, path.split(".")):
-        owner = typing.get_type_hints(owner)[part]
-    return owner
-
-
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in table.items() if value is not None}
     return {key: _without_none(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _toml_lines(path: str, table: dict[str, Any]) -> list[str]:
+def _toml_lines(path: str, settings: Any) -> list[str]:
+    """The lines of one table, defaults as comments, then those of the tables in it."""
     lines = [f"\n[{path}]"] if path else []
-    lines += [f"{k} = {_toml(v)}" for k, v in table.items() if v is not None and not isinstance(v, dict)]
-    for key, value in table.items():
-        if isinstance(value, dict):
-            lines += _toml_lines(f"{path}.{key}".strip("."), value)
+    different, values = to_sparse(settings), to_full(settings)
+    nested = [f.name for f in saved_fields(settings) if dataclasses.is_dataclass(getattr(settings, f.name))]
+    for name, value in values.items():
+        if value is None:
+            lines.append(f"# {name} is not set")
+        elif name not in nested:
+            lines.append(f"{'' if name in different else '# '}{name} = {_toml(value)}")
+    for name in nested:
+        lines += _toml_lines(f"{path}.{name}".strip("."), getattr(settings, name))
     return lines
 
 
@@ -244,6 +227,8 @@ def _toml(value: Any) -> str:
         )
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
     return repr(value)
 
 

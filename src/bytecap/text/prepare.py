@@ -6,7 +6,6 @@ Out:  Tokens and the files they name.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +13,14 @@ from typing import Any
 
 from bytecap.core.digest import digest_bytes, digest_json
 from bytecap.core.errors import ConfigError, DataError
-from bytecap.core.files import make_folder, write_bytes, write_json
+from bytecap.core.files import make_folder, write_bytes
 from bytecap.core.progress import Progress
 from bytecap.text.config import TextConfig
 from bytecap.text.external import use_shards
 from bytecap.text.shards import MAX_VOCAB, ShardWriter
 from bytecap.text.survey import note_skipped, open_corpus, survey_corpus, tokenizer_sample
 from bytecap.text.tokenizer import load_tokenizer, read_tokenizer, train_tokenizer
-from bytecap.text.tokens import MANIFEST, Tokens
+from bytecap.text.tokens import Tokens, save_tokens
 
 
 def prepare(
@@ -34,8 +33,7 @@ def prepare(
     value = use_shards(config, accept) if config.shards else _from_documents(config, folder, progress, accept)
     contents = {k: v for k, v in value.items() if k not in ("corpus", "skipped")}
     tokens = Tokens(digest=digest_json(contents), folder=folder, **value)
-    saved = {f.name: getattr(tokens, f.name) for f in dataclasses.fields(tokens) if f.name != "folder"}
-    write_json(folder / MANIFEST, saved)
+    save_tokens(tokens)
     return tokens
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bytecap.core.errors import DataError
-from bytecap.core.files import read_json
+from bytecap.core.files import read_json, write_json
+from bytecap.core.settings import NOT_SAVED, from_saved, to_saved
 from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import read_tokenizer
 
@@ -44,7 +45,7 @@ class Tokens:
     validation_byte_shards: tuple[str, ...] = ()
     """Bytes of each validation token, where the shards came with such a sidecar."""
     skipped: dict[str, int] = dataclasses.field(default_factory=dict)
-    folder: Path = dataclasses.field(default=Path(), compare=False)
+    folder: Path = dataclasses.field(default=Path(), compare=False, metadata=NOT_SAVED)
 
     def tokenizer_model(self) -> bytes:
         """Bytes of the SentencePiece model."""
@@ -72,11 +73,14 @@ class Tokens:
         return [json.loads(line) for line in lines if line]
 
 
+def save_tokens(tokens: Tokens) -> None:
+    """Write the manifest into the folder of the tokens."""
+    write_json(tokens.folder / MANIFEST, to_saved(tokens))
+
+
 def load_tokens(folder: Path) -> Tokens:
-    """The product saved in `folder`; DataError when it is missing or not one."""
-    value = read_json(folder / MANIFEST)
-    try:
-        lists = {k: tuple(v) for k, v in value.items() if isinstance(v, list)}
-        return Tokens(**{**value, **lists}, folder=folder)
-    except (TypeError, AttributeError):
-        raise DataError(f"{folder / MANIFEST} is of another version; delete {folder} and prepare again") from None
+    """The product saved in `folder`, by this version or an older one; DataError when it is missing or not one."""
+    path, remedy = folder / MANIFEST, f"delete {folder} and prepare again"
+    return dataclasses.replace(
+        from_saved(Tokens, read_json(path), origin=str(path), remedy=remedy, error=DataError), folder=folder
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bytecap.core.digest import digest_bytes
-from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.errors import DataError
 from bytecap.core.files import parse_json, write_atomic
+from bytecap.core.settings import ANY_NUMBER, NOT_SAVED, from_saved, to_saved
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 
@@ -40,7 +42,7 @@ class TrainingState:
     tokens: int = 0
     position: int = 0
     """Windows drawn from the training text."""
-    loss: float = float("nan")
+    loss: float = dataclasses.field(default=math.nan, metadata=ANY_NUMBER)
     """Mean nats per token of the last step."""
     finished: bool = False
 
@@ -57,9 +59,11 @@ class Checkpoint:
     context: int
     """Positions of a training window."""
     progressed: TrainingState
-    weights: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    digest: str | None = None
+    weights: dict[str, Tensor] = dataclasses.field(default_factory=dict, metadata=NOT_SAVED)
+    """By parameter; each is a tensor of the file."""
+    optimizer: dict[str, Tensor] = dataclasses.field(default_factory=dict, metadata=NOT_SAVED)
+    """By parameter and state; each is a tensor of the file."""
+    digest: str | None = dataclasses.field(default=None, metadata=NOT_SAVED)
     """Digest of the file's content, checked when it was read; None in files of version 0.1.0."""
 
     def model(self) -> GPT:
@@ -92,10 +96,8 @@ def save_checkpoint(
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer/{name}": value for name, value in optimizer.items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    about = json.dumps({
-        "spec": spec.to_json(), "made_from": made_from, "tokens": tokens, "context": context,
-        "progressed": dataclasses.asdict(progressed),
-    })  # fmt: skip
+    header = Checkpoint(spec=spec, made_from=made_from, tokens=tokens, context=context, progressed=progressed)
+    about = json.dumps(to_saved(header))
     metadata = {"bytecap": about, "digest": _digest(about, tensors)}
     write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
@@ -107,7 +109,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     with _readable(path) as file:
         metadata = file.metadata() or {}
-        about: dict[str, Any] = parse_json(metadata["bytecap"])
+        header = _header(path, metadata)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         digest = metadata.get("digest")
         if digest not in (None, _digest(metadata["bytecap"], tensors)):
@@ -116,12 +118,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 "delete it to train again",
                 path=str(path),
             )
-        return Checkpoint(
-            spec=ModelSpec.from_json(about["spec"]),
-            made_from=str(about["made_from"]),
-            tokens=str(about["tokens"]),
-            context=int(about["context"]),
-            progressed=TrainingState(**about["progressed"]),
+        return dataclasses.replace(
+            header,
             weights={n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")},
             optimizer={n.removeprefix("optimizer/"): t for n, t in tensors.items() if n.startswith("optimizer/")},
             digest=digest,
@@ -131,7 +129,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def load_training_state(path: Path) -> TrainingState:
     """How far the run of a checkpoint has come, without reading its tensors; errors as of `load_checkpoint`."""
     with _readable(path) as file:
-        return TrainingState(**parse_json((file.metadata() or {})["bytecap"])["progressed"])
+        return _header(path, file.metadata() or {}).progressed
+
+
+def _header(path: Path, metadata: Mapping[str, str]) -> Checkpoint:
+    """All but the tensors, from the JSON of this version or an older one."""
+    about = parse_json(metadata["bytecap"])
+    return from_saved(Checkpoint, about, origin=str(path), remedy="delete it to train again", error=DataError)
 
 
 @contextmanager
@@ -142,7 +146,7 @@ def _readable(path: Path) -> Iterator[Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             yield file
-    except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError, ConfigError) as error:
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise DataError(
             f"{path} is not a checkpoint of this program ({type(error).__name__}: {error}); delete it to train again",
             path=str(path),

@@ -94,9 +94,11 @@ class Trainer:
         made_from: str,
         tokens: str,
         progress: Progress,
+        older_names: tuple[str, ...] = (),
     ) -> None:
         self.config, self.spec, self.bos, self.device = config, spec, bos, device
         self.folder, self.made_from, self.tokens, self.progress = folder, made_from, tokens, progress
+        self.known_as = (made_from, *older_names)
         torch.manual_seed(seed)
         self.model = build_model(spec).to(device)
         self.optimizers = Optimizers(self.model, config.optimizer, device)
@@ -192,7 +194,7 @@ class Trainer:
             keep_lines(self.folder / METRICS, 0)  # of steps before a first checkpoint that never came
             return None
         saved = load_checkpoint(path)
-        if saved.made_from != self.made_from:
+        if saved.made_from not in self.known_as:
             raise DataError(
                 f"{path} was made from another recipe or other tokens ({saved.made_from}, needed {self.made_from}); "
                 "choose another --out",

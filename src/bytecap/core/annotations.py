@@ -1,0 +1,65 @@
+"""Values of JSON and TOML against Python annotations: does one fit, and what is asked for, in words.
+
+In:   an annotation (int, float, bool, str, None, Literal, tuple, dict, dataclass or a union of them) and a value.
+Out:  yes or no; words for an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, Union
+
+WHOLE_FLOATS = 1 << 53
+"""Up to here a float without a fraction may stand for an integer."""
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def is_union(hint: Any) -> bool:
+    """Whether an annotation leaves a choice between types."""
+    return typing.get_origin(hint) in (Union, types.UnionType)
+
+
+def fits(hint: Any, value: Any) -> bool:
+    """Whether a value may stand where an annotation asks for `hint`."""
+    if hint is Any:
+        return True
+    if is_choice(hint):
+        return any(value == choice and type(value) is type(choice) for choice in typing.get_args(hint))
+    kind = typing.get_origin(hint) or hint
+    if kind in (dict, tuple, Mapping) or dataclasses.is_dataclass(kind):
+        return isinstance(value, (list, tuple)) if kind is tuple else isinstance(value, Mapping)
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is int and isinstance(value, float):
+        return abs(value) <= WHOLE_FLOATS and value.is_integer()
+    return isinstance(value, (int, float) if kind is float else kind) if isinstance(kind, type) else False
+
+
+def is_choice(hint: Any) -> bool:
+    """Whether an annotation lists the values themselves."""
+    return typing.get_origin(hint) is Literal
+
+
+def describe(hint: Any) -> str:
+    """What an annotation asks for, in words."""
+    kind, of = typing.get_origin(hint), typing.get_args(hint)
+    if is_choice(hint):
+        return f"one of {', '.join(map(str, of))}"
+    if is_union(hint):
+        return " or ".join(describe(option) for option in of if option is not type(None))
+    if kind is tuple:
+        return f"a list of {len(of)} entries" if of[1:] != (Ellipsis,) else f"a list, each entry {describe(of[0])}"
+    return "a table" if kind in (dict, Mapping) else _WORDS.get(hint, "another value")
+
+
+def shown(value: Any) -> str:
+    """A value found in a file, short enough for one line and safe to print."""
+    if isinstance(value, (Mapping, list, tuple)):
+        return f"a {'table' if isinstance(value, Mapping) else 'list'} of {len(value):,} entries"
+    if isinstance(value, int) and abs(value) > WHOLE_FLOATS**4:
+        return "a number of more than 60 digits"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
