@@ -1,5 +1,6 @@
 """The forward pass equals a slow one written out, sees no future and no other document."""
 
+import dataclasses
 import math
 
 import pytest
@@ -141,7 +142,7 @@ def test_sees_no_future() -> None:
 @pytest.mark.parametrize("across", [False, True])
 def test_documents_are_isolated_unless_told_otherwise(across: bool) -> None:
     """Changing the first document changes the second only where attention crosses documents."""
-    model = random_model(ModelSpec(**{**SPEC.to_json(), "across_documents": across, "techniques": SPEC.techniques}))
+    model = random_model(dataclasses.replace(SPEC, across_documents=across))
     tokens_BT = torch.tensor([[1, 5, 6, 7, 1, 8, 9, 10]])
     changed_BT = tokens_BT.clone()
     changed_BT[0, 2] = 30
@@ -188,8 +189,9 @@ def test_spec_refusals() -> None:
             GPT(ModelSpec.from_json({**SPEC.to_json(), **bad}))
     assert ModelSpec.from_json(SPEC.to_json()) == SPEC
     for value, message in ((3, "must be a table"), ({**SPEC.to_json(), "d_modl": 1}, "did you mean d_model"),
-                           ({"d_model": 8}, "lacks"), ({**SPEC.to_json(), "d_ff": "x"}, "d_ff must be int"),
-                           ({**SPEC.to_json(), "d_ff": True}, "d_ff must be int")):  # fmt: skip
+                           ({"d_model": 8}, "vocab_size is missing"),
+                           ({**SPEC.to_json(), "d_ff": "x"}, "d_ff must be a whole number"),
+                           ({**SPEC.to_json(), "d_ff": True}, "d_ff must be a whole number")):  # fmt: skip
         with pytest.raises(ConfigError, match=message):
             ModelSpec.from_json(value)
 

@@ -52,7 +52,7 @@ def describe(hint: Any) -> str:
         return " or ".join(describe(option) for option in of if option is not type(None))
     if kind is tuple:
         return f"a list of {len(of)} entries" if of[1:] != (Ellipsis,) else f"a list, each entry {describe(of[0])}"
-    return "a table" if kind in (dict, Mapping) else _WORDS.get(hint, "another value")
+    return "a table" if kind in (dict, Mapping) or dataclasses.is_dataclass(hint) else _WORDS.get(hint, "another value")
 
 
 def shown(value: Any) -> str:

@@ -103,9 +103,10 @@ def _table(value: Any, *, sparse: bool, canonical: bool) -> dict[str, Any]:
         if canonical:
             key = (*field.metadata.get(_RENAMED, ()), key)[0]
         found = _plain(item, sparse, canonical)
-        nested = dataclasses.is_dataclass(item)
-        differs = bool(found) if nested else not _same(item, first_default(field))
-        if differs or not sparse or is_required(field):
+        left_out = sparse and not is_required(field)
+        if left_out:
+            left_out = not found if dataclasses.is_dataclass(item) else _same(item, first_default(field))
+        if not left_out:
             table[key] = found
     return table
 
@@ -184,33 +185,30 @@ def from_saved(
     if isinstance(table, Mapping):
         version = table.get(WRITTEN_BY, UNSTAMPED)
         table = {key: value for key, value in table.items() if key != WRITTEN_BY}
-    reader = _Reader(origin, remedy, error, saved=True)
     if not (isinstance(version, str) and re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6}){1,3}[A-Za-z0-9.+-]{0,40}", version)):
-        raise reader.refusal(WRITTEN_BY, f"must be a version such as {__version__}, found {shown(version)}")
-    return reader.table(cls, table, "") if not is_newer(version) else _newer(reader, version).table(cls, table, "")
-
-
-def from_sparse(
-    cls: type[T], table: Any, *, origin: str, remedy: str = "", error: type[BytecapError] = ConfigError
-) -> T:
-    """What `to_sparse` wrote, where the file around it says which version it is."""
+        raise error(f"{origin}: {WRITTEN_BY} must be a version such as {__version__}, found {shown(version)}")
+    if is_newer(version):
+        remedy = f"the file was written by bytecap {version}, this is {__version__}: install {version} to read it"
     return _Reader(origin, remedy, error, saved=True).table(cls, table, "")
 
 
+def from_sparse(cls: type[T], table: Any, *, origin: str) -> T:
+    """What `to_sparse` wrote, for a part of a file; ConfigError as by `from_saved`."""
+    return _Reader(origin, "", ConfigError, saved=True).table(cls, table, "")
+
+
 def from_authored(cls: type[T], table: Any, *, origin: str) -> T:
-    """What a person wrote: what is missing is today's default. ConfigError for anything that is not a setting."""
+    """What a person wrote: what is missing is today's default; ConfigError as by `from_saved`."""
     return _Reader(origin, "", ConfigError, saved=False).table(cls, table, "")
 
 
 def is_newer(version: str) -> bool:
     """Whether a version is newer than this program's."""
-    numbers = [[int(number) for number in re.findall(r"[0-9]+", text)[:3]] for text in (version, __version__)]
-    return numbers[0] > numbers[1]
+    return _numbers(version) > _numbers(__version__)
 
 
-def _newer(reader: _Reader, version: str) -> _Reader:
-    advice = f"the file was written by bytecap {version}, this is {__version__}: install {version} to read it"
-    return dataclasses.replace(reader, remedy=advice)
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", version)[:3]]
 
 
 @dataclass(frozen=True)
@@ -225,7 +223,8 @@ class _Reader:
     def refusal(self, path: str, reason: str) -> BytecapError:
         """The error for the entry at a dotted path."""
         where = f"{self.origin}: {path} {reason}" if path else f"{self.origin} {reason}"
-        return self.error(f"{where}; {self.remedy}" if self.remedy else where, key=path)
+        remedy = f" {self.remedy[:1].upper()}{self.remedy[1:]}" if where.endswith("?") else f"; {self.remedy}"
+        return self.error(where + remedy if self.remedy else where, key=path)
 
     def table(self, cls: type[T], table: Any, path: str) -> T:
         """A dataclass from its table."""
@@ -247,7 +246,7 @@ class _Reader:
         try:
             return cls(**values)
         except BytecapError as error:
-            raise self.refusal(f"{path}:" if path else "cannot be used:", str(error)) from error
+            raise self.refusal(path, f"cannot be used: {error}") from error
 
     def _name(self, key: str, fields: Mapping[str, dataclasses.Field[Any]], path: str) -> str:
         if key in fields:
@@ -274,9 +273,8 @@ class _Reader:
         if dataclasses.is_dataclass(hint):
             return self.table(cast(type, hint), value, path)
         if is_union(hint):
-            fitting = [option for option in of if fits(option, value)]
-            hint = fitting[0] if fitting else hint
-            return self._value(hint, value, path) if fitting else self._scalar(hint, value, path)
+            fitting = next((option for option in of if fits(option, value)), None)
+            return self._scalar(hint, value, path) if fitting is None else self._value(fitting, value, path)
         if kind is tuple and isinstance(value, (list, tuple)):
             items = [of[0]] * len(value) if of[1:] == (Ellipsis,) else list(of)
             if len(items) != len(value):
