@@ -170,7 +170,7 @@ def test_missing_and_foreign() -> None:
     with pytest.raises(DataError, match=r"^f: vocab is missing; delete it$"):
         from_saved(Config, {}, origin="f", remedy="delete it", error=DataError)
     for value in ([], None, "text"):
-        with pytest.raises(ConfigError, match=r"^f must be a table"):
+        with pytest.raises(ConfigError, match=r"^f: it must be a table"):
             from_saved(Config, value, origin="f")
 
 
@@ -231,5 +231,5 @@ def test_errors_of_a_config_name_its_table() -> None:
             if self.inner.batch == 7:
                 raise ConfigError("seven is no batch")
 
-    with pytest.raises(ConfigError, match=r"^f cannot be used: seven is no batch"):
+    with pytest.raises(ConfigError, match=r"^f: it cannot be used: seven is no batch"):
         from_saved(Outer, {"inner": {"batch": 7}}, origin="f")

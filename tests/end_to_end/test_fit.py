@@ -378,7 +378,7 @@ def test_products_of_another_checkpoint(finished: Path, tmp_path: Path, capsys: 
 def test_the_tokenizer_of_another_text(alone: Path, tmp_path: Path, capsys: Capture) -> None:
     """Of the right size, but its pieces mean something else to a model that is sure of itself: that is asked about."""
     with safe_open(alone / "w.safetensors", framework="pt") as file:
-        metadata = file.metadata()
+        metadata = {"bytecap": file.metadata()["bytecap"]}  # without the digest, as in 0.1.0
     tensors = load_file(alone / "w.safetensors")
     save_file({n: 20 * t if "embedding" in n else t for n, t in tensors.items()}, tmp_path / "w.safetensors", metadata)
     other = tmp_path / "other"

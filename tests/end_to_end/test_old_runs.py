@@ -46,7 +46,7 @@ def test_every_file_opens() -> None:
     assert recipe.known_digests[1] == json.loads((GOLDEN / "record.json").read_text())["recipe_digest"]
     assert (recipe.model.d_model, recipe.train.steps, recipe.train.seconds, recipe.score.context) == (8, 400, 195, 32)
     tokens = load_tokens(GOLDEN / "tokens")
-    assert (tokens.digest, tokens.vocab_size, len(tokens.validation_stream())) == ("8f", 280, 1)
+    assert (tokens.digest, tokens.vocab_size, len(tokens.validation_stream())) == ("33417eeba3768933", 280, 1275)
     done, begun = load_checkpoint(GOLDEN / "checkpoint.safetensors"), load_checkpoint(GOLDEN / "unfinished.safetensors")
     assert done.progressed.finished and not begun.progressed.finished and begun.optimizer
     assert done.spec == begun.spec == load(GOLDEN / "model.bcap").spec

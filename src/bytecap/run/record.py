@@ -30,7 +30,7 @@ SCORED = ("before", "after", "before_plain", "after_plain")
 SCORES = {"artifact": str, "byte_check": dict, "scores": dict.fromkeys(SCORED, _SCORE)}
 """The shape of `score.json`; `artifact` is the digest of the file that was scored."""
 _FIT_REPORT = {
-    "cap_bytes": int, "reserve_bytes": int, "unused_bytes": int, "step_scale": float, "predicted_bytes": int,
+    "cap_bytes": int, "reserve_bytes": int, "unused_bytes": int, "predicted_bytes": int,
     "predicted_increase_nats": float | None,
 }  # fmt: skip
 """What a record takes from the report of a fit."""
@@ -150,6 +150,7 @@ def artifact_summary(artifact: Artifact, folder: Path) -> dict[str, Any]:
         "digest": digest_bytes(artifact.data),
         **{name: fit[name] for name in ("cap_bytes", "reserve_bytes", "unused_bytes")},
         "bits_per_weight": bits_per_weight(artifact.size_bytes, artifact.quantized.weights),
-        **{name: fit[name] for name in ("step_scale", "predicted_bytes", "predicted_increase_nats")},
+        "step_scale": fit.get("step_scale", fit.get("kappa")),  # its name in reports of 0.1.0
+        **{name: fit[name] for name in ("predicted_bytes", "predicted_increase_nats")},
         "sections": {"header": artifact.header_bytes, **{size.name: size.stored for size in artifact.sizes}},
     }

@@ -135,7 +135,8 @@ def load_training_state(path: Path) -> TrainingState:
 def _header(path: Path, metadata: Mapping[str, str]) -> Checkpoint:
     """All but the tensors, from the JSON of this version or an older one."""
     about = parse_json(metadata["bytecap"])
-    return from_saved(Checkpoint, about, origin=str(path), remedy="delete it to train again", error=DataError)
+    origin = f"{path} is not a checkpoint of this program"
+    return from_saved(Checkpoint, about, origin=origin, remedy="delete it to train again", error=DataError)
 
 
 @contextmanager
