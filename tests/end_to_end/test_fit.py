@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from bytecap.artifact.load import load
 from bytecap.core.digest import digest_bytes
-from bytecap.quant.calibration import load_calibration, save_calibration
+from bytecap.quant.calibration_file import load_calibration, save_calibration
 from tests.conftest import make_document
 from tests.end_to_end.test_run import SETTINGS, arguments, call
 

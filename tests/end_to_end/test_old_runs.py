@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bytecap.artifact.load import load
-from bytecap.quant.calibration import load_calibration
+from bytecap.quant.calibration_file import load_calibration
 from bytecap.run import recipe as recipes
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import load_checkpoint

@@ -27,7 +27,7 @@ from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.roles import Role
 from bytecap.published.scheme_fitter import SchemeResult
 from bytecap.quant.allocation import STEP_MSE, PerTensorStep, QuantConfig, Shape, per_tensor_step
-from bytecap.quant.calibration import load_calibration, save_calibration
+from bytecap.quant.calibration_file import load_calibration, save_calibration
 from bytecap.quant.factors import Factors, build_factors
 from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes

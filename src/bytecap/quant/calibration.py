@@ -1,7 +1,7 @@
 """How much the loss minds an error in each weight, measured on text: A = E[x xᵀ] and G = E[g gᵀ] for every linear map.
 
 In:   a model, batches, and a loss whose labels were drawn from the model itself (the true Fisher information).
-Out:  a Calibration, and `calibration.safetensors`.
+Out:  a Calibration.
 
 A weight is known by what is done with it, not by its name: every call of linear, embedding and of a convolution of
 width 1 is watched, so tied and looped weights sum over their uses. Of a weight used as an embedding, A is the second
@@ -18,22 +18,16 @@ Source:  K-FAC, arXiv 1503.05671; sums over uses: arXiv 2311.00636 (the "expand"
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
-from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from bytecap.core.digest import digest_arrays, digest_json
 from bytecap.core.errors import ConfigError, DataError, NumericsError
-from bytecap.core.files import write_atomic
 from bytecap.core.progress import Progress
 from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder, Sums
 from bytecap.quant.statistics import Calibration, Curvature
@@ -240,60 +234,3 @@ def _diagonal(outputs: Tensor) -> Tensor:
 
 def _array(value: Tensor) -> Any:
     return value.cpu().float().contiguous().numpy()
-
-
-def save_calibration(path: Path, calibration: Calibration) -> None:
-    """Write atomically, with a digest of everything."""
-    arrays = {}
-    for name, curvature in calibration.tensors.items():
-        arrays[f"inputs/{name}"] = curvature.inputs_II
-        arrays[f"outputs/{name}"] = np.ascontiguousarray(curvature.outputs)
-        if curvature.linear_II is not None:
-            arrays[f"linear/{name}"] = curvature.linear_II
-    about = {
-        "made_from": calibration.made_from, "tokens": calibration.tokens, "measured_on": calibration.measured_on,
-        "loss": calibration.loss, "unigram": calibration.unigram,
-        "squares": {name: curvature.gradient_square for name, curvature in calibration.tensors.items()},
-        "vectors": calibration.vectors,
-    }  # fmt: skip
-    metadata = {"bytecap": json.dumps(about), "digest": _digest(about, arrays)}
-    write_atomic(path, lambda temporary: save_file(arrays, temporary, metadata=metadata))
-
-
-def load_calibration(path: Path, made_from: str) -> Calibration:
-    """Read back; DataError when the file is damaged or was made from another checkpoint."""
-    try:
-        with safetensors.safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        about = json.loads(metadata["bytecap"])
-        if metadata["digest"] != _digest(about, arrays):
-            raise ValueError("its digest says that it was changed after it was written")
-        found = Calibration(
-            made_from=str(about["made_from"]), tokens=int(about["tokens"]), measured_on=str(about["measured_on"]),
-            loss=float(about["loss"]), unigram=float(about["unigram"]),
-            tensors={name: _read(arrays, name, square) for name, square in about["squares"].items()},
-            vectors={str(name): float(value) for name, value in about["vectors"].items()},
-        )  # fmt: skip
-    except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path} is not a calibration ({type(error).__name__}: {error}); delete it to measure again",
-            path=str(path),
-        ) from error
-    if found.made_from != made_from:
-        raise DataError(
-            f"{path} was measured on checkpoint {found.made_from}, this is {made_from}; delete it to measure again",
-            path=str(path),
-        )
-    return found
-
-
-def _read(arrays: Mapping[str, Any], name: str, square: float) -> Curvature:
-    return Curvature(
-        inputs_II=arrays[f"inputs/{name}"], outputs=arrays[f"outputs/{name}"], gradient_square=float(square),
-        linear_II=arrays.get(f"linear/{name}"),
-    )  # fmt: skip
-
-
-def _digest(about: dict[str, Any], arrays: Mapping[str, Any]) -> str:
-    return digest_json([about, digest_arrays(dict(sorted(arrays.items())))])

@@ -1,0 +1,96 @@
+"""A calibration as a file: matrices as tensors, everything else as JSON in the metadata.
+
+In:   a Calibration.
+Out:  `calibration.safetensors`, and the Calibration back.
+
+Letters: O rows (outputs), I columns (inputs) of a weight.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save_file
+
+from bytecap.core.digest import digest_arrays, digest_json
+from bytecap.core.errors import DataError
+from bytecap.core.files import parse_json, write_atomic
+from bytecap.core.settings import ANY_NUMBER, from_saved, history, to_saved
+from bytecap.quant.statistics import Calibration, Curvature
+
+_REMEDY = "delete it to measure again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    """The JSON of the file; names and meaning as in Calibration."""
+
+    source_digest: str = field(metadata=history(renamed=("made_from",)))
+    tokens: int
+    measured_on: str
+    loss: float = field(metadata=ANY_NUMBER)
+    unigram: float = field(metadata=ANY_NUMBER)
+    squares: dict[str, float] = field(metadata=ANY_NUMBER)
+    """`gradient_square` of each measured weight; its matrices are the tensors `inputs/`, `outputs/` and `linear/`."""
+    vectors: dict[str, float] = field(metadata=ANY_NUMBER)
+
+
+def save_calibration(path: Path, calibration: Calibration) -> None:
+    """Write atomically, with a digest of everything. Raises BackendError where that cannot be."""
+    arrays = {}
+    for name, curvature in calibration.tensors.items():
+        arrays[f"inputs/{name}"] = curvature.inputs_II
+        arrays[f"outputs/{name}"] = np.ascontiguousarray(curvature.outputs)
+        if curvature.linear_II is not None:
+            arrays[f"linear/{name}"] = curvature.linear_II
+    header = _Header(
+        source_digest=calibration.made_from, tokens=calibration.tokens, measured_on=calibration.measured_on,
+        loss=calibration.loss, unigram=calibration.unigram, vectors=calibration.vectors,
+        squares={name: curvature.gradient_square for name, curvature in calibration.tensors.items()},
+    )  # fmt: skip
+    about = to_saved(header)
+    metadata = {"bytecap": json.dumps(about), "digest": _digest(about, arrays)}
+    write_atomic(path, lambda temporary: save_file(arrays, temporary, metadata=metadata))
+
+
+def load_calibration(path: Path, source_digest: str) -> Calibration:
+    """Read a file of this version or an older one; DataError when it is damaged or was made from another checkpoint."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        about = parse_json(metadata["bytecap"])
+        if metadata["digest"] != _digest(about, arrays):
+            raise ValueError("its digest says that it was changed after it was written")
+        header = from_saved(_Header, about, origin=f"{path} is not a calibration", remedy=_REMEDY, error=DataError)
+        tensors = {name: _curvature(arrays, name, square) for name, square in header.squares.items()}
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path} is not a calibration ({type(error).__name__}: {error}); {_REMEDY}", path=str(path)
+        ) from error
+    if header.source_digest != source_digest:
+        raise DataError(
+            f"{path} was measured on checkpoint {header.source_digest}, this is {source_digest}; {_REMEDY}",
+            path=str(path),
+        )
+    return Calibration(
+        made_from=header.source_digest, tokens=header.tokens, measured_on=header.measured_on, loss=header.loss,
+        unigram=header.unigram, tensors=tensors, vectors=header.vectors,
+    )  # fmt: skip
+
+
+def _curvature(arrays: Mapping[str, Any], name: str, square: float) -> Curvature:
+    return Curvature(
+        inputs_II=arrays[f"inputs/{name}"], outputs=arrays[f"outputs/{name}"], gradient_square=square,
+        linear_II=arrays.get(f"linear/{name}"),
+    )  # fmt: skip
+
+
+def _digest(about: dict[str, Any], arrays: Mapping[str, Any]) -> str:
+    return digest_json([about, digest_arrays(dict(sorted(arrays.items())))])

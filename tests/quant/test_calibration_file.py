@@ -1,0 +1,66 @@
+"""A calibration comes back from its file, also from one of an older version."""
+
+import dataclasses
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+from safetensors.numpy import load_file, save_file
+
+from bytecap.core.errors import DataError
+from bytecap.quant.calibration_file import _digest, load_calibration, save_calibration
+from tests.quant.test_calibration import measured
+
+
+def test_a_file(tmp_path: Path) -> None:
+    """Saved and read back; another checkpoint's or a damaged one is refused."""
+    path, calibration = tmp_path / "c.safetensors", measured()
+    save_calibration(path, calibration)
+    back = load_calibration(path, "x")
+    assert back.unigram == calibration.unigram and list(back.tensors) == list(calibration.tensors)
+    assert np.array_equal(back.tensors["table"].outputs, calibration.tensors["table"].outputs)
+    assert np.array_equal(back.tensors["table"].linear_II, calibration.tensors["table"].linear_II)
+    assert back.vectors == calibration.vectors and back.tensors["mix.weight"].linear_II is None
+    with pytest.raises(DataError, match="measured on checkpoint x, this is y"):
+        load_calibration(path, "y")
+    whole = path.read_bytes()
+    number = re.search(rb"loss[^0-9]+[0-9]+\.([0-9])", whole)
+    assert number is not None
+    for position in (len(whole) - 3, number.start(1)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        with pytest.raises(DataError, match="changed after it was written"):
+            load_calibration(path, "x")
+    path.write_bytes(whole[:100])
+    with pytest.raises(DataError, match="is not a calibration"):
+        load_calibration(path, "x")
+
+
+def rewritten(path: Path, **changes: Any) -> None:
+    """Change entries of the header, None takes one out, and put the digest right."""
+    with safetensors.safe_open(path, framework="np") as file:
+        about = {**json.loads(file.metadata()["bytecap"]), **changes}
+    about = {name: value for name, value in about.items() if value is not None}
+    arrays = load_file(path)
+    save_file(arrays, path, metadata={"bytecap": json.dumps(about), "digest": _digest(about, arrays)})
+
+
+def test_older_and_newer_files(tmp_path: Path) -> None:
+    """Version 0.1.0 called the digest `made_from` and wrote no version; a newer one may know more."""
+    path, calibration = tmp_path / "c.safetensors", dataclasses.replace(measured(), unigram=math.inf)
+    save_calibration(path, calibration)
+    rewritten(path, written_by=None, source_digest=None, made_from="x")
+    assert load_calibration(path, "x").unigram == math.inf
+    rewritten(path, written_by="9.1.0", glow=3)
+    with pytest.raises(DataError, match=r"is not a calibration: glow is not a setting.*written by bytecap 9\.1\.0"):
+        load_calibration(path, "x")
+    rewritten(path, glow=None, loss="low")
+    with pytest.raises(DataError, match="is not a calibration: loss must be a number, found 'low'"):
+        load_calibration(path, "x")
+    rewritten(path, loss=1.0, squares={"nowhere": 1.0})
+    with pytest.raises(DataError, match=r"is not a calibration \(KeyError: 'inputs/nowhere'\)"):
+        load_calibration(path, "x")
