@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.runs import arguments, call
+
 torch.set_num_threads(1)
 settings.register_profile("no_test_asserts_a_time", deadline=None)
 settings.load_profile("no_test_asserts_a_time")
@@ -71,3 +73,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(40):
         (folder / f"document_{seed:02d}.txt").write_text(make_document(seed), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; whoever changes it makes a copy."""
+    out = tmp_path_factory.mktemp("runs") / "a"
+    assert call(*arguments(corpus, out), "--quiet") == 0
+    return out

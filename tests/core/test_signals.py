@@ -1,26 +1,110 @@
-"""Signals stop the work at once, or are noted while it must finish a step."""
+"""Signals stop the work at once, or are noted while it must finish a step; nothing swallows them."""
 
+import contextlib
 import os
 import signal
+import threading
+import time
+from collections.abc import Iterator
 
 import pytest
 
-from bytecap.core.errors import Stopped
+from bytecap.core import signals
+from bytecap.core.errors import DataError, NumericsError, Stopped
 from bytecap.core.signals import deferred, stop_at_once
 
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_at_once_and_deferred(number: int) -> None:
-    """Inside `deferred` the signal is only noted; outside it raises Stopped with its number."""
+
+@pytest.fixture(autouse=True)
+def handlers_are_restored() -> Iterator[None]:
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        stop_at_once()
-        with deferred() as request:
-            os.kill(os.getpid(), number)
-            assert request.number == number
-        with pytest.raises(Stopped) as caught:
-            os.kill(os.getpid(), number)
-        assert caught.value.signal_number == number
-    finally:
-        for n, handler in before.items():
-            signal.signal(n, handler)
+    yield
+    assert {n: signal.getsignal(n) for n in before} == before
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@BOTH
+def test_at_once(number: int) -> None:
+    """Stopped with the number of the signal, which no handler of errors sees."""
+    with pytest.raises(Stopped, match="finished stages are kept") as caught, stop_at_once():
+        try:
+            send(number)
+        except Exception:  # what readers of files do
+            pytest.fail("a signal is no error")
+    assert caught.value.signal_number == number and not isinstance(caught.value, Exception)
+
+
+@BOTH
+def test_deferred(number: int) -> None:
+    """Inside `deferred` the signal is only noted; at its end, or at once when the block looks, it is raised."""
+    reached = []
+    with pytest.raises(Stopped), stop_at_once(), deferred() as request:
+        send(number)
+        reached.append(request.number)
+    with pytest.raises(Stopped, match="saved"), stop_at_once(), deferred() as request:
+        send(number)
+        raise Stopped(number, "saved")
+    assert reached == [number]
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    """Whoever asks twice is not kept waiting for a checkpoint."""
+    with pytest.raises(Stopped), stop_at_once(), deferred():
+        send(signal.SIGINT)
+        send(signal.SIGTERM)
+        pytest.fail("the second signal was deferred too")
+
+
+def test_an_error_of_a_deferring_block_is_told() -> None:
+    """A loss that is NaN is not hidden by a signal that came before it."""
+    with pytest.raises(NumericsError), stop_at_once(), deferred():
+        send(signal.SIGINT)
+        raise NumericsError("NaN")
+
+
+def test_swallowed_and_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destructor swallows what is raised in it; the signal comes again, and again."""
+    monkeypatch.setattr(signals, "_AGAIN_SECONDS", 0.05)
+    tries = []
+    with pytest.raises(Stopped), stop_at_once():
+        for _ in range(3):
+            try:
+                if not tries:
+                    send(signal.SIGTERM)
+                time.sleep(20)
+            except BaseException:
+                tries.append(1)
+        time.sleep(20)
+        pytest.fail("went on after three swallowed signals")
+    assert len(tries) == 3
+    time.sleep(0.1)  # the thread that raises again has seen the end
+
+
+def test_swallowed_for_good() -> None:
+    """Neither a result nor another error is the outcome after a signal."""
+    with pytest.raises(Stopped), stop_at_once(), contextlib.suppress(BaseException):
+        send(signal.SIGINT)
+    with pytest.raises(Stopped) as caught, stop_at_once():
+        try:
+            send(signal.SIGINT)
+        except BaseException:
+            raise DataError("a damaged file") from None
+    assert isinstance(caught.value.__cause__, DataError)
+
+
+def test_other_threads_are_left_alone() -> None:
+    """Python delivers signals to the main thread; elsewhere both do nothing."""
+    done = []
+
+    def work() -> None:
+        with stop_at_once(), deferred() as request:
+            done.append(request.number)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [None]

@@ -13,38 +13,8 @@ from typing import Any
 import pytest
 
 from bytecap.artifact.load import load
-from bytecap.commands.app import main
 from bytecap.scoring.windows import windows
-
-SETTINGS = {
-    "text.vocab_size": 300, "text.validation_fraction": 0.3,
-    "model.n_layers": 2, "model.d_model": 16, "model.d_ff": 32,
-    "train.steps": 40, "train.batch": 4, "train.context": 32, "train.checkpoint_seconds": 0.2,
-    "artifact.cap_bytes": 9000,
-    "score.stride": 8,
-}  # fmt: skip
-
-
-def arguments(corpus: Path, out: Path, **changes: Any) -> list[str]:
-    sets = [f"--set={key}={value}" for key, value in {**SETTINGS, **changes}.items()]
-    return ["run", "--text", str(corpus), "--out", str(out), "--device", "cpu", *sets]
-
-
-def call(*given: str | Path) -> int:
-    """Exit code of one command."""
-    try:
-        main([str(g) for g in given])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
-@pytest.fixture(scope="module")
-def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run."""
-    out = tmp_path_factory.mktemp("runs") / "a"
-    assert call(*arguments(corpus, out), "--quiet") == 0
-    return out
+from tests.runs import SETTINGS, arguments, call
 
 
 def test_record_and_files(finished: Path) -> None:
@@ -261,22 +231,6 @@ def test_a_failed_run_leaves_its_folder_free(corpus: Path, tmp_path: Path, capsy
     assert "holds a run of another recipe" in capsys.readouterr().err
     (out / "recipe.toml").write_text("")
     assert call("train", out) == 2 and "is not the recipe of a run: it has no [run]" in capsys.readouterr().err
-
-
-def test_a_reader_that_stops(finished: Path) -> None:
-    """`bytecap inspect FILE | head -1` ends without a traceback."""
-    inspect = [sys.executable, "-m", "bytecap", "inspect", str(finished)]
-    with subprocess.Popen(inspect, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b"" and process.wait() == 128 + signal.SIGPIPE
-
-
-def test_help_is_light() -> None:
-    """The command line starts without torch and numpy."""
-    code = "import sys, bytecap.commands.app;print(sorted({'torch', 'numpy', 'rich.progress'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_windows_of_the_record_are_sliding(finished: Path) -> None:

@@ -7,12 +7,13 @@ Out:  recipes, run folders, artifacts' paths; errors that name the flag.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter, Token
 
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.report.console import Console
@@ -21,16 +22,52 @@ if TYPE_CHECKING:
     from bytecap.run.recipe import Recipe
     from bytecap.text.tokens import Tokens
 
-Set = Annotated[list[str] | None, Parameter(name="--set", negative="", help="path=value, typed by the recipe.")]
-Text = Annotated[
-    list[str] | None, Parameter(name="--text", negative="", consume_multiple=True, help="Files, folders or globs.")
-]
-Device = Annotated[str, Parameter(help="auto, cpu or cuda.")]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout.")]
-Quiet = Annotated[bool, Parameter(negative="", help="No progress on stderr.")]
-Track = Annotated[str, Parameter(help="Budget and scale: a name from `bytecap recipes`, or a path.")]
-Seed = Annotated[int, Parameter(help="Of first weights, order of text, and sample.")]
-Out = Annotated[Path | None, Parameter(help="The run folder; an unfinished run in it is continued.")]
+ARGUMENTS = Group("Input", sort_key=0)
+SETTINGS = Group("Settings", sort_key=3)
+OUTPUT = Group("Output", sort_key=4)
+"""Groups of a help page; a verb may have others between."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One row of the table of verbs."""
+
+    call: Callable[..., None]
+    """Called as the function is: its name is the verb, its signature the options, its docstring the help page."""
+    examples: tuple[str, ...]
+    """Whole command lines for the help page; a test runs them."""
+
+
+def _whole_number(_type: Any, tokens: Sequence[Token]) -> int:
+    """The value of an option that takes an integer; the parser itself would round 8.9."""
+    word, flag = tokens[-1].value, tokens[-1].keyword or "the argument"
+    try:
+        return int(word)
+    except ValueError:
+        raise ConfigError(f"{flag} is {word[:40]}; it must be a whole number in decimal digits") from None
+
+
+def option(group: Group, text: str, *, name: str | list[str] | None = None, **others: Any) -> Parameter:
+    """How an option stands on the command line and on the help page."""
+    return Parameter(name=name, group=group, help=text, negative="", **others)
+
+
+def whole_number(group: Group, text: str) -> Parameter:
+    """As `option`, for one that takes an integer."""
+    return option(group, text, converter=_whole_number)
+
+
+RecipeName = Annotated[str, option(ARGUMENTS, "What is built: a name from `bytecap recipes`, or a path.")]
+Artifact = Annotated[Path, option(ARGUMENTS, "A .bcap file, or a run folder with one in it.")]
+RunFolder = Annotated[Path, option(ARGUMENTS, "A run folder, made by `bytecap prepare` or `bytecap run`.")]
+Set = Annotated[list[str] | None, option(SETTINGS, "path=value, typed by the recipe.", name="--set")]
+Text = Annotated[list[str] | None, option(SETTINGS, "Files, folders or globs.", name="--text", consume_multiple=True)]
+Device = Annotated[str, option(SETTINGS, "auto, cpu or cuda.")]
+Track = Annotated[str, option(SETTINGS, "Budget and scale: a name from `bytecap recipes`, or a path.")]
+Seed = Annotated[int, whole_number(SETTINGS, "Of first weights, order of text, and sample.")]
+Out = Annotated[Path | None, option(OUTPUT, "The run folder; an unfinished run in it is continued.")]
+Json = Annotated[bool, option(OUTPUT, "Print JSON on stdout.", name="--json")]
+Quiet = Annotated[bool, option(OUTPUT, "No progress on stderr.")]
 
 
 def refuse_empty_text(text: list[str] | None) -> None:

@@ -5,9 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group
 
-from bytecap.commands.common import Device, Json, Quiet, Set, Text, open_run, refuse_empty_text
+from bytecap.commands.common import (
+    ARGUMENTS,
+    OUTPUT,
+    SETTINGS,
+    Device,
+    Json,
+    Quiet,
+    Set,
+    Text,
+    Verb,
+    open_run,
+    option,
+    refuse_empty_text,
+    whole_number,
+)
 from bytecap.commands.output import print_result
 from bytecap.report.console import Console
 
@@ -15,51 +29,72 @@ if TYPE_CHECKING:
     from bytecap.commands.fit_inputs import Request
 
 
+SIZE = Group("Size", sort_key=1)
+SCHEME = Group("Published schemes, to compare", sort_key=2)
+
+Checkpoint = Annotated[Path, option(ARGUMENTS, "A run folder (alone: as its recipe says) or a .safetensors file.")]
+Cap = Annotated[str | None, option(SIZE, "Most bytes of the whole file: 250000, 16MB (decimal) or 16MiB.")]
+Caps = Annotated[
+    str | None,
+    option(SIZE, "Several caps, separated by commas: one measurement, a file for each, a curve of bytes and loss."),
+]
+Reserve = Annotated[str | None, option(SIZE, "Bytes under the cap that stay free, for code that a contest counts.")]
+Scheme = Annotated[
+    str | None,
+    option(
+        SCHEME,
+        "A published bit plan instead of ours: int8, pr65, pr219, pr309, pr332, pr1394, pr1586, pr1797 or "
+        "best_published. Without --cap, of its own size; best_published has none.",
+    ),
+]
+KeepSmall = Annotated[
+    int | None,
+    whole_number(
+        SCHEME,
+        "Matrices of so many elements or fewer stay at 16 bits; 65536 as published, small models need 0.",
+    ),
+]
+EmbeddingStep = Annotated[
+    float | None, option(SCHEME, "With best_published: the embedding's step over the matrices', 1.0 unless given.")
+]
+Tokenizer = Annotated[Path | None, option(SETTINGS, "The model's SentencePiece file, for --text.")]
+Compressor = Annotated[
+    str | None, option(SETTINGS, "brotli, zstd, zlib or lzma, for what is not coded by bytecap itself.")
+]
+File = Annotated[
+    Path | None,
+    option(
+        OUTPUT,
+        "The file to write, or model-CAP.bcap in the run's folder; with --caps, the folder for them.",
+        name=["--out", "-o"],
+    ),
+]
+DryRun = Annotated[
+    bool,
+    option(OUTPUT, "Print predicted size and loss; no model is written (a run folder keeps what was measured)."),
+]
+
+
 def fit(
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     *,
-    cap: str | None = None,
-    caps: str | None = None,
-    scheme: str | None = None,
-    keep_small: int | None = None,
-    embedding_step: float | None = None,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    cap: Cap = None,
+    caps: Caps = None,
+    scheme: Scheme = None,
+    keep_small: KeepSmall = None,
+    embedding_step: EmbeddingStep = None,
+    out: File = None,
     text: Text = None,
-    tokenizer: Path | None = None,
-    reserve: str | None = None,
-    compressor: str | None = None,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    tokenizer: Tokenizer = None,
+    reserve: Reserve = None,
+    compressor: Compressor = None,
+    dry_run: DryRun = False,
     set_: Set = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a checkpoint under a cap: a run folder (alone: as its recipe says) or a .safetensors file.
-
-    Parameters
-    ----------
-    cap
-        Most bytes of the whole file: 250000, 16MB (decimal) or 16MiB.
-    caps
-        Several caps, separated by commas: one measurement, a file for each, and a curve of bytes and loss.
-    scheme
-        A published bit plan instead of ours, to compare: int8, pr65, pr219, pr309, pr332, pr1394, pr1586, pr1797 or
-        best_published. Without --cap, of its own size; best_published has none.
-    keep_small
-        With --scheme: matrices of so many elements or fewer stay at 16 bits; 65536 as published, small models need 0.
-    embedding_step
-        With --scheme best_published: the embedding's step over the matrices', 1.0 unless given.
-    out
-        The file to write, or model-CAP.bcap in the run's folder; with --caps, the folder for them.
-    tokenizer
-        The model's SentencePiece file, for --text.
-    reserve
-        Bytes under the cap that stay free, for code that a contest counts.
-    compressor
-        brotli, zstd, zlib or lzma, for what is not coded by bytecap itself.
-    dry_run
-        Print predicted size and loss; no model is written (a run folder keeps what was measured).
-    """
+    """Fit a finished checkpoint under a cap, without training it again."""
     refuse_empty_text(text)
     asked = (cap, caps, scheme, keep_small, embedding_step, out, text, tokenizer, reserve, compressor, set_)
     if checkpoint.is_dir() and not dry_run and all(word is None for word in asked):
@@ -99,3 +134,14 @@ def _fit_run(folder: Path, device: str, quiet: bool) -> dict[str, Any]:
     size, artifact = (folder / MODEL).stat().st_size, recipe.artifact
     kept = {"cap_bytes": artifact.size, "reserve_bytes": artifact.reserve_bytes, "unused_bytes": artifact.cap - size}
     return {"file": str(folder / MODEL), "bytes": size, **kept}
+
+
+VERB = Verb(
+    fit,
+    (
+        "bytecap fit runs/demo --cap 200kB -o small.bcap",
+        "bytecap fit runs/demo --caps 100kB,150kB,250kB -o curve/",
+        "bytecap fit checkpoint.safetensors --cap 16MB",
+        "bytecap fit runs/demo --scheme pr1586 --keep-small 0 --dry-run",
+    ),
+)

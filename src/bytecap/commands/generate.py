@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
-from bytecap.commands.common import Json, find_artifact
+from bytecap.commands.common import ARGUMENTS, SETTINGS, Artifact, Json, Verb, find_artifact, option, whole_number
 from bytecap.commands.output import print_result
 
 
 def generate(
-    path: Path,
-    prompt: str = "",
+    path: Artifact,
+    prompt: Annotated[str, option(ARGUMENTS, "What the text begins with.")] = "",
     *,
-    tokens: int = 200,
-    temperature: float = 0.8,
-    seed: int = 0,
+    tokens: Annotated[int, whole_number(SETTINGS, "How many tokens are drawn at most.")] = 200,
+    temperature: Annotated[float, option(SETTINGS, "0 takes the likeliest token, 1 draws as the model says.")] = 0.8,
+    seed: Annotated[int, whole_number(SETTINGS, "The same seed writes the same text.")] = 0,
     json: Json = False,
 ) -> None:
     """Continue a prompt with the model of a run folder or a .bcap file."""
@@ -27,3 +27,6 @@ def generate(
     other = None if folder is None else load_tokens(folder / "tokens").tokenizer_model()
     written = use.generate(artifact, other, prompt, tokens, temperature, seed)
     print_result({"text": written}, json, written)
+
+
+VERB = Verb(generate, ('bytecap generate runs/demo "def main(" --tokens 50 --temperature 0.5',))

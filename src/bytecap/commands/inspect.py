@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from bytecap.commands.common import Json, find_artifact
-from bytecap.commands.output import print_result
+from bytecap.commands.common import Artifact, Json, Verb, find_artifact
+from bytecap.commands.output import print_result, warn
 from bytecap.core.errors import DataError
 from bytecap.report.tables import tensor_table
 
 
-def inspect(path: Path, *, json: Json = False) -> None:
+def inspect(path: Artifact, *, json: Json = False) -> None:
     """Where the bytes of a .bcap file (or of a run folder's) go: a line for each tensor."""
     from bytecap.artifact.inspect import tensor_report
     from bytecap.artifact.load import load
@@ -40,5 +39,8 @@ def _loss_shares(file: Path, checkpoint: str | None) -> dict[str, float]:
         report = read_json(path)
         return {str(n): float(v) for n, v in report["loss_shares"].items()} if report["made_from"] == checkpoint else {}
     except (DataError, KeyError, TypeError, ValueError, AttributeError):
-        print(f"bytecap: {path} holds no report of a fit, so no share of the loss is shown", file=sys.stderr)
+        warn(f"{path} holds no report of a fit, so no share of the loss is shown")
         return {}
+
+
+VERB = Verb(inspect, ("bytecap inspect runs/demo", "bytecap inspect model.bcap --json"))

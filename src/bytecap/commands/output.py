@@ -1,26 +1,45 @@
-"""What leaves the command line: results on stdout, errors on stderr, and an exit code (core/errors.py)."""
+"""What leaves the command line: results on stdout, errors on stderr, and an exit code (core/errors.py).
+
+Whatever a file says is made visible here (core/terminal.py): no name, sample or quoted input reaches a terminal raw.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
 from typing import Any, NoReturn
 
-from bytecap.core.errors import BytecapError, exit_code_for
+from bytecap.core.errors import BytecapError, Stopped, exit_code_for
+from bytecap.core.terminal import visible, visible_json, visible_line
 
 
 def print_result(value: dict[str, Any], as_json: bool, text: str) -> None:
     """Print what a verb found: all of it as JSON, or `text` for people."""
-    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
+    print(visible_json(json.dumps(value, indent=2, ensure_ascii=False)) if as_json else visible(text), flush=True)
 
 
-def leave(error: BytecapError, *, as_json: bool) -> NoReturn:
+def warn(text: str) -> None:
+    """One line on stderr."""
+    print(f"bytecap: {visible_line(text)}", file=sys.stderr)
+
+
+def leave(error: BytecapError | Stopped, *, as_json: bool) -> NoReturn:
     """Say what went wrong, on stdout too where JSON was asked for, and exit with the error's code."""
-    sys.stdout.flush()
-    if as_json:
-        print(json.dumps({"error": {"kind": type(error).__name__, "message": str(error), **_plain(error.values)}}))
-    print(f"bytecap: {error}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # whoever read the output may be gone; the exit code tells it all the same
+        if as_json:
+            about = {"kind": type(error).__name__, "message": str(error), **_plain(error.values)}
+            print(json.dumps({"error": about}), flush=True)
+        warn(str(error))
     raise SystemExit(exit_code_for(error)) from None
+
+
+def leave_unread() -> NoReturn:
+    """Exit as a program does whose reader has seen enough, as in `bytecap inspect FILE | head`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

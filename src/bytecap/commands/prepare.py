@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from bytecap.commands.common import Json, Out, Quiet, Seed, Set, Text, Track, resolve_recipe, run_folder
+from bytecap.commands.common import (
+    Json,
+    Out,
+    Quiet,
+    RecipeName,
+    Seed,
+    Set,
+    Text,
+    Track,
+    Verb,
+    resolve_recipe,
+    run_folder,
+)
 from bytecap.commands.output import print_result
 from bytecap.report.console import Console
 
 
 def prepare(
-    recipe: str = "baseline",
+    recipe: RecipeName = "baseline",
     *,
     track: Track = "laptop",
     text: Text = None,
@@ -38,3 +50,6 @@ def prepare(
     }
     found = f"{folder}: {tokens.train_tokens:,} training and {tokens.validation_tokens:,} held-out tokens"
     print_result(value, json, found)
+
+
+VERB = Verb(prepare, ("bytecap prepare --text my_folder --out runs/new",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bytecap.commands.common import Json
+from bytecap.commands.common import Json, Verb
 from bytecap.commands.output import print_result
 from bytecap.core import catalog
 from bytecap.report.tables import columns
@@ -22,3 +22,6 @@ def recipes(*, json: Json = False) -> None:
     }
     text = columns([("recipe", "status", "what", "source"), *rows]) + "\n\n" + columns([("track", "what"), *tracks])
     print_result(value, json, text)
+
+
+VERB = Verb(recipes, ("bytecap recipes",))

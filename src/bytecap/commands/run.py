@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from bytecap.commands.common import Device, Json, Out, Quiet, Seed, Set, Text, Track, resolve_recipe, run_folder
+from bytecap.commands.common import (
+    Device,
+    Json,
+    Out,
+    Quiet,
+    RecipeName,
+    Seed,
+    Set,
+    Text,
+    Track,
+    Verb,
+    resolve_recipe,
+    run_folder,
+)
 from bytecap.commands.output import print_result
 from bytecap.report.console import Console
 from bytecap.report.tables import summary
 
 
 def run(
-    recipe: str = "baseline",
+    recipe: RecipeName = "baseline",
     *,
     track: Track = "laptop",
     text: Text = None,
@@ -27,3 +40,12 @@ def run(
     folder = run_folder(resolved, out)
     record = pipeline.run(resolved, folder, device, Console(quiet=quiet))
     print_result(record, json, summary(record, str(folder)))
+
+
+VERB = Verb(
+    run,
+    (
+        "bytecap run --text my_folder --set artifact.cap_bytes=100kB --out runs/mine",
+        "bytecap run baseline --track laptop --set train.seconds=60 --json",
+    ),
+)

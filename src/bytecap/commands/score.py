@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
-from bytecap.commands.common import Device, Json, Quiet, Set, Text, find_artifact, refuse_empty_text
+from bytecap.commands.common import (
+    SETTINGS,
+    Artifact,
+    Device,
+    Json,
+    Quiet,
+    Set,
+    Text,
+    Verb,
+    find_artifact,
+    refuse_empty_text,
+    whole_number,
+)
 from bytecap.commands.output import print_result
 from bytecap.core.errors import ConfigError
 from bytecap.report.console import Console
 
+Stride = Annotated[
+    int | None,
+    whole_number(SETTINGS, "New positions for each window, with --text; a run folder is scored as its recipe says."),
+]
+
 
 def score(
-    path: Path,
+    path: Artifact,
     *,
     text: Text = None,
-    stride: int | None = None,
+    stride: Stride = None,
     set_: Set = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bits per byte of a run folder or a .bcap file: on the run's held-out text, or on --text.
-
-    Parameters
-    ----------
-    stride
-        New positions for each window, with --text; a run folder is scored as its recipe says.
-    """
+    """Bits per byte of a run folder or a .bcap file: on the run's held-out text, or on --text."""
     from bytecap.run import use
 
     refuse_empty_text(text)
@@ -46,3 +57,12 @@ def score(
         f"{value['tokens'] / value['seconds']:,.0f} tokens/s)"
     )
     print_result(value, json, found)
+
+
+VERB = Verb(
+    score,
+    (
+        "bytecap score runs/demo",
+        "bytecap score model.bcap --text my.txt --stride 16",
+    ),
+)

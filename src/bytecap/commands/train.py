@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from bytecap.commands.common import Device, Json, Quiet, open_run
+from bytecap.commands.common import Device, Json, Quiet, RunFolder, Verb, open_run
 from bytecap.commands.output import print_result
 
 
-def train(folder: Path, *, device: Device = "auto", json: Json = False, quiet: Quiet = False) -> None:
+def train(folder: RunFolder, *, device: Device = "auto", json: Json = False, quiet: Quiet = False) -> None:
     """Train the model of a prepared run folder, or go on training it."""
     from bytecap.core.device import choose_device
     from bytecap.run import pipeline
@@ -20,3 +18,6 @@ def train(folder: Path, *, device: Device = "auto", json: Json = False, quiet: Q
     value = {"step": reached.step, "tokens": reached.tokens, "loss": reached.loss}
     found = f"{reached.step:,} steps, {reached.tokens:,} tokens, {reached.loss:.4f} nats per token"
     print_result(value, json, found)
+
+
+VERB = Verb(train, ("bytecap train runs/new",))

@@ -6,8 +6,8 @@
     ├── BudgetError     4  the bytes cannot be met
     ├── FormatError     5  a damaged or foreign artifact
     ├── NumericsError   7  NaN, infinity
-    ├── BackendError    7  a missing device or library, a full disk
-    └── Stopped   130/143  a signal, after saving
+    └── BackendError    7  a missing device or library, a full disk
+    Stopped       130/143  a signal, after saving; apart, so that nothing takes it for an error and swallows it
 
 A message is one sentence with what was found and what was needed, then where, then the next step. The values behind
 it are attributes too (`error.values`).
@@ -67,16 +67,17 @@ class BackendError(BytecapError):
     exit_code = 7
 
 
-class Stopped(BytecapError):
-    """A signal ended the work after what could be saved was saved."""
+class Stopped(BaseException):
+    """A signal ended the work after what could be saved was saved. Like KeyboardInterrupt it is no `Exception`."""
 
     def __init__(self, signal_number: int, message: str) -> None:
-        super().__init__(message, signal=signal_number)
+        super().__init__(message)
+        self.values: dict[str, Any] = {"signal": signal_number}
         self.signal_number = signal_number
         self.code = 128 + signal_number  # 130 for SIGINT, 143 for SIGTERM
 
 
-def exit_code_for(error: BytecapError) -> int:
+def exit_code_for(error: BytecapError | Stopped) -> int:
     """Exit status of the command line for `error`."""
     return error.code if isinstance(error, Stopped) else error.exit_code
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bytecap.core.files import append
+from bytecap.core.terminal import visible_line
 
 _PLAIN_SECONDS = 10.0
 """Seconds between lines where there is no terminal."""
@@ -59,7 +60,7 @@ class Console:
     def update(self, done: float, total: float, text: str = "") -> None:
         """Redraw the live line, or print one now and then."""
         now = time.perf_counter()
-        self._last = text
+        self._last = text = visible_line(text)
         if now - self._shown < (_LIVE_SECONDS if self._live else _PLAIN_SECONDS):
             return
         if self._shown == 0.0 and not self._live:
@@ -77,6 +78,7 @@ class Console:
         self._write(f"{self._stage:<8} {text}")
 
     def _write(self, line: str, *, show: bool = True) -> None:
+        line = visible_line(line)
         if self._log is not None:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
             append(self._log, f"{stamp} {line}\n")

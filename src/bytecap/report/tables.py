@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bytecap.core.terminal import visible_line
+
 
 def columns(rows: Sequence[Sequence[str]], *, right: str = "") -> str:
     """Rows as aligned columns; `right` holds an `r` at the place of each column set flush right."""
+    rows = [[visible_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:

@@ -1,0 +1,70 @@
+"""The table of verbs, each in a file of its own, and the parser that is made from it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+
+from cyclopts import App, CycloptsError
+from rich.console import Console
+
+from bytecap.commands import fit, generate, inspect, prepare, recipes, run, score, train
+from bytecap.commands.common import Verb
+from bytecap.commands.help import MAX_WIDTH, PlainHelp
+from bytecap.core.errors import ConfigError
+from bytecap.core.version import __version__
+
+VERBS: tuple[Verb, ...] = (
+    run.VERB,
+    prepare.VERB,
+    train.VERB,
+    fit.VERB,
+    score.VERB,
+    generate.VERB,
+    inspect.VERB,
+    recipes.VERB,
+)
+"""In the order of the flow."""
+
+
+def build_app(pages: Console) -> App:
+    """The parser of the command line, with every verb; it writes help pages to `pages`."""
+    app = App(
+        name="bytecap",
+        version=__version__,
+        help="The best language model in N bytes: from text or a finished checkpoint to one file that fits.",
+        help_epilogue=_examples(("bytecap VERB --help", *(verb.examples[0] for verb in VERBS))),
+        help_format="plaintext",  # no Markdown parser: the command line must start fast
+        help_formatter=PlainHelp(),
+        console=pages,
+        print_error=False,
+        exit_on_error=False,
+        result_action="return_value",
+    )
+    for order, verb in enumerate(VERBS):
+        app.command(verb.call, sort_key=order, help_epilogue=_examples(verb.examples))
+    return app
+
+
+def call(words: list[str]) -> None:
+    """Do what the words of a command line ask; ConfigError where they ask for nothing that is known."""
+    width = min(MAX_WIDTH, shutil.get_terminal_size().columns)
+    pages = io.StringIO()
+    try:
+        build_app(Console(file=pages, width=width))(words)
+    except CycloptsError as error:
+        raise ConfigError(_sentence(error)) from error
+    if page := pages.getvalue().strip().replace("\n\n\n", "\n\n"):
+        print(page, flush=True)
+
+
+def _examples(lines: tuple[str, ...]) -> str:
+    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
+def _sentence(error: CycloptsError) -> str:
+    """What the parser found, in one line, and the next step."""
+    error.verbose = False
+    verb = " ".join(error.command_chain or ())
+    found = " ".join(str(error).split()).rstrip(".")
+    return f"{found}; `bytecap {verb + ' ' if verb else ''}--help` lists what there is"

@@ -1,0 +1,109 @@
+"""The table of verbs: every help page, every example, every way of asking wrongly."""
+
+import itertools
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bytecap.commands.common import Verb
+from bytecap.commands.verbs import VERBS
+from tests.conftest import make_document
+from tests.runs import SETTINGS, call
+
+NAMES = [verb.call.__name__ for verb in VERBS]
+
+
+@pytest.mark.parametrize("page", [(), *((name,) for name in NAMES)])
+def test_help_pages(page: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every page keeps to the width, breaks no line early, and shows an example."""
+    monkeypatch.setenv("COLUMNS", "70")
+    assert call(*page, "--help") == 0
+    text, end = capsys.readouterr()
+    assert not end and "Examples:\n  bytecap " in text
+    listed, examples = text.split("Examples:")
+    lines = listed.splitlines()
+    assert max(map(len, lines)) <= 70 and "\n\n\n" not in text
+    for line, following in itertools.pairwise(lines):
+        if following.startswith(" " * 26):  # a paragraph that goes on: its next word had no room
+            assert len(line) + 1 + len(following.split()[0]) > 70 or len(line) <= 26 or line[25] != " ", line
+    for example in re.findall("  bytecap .*", examples):
+        assert example.split()[1] in (*NAMES, "VERB") and (not page or example.split()[1] == page[0])
+
+
+def test_nothing_asked_shows_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """`bytecap` alone is `bytecap --help`."""
+    assert call() == 0
+    page = capsys.readouterr().out
+    assert call("--help") == 0 and capsys.readouterr().out == page and all(f"  {name} " in page for name in NAMES)
+    assert call("--version") == 0 and re.fullmatch(r"\d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=NAMES)
+def test_examples(
+    verb: object, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the pages show is done, in a folder that has what they name."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, "runs/demo")
+    shutil.copy(finished / "model.bcap", "model.bcap")
+    Path("my_folder").mkdir()
+    for seed in range(12):
+        (Path("my_folder") / f"{seed}.txt").write_text(make_document(seed))
+    Path("my.txt").write_text(make_document(50))
+    save_file({"w": torch.randn(96, 64)}, "checkpoint.safetensors")
+    settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
+    if verb is VERBS[NAMES.index("train")]:
+        assert call("prepare", "--text", "my_folder", "--out", "runs/new", "--quiet", *settings) == 0
+    assert isinstance(verb, Verb)
+    for example in verb.examples:
+        words = shlex.split(example)[1:]
+        if words[0] in ("run", "prepare"):
+            words += [s for s in settings if s.split("=")[1] not in example]
+            words += [] if "--text" in words else ["--text", "my_folder"]
+        small = [word.replace("200kB", "8kB").replace("100kB,150kB,250kB", "7kB,8kB") for word in words]
+        assert call(*small) == 0, (example, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("nope", 'Unknown command "nope"'),
+        ("recipes --jso", "Did you mean --json?"),
+        ("run a b", "Unused"),
+        ("score", "requires an argument"),
+        ("fit x --cap", "--cap requires an argument"),
+        ("score x --stride 8.9", "--stride is 8.9; it must be a whole number"),
+        ("generate x --seed 1e3", "--seed is 1e3; it must be a whole number"),
+        ("generate x --temperature warm", "temperature"),
+        ("fit x --keep-small 9" + 5000 * "9", "it must be a whole number"),
+        ("run --seed 0x10", "--seed is 0x10"),
+        ("run --text", "--text"),
+    ],
+)
+def test_usage(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence and exit code 2; the same as JSON where that was asked for."""
+    assert call(*words.split()) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("bytecap: ") and said in err and err.count("\n") == 1
+    assert call(*words.split()[:1], "--json", *words.split()[1:]) == 2
+    out, again = capsys.readouterr()
+    told = json.loads(out)["error"]
+    assert told["kind"] == "ConfigError" and f"bytecap: {told['message']}\n" == again
+
+
+def test_help_is_light() -> None:
+    """The pages need neither torch nor numpy."""
+    code = (
+        "import sys; from tests.runs import call; call('fit', '--help');"
+        "print(sorted({'torch', 'numpy', 'rich.progress'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
