@@ -1,22 +1,48 @@
-# Two commands set everything up: `make demo` and `make test`.
+# Two commands set everything up: `make demo` and `make test`. CONTRIBUTING.md explains the others.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Where pip does not take the CPU build of PyTorch by itself, name an index with CPU wheels: make demo TORCH_INDEX=URL
 TORCH_INDEX ?=
+# Options of pytest, such as PYTEST="-x tests/coding"
+PYTEST ?=
+# For `make fuzz`
+MINUTES ?= 10
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check clean
+.PHONY: demo test test-fast lint coverage fuzz lock locked clean
 
 demo: $(VENV)/installed
 	$(BIN)/bytecap run --out runs/demo
 
-test: $(VENV)/installed-dev
+test: lint
+	$(BIN)/python -m pytest $(PYTEST)
+
+test-fast: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+
+lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(PYTEST)
+
+coverage: $(VENV)/installed-dev
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST)
+
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
+lock: $(VENV)/installed-dev
+	grep '^#' requirements-dev.lock > $(VENV)/lock
+	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | sed 's/+cpu$$//' >> $(VENV)/lock
+	mv $(VENV)/lock requirements-dev.lock
+
+locked: $(VENV)/torch
+	$(PIP) -r requirements-dev.lock
+	$(PIP) --no-deps -e .
+	@touch $(VENV)/installed $(VENV)/installed-dev
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

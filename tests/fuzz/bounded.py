@@ -10,6 +10,7 @@ makes no finding.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import re
@@ -97,6 +98,7 @@ def _read_until(descriptor: int, deadline: float) -> tuple[bytes, bool]:
 
 def _child(work: Callable[[], list[int]], output: Path, writer: int) -> None:
     """Never returns: whatever happens is written to the pipe."""
+    faulthandler.disable()  # a crash is told once, by the parent
     codes: list[int] = []
     finding = ""
     try:
