@@ -90,6 +90,7 @@ GOLDEN = (
 )
 
 
+@pytest.mark.slow
 def test_forgeries() -> None:
     """Cut anywhere, changed anywhere in the head, or noise: a FormatError, never anything else."""
     one = block(normal(20, 30, 4.0), TRELLIS)

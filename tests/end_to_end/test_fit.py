@@ -18,19 +18,12 @@ from bytecap.artifact.load import load
 from bytecap.core.digest import digest_bytes
 from bytecap.quant.calibration_file import load_calibration, save_calibration
 from tests.conftest import make_document
-from tests.end_to_end.test_run import SETTINGS, arguments, call
+from tests.runs import SETTINGS, call
 
 CAP = 7000
 WIDER_THAN_THE_SLACK = 200
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run."""
-    out = tmp_path_factory.mktemp("runs") / "a"
-    assert call(*arguments(corpus, out), "--quiet") == 0
-    return out
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

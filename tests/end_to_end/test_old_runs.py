@@ -18,7 +18,7 @@ from bytecap.quant.calibration_file import load_calibration
 from bytecap.run import recipe as recipes
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import load_checkpoint
-from tests.end_to_end.test_run import call
+from tests.runs import call
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run_0_1"
 SETTINGS = {

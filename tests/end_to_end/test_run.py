@@ -16,6 +16,8 @@ from bytecap.artifact.load import load
 from bytecap.scoring.windows import windows
 from tests.runs import SETTINGS, arguments, call
 
+pytestmark = pytest.mark.slow
+
 
 def test_record_and_files(finished: Path) -> None:
     """Everything the record names is there, under the cap, and the scores make sense."""

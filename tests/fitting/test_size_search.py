@@ -34,6 +34,7 @@ def fitter(seed: int, states: int = 8) -> Fitter:
     return Fitter(weights, shapes, factors, QuantConfig(states=states), "x", packed)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.integers(0, 3), st.integers(300, 7_000), st.sampled_from([1, 8]))
 def test_never_over_and_close_under(seed: int, cap: int, states: int) -> None:

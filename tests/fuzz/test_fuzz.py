@@ -95,6 +95,7 @@ def test_changes_follow_from_the_seed() -> None:
     assert value == {"a": [1, 2, {"b": "text"}], "c": None}
 
 
+@pytest.mark.slow
 def test_every_target_runs(tmp_path: Path) -> None:
     """A few inputs of each kind, without a finding."""
     command = [sys.executable, "-m", "tests.fuzz", "--inputs", "1", "--seed", "30", "--keep", str(tmp_path)]

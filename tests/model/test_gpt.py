@@ -196,6 +196,7 @@ def test_spec_refusals() -> None:
             ModelSpec.from_json(value)
 
 
+@pytest.mark.slow
 def test_one_graph_under_the_compiler() -> None:
     """The forward pass is one graph without breaks, with the same values."""
     model = random_model()

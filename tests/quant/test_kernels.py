@@ -78,6 +78,7 @@ def by_hand(values: np.ndarray, steps: np.ndarray, V: np.ndarray, rate: np.ndarr
     return np.array(min(alive.values(), key=lambda entry: entry[0])[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("states", CODES)
 def test_two_sided_path_by_hand(states: int) -> None:
     """The same integers as the slow search, over several blocks of carried rows and a part of one, with a rate."""
