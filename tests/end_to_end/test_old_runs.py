@@ -20,6 +20,7 @@ from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import load_checkpoint
 from tests.runs import call
 
+pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "golden" / "run_0_1"
 SETTINGS = {
     "text.vocab_size": 280, "text.validation_fraction": 0.2,
