@@ -17,8 +17,9 @@ from bytecap.coding.general import compress, decompress
 from bytecap.core.errors import BytecapError
 from tests.fuzz.bounded import Finding
 from tests.fuzz.containers import Container, read_container, write_container
-from tests.fuzz.material import Material, call
+from tests.fuzz.material import Material
 from tests.fuzz.mutate import NESTED_OF_A_TOKENIZER, dump_json, mutate_bytes, mutate_json, mutate_message, strange_value
+from tests.runs import call
 
 _CODECS = ("raw", "zlib", "brotli", "zstd", "lzma")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from bytecap.commands.app import main
 from tests.conftest import make_document
+from tests.runs import call
 
 SETTINGS = {
     "text.vocab_size": 300, "text.validation_fraction": 0.3,
@@ -46,15 +46,6 @@ class Material:
     foreign: Path
     """Weights of somebody else."""
     tokenizer: Path
-
-
-def call(*arguments: str | Path) -> int:
-    """Exit code of one command; what is no SystemExit goes through."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 def run_arguments(corpus: Path, run: Path) -> list[str]:

@@ -17,8 +17,9 @@ import safetensors.numpy
 
 from bytecap.core.digest import digest_arrays, digest_json
 from tests.fuzz.containers import read_safetensors, write_safetensors
-from tests.fuzz.material import Material, call, run_arguments
+from tests.fuzz.material import Material, run_arguments
 from tests.fuzz.mutate import dump_json, mutate_bytes, mutate_json, strange_value
+from tests.runs import call
 
 
 def checkpoint(rng: random.Random, material: Material, folder: Path) -> list[int]:

@@ -13,8 +13,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.material import Material, call
+from tests.fuzz.material import Material
 from tests.fuzz.mutate import MARKS, NUMBERS, WORDS, mutate_bytes, mutate_json, strange_value
+from tests.runs import call
 
 
 def recipe(rng: random.Random, material: Material, folder: Path) -> list[int]:

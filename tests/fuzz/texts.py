@@ -14,7 +14,7 @@ from typing import Any
 
 import zstandard
 
-from tests.fuzz.material import Material, call
+from tests.fuzz.material import Material
 from tests.fuzz.mutate import (
     NESTED_OF_A_TOKENIZER,
     NUMBERS,
@@ -24,6 +24,7 @@ from tests.fuzz.mutate import (
     mutate_message,
     strange_value,
 )
+from tests.runs import call
 
 
 def tokenizer(rng: random.Random, material: Material, folder: Path) -> list[int]:
