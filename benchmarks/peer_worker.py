@@ -304,12 +304,14 @@ def _as_transformer(model: Model) -> Any:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel
 
+    from bytecap.model.techniques.base import Visit
+
     gpt = model.gpt
 
     class Stack(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.blocks, self.route = gpt.blocks, gpt.route
+            self.blocks, self.techniques = gpt.blocks, gpt.techniques
             for name, module in list(self.blocks.named_modules()):
                 if type(module).__name__ == "Linear":
                     layer = torch.nn.Linear(*reversed(module.weight.shape), bias=False)
@@ -319,13 +321,16 @@ def _as_transformer(model: Model) -> Any:
 
         def forward(self, hidden_states: Any, **_: Any) -> Any:
             stream = hidden_states[..., :-1]
-            context = gpt._context(stream, hidden_states[..., -1].round().long())
-            for index, block in enumerate(self.blocks):
-                for part in self.route:
-                    stream = part.before(index, stream, context)
-                stream = block(stream, context)
-                for part in self.route:
-                    stream = part.after(index, stream, context)
+            # Tokens that number the documents: only where they differ matters to the techniques in use here.
+            number = hidden_states[..., -1].round().long()
+            starts = torch.nn.functional.pad(number[:, 1:] != number[:, :-1], (1, 0), value=True).long()
+            context = gpt._context(starts, 1)
+            context.first_BTD = stream
+            for place, block in enumerate(self.blocks):
+                visit = Visit(place, place, len(self.blocks))
+                stream = self.techniques.before(stream, visit, context)
+                stream = block(stream, visit, context, self.techniques)
+                stream = self.techniques.after(stream, visit, context)
             return stream
 
     class Whole(PreTrainedModel):
@@ -355,13 +360,13 @@ class Model:
         from bytecap.model.spec import ModelSpec
 
         job = json.loads((given.folder / "job.json").read_text())
-        self.gpt = GPT(ModelSpec(**{**job["model"], "techniques": tuple(job["model"]["techniques"])})).eval()
+        self.gpt = GPT(ModelSpec.from_json(job["model"])).eval()
         weights = {**given.rest, **given.vectors, **given.matrices}
         self.gpt.load_state_dict({n: torch.from_numpy(w.astype(np.float32)) for n, w in weights.items()})
         assert given.tokens is not None
         self.bos, self.document_numbers = job["bos"], document_numbers
         self.rows = torch.from_numpy(given.tokens[:, :-1])
-        self.batches = [(part, document_numbers(part, self.bos)) for part in self.rows.split(16)]
+        self.batches = list(self.rows.split(16))
 
     def inputs(self, name: str) -> Iterator[Any]:
         """What the linear map with this weight is given, batch by batch."""
@@ -375,9 +380,9 @@ class Model:
 
         hook = self.gpt.get_submodule(name.removesuffix(".weight")).register_forward_pre_hook(look)
         try:
-            for tokens, document in self.batches:
+            for tokens in self.batches:
                 with torch.no_grad(), contextlib.suppress(_Enough):
-                    self.gpt.hidden(tokens, document)
+                    self.gpt.hidden(tokens, self.bos)
                 yield seen.pop()
         finally:
             hook.remove()

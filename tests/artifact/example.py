@@ -39,7 +39,7 @@ def example_model(spread: int = 9) -> QuantizedModel:
             )
         elif roles[name] is Role.SCALAR:
             tensors[name] = FloatTensor(
-                "scalar", rng.normal(size=shape).astype(np.float32 if "route" in name else np.float16)
+                "scalar", rng.normal(size=shape).astype(np.float32 if "techniques" in name else np.float16)
             )
         else:
             symbols = rng.integers(-spread, spread + 1, shape).astype(np.int16)

@@ -49,13 +49,13 @@ def factors(place: int, value: int) -> bytes:
 
 
 FORGERIES: list[tuple[bytes, str]] = [
-    (changed(with_model(n_layers=10**9)), "model.n_layers is 1000000000"),
-    (changed(with_model(d_model=10**9)), "model.d_model"),
-    (changed(with_model(d_model=-8)), "model.d_model"),
+    (changed(with_model(n_layers=10**9)), "n_layers is 1000000000"),
+    (changed(with_model(d_model=10**9)), "d_model is 1000000000"),
+    (changed(with_model(d_model=-8)), "d_model is -8"),
     (changed(with_model(d_ff=13)), "does not fit"),
-    (changed(with_model(techniques=["x"])), "does not exist"),
+    (changed(with_model(techniques=["x"])), "there is no technique"),
     (changed(with_model(techniques=["unet_skips"] * 9)), "names one twice"),
-    (changed(with_model(embedding_std=-1.0)), "embedding_std is -1.0; it must be positive"),
+    (changed(with_model(embedding_std=-1.0)), "embedding_std is -1.0; it must lie between"),
     (changed(with_model(rope_base=float("nan"))), "rope_base is nan"),
     (changed(with_model(qk_gain=10**400)), "qk_gain is too large"),
     (changed({**PARSED.header, "model": 3}), "must be a table"),

@@ -1,64 +1,163 @@
-"""What every technique owes: it is live, causal, isolated by document, has roles, and survives a checkpoint."""
+"""What every technique owes: it is live, causal, isolated by document, has roles, compiles, and survives its files.
+
+The list is the folder: a technique that is nothing but a file is tested all the same.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from bytecap.model.gpt import GPT, document_numbers
-from bytecap.model.roles import parameter_roles
-from bytecap.model.spec import ModelSpec
-from bytecap.model.techniques import TECHNIQUES
+from bytecap.model import techniques
+from bytecap.model.hooks import HOOKS
+from bytecap.model.techniques import technique_class, technique_names
+from bytecap.model.techniques.base import Technique
+from tests.contracts.techniques import (
+    build_random,
+    check_causal_and_isolated,
+    check_compiles,
+    check_live,
+    check_roles,
+    check_survives,
+    compute_logits,
+)
 
-BASE = {"vocab_size": 40, "n_layers": 4, "d_model": 16, "n_heads": 2, "n_kv_heads": 1, "d_ff": 24}
-
-
-def model_with(name: str) -> GPT:
-    torch.manual_seed(0)
-    model = GPT(ModelSpec(**BASE, techniques=(name,)))  # type: ignore[arg-type]
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    return model
-
-
-def logits_of(model: GPT, tokens_BT: torch.Tensor) -> torch.Tensor:
-    return model.logits(model.hidden(tokens_BT, document_numbers(tokens_BT, 1)))
+NAMES = technique_names()
 
 
-TOKENS_BT = torch.tensor([[1, 5, 6, 7, 8, 1, 9, 10, 11, 12]])
-
-
-@pytest.mark.parametrize("name", TECHNIQUES)
+@pytest.mark.parametrize("name", NAMES)
 def test_live(name: str) -> None:
-    """Its parameters have gradients that are not zero, and changing them changes the logits."""
-    model = model_with(name)
-    before = logits_of(model, TOKENS_BT)
-    before.square().sum().backward()
-    for parameter in model.route.parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0
-        with torch.no_grad():
-            parameter.mul_(1.5)
-    assert not torch.allclose(logits_of(model, TOKENS_BT), before)
+    """Its output changes the logits."""
+    check_live(name)
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
-@pytest.mark.parametrize(("place", "first_allowed"), [(7, 7), (3, 3)])
-def test_causal_and_isolated(name: str, place: int, first_allowed: int) -> None:
-    """A changed token changes nothing before it and nothing in another document."""
-    model = model_with(name)
-    changed_BT = TOKENS_BT.clone()
-    changed_BT[0, place] = 30
-    differs_T = (logits_of(model, TOKENS_BT) != logits_of(model, changed_BT)).any(-1)[0]
-    documents_T = document_numbers(TOKENS_BT, 1)[0]
-    assert differs_T[place]
-    assert not differs_T[:first_allowed].any()
-    assert not differs_T[documents_T != documents_T[place]].any()
+@pytest.mark.parametrize("name", NAMES)
+def test_causal_and_isolated(name: str) -> None:
+    """No future, no other document."""
+    check_causal_and_isolated(name)
 
 
-@pytest.mark.parametrize("name", TECHNIQUES)
-def test_roles_and_state(name: str) -> None:
-    """Every parameter has a role; a copy loaded from its state gives the same logits."""
-    model = model_with(name)
-    assert set(parameter_roles(model)) == {n for n, _ in model.named_parameters()}
-    other = GPT(model.spec)
-    other.load_state_dict(model.state_dict())
-    assert torch.equal(logits_of(model, TOKENS_BT), logits_of(other, TOKENS_BT))
+@pytest.mark.parametrize("name", NAMES)
+def test_roles(name: str) -> None:
+    """Complete."""
+    check_roles(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_survives(name: str, tmp_path: Path) -> None:
+    """Checkpoint and `.bcap`."""
+    check_survives(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_compiles(name: str) -> None:
+    """One graph."""
+    check_compiles(name)
+
+
+def test_all_together() -> None:
+    """Whatever order they are named in, they run in one."""
+    assert len(NAMES) >= 4
+    one, other = build_random(*NAMES), build_random(*reversed(NAMES))
+    assert list(one.techniques) == list(other.techniques)
+    assert list(one.techniques).index("residual_mix") > list(one.techniques).index("unet_skips")
+    assert torch.equal(compute_logits(one), compute_logits(other))
+
+
+HEAD = """
+    from dataclasses import dataclass
+    from typing import ClassVar
+    import torch
+    from torch import nn
+    from bytecap.model.roles import Role
+    from bytecap.model.techniques.base import Technique, TechniqueConfig
+
+    class Added(Technique):
+"""
+GOOD = """
+        roles: ClassVar[dict[str, Role]] = {"scale_D": Role.SCALAR}
+        def __init__(self, config, spec):
+            super().__init__(config, spec)
+            self.scale_D = nn.Parameter(torch.ones(spec.d_model))
+        def after(self, stream_BTD, visit, context):
+            return stream_BTD + self.scale_D * context.previous(stream_BTD)
+"""
+DEAD = "        def before(self, stream_BTD, visit, context): return stream_BTD + 0"
+FUTURE = "        def before(self, stream_BTD, visit, context): return stream_BTD + stream_BTD.roll(-1, 1)"
+LEAK = """
+        def before(self, stream_BTD, visit, context):
+            return stream_BTD + nn.functional.pad(stream_BTD[:, :-1], (0, 0, 1, 0))
+"""
+ROLELESS = """
+        def __init__(self, config, spec):
+            super().__init__(config, spec)
+            self.scale_D = nn.Parameter(torch.ones(spec.d_model))
+        def before(self, stream_BTD, visit, context): return stream_BTD * self.scale_D
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose files count as techniques."""
+    techniques.__path__.append(str(tmp_path))
+    yield tmp_path
+    techniques.__path__.remove(str(tmp_path))
+
+
+def add(folder: Path, name: str, body: str) -> None:
+    (folder / f"{name}.py").write_text(textwrap.dedent(HEAD) + body.replace("\n    ", "\n").removeprefix("    "))
+
+
+def test_a_file_is_all_it_takes(folder: Path, tmp_path: Path) -> None:
+    """Found, built, and right; no list had to be told."""
+    add(folder, "added_good", GOOD)
+    assert "added_good" in technique_names()
+    for check in (check_live, check_causal_and_isolated, check_roles, check_compiles):
+        check("added_good")
+    check_survives("added_good", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("body", "check", "message"),
+    [
+        (DEAD, check_live, "changes nothing"),
+        (FUTURE, check_causal_and_isolated, "looks into the future"),
+        (LEAK, check_causal_and_isolated, "reaches another document"),
+        (ROLELESS, check_roles, "Added has the parameters scale_D, and its `roles` give none"),
+    ],
+)
+def test_mistakes_are_found(folder: Path, body: str, check: object, message: str) -> None:
+    """A technique that is dead, looks ahead, leaks over documents or forgets a role fails its check."""
+    name = f"added_{abs(hash(body))}"
+    add(folder, name, body)
+    with pytest.raises((AssertionError, TypeError), match=message):
+        check(name)  # type: ignore[operator]
+
+
+def test_every_hook_is_documented_and_returns_what_it_is_given() -> None:
+    """The base changes nothing."""
+    assert len(HOOKS) == 11
+    for hook in HOOKS:
+        assert getattr(Technique, hook).__doc__
+        value = object()
+        count = getattr(Technique, hook).__code__.co_argcount - 2
+        assert getattr(Technique, hook)(None, value, *[None] * count) is value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_knows_no_neighbour(name: str) -> None:
+    """What two techniques share lies outside of both."""
+    package = techniques.__name__
+    source = (Path(techniques.__path__[0]) / f"{name}.py").read_text("utf-8")
+    assert set(re.findall(rf"{package}\.(\w+)", source)) == {"base"}
+    assert not re.search(rf"{package} import", source)
+
+
+def test_a_file_holds_one_technique(folder: Path) -> None:
+    """None or two is a mistake of whoever wrote it."""
+    (folder / "added_none.py").write_text("")
+    with pytest.raises(TypeError, match="holds 0 subclasses of Technique"):
+        technique_class("added_none")

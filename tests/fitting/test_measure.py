@@ -16,7 +16,7 @@ from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.statistics import Calibration
 from bytecap.text.shards import ShardWriter, TokenStream
 
-SPEC = ModelSpec(vocab_size=32, n_layers=1, d_model=16, n_heads=1, n_kv_heads=1, d_ff=32)
+SPEC = ModelSpec(vocab_size=32, n_layers=1, d_model=16, n_heads=1, n_kv_heads=1, d_ff=32, techniques={})
 
 
 def stream_of(folder: Path, count: int) -> TokenStream:

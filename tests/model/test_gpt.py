@@ -52,11 +52,11 @@ def slow_logits(model: GPT, tokens: list[int], documents: list[int]) -> list[lis
     for i in range(spec.n_layers):
         skip = i - spec.n_layers // 2
         if 0 <= skip < spec.n_layers // 2:
-            w = weights["route.0.weight_SD"][skip].tolist()
+            w = weights["techniques.unet_skips.weight_SD"][skip].tolist()
             stream = [
                 [a + g * b for a, g, b in zip(x, w, y, strict=True)] for x, y in zip(stream, saved.pop(), strict=True)
             ]
-        keep, mix = weights["route.1.mix_L2D"][i].tolist()
+        keep, mix = weights["techniques.residual_mix.mix_L2D"][i].tolist()
         stream = [
             [k * a + m * b for k, a, m, b in zip(keep, x, mix, y, strict=True)]
             for x, y in zip(stream, first, strict=True)
@@ -115,17 +115,17 @@ def test_equals_the_slow_forward() -> None:
     documents = [1, 1, 1, 1, 2, 2, 2, 2]
     tokens_BT = torch.tensor([tokens])
     assert document_numbers(tokens_BT, 1).tolist() == [documents]
-    logits_TV = model.logits(model.hidden(tokens_BT, torch.tensor([documents])))[0]
+    logits_TV = model.logits(model.hidden(tokens_BT, 1))[0]
     slow_TV = torch.tensor(slow_logits(model, tokens, documents))
     torch.testing.assert_close(logits_TV, slow_TV, atol=2e-4, rtol=1e-4)
     target_BT = torch.tensor([[7, 3, 9, 1, 4, 4, 20, 2]])
-    loss_T = model(tokens_BT, target_BT, torch.tensor([documents]))[0]
+    loss_T = model(tokens_BT, target_BT, 1)[0]
     slow_T = slow_TV.logsumexp(1) - slow_TV.gather(1, target_BT.T).squeeze(1)
     torch.testing.assert_close(loss_T, slow_T, atol=2e-4, rtol=1e-4)
 
 
 def logits_of(model: GPT, tokens_BT: Tensor) -> Tensor:
-    return model.logits(model.hidden(tokens_BT, document_numbers(tokens_BT, 1)))
+    return model.logits(model.hidden(tokens_BT, 1))
 
 
 def test_sees_no_future() -> None:
@@ -154,7 +154,7 @@ def test_every_parameter_is_live_and_has_a_role() -> None:
     """A loss reaches every parameter; roles are complete."""
     model = random_model()
     tokens_BT = torch.randint(2, 50, (2, 9))
-    model(tokens_BT[:, :-1], tokens_BT[:, 1:], None).sum().backward()
+    model(tokens_BT[:, :-1], tokens_BT[:, 1:], 1).sum().backward()
     roles = parameter_roles(model)
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -182,12 +182,21 @@ def test_spec_refusals() -> None:
     for bad, message in (
         ({"d_model": 18}, "multiple of twice model.n_heads"),
         ({"n_kv_heads": 3}, "multiple of model.n_kv_heads"),
-        ({"n_layers": 0}, "model.n_layers is 0"),
+        ({"n_layers": 0}, "n_layers is 0; it must lie between 1 and 256"),
+        ({"n_layers": 1}, r"model.techniques.unet_skips: .* needs 2 blocks at least, and model.n_layers is 1; raise "),
         ({"techniques": ["residual_mx"]}, "did you mean residual_mix"),
+        ({"techniques": {"residual_mx": {}}}, "did you mean residual_mix"),
+        ({"techniques": {"xsa": {"last_block": 1}}}, "techniques.xsa.last_block is not a setting; did you mean"),
+        ({"techniques": {"xsa": {"last_blocks": 4}}}, "techniques.xsa: last_blocks is 4; it must lie between 1 and"),
+        ({"techniques": {"xsa": 3}}, "techniques.xsa must be a table"),
+        ({"techniques": ["unet_skips", "unet_skips"]}, "names one twice"),
+        ({"techniques": ["residual_mix", "unet_skips"]}, "to go on with the first, install bytecap 0.1.0"),
     ):
         with pytest.raises(ConfigError, match=message):
             GPT(ModelSpec.from_json({**SPEC.to_json(), **bad}))
     assert ModelSpec.from_json(SPEC.to_json()) == SPEC
+    for techniques in (["unet_skips", "residual_mix"], {"residual_mix": {}, "unet_skips": True, "xsa": False}):
+        assert ModelSpec.from_json({**SPEC.to_json(), "techniques": techniques}) == SPEC
     for value, message in ((3, "must be a table"), ({**SPEC.to_json(), "d_modl": 1}, "did you mean d_model"),
                            ({"d_model": 8}, "vocab_size is missing"),
                            ({**SPEC.to_json(), "d_ff": "x"}, "d_ff must be a whole number"),
@@ -202,6 +211,6 @@ def test_one_graph_under_the_compiler() -> None:
     model = random_model()
     tokens_BT = torch.randint(2, 50, (2, 9))
     tokens_BT[0, 4] = 1
-    arguments = (tokens_BT[:, :-1], tokens_BT[:, 1:], document_numbers(tokens_BT[:, :-1], 1))
+    arguments = (tokens_BT[:, :-1], tokens_BT[:, 1:], 1)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(*arguments), model(*arguments))

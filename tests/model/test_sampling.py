@@ -9,7 +9,7 @@ from tests.model.test_gpt import SPEC, random_model
 
 def greedy(model: GPT, ids: list[int], tokens: int) -> list[int]:
     for _ in range(tokens):
-        ids = [*ids, int(model.logits(model.hidden(torch.tensor([ids]), None))[0, -1].argmax())]
+        ids = [*ids, int(model.logits(model.hidden(torch.tensor([ids]), 1))[0, -1].argmax())]
     return ids
 
 

@@ -36,7 +36,7 @@ def shapes_of(blocks: int, extra: tuple[Shape, ...] = ()) -> list[Shape]:
     for number in range(blocks):
         shapes += [Shape(f"blocks.{number}.{name}.weight", "matrix", shape) for name, shape in MATRICES.items()]
         shapes.append(Shape(f"blocks.{number}.mlp_scale", "scalar", (512,)))
-    return [*shapes, Shape("route.0.mix_L2D", "scalar", (blocks, 2, 512)), *extra]
+    return [*shapes, Shape("techniques.residual_mix.mix_L2D", "scalar", (blocks, 2, 512)), *extra]
 
 
 def load_or_measure_calibration(shapes: list[Shape], squares: dict[str, float] | None = None) -> Calibration:

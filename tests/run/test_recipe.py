@@ -58,12 +58,46 @@ def test_overrides_are_typed_by_the_schema() -> None:
         ("score.stride=100000", "larger than score.context"),
         ("train.context=70000", "is 70,000; at most 65,536"),
         ("seconds", "must be path=value"),
+        (
+            "model.n_layers=1",
+            r"needs 2 blocks at least, and model.n_layers is 1; raise .*unet_skips=false",
+        ),
+        ("model.rope_base=nan", "model.rope_base is nan; it must be a finite number"),
+        ("model.techniques.xsaa.last_blocks=2", "no technique 'xsaa'; did you mean xsa"),
+        ('model.techniques=["xsaa"]', "no technique 'xsaa'; did you mean xsa"),
+        ("model.techniques.xsa.last_block=2", "techniques.xsa.last_block is not a setting; did you mean last_blocks"),
+        (
+            "model.techniques.xsa.last_blocks=3",
+            "last_blocks is 3; it must lie between 1 and .*which is 2",
+        ),
     ],
 )
 def test_wrong_overrides(override: str, message: str) -> None:
     """Each says which key, what was found, and the nearest right one."""
     with pytest.raises(ConfigError, match=message):
         recipes.resolve("baseline", track="laptop", overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], ["unet_skips", "residual_mix", "xsa"]),
+        (["model.techniques.xsa.last_blocks=2"], ["unet_skips", "residual_mix", "xsa"]),
+        (["model.techniques.smear_gate=true"], ["smear_gate", "unet_skips", "residual_mix", "xsa"]),
+        (["model.techniques.smear_gate={}"], ["smear_gate", "unet_skips", "residual_mix", "xsa"]),
+        (["model.techniques.xsa=false", "model.techniques.unet_skips=false"], ["residual_mix"]),
+        (["model.techniques.xsa=false", "model.techniques.xsa.last_blocks=2"], ["unet_skips", "residual_mix", "xsa"]),
+    ],
+)
+def test_techniques_are_switched_by_their_tables(overrides: list[str], expected: list[str], tmp_path: Path) -> None:
+    """On by a setting, `true` or an empty table, off by `false`; the order is theirs, not the tables'."""
+    recipe = recipes.resolve("xsa", track="laptop", overrides=overrides)
+    assert list(recipe.model.techniques) == expected
+    recipes.save(recipe, tmp_path / "recipe.toml")
+    assert recipes.load(tmp_path / "recipe.toml") == recipe
+    assert recipes.with_overrides(recipe, ["model.techniques.smear_gate=false"]).model.techniques.keys() == {
+        *expected
+    } - {"smear_gate"}
 
 
 def test_one_parent_at_most(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from bytecap.core.errors import DataError
-from bytecap.model.gpt import GPT, document_numbers
+from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.scoring.divergence import divergence
 
-SPEC = ModelSpec(vocab_size=30, n_layers=1, d_model=8, n_heads=2, n_kv_heads=1, d_ff=12)
+SPEC = ModelSpec(vocab_size=30, n_layers=1, d_model=8, n_heads=2, n_kv_heads=1, d_ff=12, techniques={})
 
 
 def models() -> tuple[GPT, GPT]:
@@ -32,18 +32,14 @@ def test_against_single_positions() -> None:
     means = []
     for row in rows:
         total = 0.0
-        document = document_numbers(row[None, :-1], 1)
-        p, q = (m.logits(m.hidden(row[None, :-1], document))[0].softmax(-1).double().tolist() for m in (first, second))
+        p, q = (m.logits(m.hidden(row[None, :-1], 1))[0].softmax(-1).double().tolist() for m in (first, second))
         for t in range(8):
             total += float(sum(p[t][v] * math.log(p[t][v] / q[t][v]) for v in range(30)))
         means.append(total / 8)
     assert found.kl == pytest.approx(sum(means) / 5, rel=1e-3) and found.tokens == 40
     spread = torch.tensor(means).std() / math.sqrt(5)
     assert found.kl_interval == pytest.approx(1.96 * float(spread), rel=1e-2)
-    losses = [
-        float(m.requires_grad_(False)(rows[:, :-1], rows[:, 1:], document_numbers(rows[:, :-1], 1)).mean())
-        for m in (first, second)
-    ]
+    losses = [float(m.requires_grad_(False)(rows[:, :-1], rows[:, 1:], 1).mean()) for m in (first, second)]
     assert (found.loss_before, found.loss_after) == pytest.approx(losses, rel=1e-5)
     assert found.increase == found.loss_after - found.loss_before
 

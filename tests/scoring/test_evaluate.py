@@ -9,7 +9,6 @@ import torch
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte
-from bytecap.model.gpt import document_numbers
 from bytecap.scoring.evaluate import ScoreConfig, evaluate
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import ShardWriter, TokenStream
@@ -50,7 +49,7 @@ def test_equals_position_by_position(tmp_path: Path, context: int, stride: int) 
             end = min(context + -(-(position + 1 - context) // stride) * stride, len(ids) - 1)
             start = end - context
         seen_BT = torch.tensor([ids[start:target]])
-        logits = model.logits(model.hidden(seen_BT, document_numbers(seen_BT, 1)))[0, -1].detach().double()
+        logits = model.logits(model.hidden(seen_BT, 1))[0, -1].detach().double()
         nats += float(logits.logsumexp(0) - logits[ids[target]])
         text_bytes += int(TABLE.count(np.array([ids[position]]), np.array([ids[target]]))[0])
     assert found.tokens == len(ids) - 1 and found.text_bytes == text_bytes

@@ -42,7 +42,9 @@ def checked(tokens: Tokens, raw_bytes: int | None) -> Validation:
 def test_checked_bytes_are_the_denominator(tokens: Tokens) -> None:
     """The score's bytes are the raw text's, and its progress runs from part to part."""
     validation = checked(tokens, tokens.validation_bytes)
-    model = GPT(ModelSpec(vocab_size=tokens.vocab_size, n_layers=1, d_model=8, n_heads=2, n_kv_heads=1, d_ff=8))
+    model = GPT(
+        ModelSpec(vocab_size=tokens.vocab_size, n_layers=1, d_model=8, n_heads=2, n_kv_heads=1, d_ff=8, techniques={})
+    )
     states: list[tuple[float, float]] = []
 
     class Recorder(Silent):

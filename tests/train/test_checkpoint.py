@@ -35,7 +35,7 @@ def continue_training(model: GPT, optimizers: Optimizers, steps: range) -> None:
     for step in steps:
         generator = torch.Generator().manual_seed(step)
         rows_BT = torch.randint(2, 50, (2, 9), generator=generator)
-        model(rows_BT[:, :-1], rows_BT[:, 1:], None).mean().backward()
+        model(rows_BT[:, :-1], rows_BT[:, 1:], 1).mean().backward()
         optimizers.step(step / 10)
 
 

@@ -58,6 +58,7 @@ from bytecap.formats.tensor import MAX_NUMBERS_OF_A_BYTE, MAX_SYMBOL, MAX_WIDTH,
 from bytecap.formats.trellis import CODES as CODES_OF_STATES
 from bytecap.formats.trellis import SCALAR, next_states
 from bytecap.model.gpt import GPT
+from bytecap.model.renames import current_name
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
 
@@ -133,7 +134,12 @@ def loads(data: bytes) -> Artifact:
         expected = None if spec is None else _expected_tensors(spec)
     except BytecapError as error:
         raise FormatError(f"the model described in the header cannot be built: {error}") from error
-    _check_tensor_table(header.get("tensors"), expected, len(data))
+    rows = header.get("tensors")
+    if spec is not None and isinstance(rows, list):
+        for row in rows:
+            if isinstance(row, list) and row and isinstance(row[0], str):
+                row[0] = current_name(row[0], spec.techniques)
+    _check_tensor_table(rows, expected, len(data))
     return Artifact(
         spec=spec,
         quantized=QuantizedModel(_tensors(header["tensors"], parsed)),

@@ -34,7 +34,7 @@ WRITTEN_BY = "written_by"
 """Key of the version that wrote a file; files without it are of 0.1.0."""
 UNSTAMPED = "0.1.0"
 _FIRST_DEFAULT, _RENAMED, _UPGRADE, _LOW, _HIGH = "first_default", "renamed", "upgrade", "low", "high"
-_SAVED, _IN_DIGEST, _FINITE = "saved", "in_digest", "finite"
+_SAVED, _IN_DIGEST, _FINITE, _TABLES = "saved", "in_digest", "finite", "tables"
 
 T = TypeVar("T")
 
@@ -56,6 +56,14 @@ def history(
 def bounds(low: float | None = None, high: float | None = None) -> dict[str, Any]:
     """Metadata of a number, or a list of numbers, that must lie between `low` and `high`, both included."""
     return {_LOW: low, _HIGH: high}
+
+
+def tables_by_name(config_class: Callable[[str], type]) -> dict[str, Any]:
+    """Metadata of a mapping of names to dataclasses: `config_class(name)` gives the class, or a ConfigError.
+
+    A table in a file switches a name on, an empty one or `true` with defaults; `false` switches it off again.
+    """
+    return {_TABLES: config_class}
 
 
 NOT_SAVED: Mapping[str, Any] = {_SAVED: False}
@@ -133,6 +141,11 @@ def saved_fields(cls: Any) -> list[dataclasses.Field[Any]]:
     return [field for field in dataclasses.fields(cls) if field.metadata.get(_SAVED, True)]
 
 
+def is_tables_by_name(field: dataclasses.Field[Any]) -> bool:
+    """Whether a field maps names to dataclasses."""
+    return _TABLES in field.metadata
+
+
 def is_required(field: dataclasses.Field[Any]) -> bool:
     """Whether a field has no default and so is always written."""
     return field.default is MISSING and field.default_factory is MISSING
@@ -187,19 +200,24 @@ def from_saved(
         table = {key: value for key, value in table.items() if key != WRITTEN_BY}
     if not (isinstance(version, str) and re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6}){1,3}[A-Za-z0-9.+-]{0,40}", version)):
         raise error(f"{origin}: {WRITTEN_BY} must be a version such as {__version__}, found {shown(version)}")
-    if _numbers(version) > _numbers(__version__):
+    if is_newer(version):
         remedy = f"the file was written by bytecap {version}, this is {__version__}: install {version} to read it"
     return _Reader(origin, remedy, error, saved=True).table(cls, table, "")
 
 
 def from_sparse(cls: type[T], table: Any, *, origin: str) -> T:
-    """What `to_sparse` wrote, for a part of a file that says no version; ConfigError as by `from_saved`."""
-    return _Reader(origin, "", ConfigError, saved=True, stamped=False).table(cls, table, "")
+    """What `to_sparse` wrote, for a part of a file; ConfigError as by `from_saved`."""
+    return _Reader(origin, "", ConfigError, saved=True).table(cls, table, "")
 
 
 def from_authored(cls: type[T], table: Any, *, origin: str) -> T:
     """What a person wrote: what is missing is today's default; ConfigError as by `from_saved`."""
     return _Reader(origin, "", ConfigError, saved=False).table(cls, table, "")
+
+
+def is_newer(version: str) -> bool:
+    """Whether a version is newer than this program's."""
+    return _numbers(version) > _numbers(__version__)
 
 
 def _numbers(version: str) -> list[int]:
@@ -214,8 +232,6 @@ class _Reader:
     remedy: str
     error: type[BytecapError]
     saved: bool
-    stamped: bool = True
-    """Whether it is known which version wrote the file."""
 
     def refusal(self, path: str, reason: str) -> BytecapError:
         """The error for the entry at a dotted path."""
@@ -251,19 +267,36 @@ class _Reader:
         for name, field in fields.items():
             if key in field.metadata.get(_RENAMED, ()):
                 return name
-        remedy = self.remedy if self.stamped else f"a version of bytecap newer than {__version__} may know it"
-        reader = dataclasses.replace(self, remedy=remedy)
-        raise reader.refusal(_joined(path, key), f"is not a setting{nearest(key[:80], fields)}")
+        raise self.refusal(_joined(path, key), f"is not a setting{nearest(key[:80], fields)}")
 
     def _left_out(self, field: dataclasses.Field[Any], hint: Any, path: str) -> Any:
         return self.table(cast(type, hint), {}, path) if dataclasses.is_dataclass(hint) else first_default(field)
 
     def _entry(self, field: dataclasses.Field[Any], hint: Any, value: Any, path: str) -> Any:
         if upgrade := field.metadata.get(_UPGRADE):
-            value = upgrade(value)
+            try:
+                value = upgrade(value)
+            except BytecapError as error:
+                raise self.refusal(path, f"cannot be used: {error}") from error
+        if is_tables_by_name(field):
+            return self._tables(field.metadata[_TABLES], value, path)
         found = self._value(hint, value, path)
         if reason := _out_of_bounds(field, found):
             raise self.refusal(path, reason)
+        return found
+
+    def _tables(self, config_class: Callable[[str], type], value: Any, path: str) -> dict[str, Any]:
+        """What `tables_by_name` describes."""
+        if not isinstance(value, Mapping):
+            raise self.refusal(path, f"must be a table, found {shown(value)}")
+        found: dict[str, Any] = {}
+        for name, table in value.items():
+            try:
+                cls = config_class(name)
+            except BytecapError as error:
+                raise self.refusal(_joined(path, name), f"cannot be used: {error}") from error
+            if table is not False:
+                found[name] = self.table(cls, {} if table is True else table, _joined(path, name))
         return found
 
     def _value(self, hint: Any, value: Any, path: str) -> Any:

@@ -24,6 +24,7 @@ from bytecap.fitting.measure import make_adaptation, measure
 from bytecap.fitting.size_search import FitResult, Fitter, Prediction, StartAdaptation
 from bytecap.fitting.source import WeightSource
 from bytecap.formats.tensor import QuantizedModel
+from bytecap.model.renames import current_name
 from bytecap.model.roles import Role
 from bytecap.published.scheme_fitter import SchemeResult
 from bytecap.quant.allocation import STEP_MSE, PerTensorStep, QuantConfig, Shape, per_tensor_step
@@ -182,6 +183,8 @@ def load_or_measure_calibration(
     measured_on = _measured_on(recipe, tokens)
     if path.exists():
         saved = load_calibration(path, source.digest)
+        vectors = {current_name(n, source.model.spec.techniques): value for n, value in saved.vectors.items()}
+        saved = dataclasses.replace(saved, vectors=vectors)
         if saved.measured_on == measured_on:
             return saved
         progress.note("the calibration in this folder is of other text or settings; measured again")

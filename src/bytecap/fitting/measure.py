@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.fitting.size_search import StartAdaptation
-from bytecap.model.gpt import GPT, document_numbers
+from bytecap.model.gpt import GPT
 from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate
 from bytecap.quant.distillation import Distiller, ForwardFn
@@ -77,8 +77,7 @@ def _make_forward_fn(bos: int) -> ForwardFn:
     def forward_fn(model: nn.Module, rows_BT: Tensor) -> tuple[Tensor, Tensor]:
         assert isinstance(model, GPT)
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
-        document_BT = None if model.spec.across_documents else document_numbers(tokens_BT, bos)
-        return model.logits(model.hidden(tokens_BT, document_BT)).flatten(0, 1), target_BT.flatten()
+        return model.logits(model.hidden(tokens_BT, bos)).flatten(0, 1), target_BT.flatten()
 
     return forward_fn
 

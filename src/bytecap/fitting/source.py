@@ -22,6 +22,7 @@ from bytecap.core.digest import digest_arrays
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.formats.tensor import MAX_WIDTH
 from bytecap.model.gpt import GPT
+from bytecap.model.renames import first_name
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import Shape
@@ -126,7 +127,9 @@ def _build_source(
             raise DataError(f"a tensor has the name {name!r}, which cannot be printed; rename it", tensor=name)
     weights = {name: np.asarray(value.numpy(), np.float32, order="C") for name, value in tensors.items()}
     shapes = [Shape(name, roles[name], value.shape, exact=name in exact) for name, value in weights.items()]
-    return WeightSource(weights, shapes, digest_arrays(weights), model)
+    techniques = () if model is None else model.spec.techniques
+    digest = digest_arrays({first_name(name, techniques): value for name, value in weights.items()})
+    return WeightSource(weights, shapes, digest, model)
 
 
 def _as_stored(file: Any, path: Path) -> WeightSource:

@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Linear, norm
 from bytecap.model.roles import Role
 from bytecap.model.rotary import rotate
 from bytecap.model.spec import ModelSpec
-from bytecap.model.techniques.base import Context
+from bytecap.model.techniques.base import Attended, Context, Visit
 
 
 class Attention(nn.Module):
@@ -33,12 +34,13 @@ class Attention(nn.Module):
         self.out = Linear(spec.d_model, spec.d_model, zero=True)
         self.query_gain = nn.Parameter(torch.full((spec.n_heads,), spec.qk_gain))
 
-    def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
+    def forward(self, x_BTD: Tensor, visit: Visit, context: Context, techniques: Techniques) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         B, T, D = x_BTD.shape
         query_BHTK = self.query(x_BTD).view(B, T, self.n_heads, self.d_head).transpose(1, 2)
         key_BGTK = self.key(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
         value_BGTK = self.value(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
+        value_BGTK = techniques.value(value_BGTK, visit, context)
         query_BHTK = rotate(norm(query_BHTK), context.cos_TK, context.sin_TK)
         query_BHTK = query_BHTK * self.query_gain.to(x_BTD.dtype)[:, None, None]
         key_BGTK = rotate(norm(key_BGTK), context.cos_TK, context.sin_TK)
@@ -50,4 +52,5 @@ class Attention(nn.Module):
             is_causal=context.mask_B1TT is None,
             enable_gqa=self.n_kv_heads != self.n_heads,
         )
+        heads_BHTK = techniques.heads(heads_BHTK, Attended(x_BTD, value_BGTK), visit, context)
         return self.out(heads_BHTK.transpose(1, 2).reshape(B, T, D))  # type: ignore[no-any-return]

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bytecap.model.attention import Attention
+from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Linear, norm
 from bytecap.model.roles import Role
 from bytecap.model.spec import ModelSpec
-from bytecap.model.techniques.base import Context
+from bytecap.model.techniques.base import Context, Visit
 
 
 class MLP(nn.Module):
@@ -44,8 +45,11 @@ class Block(nn.Module):
         self.attention_scale = nn.Parameter(torch.ones(spec.d_model))
         self.mlp_scale = nn.Parameter(torch.ones(spec.d_model))
 
-    def forward(self, stream_BTD: Tensor, context: Context) -> Tensor:
+    def forward(self, stream_BTD: Tensor, visit: Visit, context: Context, techniques: Techniques) -> Tensor:
         """The residual stream after this block."""
-        attended_BTD = self.attention(norm(stream_BTD), context)
-        stream_BTD = stream_BTD + self.attention_scale.to(stream_BTD.dtype) * attended_BTD
-        return stream_BTD + self.mlp_scale.to(stream_BTD.dtype) * self.mlp(norm(stream_BTD))  # type: ignore[no-any-return]
+        attended_BTD = self.attention(norm(stream_BTD), visit, context, techniques)
+        attended_BTD = self.attention_scale.to(stream_BTD.dtype) * attended_BTD
+        stream_BTD = stream_BTD + techniques.attention_output(attended_BTD, visit, context)
+        mlp_BTD = self.mlp(norm(techniques.mlp_input(stream_BTD, visit, context)))
+        mlp_BTD = self.mlp_scale.to(stream_BTD.dtype) * mlp_BTD
+        return stream_BTD + techniques.mlp_output(mlp_BTD, visit, context)

@@ -1,4 +1,4 @@
-"""The one forward pass: token ids to logits, with places where techniques join.
+"""The one forward pass: token ids to logits, with hooks where techniques join.
 
 Letters: B sequences, T positions, D width, V vocabulary.
 Source:  openai/parameter-golf's naive baseline.
@@ -7,19 +7,19 @@ Differs: attention is isolated by document unless the spec says otherwise.
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bytecap.model.block import Block
+from bytecap.model.hooks import Techniques
 from bytecap.model.layers import norm
 from bytecap.model.roles import Role
 from bytecap.model.rotary import rotary_table
 from bytecap.model.spec import ModelSpec
-from bytecap.model.techniques import build_technique
-from bytecap.model.techniques.base import Context, RoutePart
+from bytecap.model.techniques.base import Context, Visit
 
 
 class GPT(nn.Module):
@@ -34,45 +34,44 @@ class GPT(nn.Module):
         if not self.embedding.is_meta:  # there, normal_ would import torch's compiler: seconds for nothing
             nn.init.normal_(self.embedding, std=spec.embedding_std)
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.n_layers))
-        self.route = nn.ModuleList(build_technique(name, spec) for name in spec.techniques)
+        self.techniques = Techniques(spec)
 
-    def hidden(self, tokens_BT: Tensor, document_BT: Tensor | None) -> Tensor:
-        """The normalised last stream, (B, T, D).
-
-        `document_BT` numbers the document of each position; None means one document for each row.
-        """
-        stream_BTD = norm(F.embedding(tokens_BT, self.embedding).to(_compute_dtype(tokens_BT.device)))
-        context = self._context(stream_BTD, document_BT)
-        parts = cast("list[RoutePart]", self.route)
-        for index, block in enumerate(self.blocks):
-            for part in parts:
-                stream_BTD = part.before(index, stream_BTD, context)
-            stream_BTD = block(stream_BTD, context)
-            for part in parts:
-                stream_BTD = part.after(index, stream_BTD, context)
+    def hidden(self, tokens_BT: Tensor, bos: int) -> Tensor:
+        """The normalised last stream, (B, T, D); a document begins at each token `bos`."""
+        context, techniques = self._context(tokens_BT, bos), self.techniques
+        embedded_BTD = F.embedding(tokens_BT, self.embedding).to(_compute_dtype(tokens_BT.device))
+        stream_BTD = norm(techniques.embed(embedded_BTD, context))
+        context.first_BTD = stream_BTD = techniques.first(stream_BTD, context)
+        order = techniques.order(list(range(self.spec.n_layers)))
+        for place, block in enumerate(order):
+            visit = Visit(place, block, len(order))
+            stream_BTD = techniques.before(stream_BTD, visit, context)
+            stream_BTD = self.blocks[block](stream_BTD, visit, context, techniques)
+            stream_BTD = techniques.after(stream_BTD, visit, context)
         return norm(stream_BTD)
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """Softcapped logits of any (..., D) hidden states, float32."""
-        raw = F.linear(hidden_BTD, self.embedding.to(hidden_BTD.dtype)).float()
+        raw = self.techniques.logits(F.linear(hidden_BTD, self.embedding.to(hidden_BTD.dtype)).float())
         cap = self.spec.logit_softcap
         return torch.tanh(raw / cap) * cap
 
-    def forward(self, tokens_BT: Tensor, target_BT: Tensor, document_BT: Tensor | None, *, skip: int = 0) -> Tensor:
+    def forward(self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0) -> Tensor:
         """Loss in nats of each target but the first `skip` of a row, (B, T - skip), float32."""
-        hidden_BTD = self.hidden(tokens_BT, document_BT)[:, skip:]
+        hidden_BTD = self.hidden(tokens_BT, bos)[:, skip:]
         target_BT = target_BT[:, skip:]
         loss_N = F.cross_entropy(self.logits(hidden_BTD).flatten(0, 1), target_BT.flatten(), reduction="none")
         return loss_N.view(target_BT.shape)
 
-    def _context(self, stream_BTD: Tensor, document_BT: Tensor | None) -> Context:
-        positions, device = stream_BTD.size(1), stream_BTD.device
+    def _context(self, tokens_BT: Tensor, bos: int) -> Context:
+        positions, device = tokens_BT.size(1), tokens_BT.device
         cos_TK, sin_TK = rotary_table(positions, self.spec.d_head, self.spec.rope_base, device)
+        document_BT = document_numbers(tokens_BT, bos)
         mask_B1TT = None
-        if document_BT is not None and not self.spec.across_documents:
+        if not self.spec.across_documents:
             causal_TT = torch.ones(positions, positions, dtype=torch.bool, device=device).tril()
             mask_B1TT = ((document_BT[:, :, None] == document_BT[:, None, :]) & causal_TT)[:, None]
-        return Context(stream_BTD, cos_TK, sin_TK, mask_B1TT)
+        return Context(tokens_BT, document_BT, cos_TK, sin_TK, mask_B1TT)
 
 
 def document_numbers(tokens_BT: Tensor, bos: int) -> Tensor:

@@ -6,6 +6,7 @@ by a piece of a name.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 from torch import nn
@@ -23,12 +24,28 @@ class Role(StrEnum):
 
 
 def parameter_roles(model: nn.Module) -> dict[str, Role]:
-    """Role of each parameter by full name, in the model's order; an undeclared or unknown name is our bug."""
+    """Role of each parameter by full name, in the model's order.
+
+    TypeError for a module whose `roles` do not name exactly its own parameters: a mistake of whoever wrote it.
+    """
     roles: dict[str, Role] = {}
     for prefix, module in model.named_modules():
         declared = getattr(module, "roles", {})
         own = [name for name, _ in module.named_parameters(recurse=False)]
-        assert set(own) == set(declared), f"{type(module).__name__} owns {own} but declares {list(declared)}"
+        if set(own) != set(declared) or not all(isinstance(role, Role) for role in declared.values()):
+            given = ", ".join(f"{name}: {role}" for name, role in declared.items())
+            raise TypeError(
+                f"{type(module).__name__} has the parameters {', '.join(own) or 'none'}, and its `roles` give "
+                f"{given or 'none'}; give each parameter one of {', '.join(f'Role.{role.name}' for role in Role)}"
+            )
         for name in own:
             roles[f"{prefix}.{name}" if prefix else name] = declared[name]
     return {name: roles[name] for name, _ in model.named_parameters()}
+
+
+def refuse_unknown_roles(roles: Mapping[str, Role], known: Collection[Role], where: str) -> None:
+    """TypeError that names role and parameters, where a table keyed by role has no entry for one of `roles`."""
+    for role in dict.fromkeys(roles.values()):
+        if role not in known:
+            names = ", ".join(name for name, its in roles.items() if its == role)
+            raise TypeError(f"{where} has no entry for the role {role!s} of {names}; add one")

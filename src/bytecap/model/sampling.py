@@ -18,13 +18,13 @@ MIN_TEMPERATURE = 1e-3
 def sample(
     model: GPT, prompt: list[int], *, tokens: int, context: int, temperature: float, seed: int, stop: int
 ) -> list[int]:
-    """Up to `tokens` ids after `prompt` (which begins with BOS), seeing the last `context`; ends early at id `stop`."""
+    """Up to `tokens` ids after `prompt`, seeing the last `context`; `stop` is BOS: it begins `prompt`, ends early."""
     device = next(model.parameters()).device
     random = torch.Generator().manual_seed(seed)
     ids = list(prompt)
     for _ in range(tokens):
         window_BT = torch.tensor([ids[-context:]], device=device)
-        logits_V = model.logits(model.hidden(window_BT, None)[0, -1]).cpu()
+        logits_V = model.logits(model.hidden(window_BT, stop)[0, -1]).cpu()
         if temperature > MIN_TEMPERATURE:
             choice = int(torch.multinomial(torch.softmax(logits_V / temperature, dim=-1), 1, generator=random))
         else:

@@ -7,56 +7,72 @@ Out:  a ModelSpec, the same in a recipe, a checkpoint and an artifact.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from bytecap.core.errors import ConfigError
-from bytecap.core.settings import from_sparse, to_sparse
+from bytecap.core.settings import bounds, check_bounds, from_sparse, history, tables_by_name, to_sparse
+from bytecap.model.techniques import in_order, technique_config, with_defaults
+from bytecap.model.techniques.base import TechniqueConfig
 
 MAX_LAYERS = 256
 MAX_WIDTH = 65_536
+_COUNT = bounds(1, MAX_WIDTH)
+_POSITIVE = bounds(1e-30, 1e30)
+
+
+def tables_from_names(value: Any) -> Any:
+    """The list of techniques of version 0.1.0 as tables; anything else as it is.
+
+    ConfigError where the list asks for what is gone: one twice, or an order in which techniques no longer run.
+    """
+    if not (isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)):
+        return value
+    if len(set(value)) != len(value):
+        raise ConfigError(f"names one twice: {', '.join(value)[:80]}; leave one out")
+    ordered = in_order(value)
+    if ordered != list(value):
+        raise ConfigError(
+            f"lists {', '.join(value)}, and this version runs them as {', '.join(ordered)}: to go on with the first, "
+            "install bytecap 0.1.0; for a new model, give each a table of its own"
+        )
+    return {name: {} for name in value}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """A decoder-only transformer. Source of the backbone: openai/parameter-golf, the naive baseline."""
 
-    n_layers: int = 9
+    n_layers: int = field(default=9, metadata=bounds(1, MAX_LAYERS))
     """Blocks."""
-    d_model: int = 512
+    d_model: int = field(default=512, metadata=_COUNT)
     """Width D of the residual stream."""
-    n_heads: int = 8
+    n_heads: int = field(default=8, metadata=_COUNT)
     """Query heads H; D / H is the head width and must be even."""
-    n_kv_heads: int = 4
+    n_kv_heads: int = field(default=4, metadata=_COUNT)
     """Key/value heads G; must divide H."""
-    d_ff: int = 1024
+    d_ff: int = field(default=1024, metadata=_COUNT)
     """Hidden width F of the MLP."""
-    rope_base: float = 10_000.0
+    rope_base: float = field(default=10_000.0, metadata=_POSITIVE)
     """Base of the rotary frequencies."""
-    qk_gain: float = 1.5
+    qk_gain: float = field(default=1.5, metadata=_POSITIVE)
     """Start of the learned gain on the normalised queries, one for each head."""
-    logit_softcap: float = 30.0
+    logit_softcap: float = field(default=30.0, metadata=_POSITIVE)
     """Logits are c tanh(z / c)."""
-    embedding_std: float = 0.005
+    embedding_std: float = field(default=0.005, metadata=_POSITIVE)
     """Standard deviation of the embedding at the start."""
-    techniques: tuple[str, ...] = ("unet_skips", "residual_mix")
-    """Techniques joined to the seams, in the order in which they run."""
+    techniques: Mapping[str, TechniqueConfig] = field(
+        default_factory=lambda: with_defaults("unet_skips", "residual_mix"),
+        metadata=tables_by_name(technique_config) | history(upgrade=tables_from_names),
+    )
+    """Techniques that are switched on, each with its settings, in the order in which they join."""
     across_documents: bool = False
     """Whether attention sees earlier documents of the same window."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec(ModelConfig):
-    """A ModelConfig with its vocabulary: enough to build the model."""
-
-    vocab_size: int
-
     def __post_init__(self) -> None:
         """ConfigError for shapes that cannot be built."""
-        for name in ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "vocab_size"):
-            value, most = getattr(self, name), MAX_LAYERS if name == "n_layers" else MAX_WIDTH
-            if not 1 <= value <= most:
-                raise ConfigError(f"model.{name} is {value}; it must lie between 1 and {most:,}")
+        check_bounds(self)
         if self.d_model % (2 * self.n_heads):
             raise ConfigError(
                 f"model.d_model {self.d_model} must be a multiple of twice model.n_heads {self.n_heads}, because "
@@ -64,16 +80,24 @@ class ModelSpec(ModelConfig):
             )
         if self.n_heads % self.n_kv_heads:
             raise ConfigError(f"model.n_heads {self.n_heads} must be a multiple of model.n_kv_heads {self.n_kv_heads}")
-        for name in ("logit_softcap", "rope_base", "qk_gain", "embedding_std"):
-            if not 0 < getattr(self, name) < 1e30:
-                raise ConfigError(f"model.{name} is {getattr(self, name)}; it must be positive and finite")
-        if len(set(self.techniques)) != len(self.techniques):
-            raise ConfigError(f"model.techniques names one twice: {', '.join(self.techniques)[:80]}")
+        object.__setattr__(self, "techniques", {name: self.techniques[name] for name in in_order(self.techniques)})
+        for name, config in self.techniques.items():
+            try:
+                config.check(self)
+            except ConfigError as error:
+                raise ConfigError(f"model.techniques.{name}: {error}") from error
 
     @property
     def d_head(self) -> int:
         """Head width K."""
         return self.d_model // self.n_heads
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(ModelConfig):
+    """A ModelConfig with its vocabulary: enough to build the model."""
+
+    vocab_size: int = field(metadata=_COUNT)
 
     def to_json(self) -> dict[str, Any]:
         """What differs from the first defaults (core/settings.py), as JSON values."""
@@ -82,7 +106,8 @@ class ModelSpec(ModelConfig):
     @classmethod
     def of(cls, config: ModelConfig, vocab_size: int) -> Self:
         """The spec of a config for a vocabulary."""
-        return cls(**dataclasses.asdict(config), vocab_size=vocab_size)
+        fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        return cls(**fields, vocab_size=vocab_size)
 
     @classmethod
     def from_json(cls, value: Any) -> Self:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from bytecap.core.settings import (
     digest_settings,
     from_authored,
     from_saved,
+    is_tables_by_name,
     saved_fields,
     to_full,
     to_sparse,
@@ -207,14 +209,20 @@ def _toml_lines(path: str, settings: Any) -> list[str]:
     """The lines of one table, defaults as comments, then those of the tables in it."""
     lines = [f"\n[{path}]"] if path else []
     different, values = to_sparse(settings), to_full(settings)
-    nested = [f.name for f in saved_fields(settings) if dataclasses.is_dataclass(getattr(settings, f.name))]
+    fields = saved_fields(settings)
+    nested = [f.name for f in fields if dataclasses.is_dataclass(getattr(settings, f.name)) or is_tables_by_name(f)]
     for name, value in values.items():
         if value is None:
             lines.append(f"# {name} is not set")
         elif name not in nested:
             lines.append(f"{'' if name in different else '# '}{name} = {_toml(value)}")
     for name in nested:
-        lines += _toml_lines(f"{path}.{name}".strip("."), getattr(settings, name))
+        inner, inner_path = getattr(settings, name), f"{path}.{name}".strip(".")
+        if isinstance(inner, Mapping):
+            lines.append(f"\n[{inner_path}]")
+            lines += [line for key, entry in inner.items() for line in _toml_lines(f"{inner_path}.{key}", entry)]
+        else:
+            lines += _toml_lines(inner_path, inner)
     return lines
 
 

@@ -47,7 +47,7 @@ class RunRecord:
     recipe: dict[str, Any]
     """Every setting, resolved."""
     recipe_digest: str
-    """Digest of what differs in `recipe` from the first defaults."""
+    """Hash of `recipe`."""
     corpus: dict[str, Any]
     """Name, digest (scores compare only where it is equal), training tokens, validation documents, tokens and bytes,
     vocabulary, length at which texts were cut, skipped documents by reason."""

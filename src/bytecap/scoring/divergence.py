@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from bytecap.core.errors import DataError
-from bytecap.model.gpt import GPT, document_numbers
+from bytecap.model.gpt import GPT
 
 _NORMAL_95 = 1.96
 
@@ -53,9 +53,8 @@ def divergence(original: GPT, fitted: GPT, windows: Iterable[Tensor], bos: int) 
     divergences, before, after, tokens = [], [], [], 0
     for rows_BT in windows:
         tokens_BT, target_BT1 = rows_BT[:, :-1], rows_BT[:, 1:, None]
-        document_BT = None if original.spec.across_documents else document_numbers(tokens_BT, bos)
         first_BTV, second_BTV = (
-            model.logits(model.hidden(tokens_BT, document_BT)).log_softmax(dim=-1) for model in (original, fitted)
+            model.logits(model.hidden(tokens_BT, bos)).log_softmax(dim=-1) for model in (original, fitted)
         )
         divergences.append((first_BTV.exp() * (first_BTV - second_BTV)).sum(dim=-1).mean(dim=1))
         before.append(-first_BTV.gather(-1, target_BT1).mean(dim=(1, 2)))

@@ -24,7 +24,7 @@ from bytecap.core.device import autocast
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.progress import Progress
 from bytecap.core.units import bits_per_byte
-from bytecap.model.gpt import GPT, document_numbers
+from bytecap.model.gpt import GPT
 from bytecap.scoring.windows import Window, windows
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import TokenStream
@@ -139,7 +139,6 @@ def _losses(
     rows_BT = np.stack([stream.read(window.start, window.length + 1) for window in group])
     tensor_BT = torch.from_numpy(rows_BT).to(device)
     tokens_BT, target_BT = tensor_BT[:, :-1], tensor_BT[:, 1:]
-    document_BT = None if model.spec.across_documents else document_numbers(tokens_BT, bos)
     with autocast(device):
-        loss_BT = model(tokens_BT, target_BT, document_BT, skip=group[0].skip)
+        loss_BT = model(tokens_BT, target_BT, bos, skip=group[0].skip)
     return loss_BT.float().cpu(), rows_BT

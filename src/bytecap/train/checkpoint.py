@@ -27,9 +27,11 @@ from bytecap.core.errors import DataError
 from bytecap.core.files import parse_json, write_atomic
 from bytecap.core.settings import ANY_NUMBER, NOT_SAVED, from_saved, to_saved
 from bytecap.model.gpt import GPT
+from bytecap.model.renames import current_name
 from bytecap.model.spec import ModelSpec
 
 CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS, OPTIMIZER = "model", "optimizer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +95,8 @@ def save_checkpoint(
     progressed: TrainingState,
 ) -> None:
     """Write atomically. Raises BackendError on a full disk, with the previous checkpoint intact."""
-    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"optimizer/{name}": value for name, value in optimizer.items()}
+    tensors = {f"{WEIGHTS}/{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"{OPTIMIZER}/{name}": value for name, value in optimizer.items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     header = Checkpoint(spec=spec, made_from=made_from, tokens=tokens, context=context, progressed=progressed)
     about = json.dumps(to_saved(header))
@@ -120,10 +122,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
             )
         return dataclasses.replace(
             header,
-            weights={n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")},
-            optimizer={n.removeprefix("optimizer/"): t for n, t in tensors.items() if n.startswith("optimizer/")},
+            weights=_under(f"{WEIGHTS}/", tensors, header.spec),
+            optimizer=_under(f"{OPTIMIZER}/", tensors, header.spec),
             digest=digest,
         )
+
+
+def _under(prefix: str, tensors: dict[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
+    """The tensors behind a prefix, by today's names of the parameters that they begin with."""
+    return {
+        current_name(name.removeprefix(prefix), spec.techniques): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def load_training_state(path: Path) -> TrainingState:

@@ -26,7 +26,7 @@ from bytecap.core.errors import SIGNAL_NAMES, ConfigError, DataError, NumericsEr
 from bytecap.core.files import append, keep_lines
 from bytecap.core.progress import Progress
 from bytecap.core.signals import deferred
-from bytecap.model.gpt import GPT, document_numbers
+from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream
@@ -170,9 +170,8 @@ class Trainer:
 
     def _mean_loss(self, rows_BT: torch.Tensor) -> torch.Tensor:
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
-        document_BT = None if self.spec.across_documents else document_numbers(tokens_BT, self.bos)
         with autocast(self.device):
-            return self._loss(tokens_BT, target_BT, document_BT).mean()  # type: ignore[no-any-return]
+            return self._loss(tokens_BT, target_BT, self.bos).mean()  # type: ignore[no-any-return]
 
     def _loss_function(self) -> Any:
         """The model itself, compiled on a GPU; compilation happens on random tokens before the clock starts."""

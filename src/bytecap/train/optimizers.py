@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from bytecap.model.roles import Role, parameter_roles
+from bytecap.model.roles import Role, parameter_roles, refuse_unknown_roles
 from bytecap.train.muon import Muon
 from bytecap.train.schedules import momentum_at, rate_multiplier
 
@@ -51,21 +51,19 @@ class Optimizers:
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, device: torch.device) -> None:
         self._config = config
-        by_role: dict[Role, list[nn.Parameter]] = {role: [] for role in Role}
+        rates = {Role.MATRIX: config.matrix_lr, Role.EMBEDDING: config.embedding_lr, Role.SCALAR: config.scalar_lr}
+        roles = parameter_roles(model)
+        refuse_unknown_roles(roles, rates, "train/optimizers.py")
         self._names: dict[str, nn.Parameter] = dict(model.named_parameters())
-        for name, role in parameter_roles(model).items():
-            by_role[role].append(self._names[name])
+        by_role = {role: [self._names[name] for name, its in roles.items() if its == role] for role in rates}
         self.muon = Muon(
             by_role[Role.MATRIX],
-            lr=config.matrix_lr,
+            lr=rates[Role.MATRIX],
             momentum=config.momentum,
             weight_decay=config.matrix_weight_decay,
             steps=config.newton_schulz_steps,
         )
-        groups = [
-            {"params": by_role[Role.EMBEDDING], "lr": config.embedding_lr},
-            {"params": by_role[Role.SCALAR], "lr": config.scalar_lr},
-        ]
+        groups = [{"params": by_role[role], "lr": rates[role]} for role in rates if role is not Role.MATRIX]
         self.adamw = torch.optim.AdamW(
             groups, betas=config.adam_betas, eps=1e-8, weight_decay=0.0, fused=True if device.type == "cuda" else None
         )

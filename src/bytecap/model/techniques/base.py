@@ -1,37 +1,135 @@
-"""What a technique may see and where it may join.
+"""What a technique is: a module with hooks that do nothing unless overridden, and a table of settings.
 
-The seam in use is `route`: a part gets the residual stream before and after each block and returns it. A technique is
-one file with a module that subclasses RoutePart and declares its roles, and one line in `TECHNIQUES`.
+A technique is one file in this folder: a frozen dataclass of settings, and one subclass of Technique that names it,
+declares the roles of its parameters and overrides the hooks it needs. The file's name is the technique's name
+everywhere: in a recipe (`[model.techniques.xsa]`), in parameters (`techniques.xsa.…`), on the command line. Nothing
+else lists it (docs/extending.md).
 
-Letters: B sequences, T positions, D width, K half a head's width here.
+Letters: B sequences, T positions, D width, H query heads, G key/value heads, K head width, V vocabulary.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from bytecap.model.roles import Role
+
+if TYPE_CHECKING:
+    from bytecap.model.spec import ModelConfig, ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class TechniqueConfig:
+    """The settings of a technique; one without any keeps this class empty."""
+
+    def check(self, model: ModelConfig) -> None:
+        """ConfigError for settings that this model's shape does not allow."""
+
+
+class Visit(NamedTuple):
+    """One run of one block: blocks may be visited more than once, and in another order."""
+
+    place: int
+    """Among all visits of a forward pass, from 0."""
+    block: int
+    """Which block."""
+    total: int
+    """How many visits there are."""
+
+
+class Attended(NamedTuple):
+    """What attention worked on, for techniques that change its outcome."""
+
+    input_BTD: Tensor
+    """The normalised stream that queries, keys and values were made from."""
+    value_BGTK: Tensor
 
 
 @dataclass
 class Context:
-    """What one forward pass shares: the first stream, rotary tables, what may be attended to, saved streams."""
+    """What one forward pass shares: tokens, documents, rotary tables, what may be attended to, streams kept."""
 
-    first_BTD: Tensor
+    tokens_BT: Tensor
+    document_BT: Tensor
+    """Running number of each position's document within its row; a document begins at BOS."""
     cos_TK: Tensor
+    """The rotary tables have half a head's width."""
     sin_TK: Tensor
     mask_B1TT: Tensor | None
     """True where a query (third axis) may see a key (fourth axis); None means plain causal."""
-    saved_BTD: list[Tensor] = field(default_factory=list)
+    first_BTD: Tensor = field(init=False)
+    """The stream that enters the first block; there from the hook `before` on."""
+    saved: dict[str, list[Tensor]] = field(default_factory=dict)
+    """Streams that techniques keep from one hook to another, by a name of their own."""
+
+    def previous(self, x_BTD: Tensor) -> Tensor:
+        """Each position's left neighbour, zero at a document's first token; `x_BTD` may have any axes behind T.
+
+        The one way to a neighbour in time: across the border of two documents there is nothing to be had, also where
+        attention may look across it.
+        """
+        shifted_BTD = F.pad(x_BTD[:, :-1], (0, 0) * (x_BTD.ndim - 2) + (1, 0))
+        starts_BT = F.pad(self.document_BT[:, 1:] != self.document_BT[:, :-1], (1, 0), value=True)
+        return shifted_BTD.masked_fill(starts_BT.view(*starts_BT.shape, *(1,) * (x_BTD.ndim - 2)), 0)
 
 
-class RoutePart(nn.Module):
-    """Joined to the seam `route`; both ends return the stream unchanged unless with_overrides."""
+class Technique(nn.Module):
+    """Base of all techniques: every hook hands on what it is given. What is not overridden is never called."""
 
-    def before(self, index: int, stream_BTD: Tensor, context: Context) -> Tensor:
-        """The stream that block `index` reads."""
+    config_class: ClassVar[type[TechniqueConfig]] = TechniqueConfig
+    """The settings."""
+    roles: ClassVar[dict[str, Role]] = {}
+    """The role of each parameter, by its name."""
+    runs_after: ClassVar[tuple[str, ...]] = ()
+    """Names of techniques that come first at hooks which both join; the rest is alphabetical."""
+
+    def __init__(self, config: TechniqueConfig, spec: ModelSpec) -> None:
+        super().__init__()
+
+    def embed(self, embedded_BTD: Tensor, context: Context) -> Tensor:
+        """The tokens' embeddings before they are normalised."""
+        return embedded_BTD
+
+    def first(self, stream_BTD: Tensor, context: Context) -> Tensor:
+        """The normalised stream before the first block, which `context.first_BTD` keeps."""
         return stream_BTD
 
-    def after(self, index: int, stream_BTD: Tensor, context: Context) -> Tensor:
-        """The stream that block `index` leaves."""
+    def order(self, blocks: list[int]) -> list[int]:
+        """The blocks in the order in which they are visited; the same for every row."""
+        return blocks
+
+    def before(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
+        """The stream that a block reads."""
         return stream_BTD
+
+    def value(self, value_BGTK: Tensor, visit: Visit, context: Context) -> Tensor:
+        """The values that attention mixes."""
+        return value_BGTK
+
+    def heads(self, heads_BHTK: Tensor, attended: Attended, visit: Visit, context: Context) -> Tensor:
+        """The output of each head before the map that joins them."""
+        return heads_BHTK
+
+    def attention_output(self, update_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
+        """What attention adds to the stream."""
+        return update_BTD
+
+    def mlp_input(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
+        """The stream that the MLP reads, not yet normalised."""
+        return stream_BTD
+
+    def mlp_output(self, update_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
+        """What the MLP adds to the stream."""
+        return update_BTD
+
+    def after(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
+        """The stream that a block leaves."""
+        return stream_BTD
+
+    def logits(self, logits_V: Tensor) -> Tensor:
+        """Logits of any (..., V) positions before the softcap, float32."""
+        return logits_V

@@ -8,6 +8,7 @@ Source:  modded-nanogpt; openai/parameter-golf's naive baseline (resid_mix).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -15,21 +16,28 @@ from torch import Tensor, nn
 
 from bytecap.model.roles import Role
 from bytecap.model.spec import ModelSpec
-from bytecap.model.techniques.base import Context, RoutePart
+from bytecap.model.techniques.base import Context, Technique, TechniqueConfig, Visit
 
 
-class ResidualMix(RoutePart):
+@dataclass(frozen=True, kw_only=True)
+class ResidualMixConfig(TechniqueConfig):
+    """No settings."""
+
+
+class ResidualMix(Technique):
     """Two vectors for each block."""
 
+    config_class = ResidualMixConfig
     roles: ClassVar[dict[str, Role]] = {"mix_L2D": Role.SCALAR}
+    runs_after = ("unet_skips",)  # the mix blends what the skips have added
 
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
+    def __init__(self, config: ResidualMixConfig, spec: ModelSpec) -> None:
+        super().__init__(config, spec)
         mix_L2D = torch.zeros(spec.n_layers, 2, spec.d_model)
         mix_L2D[:, 0] = 1.0
         self.mix_L2D = nn.Parameter(mix_L2D)
 
-    def before(self, index: int, stream_BTD: Tensor, context: Context) -> Tensor:
-        """The blend that block `index` reads."""
-        keep_D, first_D = self.mix_L2D[index].to(stream_BTD.dtype)
+    def before(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
+        """The blend that the block reads."""
+        keep_D, first_D = self.mix_L2D[visit.block].to(stream_BTD.dtype)
         return torch.addcmul(stream_BTD * keep_D, context.first_BTD, first_D)

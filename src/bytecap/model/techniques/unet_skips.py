@@ -1,6 +1,6 @@
 """U-Net skips: the first half of the blocks hands its outputs, last first, to the second half.
 
-Block i < L // 2 saves its output; each later block first adds w * (the output saved last), until none is left.
+Visit i < L // 2 saves its output; each later one first adds w * (the output saved last), until none is left.
 
 Letters: L blocks, S skips, B sequences, T positions, D width.
 Source:  modded-nanogpt; openai/parameter-golf's naive baseline (skip_weights).
@@ -8,35 +8,54 @@ Source:  modded-nanogpt; openai/parameter-golf's naive baseline (skip_weights).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from bytecap.core.errors import ConfigError
 from bytecap.model.roles import Role
-from bytecap.model.spec import ModelSpec
-from bytecap.model.techniques.base import Context, RoutePart
+from bytecap.model.spec import ModelConfig, ModelSpec
+from bytecap.model.techniques.base import Context, Technique, TechniqueConfig, Visit
+
+NAME = "unet_skips"
 
 
-class UNetSkips(RoutePart):
+@dataclass(frozen=True, kw_only=True)
+class UNetSkipsConfig(TechniqueConfig):
+    """No settings."""
+
+    def check(self, model: ModelConfig) -> None:
+        """ConfigError for a single block, which has nothing to hand on."""
+        if model.n_layers < 2:
+            raise ConfigError(
+                "it joins blocks of the first half to blocks of the second, so it needs 2 blocks at least, and "
+                f"model.n_layers is {model.n_layers}; raise model.n_layers, or switch it off with "
+                f"--set model.techniques.{NAME}=false"
+            )
+
+
+class UNetSkips(Technique):
     """One vector for each skip, starting at 1."""
 
+    config_class = UNetSkipsConfig
     roles: ClassVar[dict[str, Role]] = {"weight_SD": Role.SCALAR}
 
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
+    def __init__(self, config: UNetSkipsConfig, spec: ModelSpec) -> None:
+        super().__init__(config, spec)
         self.skips = spec.n_layers // 2
         self.weight_SD = nn.Parameter(torch.ones(self.skips, spec.d_model))
 
-    def before(self, index: int, stream_BTD: Tensor, context: Context) -> Tensor:
+    def before(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
         """In the second half: the stream plus the matching saved output."""
-        skip = index - self.skips
+        skip = visit.place - self.skips
         if not 0 <= skip < self.skips:
             return stream_BTD
-        return torch.addcmul(stream_BTD, context.saved_BTD.pop(), self.weight_SD[skip].to(stream_BTD.dtype))
+        return torch.addcmul(stream_BTD, context.saved[NAME].pop(), self.weight_SD[skip].to(stream_BTD.dtype))
 
-    def after(self, index: int, stream_BTD: Tensor, context: Context) -> Tensor:
+    def after(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
         """In the first half: saved for later."""
-        if index < self.skips:
-            context.saved_BTD.append(stream_BTD)
+        if visit.place < self.skips:
+            context.saved.setdefault(NAME, []).append(stream_BTD)
         return stream_BTD

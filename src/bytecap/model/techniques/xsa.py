@@ -1,0 +1,56 @@
+"""Exclusive self-attention: in the last blocks each head gives up what it could have had from its own value.
+
+    o <- o - (o · v̂) v̂,  v̂ = v / |v|, v the position's own value vector of the head's group
+
+The first token of a document sees itself alone, so there its heads give nothing. No parameters.
+
+Letters: B sequences, T positions, H query heads, G key/value heads, K head width.
+Source:  openai/parameter-golf PR #332 ("XSA" on the last 4 of 12 blocks), on all blocks in PR #1586.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from bytecap.core.errors import ConfigError
+from bytecap.model.selectors import block_count
+from bytecap.model.spec import ModelConfig, ModelSpec
+from bytecap.model.techniques.base import Attended, Context, Technique, TechniqueConfig, Visit
+
+
+@dataclass(frozen=True, kw_only=True)
+class XSAConfig(TechniqueConfig):
+    """Where it works."""
+
+    last_blocks: int | str = "4 of 12"
+    """How many of the last blocks: a number, or a share that scales with model.n_layers."""
+
+    def check(self, model: ModelConfig) -> None:
+        """ConfigError for more blocks than there are."""
+        try:
+            block_count(self.last_blocks, model.n_layers)
+        except ConfigError as error:
+            raise ConfigError(f"last_blocks {error}") from None
+
+
+class XSA(Technique):
+    """Joins the output of the heads."""
+
+    config_class = XSAConfig
+
+    def __init__(self, config: XSAConfig, spec: ModelSpec) -> None:
+        super().__init__(config, spec)
+        self.first_block = spec.n_layers - block_count(config.last_blocks, spec.n_layers)
+
+    def heads(self, heads_BHTK: Tensor, attended: Attended, visit: Visit, context: Context) -> Tensor:
+        """The heads' outputs without their part along the position's own value."""
+        if visit.block < self.first_block:
+            return heads_BHTK
+        B, G, T, K = attended.value_BGTK.shape
+        own_BG1TK = F.normalize(attended.value_BGTK, dim=-1).unsqueeze(2)
+        heads_BGRTK = heads_BHTK.view(B, G, -1, T, K)  # R query heads share the value of their group
+        along_BGRT1 = (heads_BGRTK * own_BG1TK).sum(dim=-1, keepdim=True)
+        return (heads_BGRTK - along_BGRT1 * own_BG1TK).view(heads_BHTK.shape)

@@ -1,0 +1,93 @@
+"""What every technique owes, as checks that take its name: tests/contracts/test_techniques.py runs them over all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bytecap.artifact.load import loads
+from bytecap.artifact.pack import ArtifactConfig, pack
+from bytecap.formats.tensor import FloatTensor, QuantizedModel
+from bytecap.model.gpt import GPT, document_numbers
+from bytecap.model.roles import parameter_roles
+from bytecap.model.spec import ModelSpec
+from bytecap.model.techniques import with_defaults
+from bytecap.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from tests.artifact.example import ABOUT
+
+BASE = {"vocab_size": 40, "n_layers": 4, "d_model": 16, "n_heads": 4, "n_kv_heads": 2, "d_ff": 24}
+BOS = 1
+TOKENS_BT = torch.tensor([[BOS, 5, 6, 7, 8, BOS, 9, 10, 11, 12], [4, 3, BOS, BOS, 8, 20, 9, BOS, 11, 12]])
+
+
+def build_random(*names: str) -> GPT:
+    """Every parameter random, the same for the skeleton whatever joins it."""
+    torch.manual_seed(0)
+    model = GPT(ModelSpec(**BASE, techniques=with_defaults(*names)))  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+def compute_logits(model: GPT, tokens_BT: Tensor = TOKENS_BT) -> Tensor:
+    return model.logits(model.hidden(tokens_BT, BOS))
+
+
+def check_live(name: str) -> None:
+    """The logits differ from those without it, and each of its parameters moves them."""
+    model, without = build_random(name), build_random()
+    logits_BTV = compute_logits(model)
+    assert not torch.allclose(logits_BTV, compute_logits(without)), f"{name} changes nothing"
+    logits_BTV.square().sum().backward()
+    for own, parameter in model.techniques[name].named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, f"{name}.{own} has no gradient"
+
+
+def check_causal_and_isolated(name: str) -> None:
+    """A changed token changes nothing before it and nothing in another document, for every place of a token."""
+    model = build_random(name)
+    before_BTV, document_BT = compute_logits(model), document_numbers(TOKENS_BT, BOS)
+    for row in range(TOKENS_BT.size(0)):
+        for place in (TOKENS_BT[row] != BOS).nonzero().flatten().tolist():
+            changed_BT = TOKENS_BT.clone()
+            changed_BT[row, place] = 30
+            differs_BT = (compute_logits(model, changed_BT) != before_BTV).any(-1)
+            assert not differs_BT[1 - row].any(), f"{name} reaches another row"
+            assert not differs_BT[row, :place].any(), f"{name} looks into the future"
+            other_T = document_BT[row] != document_BT[row, place]
+            assert not differs_BT[row, other_T].any(), f"{name} reaches another document"
+
+
+def check_roles(name: str) -> None:
+    """Every parameter has a role, and its name begins with the technique's."""
+    model = build_random(name)
+    assert set(parameter_roles(model)) == {n for n, _ in model.named_parameters()}
+    own = {n for n, _ in model.named_parameters()} - {n for n, _ in build_random().named_parameters()}
+    assert all(n.startswith(f"techniques.{name}.") for n in own)
+
+
+def check_survives(name: str, folder: Path) -> None:
+    """A checkpoint and a `.bcap` file give the same logits to the bit."""
+    model = build_random(name)
+    path = folder / "checkpoint.safetensors"
+    save_checkpoint(
+        path, model, {}, spec=model.spec, made_from="x", tokens="t", context=8, progressed=TrainingState(finished=True)
+    )
+    saved = load_checkpoint(path)
+    assert saved.spec == model.spec and torch.equal(compute_logits(saved.model()), compute_logits(model))
+    roles = parameter_roles(model)
+    weights = {n: FloatTensor(roles[n], p.detach().numpy()) for n, p in model.named_parameters()}
+    artifact = loads(pack(model.spec, QuantizedModel(dict(weights)), b"", ABOUT, ArtifactConfig()))
+    assert artifact.spec == model.spec and torch.equal(compute_logits(artifact.model()), compute_logits(model))
+
+
+def check_compiles(name: str) -> None:
+    """The forward pass is one graph without breaks, with the same values."""
+    model = build_random(name)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    arguments = TOKENS_BT[:, :-1], TOKENS_BT[:, 1:], BOS
+    torch.testing.assert_close(compiled(*arguments), model(*arguments))
+    torch.compiler.reset()
