@@ -68,7 +68,7 @@ def main() -> None:
         calibration = _drawn(model, source.digest)
         clock = time.perf_counter()
     file = ArtifactConfig(cap_bytes=given.cap, embed_tokenizer=False)
-    fitter = build_fitter(source, calibration, config, file, b"", ABOUT)
+    fitter = build_fitter(source, calibration, config, file, None, ABOUT)
     lap("factors")
     predicted = fitter.predict_for_size(given.cap, Silent())
     lap("prediction")

@@ -341,7 +341,7 @@ def compared(folder: Path, pythons: dict[str, str], given: argparse.Namespace) -
     matches: dict[bool, Match] = {}
     for blocks in (False, True):
         part = bench.part(blocks)
-        fitter = build_fitter(dataclasses.replace(part, model=None), calibration, config, FILE, b"", ABOUT)
+        fitter = build_fitter(dataclasses.replace(part, model=None), calibration, config, FILE, None, ABOUT)
         matches[blocks] = Match(bench, part, fitter, given_to_peers(bench, part, calibration, given.seed))
     weights = {s.name: bench.source.weights[s.name] for s in bench.part(given.blocks).shapes if s.role != Role.SCALAR}
     for name, peer in peers_of(weights).items():

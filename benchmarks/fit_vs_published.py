@@ -60,7 +60,6 @@ from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes
 from bytecap.scoring.divergence import Divergence, divergence
-from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
 
@@ -80,7 +79,7 @@ class Bench:
         self.source = open_checkpoint(folder / CHECKPOINT, finished=True)
         assert self.source.model is not None
         self.model = self.source.model.eval()
-        self.bos = load_tokenizer(self.tokens.tokenizer_model()).bos_id()
+        self.bos = self.tokens.tokenizer.bos
         held = self.tokens
         self.bytes_per_token = (held.validation_bytes or 0) / held.validation_tokens
 
@@ -296,7 +295,7 @@ def one(bench: Bench, blocks: bool, rate: float, sides: Sides) -> list[dict[str,
     for steps in (0, sides.distill) if sides.distill else (0,):
         begin = time.perf_counter()
         config = dataclasses.replace(sides.config, distill_steps=steps)
-        fitter = build_fitter(dataclasses.replace(part, model=None), sides.calibration, config, FILE, b"", ABOUT)
+        fitter = build_fitter(dataclasses.replace(part, model=None), sides.calibration, config, FILE, None, ABOUT)
         stream, context = bench.tokens.train_stream(), bench.recipe.train.context
         start_adaptation = make_adaptation(bench.model, stream, bench.bos, config, context=context, seed=sides.seed)
         result = fitter.fit_to_size(peer["bytes"], Silent(), start_adaptation=start_adaptation)

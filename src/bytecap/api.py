@@ -84,7 +84,7 @@ def fit(
         recipe_digest="", corpus_digest="", checkpoint_digest=source.digest, tokenizer_digest="", lossless=False,
         context=1,
     )  # fmt: skip
-    fitter = build_fitter(source, calibration, config, ArtifactConfig(cap_bytes=cap), b"", about)
+    fitter = build_fitter(source, calibration, config, ArtifactConfig(cap_bytes=cap), None, about)
 
     def begin(names: list[str]) -> Distiller:
         return Distiller(model, names, itertools.cycle(batches), forward_fn, steps=config.distill_steps)

@@ -15,7 +15,7 @@ from bytecap.formats.tensor import QuantizedModel, StoredTensor
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
-from bytecap.text.tokenizer import train_tokenizer
+from bytecap.text.tokenizer_training import train_tokenizer
 from tests.conftest import make_document
 
 SPEC = ModelSpec(vocab_size=300, n_layers=2, d_model=8, n_heads=2, n_kv_heads=1, d_ff=12)
@@ -69,7 +69,7 @@ def example_repair(rng: np.random.Generator, rows: int, columns: int) -> LowRank
 
 def example_tokenizer() -> bytes:
     """A model of 300 pieces."""
-    return train_tokenizer((make_document(i) for i in range(20)), 300)
+    return train_tokenizer((make_document(i) for i in range(20)), 300).model
 
 
 def example_file(*, compressor: str = "brotli", spread: int = 9, embed: bool = True) -> bytes:

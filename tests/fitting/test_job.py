@@ -54,7 +54,7 @@ def test_a_weight_far_larger_than_the_others() -> None:
     about = Provenance(
         recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False, context=1
     )  # fmt: skip
-    fitter = build_fitter(source, calibration, QuantConfig(), ArtifactConfig(cap_bytes=3500), b"", about)
+    fitter = build_fitter(source, calibration, QuantConfig(), ArtifactConfig(cap_bytes=3500), None, about)
     with pytest.raises(BudgetError, match=r"and at [0-9,]+ still"):
         predict_useful(fitter, barely, 3500, Silent())
 
@@ -70,7 +70,7 @@ def test_what_comes_out_worse_than_promised_is_refused() -> None:
     about = Provenance(
         recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False, context=1
     )  # fmt: skip
-    fitter = build_fitter(source, calibration, QuantConfig(), ArtifactConfig(cap_bytes=3000), b"", about)
+    fitter = build_fitter(source, calibration, QuantConfig(), ArtifactConfig(cap_bytes=3000), None, about)
     predicted = predict_useful(fitter, calibration, 3000, Silent())
     result = fit_to_size(fitter, calibration, 3000, predicted, None, Silent())
     rosy = dataclasses.replace(predicted, loss=result.loss / 3)

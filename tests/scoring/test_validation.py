@@ -14,7 +14,6 @@ from bytecap.scoring.validation import Validation
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import prepare
 from bytecap.text.shards import HEADER_BYTES, ShardWriter
-from bytecap.text.tokenizer import load_tokenizer
 from bytecap.text.tokens import Tokens
 
 
@@ -34,9 +33,8 @@ def with_sidecar(tokens: Tokens, counts: list[int]) -> Tokens:
 
 
 def checked(tokens: Tokens, raw_bytes: int | None) -> Validation:
-    tokenizer = load_tokenizer(tokens.tokenizer_model())
     sidecar = tokens.validation_byte_stream()
-    return Validation.checked(tokens.validation_stream(), tokenizer, raw_bytes=raw_bytes, byte_stream=sidecar)
+    return Validation.checked(tokens.validation_stream(), tokens.tokenizer, raw_bytes=raw_bytes, byte_stream=sidecar)
 
 
 def test_checked_bytes_are_the_denominator(tokens: Tokens) -> None:

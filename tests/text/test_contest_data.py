@@ -9,11 +9,11 @@ import pytest
 
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Silent
-from bytecap.text.byte_counts import build_table, check_table, is_lossless
+from bytecap.text.byte_counts import build_table, check_table
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import prepare
 from bytecap.text.shards import ShardWriter, TokenStream
-from bytecap.text.tokenizer import load_tokenizer, read_tokenizer
+from bytecap.text.tokenizer import Tokenizer
 
 SHARDS = [  # vocabulary, split, tokens, BOS, byte pieces, bytes of all targets, bytes of targets cut to 1,024
     (1024, "train", 1_048_576, 971, 2_797, 2_557_436, 2_554_718),
@@ -28,14 +28,14 @@ def test_known_counts(
     contest_data: Path, vocab: int, split: str, tokens: int, bos: int, byte_pieces: int, all_bytes: int, cut_bytes: int
 ) -> None:
     """Section 9 of the contest's data specification, number for number."""
-    tokenizer = load_tokenizer(read_tokenizer(contest_data / f"tokenizers/fineweb_{vocab}_bpe.model"))
-    assert not is_lossless(tokenizer)
+    tokenizer = Tokenizer.read(contest_data / f"tokenizers/fineweb_{vocab}_bpe.model")
+    assert not tokenizer.lossless
     path = contest_data / f"datasets/fineweb10B_sp{vocab}/fineweb_{split}_000000.bin"
     stream = TokenStream([path], vocab_size=vocab)
     ids = stream.read(0, len(stream))
     assert (len(stream), int((ids == 1).sum())) == (tokens, bos)
-    assert sum(tokenizer.is_byte(int(i)) for i in ids) == byte_pieces
-    table = build_table(tokenizer, lossless=False)
+    assert sum(tokenizer.processor.is_byte(int(i)) for i in ids) == byte_pieces
+    table = build_table(tokenizer)
     counts = table.count(ids[:-1], ids[1:])
     assert int(counts.sum()) == all_bytes
     assert int(counts[: (tokens - 1) // 1024 * 1024].sum()) == cut_bytes
@@ -45,8 +45,7 @@ def test_known_counts(
 @pytest.mark.parametrize(("vocab", "tokens"), [(1024, 628_457), (4096, 468_396), (8192, 420_973)])
 def test_raw_documents(contest_data: Path, tmp_path: Path, vocab: int, tokens: int) -> None:
     """The 200 raw documents: token counts, 1,489,418 counted bytes, and a refusal unless declared lossy."""
-    model = read_tokenizer(contest_data / f"tokenizers/fineweb_{vocab}_bpe.model")
-    tokenizer = load_tokenizer(model)
+    tokenizer = Tokenizer.read(contest_data / f"tokenizers/fineweb_{vocab}_bpe.model")
     with gzip.open(contest_data / "docs_selected.sample200.jsonl.gz") as file:
         documents = [json.loads(line)["text"] for line in file]
     writer = ShardWriter(tmp_path, "val", 1 << 20)
@@ -55,7 +54,7 @@ def test_raw_documents(contest_data: Path, tmp_path: Path, vocab: int, tokens: i
     writer.close()
     stream = TokenStream(writer.paths)
     assert len(stream) == tokens
-    table = build_table(tokenizer, lossless=False)
+    table = build_table(tokenizer)
     check = check_table(table, tokenizer, stream, raw_bytes=1_489_515, lossy_declared=True)
     assert check.counted == 1_489_418
     with pytest.raises(DataError, match=r"-0.01 %.*lossy_tokenizer=true"):

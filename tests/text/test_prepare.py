@@ -10,7 +10,7 @@ from bytecap.core.progress import Silent
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import encode_documents, prepare
 from bytecap.text.shards import TokenStream
-from bytecap.text.tokenizer import load_tokenizer, train_tokenizer
+from bytecap.text.tokenizer_training import train_tokenizer
 from bytecap.text.tokens import load_tokens
 from tests.conftest import make_document
 
@@ -23,7 +23,7 @@ def config(corpus: Path, **more: object) -> TextConfig:
 def test_both_splits_together_are_the_corpus(corpus: Path, tmp_path: Path) -> None:
     """Decoded, training and validation documents are disjoint and together everything."""
     tokens = prepare(config(corpus), tmp_path, Silent())
-    tokenizer = load_tokenizer(tokens.tokenizer_model())
+    tokenizer = tokens.tokenizer
     train = {tokenizer.decode(d.tolist()) for d in tokens.train_stream().documents(1)}
     held = [tokenizer.decode(d.tolist()) for d in tokens.validation_stream().documents(1)]
     assert held == tokens.validation_documents() and held
@@ -71,8 +71,8 @@ def test_another_tokenizer_for_shards_is_noticed(corpus: Path, tmp_path: Path) -
     """A tokenizer of the same size that was learned from other text, and one too small for the ids."""
     prepare(config(corpus), tmp_path / "a", Silent())
     other, smaller = tmp_path / "other.model", tmp_path / "smaller.model"
-    other.write_bytes(train_tokenizer([make_document(i).swapcase()[::-1] for i in range(20)], 300))
-    smaller.write_bytes(train_tokenizer((make_document(i) for i in range(20)), 280))
+    other.write_bytes(train_tokenizer([make_document(i).swapcase()[::-1] for i in range(20)], 300).model)
+    smaller.write_bytes(train_tokenizer((make_document(i) for i in range(20)), 280).model)
     with pytest.raises(DataError, match="not the tokenizer these shards were made with"):
         prepare(TextConfig(shards=str(tmp_path / "a"), tokenizer=str(other)), tmp_path / "b", Silent())
     with pytest.raises(DataError, match=r"beyond the vocabulary of 2\d\d; shards and tokenizer do not belong together"):
@@ -87,7 +87,7 @@ def test_existing_tokenizer_and_outside_text(corpus: Path, tmp_path: Path) -> No
     assert second.tokenizer_digest == first.tokenizer_digest and second.vocab_size == first.vocab_size
     folder = tmp_path / "c"
     folder.mkdir()
-    shards, raw = encode_documents(config(corpus), first.tokenizer_model(), folder, Silent())
+    shards, raw = encode_documents(config(corpus), first.tokenizer, folder, Silent())
     assert raw == sum(len(make_document(i).encode()) for i in range(40))
     assert len(TokenStream(shards)) == first.train_tokens + first.validation_tokens
 
@@ -101,7 +101,7 @@ def test_one_long_text_is_cut(tmp_path: Path) -> None:
     assert tokens.document_length == 16_384
     held = tokens.validation_documents()
     assert held and sum(len(d.encode()) for d in held) <= 0.1 * len(text.encode())
-    tokenizer = load_tokenizer(tokens.tokenizer_model())
+    tokenizer = tokens.tokenizer
     train = [tokenizer.decode(d.tolist()) for d in tokens.train_stream().documents(1)]
     assert sum(map(len, train + held)) == len(text) and all(d in text for d in train + held)
 

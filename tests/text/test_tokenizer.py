@@ -1,54 +1,38 @@
-"""A tokenizer trained here gives every text back."""
+"""A tokenizer is one object: its file, what SentencePiece makes of it, and what is known of it."""
+
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bytecap.core.errors import ConfigError, DataError
-from bytecap.text.byte_counts import is_lossless
-from bytecap.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from tests.conftest import make_document
+from bytecap.core.digest import digest_bytes
+from bytecap.core.errors import DataError
+from bytecap.text.tokenizer import Tokenizer
+from tests.text.tokenizers import make_tokenizer
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return load_tokenizer(train_tokenizer((make_document(i) for i in range(20)), 300))
+def test_file_and_object_belong_together(tmp_path: Path) -> None:
+    """Read from a file or from its bytes, it encodes the same and has the file's digest."""
+    first = make_tokenizer("the cap of a file\n" * 50)
+    path = tmp_path / "some.model"
+    path.write_bytes(first.model)
+    again = Tokenizer.read(path)
+    assert again.model == first.model and again.digest == digest_bytes(path.read_bytes())
+    assert (again.bos, again.vocab_size) == (1, again.processor.get_piece_size())
+    assert again.encode("a cap\n") == first.encode("a cap\n") and again.decode(again.encode("a cap\n")) == "a cap\n"
 
 
-def test_ids_are_laid_out_as_in_the_contest(tokenizer: Tokenizer) -> None:
-    """PAD 0, BOS 1, EOS 2, UNK 3, then the bytes."""
-    assert (tokenizer.pad_id(), tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.unk_id()) == (0, 1, 2, 3)
-    assert [tokenizer.id_to_piece(i) for i in (4, 259)] == ["<0x00>", "<0xFF>"]
-    assert is_lossless(tokenizer)
+def test_lossless_is_measured() -> None:
+    """Identity normalisation without a dummy prefix gives every text back; the default normaliser does not."""
+    text = "the cap of a file\n" * 50
+    assert make_tokenizer(text).lossless
+    assert not make_tokenizer(text, normalization_rule_name="nmt_nfkc").lossless
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"), max_size=60)
-
-
-@given(
-    st.one_of(
-        TEXT, st.lists(st.sampled_from([" ", "  ", "\n", "\t", "\r\n", "<s>", "<0x0A>", "the", "é"])).map("".join)
-    )
-)
-def test_round_trip(tokenizer: Tokenizer, text: str) -> None:
-    """decode(encode(s)) == s for any Unicode text without U+2581."""
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-
-
-def test_more_characters_than_pieces() -> None:
-    """Many scripts and few pieces: frequent characters get pieces, the others bytes, nothing is lost."""
-    text = make_document(1) + " ".join(chr(c) * (1 + c % 7) for c in range(0x4E00, 0x5200))
-    tokenizer = load_tokenizer(train_tokenizer([text], 300))
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert tokenizer.get_piece_size() <= 300
-    assert any(tokenizer.is_byte(i) for i in tokenizer.encode("\u5000")) and not tokenizer.is_byte(
-        tokenizer.encode("e")[0]
-    )
-
-
-def test_refusals() -> None:
-    """A vocabulary that cannot hold the bytes, text too small for it, and a file that is no model."""
-    with pytest.raises(ConfigError, match="must be at least 261"):
-        train_tokenizer(["text"], 100)
-    with pytest.raises(DataError, match="is not a SentencePiece model"):
-        load_tokenizer(b"nonsense")
+def test_refusals(tmp_path: Path) -> None:
+    """A file that is not there, one that is no model, and one without a BOS piece."""
+    with pytest.raises(DataError, match=r"cannot read tokenizer .*give a SentencePiece \.model file"):
+        Tokenizer.read(tmp_path / "missing.model")
+    with pytest.raises(DataError, match="some file is not a SentencePiece model"):
+        Tokenizer.from_bytes(b"nonsense", origin="some file")
+    with pytest.raises(DataError, match="has no BOS piece"):
+        make_tokenizer("the cap of a file\n" * 50, bos_id=-1)

@@ -33,7 +33,7 @@ from bytecap.run.folder import RECIPE, TOKENS
 from bytecap.run.recipe import Recipe
 from bytecap.text.prepare import encode_documents
 from bytecap.text.shards import TokenStream
-from bytecap.text.tokenizer import load_tokenizer, read_tokenizer
+from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
 
@@ -141,12 +141,12 @@ def _prepared(
     folder: Path | None, temporary: Path, progress: Progress,
 ) -> FitInputs:  # fmt: skip
     if request.tokenizer is not None:
-        tokenizer = read_tokenizer(request.tokenizer)
+        tokenizer: Tokenizer | None = Tokenizer.read(request.tokenizer)
         if source.model is None:
             raise ConfigError("--tokenizer goes with a model of ours; these are weights without one, leave it out")
         _refuse_vocabulary(source, tokenizer)
     else:
-        tokenizer = b"" if tokens is None else tokens.tokenizer_model()
+        tokenizer = None if tokens is None else tokens.tokenizer
     texts = _texts(request, recipe, source, tokens, tokenizer, temporary, progress)
     wanted = request.scheme is None or needs_text(request.scheme)
     calibration = _measured(request, recipe, source, tokens, tokenizer, texts, folder, progress) if wanted else None
@@ -154,30 +154,32 @@ def _prepared(
         progress.note(f"nothing is measured, so one step serves all matrices: {_why_unmeasured(recipe, source)}")
     about = _provenance(recipe, tokenizer, texts.corpus_digest, source.digest, known=folder is not None)
     compare = None
-    if texts.compared is not None and source.model is not None:
-        compare = texts.compared, load_tokenizer(tokenizer).bos_id()
+    if texts.compared is not None and source.model is not None and tokenizer is not None:
+        compare = texts.compared, tokenizer.bos
     fitter = _fitter(request, recipe, source, calibration, tokenizer, about)
     start_adaptation = _start_adaptation(recipe, source, tokenizer, texts)
     return FitInputs(recipe, *rooms, source, calibration, fitter, compare, texts.bytes_per_token, start_adaptation)
 
 
-def _start_adaptation(recipe: Recipe, source: WeightSource, tokenizer: bytes, texts: _Texts) -> StartAdaptation | None:
+def _start_adaptation(
+    recipe: Recipe, source: WeightSource, tokenizer: Tokenizer | None, texts: _Texts
+) -> StartAdaptation | None:
     if recipe.quant.distill_steps == 0:
         return None
-    if texts.measured is None or source.model is None:
+    if texts.measured is None or source.model is None or tokenizer is None:
         raise ConfigError(
             "quant.distill_steps needs the model and text to train on: fit a run folder, or a checkpoint of ours with "
             "--text and --tokenizer"
         )
     return make_adaptation(
-        source.model, texts.measured, load_tokenizer(tokenizer).bos_id(), recipe.quant,
+        source.model, texts.measured, tokenizer.bos, recipe.quant,
         context=recipe.train.context, seed=recipe.run.seed,
     )  # fmt: skip
 
 
 def _texts(
-    request: Request, recipe: Recipe, source: WeightSource, tokens: Tokens | None, tokenizer: bytes, temporary: Path,
-    progress: Progress,
+    request: Request, recipe: Recipe, source: WeightSource, tokens: Tokens | None, tokenizer: Tokenizer | None,
+    temporary: Path, progress: Progress,
 ) -> _Texts:  # fmt: skip
     if request.text:
         stream, rate = _encoded(request, recipe, source, tokenizer, temporary, progress)
@@ -192,16 +194,16 @@ def _texts(
 
 
 def _measured(
-    request: Request, recipe: Recipe, source: WeightSource, tokens: Tokens | None, tokenizer: bytes, texts: _Texts,
-    folder: Path | None, progress: Progress,
+    request: Request, recipe: Recipe, source: WeightSource, tokens: Tokens | None, tokenizer: Tokenizer | None,
+    texts: _Texts, folder: Path | None, progress: Progress,
 ) -> Calibration | None:  # fmt: skip
     """Of the run on its own text, kept in its folder; of a given text, for this command."""
-    if texts.measured is None or source.model is None or recipe.quant.calibration_tokens == 0:
+    if texts.measured is None or source.model is None or tokenizer is None or recipe.quant.calibration_tokens == 0:
         return None
     if not request.text and folder is not None and tokens is not None:
         return load_or_measure_calibration(recipe, tokens, folder, source, progress)
     found = measure(
-        source.model, texts.measured, load_tokenizer(tokenizer).bos_id(), recipe.quant,
+        source.model, texts.measured, tokenizer.bos, recipe.quant,
         context=recipe.train.context, seed=recipe.run.seed, digest=source.digest, progress=progress,
     )  # fmt: skip
     if found.loss > (guessing := math.log(source.model.spec.vocab_size)):
@@ -220,9 +222,11 @@ def _why_unmeasured(recipe: Recipe, source: WeightSource) -> str:
     return "there is no text; give --text and --tokenizer"
 
 
-def _provenance(recipe: Recipe, tokenizer: bytes, corpus: str, checkpoint: str, *, known: bool) -> Provenance:
+def _provenance(
+    recipe: Recipe, tokenizer: Tokenizer | None, corpus: str, checkpoint: str, *, known: bool
+) -> Provenance:
     """A checkpoint outside its run folder was made by a recipe that nobody knows."""
-    if tokenizer:
+    if tokenizer is not None:
         about = build_provenance(recipe, tokenizer, corpus, checkpoint)
     else:
         about = Provenance(
@@ -233,14 +237,14 @@ def _provenance(recipe: Recipe, tokenizer: bytes, corpus: str, checkpoint: str, 
 
 
 def _fitter(
-    request: Request, recipe: Recipe, source: WeightSource, calibration: Calibration | None, tokenizer: bytes,
-    about: Provenance,
+    request: Request, recipe: Recipe, source: WeightSource, calibration: Calibration | None,
+    tokenizer: Tokenizer | None, about: Provenance,
 ) -> Fitter | SchemeFitter:  # fmt: skip
     if request.scheme is None:
         return build_fitter(source, calibration, recipe.quant, recipe.artifact, tokenizer, about)
 
     def packed(model: QuantizedModel) -> bytes:
-        return pack(source.spec, model, tokenizer, about, recipe.artifact)
+        return pack(source.spec, model, b"" if tokenizer is None else tokenizer.model, about, recipe.artifact)
 
     return SchemeFitter(
         request.scheme, source.weights, source.shapes, calibration, source.digest, packed,
@@ -249,7 +253,12 @@ def _fitter(
 
 
 def _encoded(
-    request: Request, recipe: Recipe, source: WeightSource, tokenizer: bytes, temporary: Path, progress: Progress
+    request: Request,
+    recipe: Recipe,
+    source: WeightSource,
+    tokenizer: Tokenizer | None,
+    temporary: Path,
+    progress: Progress,
 ) -> tuple[TokenStream, float]:
     """The given text as tokens, and its bytes for each."""
     if source.model is None:
@@ -257,7 +266,7 @@ def _encoded(
             f"{request.checkpoint} holds weights without a model, so --text cannot be run through it; leave --text "
             "out, or measure and fit from Python with bytecap.fit(model, batches, loss=..., cap_bytes=...)"
         )
-    if not tokenizer:
+    if tokenizer is None:
         raise ConfigError("--text needs the tokenizer of the model: --tokenizer PATH.model")
     _refuse_vocabulary(source, tokenizer)
     config = dataclasses.replace(recipe.text, paths=request.text)
@@ -266,12 +275,11 @@ def _encoded(
     return stream, raw_bytes / max(len(stream), 1)
 
 
-def _refuse_vocabulary(source: WeightSource, tokenizer: bytes) -> None:
-    pieces = load_tokenizer(tokenizer).get_piece_size()
-    if source.model is not None and pieces != source.model.spec.vocab_size:
+def _refuse_vocabulary(source: WeightSource, tokenizer: Tokenizer | None) -> None:
+    if source.model is not None and tokenizer is not None and tokenizer.vocab_size != source.model.spec.vocab_size:
         raise DataError(
-            f"the tokenizer has {pieces:,} pieces, the model a vocabulary of {source.model.spec.vocab_size:,}; give "
-            "the tokenizer that the model was trained with"
+            f"the tokenizer has {tokenizer.vocab_size:,} pieces, the model a vocabulary of "
+            f"{source.model.spec.vocab_size:,}; give the tokenizer that the model was trained with"
         )
 
 

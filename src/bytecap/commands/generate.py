@@ -24,7 +24,7 @@ def generate(
 
     file, folder = find_artifact(path)
     artifact = load(file)
-    other = None if folder is None else load_tokens(folder / "tokens").tokenizer_model()
+    other = None if folder is None else load_tokens(folder / "tokens").tokenizer
     written = use.generate(artifact, other, prompt, tokens, temperature, seed)
     print_result({"text": written}, json, written)
 

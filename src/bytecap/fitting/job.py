@@ -17,7 +17,7 @@ import torch
 
 from bytecap.artifact.load import Artifact, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
-from bytecap.core.digest import digest_bytes, digest_json
+from bytecap.core.digest import digest_json
 from bytecap.core.errors import BackendError, BudgetError
 from bytecap.core.progress import Progress
 from bytecap.fitting.measure import make_adaptation, measure
@@ -34,8 +34,7 @@ from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes
 from bytecap.run.folder import CALIBRATION, RECIPE
 from bytecap.run.recipe import Recipe
-from bytecap.text.byte_counts import is_lossless
-from bytecap.text.tokenizer import load_tokenizer
+from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import Tokens
 
 
@@ -67,13 +66,13 @@ def build_fitter(
     calibration: Calibration | None,
     config: QuantConfig,
     artifact: ArtifactConfig,
-    tokenizer: bytes,
+    tokenizer: Tokenizer | None,
     about: Provenance,
 ) -> Fitter:
     """Everything a fit needs, ready for any number of caps."""
 
     def packed(model: QuantizedModel) -> bytes:
-        return pack(source.spec, model, tokenizer, about, artifact)
+        return pack(source.spec, model, b"" if tokenizer is None else tokenizer.model, about, artifact)
 
     factors = curvature_factors(source, calibration, config)
     adaptive_damping = None if calibration is None else make_adaptive_damping(source, calibration, config)
@@ -189,7 +188,7 @@ def load_or_measure_calibration(
             return saved
         progress.note("the calibration in this folder is of other text or settings; measured again")
     found = measure(
-        source.model, tokens.train_stream(), load_tokenizer(tokens.tokenizer_model()).bos_id(),
+        source.model, tokens.train_stream(), tokens.tokenizer.bos,
         recipe.quant, context=recipe.train.context, seed=recipe.run.seed, digest=source.digest, progress=progress,
     )  # fmt: skip
     found = dataclasses.replace(found, measured_on=measured_on)
@@ -209,9 +208,8 @@ def _measured_on(recipe: Recipe, tokens: Tokens) -> str:
 
 def run_fitter(recipe: Recipe, tokens: Tokens, source: WeightSource, calibration: Calibration | None) -> Fitter:
     """The fitter of a run, with its provenance."""
-    tokenizer = tokens.tokenizer_model()
-    about = build_provenance(recipe, tokenizer, tokens.corpus_digest, source.digest)
-    return build_fitter(source, calibration, recipe.quant, recipe.artifact, tokenizer, about)
+    about = build_provenance(recipe, tokens.tokenizer, tokens.corpus_digest, source.digest)
+    return build_fitter(source, calibration, recipe.quant, recipe.artifact, tokens.tokenizer, about)
 
 
 def run_adaptation(recipe: Recipe, tokens: Tokens, source: WeightSource) -> StartAdaptation | None:
@@ -219,20 +217,20 @@ def run_adaptation(recipe: Recipe, tokens: Tokens, source: WeightSource) -> Star
     if source.model is None:
         return None
     return make_adaptation(
-        source.model, tokens.train_stream(), load_tokenizer(tokens.tokenizer_model()).bos_id(), recipe.quant,
+        source.model, tokens.train_stream(), tokens.tokenizer.bos, recipe.quant,
         context=recipe.train.context, seed=recipe.run.seed,
     )  # fmt: skip
 
 
-def build_provenance(recipe: Recipe, tokenizer: bytes, corpus_digest: str, checkpoint_digest: str) -> Provenance:
+def build_provenance(recipe: Recipe, tokenizer: Tokenizer, corpus_digest: str, checkpoint_digest: str) -> Provenance:
     """What the file of a run says about where it comes from."""
     assert recipe.score.context is not None, "a resolved recipe knows its context"
     return Provenance(
         recipe_digest=recipe.digest,
         corpus_digest=corpus_digest,
         checkpoint_digest=checkpoint_digest,
-        tokenizer_digest=digest_bytes(tokenizer),
-        lossless=is_lossless(load_tokenizer(tokenizer)),
+        tokenizer_digest=tokenizer.digest,
+        lossless=tokenizer.lossless,
         context=recipe.score.context,
     )
 

@@ -64,7 +64,7 @@ from bytecap.run.record import (
 )
 from bytecap.run.use import build_validation, generate, score_model, scoring_context
 from bytecap.text.prepare import prepare
-from bytecap.text.tokenizer import load_tokenizer
+from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT, build_model, load_training_state
 from bytecap.train.loop import METRICS, Trainer, trained_model
@@ -101,7 +101,7 @@ def prepare_stage(recipe: Recipe, folder: Path, console: Console) -> Tokens:
     if (folder / TOKENS / MANIFEST).exists():
         return load_tokens(folder / TOKENS)
     with console.stage("prepare"), timed(folder, "prepare"):
-        return prepare(recipe.text, folder / TOKENS, console, lambda model: _refuse_small_cap(recipe, model))
+        return prepare(recipe.text, folder / TOKENS, console, lambda tokenizer: _refuse_small_cap(recipe, tokenizer))
 
 
 def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
@@ -112,7 +112,7 @@ def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.devi
             recipe.train,
             ModelSpec.of(recipe.model, tokens.vocab_size),
             tokens.train_stream(),
-            bos=load_tokenizer(tokens.tokenizer_model()).bos_id(),
+            bos=tokens.tokenizer.bos,
             seed=recipe.run.seed,
             device=device,
             folder=folder,
@@ -174,9 +174,7 @@ def report_stage(
         artifact = load(folder / MODEL)
         reached = load_training_state(folder / CHECKPOINT)
         prompt = (tokens.validation_documents() or [""])[0][:SAMPLE_PROMPT]
-        written = generate(
-            artifact, tokens.tokenizer_model(), prompt, SAMPLE_TOKENS, SAMPLE_TEMPERATURE, recipe.run.seed
-        )
+        written = generate(artifact, tokens.tokenizer, prompt, SAMPLE_TOKENS, SAMPLE_TEMPERATURE, recipe.run.seed)
         compressors = _compressors(tokens)
     record = RunRecord(
         schema=SCHEMA,
@@ -232,11 +230,9 @@ def _is_fitted(folder: Path, recipe: Recipe, checkpoint_digest: str, console: Co
     return known and made.made_from.get("checkpoint") == checkpoint_digest and made.size_bytes <= recipe.artifact.cap
 
 
-def _refuse_small_cap(recipe: Recipe, tokenizer_model: bytes) -> None:
+def _refuse_small_cap(recipe: Recipe, tokenizer: Tokenizer) -> None:
     """BudgetError when no training could bring the model under the cap; asked as soon as the tokenizer is known."""
-    spec = ModelSpec.of(recipe.model, load_tokenizer(tokenizer_model).get_piece_size())
-    about = build_provenance(recipe, tokenizer_model, digest_json(""), digest_json(""))
-    fitter = build_fitter(
-        source_from_module(build_model(spec)), None, recipe.quant, recipe.artifact, tokenizer_model, about
-    )
+    spec = ModelSpec.of(recipe.model, tokenizer.vocab_size)
+    about = build_provenance(recipe, tokenizer, digest_json(""), digest_json(""))
+    fitter = build_fitter(source_from_module(build_model(spec)), None, recipe.quant, recipe.artifact, tokenizer, about)
     refuse_small_cap(fitter.smallest(), recipe.artifact.cap)

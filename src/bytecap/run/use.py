@@ -28,12 +28,12 @@ from bytecap.scoring.validation import Validation
 from bytecap.text.config import READING, TextConfig
 from bytecap.text.prepare import encode_documents
 from bytecap.text.shards import TokenStream
-from bytecap.text.tokenizer import load_tokenizer
+from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import Tokens, load_tokens
 
 
 def generate(
-    artifact: Artifact, tokenizer_model: bytes | None, prompt: str, tokens: int, temperature: float, seed: int
+    artifact: Artifact, other: Tokenizer | None, prompt: str, tokens: int, temperature: float, seed: int
 ) -> str:
     """Text that continues `prompt`, prompt included. The tokenizer of the file is used where it has one."""
     if tokens < 0 or not 0 <= temperature < math.inf or not 0 <= seed < MAX_SEED:
@@ -44,13 +44,13 @@ def generate(
         prompt.encode()
     except UnicodeEncodeError:
         raise ConfigError("the prompt is not UTF-8; give it as text in that encoding") from None
-    tokenizer = load_tokenizer(artifact_tokenizer(artifact, tokenizer_model))
-    ids = [tokenizer.bos_id(), *tokenizer.encode(prompt)]
+    tokenizer = artifact_tokenizer(artifact, other)
+    ids = [tokenizer.bos, *tokenizer.encode(prompt)]
     drawn = sample(
         artifact.model(), ids, tokens=tokens, context=artifact.context, temperature=temperature, seed=seed,
-        stop=tokenizer.bos_id(),
+        stop=tokenizer.bos,
     )  # fmt: skip
-    return str(tokenizer.decode(ids[1:] + drawn))
+    return tokenizer.decode(ids[1:] + drawn)
 
 
 def score_file(
@@ -59,11 +59,11 @@ def score_file(
     """Score a `.bcap` file on any text, as somebody does who has only the file. Returns the score as JSON values."""
     config = _reading(text, settings)
     artifact = load(path)
-    model_bytes = artifact_tokenizer(artifact, None)
+    tokenizer = artifact_tokenizer(artifact, None)
     with console.stage("score"), tempfile.TemporaryDirectory() as temporary:
-        shards, raw_bytes = encode_documents(config, model_bytes, Path(temporary), console)
+        shards, raw_bytes = encode_documents(config, tokenizer, Path(temporary), console)
         validation = Validation.checked(
-            TokenStream(shards), load_tokenizer(model_bytes), raw_bytes=raw_bytes, lossy_declared=config.lossy_tokenizer
+            TokenStream(shards), tokenizer, raw_bytes=raw_bytes, lossy_declared=config.lossy_tokenizer
         )
         score = validation.score(
             artifact.model().to(choose_device(device_name)),
@@ -103,7 +103,7 @@ def build_validation(recipe: Recipe, tokens: Tokens) -> Validation:
     """The held-out tokens of a run, their bytes checked."""
     return Validation.checked(
         tokens.validation_stream(),
-        load_tokenizer(tokens.tokenizer_model()),
+        tokens.tokenizer,
         raw_bytes=tokens.validation_bytes,
         lossy_declared=recipe.text.lossy_tokenizer,
         byte_stream=tokens.validation_byte_stream(),
@@ -124,20 +124,19 @@ def scoring_context(recipe: Recipe) -> int:
     return recipe.score.context
 
 
-def artifact_tokenizer(artifact: Artifact, other: bytes | None) -> bytes:
+def artifact_tokenizer(artifact: Artifact, other: Tokenizer | None) -> Tokenizer:
     """The tokenizer in the file, else the other one; FormatError when it does not fit the model."""
     if artifact.spec is None:
         raise FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
-    model = artifact.tokenizer or other
-    if model is None:
+    tokenizer = Tokenizer.from_bytes(artifact.tokenizer) if artifact.tokenizer else other
+    if tokenizer is None:
         raise DataError(
             "the file has no tokenizer in it; use the run folder it was made in, or make it again with --set "
             "artifact.embed_tokenizer=true"
         )
-    pieces = load_tokenizer(model).get_piece_size()
-    if pieces != artifact.spec.vocab_size:
+    if tokenizer.vocab_size != artifact.spec.vocab_size:
         raise FormatError(
-            f"the file's model has a vocabulary of {artifact.spec.vocab_size:,}, its tokenizer {pieces:,} pieces; they "
-            "do not belong together"
+            f"the file's model has a vocabulary of {artifact.spec.vocab_size:,}, its tokenizer "
+            f"{tokenizer.vocab_size:,} pieces; they do not belong together"
         )
-    return model
+    return tokenizer

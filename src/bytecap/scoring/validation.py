@@ -1,20 +1,20 @@
 """What scores are measured on: held-out tokens whose byte counts have been checked.
 
-In:   a token stream, its SentencePieceProcessor, the raw length where it is known.
+In:   a token stream, its Tokenizer, the raw length where it is known.
 Out:  a Validation; there is no other way to a score, so no score comes from unchecked bytes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.model.gpt import GPT
 from bytecap.scoring.evaluate import Score, evaluate
-from bytecap.text.byte_counts import ByteCheck, ByteTable, build_table, check_table, is_lossless
+from bytecap.text.byte_counts import ByteCheck, ByteTable, build_table, check_table
 from bytecap.text.shards import TokenStream
+from bytecap.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Validation:
     def checked(
         cls,
         stream: TokenStream,
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         *,
         raw_bytes: int | None,
         lossy_declared: bool = False,
         byte_stream: TokenStream | None = None,
     ) -> Validation:
         """DataError when the bytes do not add up."""
-        table = build_table(tokenizer, lossless=is_lossless(tokenizer))
+        table = build_table(tokenizer)
         if byte_stream is None:
             check = check_table(table, tokenizer, stream, raw_bytes=raw_bytes, lossy_declared=lossy_declared)
         elif len(byte_stream) != len(stream):
@@ -49,7 +49,7 @@ class Validation:
         else:
             counted = int(byte_stream.read(1, len(byte_stream)).sum())
             check = ByteCheck(counted, None, raw_bytes)
-        return cls(stream, byte_stream, table, tokenizer.bos_id(), check)
+        return cls(stream, byte_stream, table, tokenizer.bos, check)
 
     def score(self, model: GPT, *, context: int, stride: int, batch_tokens: int, progress: Progress) -> Score:
         """Bits per byte of `model` on this text."""

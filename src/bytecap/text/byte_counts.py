@@ -1,6 +1,6 @@
 """How many bytes of text each token stands for: the denominator of bits per byte.
 
-In:   a SentencePiece model.
+In:   a Tokenizer.
 Out:  a ByteTable, and a check of it against the decoded (and, where at hand, the raw) text.
 
 A control, unknown or unused piece stands for 0 bytes, a byte piece for 1, any other for the UTF-8 length of its text
@@ -14,13 +14,13 @@ Source:  openai/parameter-golf train_gpt.py. Differs: U+2581 inside a piece coun
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.errors import DataError
 from bytecap.text.shards import TokenStream
+from bytecap.text.tokenizer import Tokenizer
 
 _CHUNK = 1 << 20
 
@@ -42,29 +42,23 @@ class ByteTable:
         return counts
 
 
-def build_table(tokenizer: Any, *, lossless: bool, vocab_size: int | None = None) -> ByteTable:
-    """The table of a SentencePieceProcessor, padded to `vocab_size` ids."""
-    size = max(vocab_size or 0, tokenizer.get_piece_size())
+def build_table(tokenizer: Tokenizer, *, vocab_size: int | None = None) -> ByteTable:
+    """The table of a tokenizer, padded to `vocab_size` ids."""
+    size, pieces = max(vocab_size or 0, tokenizer.vocab_size), tokenizer.processor
     bytes_V = np.zeros(size, np.int64)
     leading_V = np.zeros(size, np.bool_)
     boundary_V = np.ones(size, np.bool_)
-    for token in range(tokenizer.get_piece_size()):
-        if tokenizer.is_control(token) or tokenizer.is_unknown(token) or tokenizer.is_unused(token):
+    for token in range(tokenizer.vocab_size):
+        if pieces.is_control(token) or pieces.is_unknown(token) or pieces.is_unused(token):
             continue
         boundary_V[token] = False
-        if tokenizer.is_byte(token):
+        if pieces.is_byte(token):
             bytes_V[token] = 1
             continue
-        piece = tokenizer.id_to_piece(token)
+        piece = pieces.id_to_piece(token)
         leading_V[token] = piece.startswith("\u2581")
         bytes_V[token] = len(piece.replace("\u2581", " ").encode())
-    return ByteTable(bytes_V, leading_V, boundary_V, lossless)
-
-
-def is_lossless(tokenizer: Any) -> bool:
-    """Whether a text full of what normalisers change comes back as it was."""
-    probe = " two  spaces\ttab\nnewline\r\n\u00a0\u2460\uff21\ufb01 \u00e9e\u0301 end \n"
-    return bool(tokenizer.decode(tokenizer.encode(probe)) == probe)
+    return ByteTable(bytes_V, leading_V, boundary_V, tokenizer.lossless)
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ class ByteCheck:
 
 
 def check_table(
-    table: ByteTable, tokenizer: Any, stream: TokenStream, *, raw_bytes: int | None, lossy_declared: bool = False
+    table: ByteTable, tokenizer: Tokenizer, stream: TokenStream, *, raw_bytes: int | None, lossy_declared: bool = False
 ) -> ByteCheck:
     """Compare the table's sum over the stream with the decoded and the raw length; DataError when they differ.
 
@@ -115,42 +109,41 @@ def _counted(table: ByteTable, stream: TokenStream) -> int:
     return total
 
 
-def _decoded(tokenizer: Any, stream: TokenStream) -> int:
+def _decoded(tokenizer: Tokenizer, stream: TokenStream) -> int:
     """UTF-8 length of the decoded text; byte pieces at the ends of a document, where a stream may be cut, count 1."""
-    bos = tokenizer.bos_id()
+    bos, is_byte = tokenizer.bos, tokenizer.processor.is_byte
     total = 0
     for index, ids in enumerate(stream.documents(bos)):
         tokens = [int(i) for i in ids]
         if index == 0 and int(stream.read(0, 1)[0]) != bos:
             tokens.pop(0)  # the stream's first token is never a target
-            while tokens and tokenizer.is_byte(tokens[0]):
+            while tokens and is_byte(tokens[0]):
                 tokens.pop(0)
                 total += 1
-        while tokens and tokenizer.is_byte(tokens[-1]):
+        while tokens and is_byte(tokens[-1]):
             tokens.pop()
             total += 1
         total += len(tokenizer.decode(tokens).encode())
     return total
 
 
-def _worst(table: ByteTable, tokenizer: Any, stream: TokenStream, most: int = 5) -> str:
+def _worst(table: ByteTable, tokenizer: Tokenizer, stream: TokenStream, most: int = 5) -> str:
     """The tokens whose table entry differs most, occurrences included, from what decoding them after a letter adds."""
     used_V = np.zeros(table.bytes_V.size, np.int64)
     for start in range(0, len(stream), _CHUNK):
         used_V += np.bincount(stream.read(start, _CHUNK), minlength=used_V.size)
-    anchor = [i for i in range(tokenizer.get_piece_size()) if tokenizer.id_to_piece(i).isalnum()][:1]
+    pieces = tokenizer.processor
+    anchor = [i for i in range(tokenizer.vocab_size) if pieces.id_to_piece(i).isalnum()][:1]
     base = len(tokenizer.decode(anchor).encode())
     errors = []
     for token in np.flatnonzero(used_V).tolist():
         if table.boundary_V[token] and table.bytes_V[token] == 0:
             continue
-        byte = tokenizer.is_byte(token)
+        byte = pieces.is_byte(token)
         true = 1 if byte else len(tokenizer.decode([*anchor, token]).encode()) - base
         off = int(table.bytes_V[token]) - true
         if off:
             errors.append((abs(off) * int(used_V[token]), token, off))
     errors.sort(reverse=True)
-    named = [
-        f"{tokenizer.id_to_piece(t)!r} (id {t}, {off:+d} byte, {used_V[t]:,} times)" for _, t, off in errors[:most]
-    ]
+    named = [f"{pieces.id_to_piece(t)!r} (id {t}, {off:+d} byte, {used_V[t]:,} times)" for _, t, off in errors[:most]]
     return ", ".join(named) or "none by itself; the tokenizer changes the text (spaces, line ends or normalisation)"

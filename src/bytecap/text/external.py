@@ -14,25 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from bytecap.core.digest import digest_bytes, digest_json
+from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.text.config import TextConfig
 from bytecap.text.shards import TokenStream, find_shards
 from bytecap.text.split import refuse_shared
-from bytecap.text.tokenizer import Tokenizer, load_tokenizer, read_tokenizer
+from bytecap.text.tokenizer import Tokenizer
 
 
-def use_shards(config: TextConfig, accept: Callable[[bytes], None]) -> dict[str, Any]:
+def use_shards(config: TextConfig, accept: Callable[[Tokenizer], None]) -> dict[str, Any]:
     """Manifest entries of `config.shards`; DataError when a check fails."""
     folder = Path(config.shards or "").resolve()
     if config.tokenizer is None:
         raise ConfigError("text.shards needs the tokenizer they were made with: --set text.tokenizer=PATH.model")
     if config.paths or config.validation_paths:
         raise ConfigError("text.shards and text.paths exclude each other; give one of them")
-    model = read_tokenizer(Path(config.tokenizer))
-    tokenizer = load_tokenizer(model, config.tokenizer)
-    accept(model)
-    vocab_size = tokenizer.get_piece_size()
+    tokenizer = Tokenizer.read(Path(config.tokenizer))
+    accept(tokenizer)
+    vocab_size = tokenizer.vocab_size
     found = {split: find_shards(folder, split) for split in ("train", "val", "val_bytes")}
     for split in ("train", "val"):
         if not found[split]:
@@ -44,8 +43,8 @@ def use_shards(config: TextConfig, accept: Callable[[bytes], None]) -> dict[str,
     return {
         "corpus_digest": corpus_digest,
         "corpus": str(folder),
-        "tokenizer": str(Path(config.tokenizer).resolve()),
-        "tokenizer_digest": digest_bytes(model),
+        "tokenizer_path": str(Path(config.tokenizer).resolve()),
+        "tokenizer_digest": tokenizer.digest,
         "vocab_size": vocab_size,
         "document_length": None,
         "train_shards": tuple(map(str, found["train"])),
@@ -62,7 +61,7 @@ def _check_tokenizer(tokenizer: Tokenizer, stream: TokenStream, name: str, docum
     """Decoding and encoding whole documents gives the same ids when shards and tokenizer belong together."""
     differing = checked = 0
     pending: list[int] | None = None  # held back one step: the stream's last document may be cut
-    for ids in stream.documents(tokenizer.bos_id()):
+    for ids in stream.documents(tokenizer.bos):
         if pending is not None:
             checked += 1
             differing += tokenizer.encode(tokenizer.decode(pending)) != pending
@@ -79,7 +78,7 @@ def _check_tokenizer(tokenizer: Tokenizer, stream: TokenStream, name: str, docum
 
 def _check_disjoint(tokenizer: Tokenizer, train: TokenStream, validation: TokenStream) -> str:
     """Digest of both splits; DataError when a document stands in both."""
-    bos = tokenizer.bos_id()
+    bos = tokenizer.bos
     held = {_ids_hash(ids) for ids in validation.documents(bos)}
     order = hashlib.sha256()
     shared = []

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bytecap.core.digest import digest_bytes, digest_json
+from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.files import make_folder, write_bytes
 from bytecap.core.progress import Progress
@@ -19,12 +19,13 @@ from bytecap.text.config import TextConfig
 from bytecap.text.external import use_shards
 from bytecap.text.shards import MAX_VOCAB, ShardWriter
 from bytecap.text.survey import note_skipped, open_corpus, survey_corpus, tokenizer_sample
-from bytecap.text.tokenizer import load_tokenizer, read_tokenizer, train_tokenizer
+from bytecap.text.tokenizer import Tokenizer
+from bytecap.text.tokenizer_training import train_tokenizer
 from bytecap.text.tokens import Tokens, save_tokens
 
 
 def prepare(
-    config: TextConfig, folder: Path, progress: Progress, accept: Callable[[bytes], None] = lambda _: None
+    config: TextConfig, folder: Path, progress: Progress, accept: Callable[[Tokenizer], None] = lambda _: None
 ) -> Tokens:
     """Make `folder` hold the tokens of `config`. `accept` may refuse the tokenizer before the long part begins."""
     make_folder(folder)
@@ -38,31 +39,30 @@ def prepare(
 
 
 def _from_documents(
-    config: TextConfig, folder: Path, progress: Progress, accept: Callable[[bytes], None]
+    config: TextConfig, folder: Path, progress: Progress, accept: Callable[[Tokenizer], None]
 ) -> dict[str, Any]:
     survey = survey_corpus(config, progress)
     corpus = survey.corpus
     if config.tokenizer:
-        model = read_tokenizer(Path(config.tokenizer))
+        tokenizer = Tokenizer.read(Path(config.tokenizer))
     else:
-        model = train_tokenizer(tokenizer_sample(config, survey), config.vocab_size)
-    tokenizer = load_tokenizer(model)
-    if tokenizer.get_piece_size() > MAX_VOCAB:
-        raise ConfigError(f"the tokenizer has {tokenizer.get_piece_size():,} pieces; shards hold at most {MAX_VOCAB:,}")
-    accept(model)
-    write_bytes(folder / "tokenizer.model", model)
+        tokenizer = train_tokenizer(tokenizer_sample(config, survey), config.vocab_size)
+    if tokenizer.vocab_size > MAX_VOCAB:
+        raise ConfigError(f"the tokenizer has {tokenizer.vocab_size:,} pieces; shards hold at most {MAX_VOCAB:,}")
+    accept(tokenizer)
+    write_bytes(folder / "tokenizer.model", tokenizer.model)
 
     train = ShardWriter(folder, "train", config.shard_tokens)
     done = 0
     for document in survey.train():
-        train.write([tokenizer.bos_id(), *tokenizer.encode(document)])
+        train.write([tokenizer.bos, *tokenizer.encode(document)])
         done += len(document)
         progress.update(done, survey.total_bytes, f"{train.tokens:,} training tokens")
     train.close()
     validation = ShardWriter(folder, "val", config.shard_tokens)
     lines = []
     for document in survey.validation():
-        validation.write([tokenizer.bos_id(), *tokenizer.encode(document)])
+        validation.write([tokenizer.bos, *tokenizer.encode(document)])
         lines.append(json.dumps(document))
     validation.close()
     write_bytes(folder / "validation.jsonl", ("\n".join(lines) + "\n").encode())
@@ -73,9 +73,9 @@ def _from_documents(
     return {
         "corpus_digest": survey.digest(),
         "corpus": corpus.name,
-        "tokenizer": "tokenizer.model",
-        "tokenizer_digest": digest_bytes(model),
-        "vocab_size": tokenizer.get_piece_size(),
+        "tokenizer_path": "tokenizer.model",
+        "tokenizer_digest": tokenizer.digest,
+        "vocab_size": tokenizer.vocab_size,
         "document_length": corpus.document_length,
         "train_shards": tuple(p.name for p in train.paths),
         "train_tokens": train.tokens,
@@ -87,14 +87,15 @@ def _from_documents(
     }
 
 
-def encode_documents(config: TextConfig, model: bytes, folder: Path, progress: Progress) -> tuple[list[Path], int]:
+def encode_documents(
+    config: TextConfig, tokenizer: Tokenizer, folder: Path, progress: Progress
+) -> tuple[list[Path], int]:
     """Every document of `config.paths` as validation shards in `folder`; also the UTF-8 bytes of the raw text."""
-    tokenizer = load_tokenizer(model)
     writer = ShardWriter(folder, "val", config.shard_tokens)
     raw_bytes = 0
     corpus = open_corpus(config, config.paths)
     for document in corpus.documents():
-        writer.write([tokenizer.bos_id(), *tokenizer.encode(document)])
+        writer.write([tokenizer.bos, *tokenizer.encode(document)])
         raw_bytes += len(document.encode())
     writer.close()
     note_skipped(corpus, progress)

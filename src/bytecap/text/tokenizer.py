@@ -1,119 +1,87 @@
-"""Text to token ids and back, with SentencePiece.
+"""A SentencePiece tokenizer: text to token ids and back, and everything that is known of it.
 
-In:   documents to learn from, or an existing `.model` file.
-Out:  a SentencePieceProcessor; a model trained here is lossless: decode(encode(s)) == s for Unicode without U+2581.
+In:   the bytes of a SentencePiece `.model` file.
+Out:  a Tokenizer.
 
-Source: SentencePiece (Kudo & Richardson 2018). Identity normalisation and no dummy prefix make it lossless; the
-        default normaliser changes two lines in three, and bits per byte of a changed text mean nothing.
+Source: SentencePiece (Kudo & Richardson 2018).
 """
 
 from __future__ import annotations
 
-import io
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import sentencepiece
 
-from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.digest import digest_bytes
+from bytecap.core.errors import DataError
 
-BYTE_PIECES = 256
-SPECIAL_PIECES = 4
-_CHUNK_CHARACTERS = 4000
-_COVERAGE = 0.9995
-"""Share of the text whose characters get pieces of their own; SentencePiece's default."""
-
-Tokenizer = sentencepiece.SentencePieceProcessor
+_PROBE = " two  spaces\ttab\nnewline\r\n\u00a0\u2460\uff21\ufb01 \u00e9e\u0301 end \n"
+"""A text full of what normalisers change."""
 
 
-def train_tokenizer(documents: Iterable[str], vocab_size: int) -> bytes:
-    """A byte-fallback BPE model of at most `vocab_size` pieces, as the bytes of a `.model` file.
+@dataclass(frozen=True, eq=False)
+class Tokenizer:
+    """A tokenizer; made with `Tokenizer.from_bytes` or `Tokenizer.read`, which check it.
 
-    Ids as in the contest's tokenizers: PAD 0, BOS 1, EOS 2, UNK 3, bytes 4 to 259, then merges.
+    >>> tokenizer = Tokenizer.read(Path("tokenizer.model"))  # doctest: +SKIP
+    >>> tokenizer.decode(tokenizer.encode("any text"))  # doctest: +SKIP
+    'any text'
     """
-    smallest = SPECIAL_PIECES + BYTE_PIECES + 1
-    if vocab_size < smallest:
-        raise ConfigError(f"text.vocab_size is {vocab_size}; with byte fallback it must be at least {smallest}")
-    out = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(_frequent_characters(list(_chunks(documents)), vocab_size)),
-            model_writer=out,
-            model_type="bpe",
-            vocab_size=vocab_size,
-            hard_vocab_limit=False,
-            byte_fallback=True,
-            normalization_rule_name="identity",
-            add_dummy_prefix=False,
-            remove_extra_whitespaces=False,
-            allow_whitespace_only_pieces=True,
-            split_digits=True,
-            max_sentence_length=1 << 20,
-            pad_id=0,
-            bos_id=1,
-            eos_id=2,
-            unk_id=3,
-            num_threads=1,
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise DataError(
-            f"no tokenizer of {vocab_size} pieces can be learned from this text ({str(error).splitlines()[-1]}); give "
-            "more text or lower --set text.vocab_size"
-        ) from error
-    return out.getvalue()
 
+    model: bytes
+    """The `.model` file."""
+    processor: sentencepiece.SentencePieceProcessor
+    """What SentencePiece makes of it, for what stands in no method here: the kind and the text of each piece."""
 
-def _chunks(documents: Iterable[str]) -> Iterator[str]:
-    """Whole lines, a few thousand characters at a time: newlines stay inside, so that pieces may hold them."""
-    for document in documents:
-        kept = ""
-        for line in document.splitlines(keepends=True):
-            if kept and len(kept) + len(line) > _CHUNK_CHARACTERS:
-                yield kept
-                kept = ""
-            kept += line[: 1 << 18]
-        if kept:
-            yield kept
+    @classmethod
+    def from_bytes(cls, model: bytes, *, origin: str = "the tokenizer") -> Tokenizer:
+        """The tokenizer in the bytes of a `.model` file. DataError, naming `origin`, when they are not one."""
+        try:
+            processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except (RuntimeError, ValueError) as error:
+            raise DataError(f"{origin} is not a SentencePiece model: {error}") from error
+        if processor.bos_id() < 0:
+            raise DataError(f"{origin} has no BOS piece, which marks the start of each document")
+        return cls(model, processor)
 
+    @classmethod
+    def read(cls, path: Path) -> Tokenizer:
+        """The tokenizer in a `.model` file. DataError when the file cannot be read or is not one."""
+        try:
+            model = path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"cannot read tokenizer {path}: {error}; give a SentencePiece .model file", path=str(path)
+            ) from error
+        return cls.from_bytes(model, origin=str(path))
 
-def _frequent_characters(chunks: list[str], vocab_size: int) -> list[str]:
-    """The chunks, cut at rare characters where a text of many scripts has more characters than the vocabulary has room.
+    @property
+    def bos(self) -> int:
+        """Id of the piece with which each document begins."""
+        return int(self.processor.bos_id())
 
-    SentencePiece wants a piece for each character that covers the text. Half of the merges' room is left to
-    characters; the others are written as bytes.
-    """
-    counts: Counter[str] = Counter()
-    for chunk in chunks:
-        counts.update(chunk)
-    room = (vocab_size - SPECIAL_PIECES - BYTE_PIECES) // 2
-    frequent = counts.most_common(room)
-    if len(counts) <= room or sum(count for _, count in frequent) >= _COVERAGE * counts.total():
-        return chunks
-    others = re.compile("[^" + re.escape("".join(character for character, _ in frequent)) + "]+")
-    return [part for chunk in chunks for part in others.split(chunk) if part]
+    @property
+    def vocab_size(self) -> int:
+        """Number of pieces."""
+        return int(self.processor.get_piece_size())
 
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the `.model` file."""
+        return digest_bytes(self.model)
 
-def load_tokenizer(model: bytes, origin: str = "the tokenizer") -> Tokenizer:
-    """A processor from the bytes of a `.model` file; DataError when they are not one."""
-    try:
-        tokenizer = Tokenizer(model_proto=model)
-    except (RuntimeError, ValueError) as error:
-        raise DataError(f"{origin} is not a SentencePiece model: {error}") from error
-    if tokenizer.bos_id() < 0:
-        raise DataError(f"{origin} has no BOS piece, which marks the start of each document")
-    return tokenizer
+    @cached_property
+    def lossless(self) -> bool:
+        """Whether a text full of what normalisers change comes back as it was."""
+        return self.decode(self.encode(_PROBE)) == _PROBE
 
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, without BOS."""
+        return list(self.processor.encode(text))
 
-def read_tokenizer(path: Path) -> bytes:
-    """Bytes of a `.model` file, checked."""
-    try:
-        model = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"cannot read tokenizer {path}: {error}; give a SentencePiece .model file", path=str(path)
-        ) from error
-    load_tokenizer(model, str(path))
-    return model
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text that token ids stand for."""
+        return str(self.processor.decode(list(ids)))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from bytecap.core.errors import DataError
 from bytecap.core.files import read_json, write_json
-from bytecap.core.settings import NOT_SAVED, from_saved, to_saved
+from bytecap.core.settings import NOT_SAVED, from_saved, history, to_saved
 from bytecap.text.shards import TokenStream
-from bytecap.text.tokenizer import read_tokenizer
+from bytecap.text.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
 
@@ -29,7 +30,7 @@ class Tokens:
     corpus_digest: str
     """Of the documents and their split; scores compare only where it is equal."""
     corpus: str
-    tokenizer: str
+    tokenizer_path: str = dataclasses.field(metadata=history(renamed=("tokenizer",)))
     tokenizer_digest: str
     vocab_size: int
     document_length: int | None
@@ -47,9 +48,10 @@ class Tokens:
     skipped: dict[str, int] = dataclasses.field(default_factory=dict)
     folder: Path = dataclasses.field(default=Path(), compare=False, metadata=NOT_SAVED)
 
-    def tokenizer_model(self) -> bytes:
-        """Bytes of the SentencePiece model."""
-        return read_tokenizer(self.folder / self.tokenizer)
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the shards, read once; DataError when its file cannot be used."""
+        return Tokenizer.read(self.folder / self.tokenizer_path)
 
     def train_stream(self) -> TokenStream:
         """The training tokens, ids checked against the vocabulary."""
