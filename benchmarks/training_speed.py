@@ -49,7 +49,7 @@ def main() -> None:
         writer.close()
         trainer = Trainer(
             recipe.train, spec, TokenStream(writer.paths), bos=1, seed=0, device=torch.device("cpu"),
-            folder=Path(temporary), made_from="", progress=Silent(),
+            folder=Path(temporary), made_from="", tokens="", progress=Silent(),
         )  # fmt: skip
         spent: dict[str, list[float]] = {"data": [], "forward": [], "backward": [], "optimizer": []}
         for step in range(steps):

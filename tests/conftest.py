@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def contest_data(request: pytest.FixtureRequest) -> Path:
     """The contest's real shards and tokenizers; the test is skipped where no path was given."""
-    path = request.config.getoption("--contest-data")
+    path: Path | None = request.config.getoption("--contest-data")
     if path is None:
         pytest.skip("needs --contest-data=PATH")
     return path

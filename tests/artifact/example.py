@@ -38,8 +38,9 @@ def example_model(spread: int = 9) -> QuantizedModel:
                 "scalar", rng.integers(-spread, spread + 1, shape).astype(np.int16), 0.03
             )
         elif roles[name] is Role.SCALAR:
+            values = rng.normal(size=shape)
             tensors[name] = FloatTensor(
-                "scalar", rng.normal(size=shape).astype(np.float32 if "techniques" in name else np.float16)
+                "scalar", values.astype(np.float32) if "techniques" in name else values.astype(np.float16)
             )
         else:
             symbols = rng.integers(-spread, spread + 1, shape).astype(np.int16)
@@ -54,8 +55,8 @@ def example_model(spread: int = 9) -> QuantizedModel:
                     example_repair(rng, shape[0], shape[1]),
                 )
                 continue
-            codes = (rng.integers(-9, 9, size).astype(np.int8) for size in shape)
-            tensors[name] = RowColumnQuantized("matrix", symbols, 0.01, *codes, 1 if "out" in name else 8)
+            rows, columns = (rng.integers(-9, 9, size).astype(np.int8) for size in shape)
+            tensors[name] = RowColumnQuantized("matrix", symbols, 0.01, rows, columns, 1 if "out" in name else 8)
     return QuantizedModel(tensors)
 
 

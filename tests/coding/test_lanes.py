@@ -19,7 +19,8 @@ def tokens_and_contexts(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 def slow_encode(tokens: np.ndarray, contexts: np.ndarray, steps: list[int], lanes: int) -> bytes:
     """One token at a time with Python's own integers, last step first."""
-    states, stream, end = [LOWEST] * lanes, [], len(tokens)
+    stream: list[int] = []
+    states, end = [LOWEST] * lanes, len(tokens)
     for count in reversed(steps):
         words = []
         for lane in range(count):

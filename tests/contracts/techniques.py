@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig, pack
-from bytecap.formats.tensor import FloatTensor, QuantizedModel
+from bytecap.formats.floats import FloatTensor
+from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import ModelSpec

@@ -128,7 +128,8 @@ def test_changed_defaults_and_names() -> None:
 def test_what_a_digest_covers() -> None:
     """Not summaries, not defaults; but the order of a table."""
     assert digest_settings(Config(vocab=5)) == digest_settings(Config(vocab=5, summary="x", folder="y", width=8))
-    one, other = ({"a": {}, "b": {}}, {"b": {}, "a": {}})
+    one: dict[str, Any] = {"a": {}, "b": {}}
+    other: dict[str, Any] = {"b": {}, "a": {}}
     assert digest_settings(Config(vocab=5, tables=one)) != digest_settings(Config(vocab=5, tables=other))
     assert to_canonical(Config(vocab=5, tables=one)) == {"vocab": 5, "tables": [["a", []], ["b", []]]}
 
@@ -169,7 +170,8 @@ def test_missing_and_foreign() -> None:
     """Required fields, and files that hold something else."""
     with pytest.raises(DataError, match=r"^f: vocab is missing; delete it$"):
         from_saved(Config, {}, origin="f", remedy="delete it", error=DataError)
-    for value in ([], None, "text"):
+    wrong: tuple[Any, ...] = ([], None, "text")
+    for value in wrong:
         with pytest.raises(ConfigError, match=r"^f: it must be a table"):
             from_saved(Config, value, origin="f")
 

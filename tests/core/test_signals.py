@@ -69,7 +69,7 @@ def test_an_error_of_a_deferring_block_is_told() -> None:
 def test_swallowed_and_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A destructor swallows what is raised in it; the signal comes again, and again."""
     monkeypatch.setattr(signals, "_AGAIN_SECONDS", 0.05)
-    tries = []
+    tries: list[int] = []
     with pytest.raises(Stopped), stop_at_once():
         for _ in range(3):
             try:

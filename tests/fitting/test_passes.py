@@ -16,8 +16,10 @@ from bytecap.quant.factors import Factors, inverse_factor
 
 def stepped(rows: int, columns: int, base: float) -> TensorPlan:
     """One step everywhere, 8 states."""
-    codes = {"row_codes": (0,) * rows, "column_codes": (0,) * columns}
-    return TensorPlan(name="w", role="matrix", shape=(rows, columns), format=ROW_COLUMN, base=base, states=8, **codes)
+    return TensorPlan(
+        name="w", role="matrix", shape=(rows, columns), format=ROW_COLUMN, base=base, states=8,
+        row_codes=(0,) * rows, column_codes=(0,) * columns,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])

@@ -27,7 +27,7 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
         open_checkpoint(path)
     model = nn.Sequential(nn.Linear(4, 5))
     with torch.no_grad():
-        model[0].weight[3, 3] = float("inf")
+        model.get_parameter("0.weight")[3, 3] = float("inf")
     with pytest.raises(NumericsError, match=r"tensor 0.weight holds NaN or infinity"):
         source_from_module(model)
 

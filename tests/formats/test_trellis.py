@@ -14,7 +14,8 @@ def test_code_is_a_trellis(states: int) -> None:
     assert np.bincount(table.reshape(-1)).tolist() == [2] * states
     reached, frontier = {0}, [0]
     while frontier:
-        frontier = [int(b) for a in frontier for b in table[a] if int(b) not in reached and not reached.add(int(b))]
+        frontier = sorted({int(b) for a in frontier for b in table[a]} - reached)
+        reached.update(frontier)
     assert len(reached) == states
 
 

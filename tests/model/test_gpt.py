@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,8 @@ def slow_logits(model: GPT, tokens: list[int], documents: list[int]) -> list[lis
     """Position by position, head by head, with plain floats."""
     spec, weights = model.spec, {n: p.detach().double() for n, p in model.named_parameters()}
     stream = [slow_norm(weights["embedding"][t].tolist()) for t in tokens]
-    first, saved = [list(x) for x in stream], []
+    first = [list(x) for x in stream]
+    saved: list[Any] = []
     for i in range(spec.n_layers):
         skip = i - spec.n_layers // 2
         if 0 <= skip < spec.n_layers // 2:

@@ -107,7 +107,8 @@ def test_nearest_by_hand(rule: ScaleRule, sigma: float) -> None:
     symbols, scales = by_hand(weight, rule)
     assert rounded.symbols_OI.tolist() == symbols and rounded.scales_O.tolist() == scales
     assert (rounded.symbols_OI.dtype, rounded.scales_O.dtype) == (np.int16, np.float16)
-    assert np.array_equal(rounded.weights(), np.float32(symbols) * np.float32(scales)[:, None])
+    expected = np.array(symbols, np.float32) * np.array(scales, np.float32)[:, None]
+    assert np.array_equal(rounded.weights(), expected)
 
 
 def test_floor() -> None:
@@ -219,7 +220,7 @@ def test_refusals() -> None:
         round_published(gaussian(2, 1), rule_of(31, SIGMA, 12.0), None, name="x")
     with pytest.raises(ConfigError, match="clips by 'median'"):
         round_published(gaussian(2, 3), rule_of(31, "median"), None)
-    saddle = np.array([[1.0, 5.0], [5.0, 1.0]], np.float32)
-    saddle = Curvature(inputs_II=saddle, outputs=np.ones(1, np.float32), gradient_square=1.0)
+    indefinite = np.array([[1.0, 5.0], [5.0, 1.0]], np.float32)
+    saddle = Curvature(inputs_II=indefinite, outputs=np.ones(1, np.float32), gradient_square=1.0)
     with pytest.raises(NumericsError, match="curvature of x is not positive definite"):
         round_published(gaussian(2, 2), rule_of(31, ABSMAX, feedback=True), saddle, name="x")

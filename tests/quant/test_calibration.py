@@ -1,6 +1,7 @@
 """Curvature as measured by hooks equals curvature worked out by hand, whatever the module is called."""
 
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def answers(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
 BATCHES = [torch.randint(11, (3, 9), generator=torch.Generator().manual_seed(i)) for i in range(4)]
 
 
-def measured(**settings: int) -> Calibration:
+def measured(**settings: Any) -> Calibration:
     return calibrate(
         Tied(), BATCHES, losses, made_from="x", progress=Silent(), total_tokens=96, **settings
     )  # fmt: skip
@@ -65,7 +66,7 @@ def test_a_looped_map_sums_over_its_uses() -> None:
         loss = F.cross_entropy(F.linear(h, model.table).flatten(0, 1), batch[:, 1:].flatten(), reduction="sum")
         gradients += [g.flatten(0, 1) for g in torch.autograd.grad(loss, [first, second])]
         inputs += [x.flatten(0, 1), middle.flatten(0, 1)]
-    x, g = (torch.cat(parts).detach().double().numpy() for parts in (inputs, gradients))
+    x, g = (torch.cat(parts).detach().double().numpy() for parts in (inputs, gradients))  # type: ignore[assignment]
     found = measured().tensors["loop.weight"]
     assert np.allclose(found.inputs_II, x.T @ x / len(x), rtol=1e-4, atol=1e-6)
     assert np.allclose(found.outputs, g.T @ g / (len(g) / 2), rtol=1e-4, atol=1e-8)

@@ -11,7 +11,8 @@ from bytecap.quant.statistics import Curvature
 def curvature(inputs: int = 6, outputs: int = 4, seed: int = 0) -> Curvature:
     rng = np.random.default_rng(seed)
     x, g = rng.normal(size=(50, inputs)), rng.normal(size=(50, outputs))
-    return Curvature(inputs_II=np.float32(x.T @ x / 50), outputs=np.float32(g.T @ g / 50), gradient_square=1.0)
+    inputs_II, outputs_OO = ((v.T @ v / 50).astype(np.float32) for v in (x, g))
+    return Curvature(inputs_II=inputs_II, outputs=outputs_OO, gradient_square=1.0)
 
 
 def test_against_the_plain_inverse() -> None:

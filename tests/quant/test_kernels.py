@@ -63,7 +63,7 @@ def column(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def by_hand(values: np.ndarray, steps: np.ndarray, V: np.ndarray, rate: np.ndarray, states: int) -> np.ndarray:
     """Viterbi's search, every survivor a list of integers and its own open values; the integers of the best."""
     table = next_states(states)
-    alive = {0: (0.0, [], values.astype(np.float64))}
+    alive: dict[int, tuple[float, list[int], np.ndarray]] = {0: (0.0, [], values.astype(np.float64))}
     for i in range(len(values)):
         following: dict[int, tuple[float, list[int], np.ndarray]] = {}
         for state, (total, symbols, open_values) in alive.items():

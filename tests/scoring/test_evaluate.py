@@ -1,6 +1,7 @@
 """Scores equal a slow sum, one position at a time."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def random_ids(count: int = 95) -> list[int]:
 def test_equals_position_by_position(tmp_path: Path, context: int, stride: int) -> None:
     """Each target with exactly the tokens its window gives it."""
     model, ids = random_model(), random_ids()
-    about = {"context": context, "stride": stride, "progress": Silent()}
+    about: dict[str, Any] = {"context": context, "stride": stride, "progress": Silent()}
     found = evaluate(model, stream_of(tmp_path, ids), TABLE, bos=1, batch_tokens=64, **about)
     nats, text_bytes = 0.0, 0
     for target in range(1, len(ids)):
@@ -60,7 +61,7 @@ def test_equals_position_by_position(tmp_path: Path, context: int, stride: int) 
 def test_batching_changes_nothing_but_rounding(tmp_path: Path) -> None:
     """One window at a time or all at once."""
     model, stream = random_model(), stream_of(tmp_path, random_ids())
-    about = {"bos": 1, "context": 16, "stride": 4, "progress": Silent()}
+    about: dict[str, Any] = {"bos": 1, "context": 16, "stride": 4, "progress": Silent()}
     one, all_at_once = (evaluate(model, stream, TABLE, batch_tokens=b, **about) for b in (1, 10_000))
     assert one.nats == pytest.approx(all_at_once.nats, rel=1e-6)
 
@@ -70,7 +71,7 @@ def test_sidecar_replaces_the_table(tmp_path: Path) -> None:
     ids = random_ids()
     (tmp_path / "bytes").mkdir()
     sidecar = stream_of(tmp_path / "bytes", [9] + [2] * (len(ids) - 1))
-    about = {"bos": 1, "context": 16, "stride": 16, "batch_tokens": 64, "progress": Silent()}
+    about: dict[str, Any] = {"bos": 1, "context": 16, "stride": 16, "batch_tokens": 64, "progress": Silent()}
     score = evaluate(random_model(), stream_of(tmp_path, ids), TABLE, byte_stream=sidecar, **about)
     assert score.text_bytes == 2 * (len(ids) - 1)
 
@@ -78,7 +79,7 @@ def test_sidecar_replaces_the_table(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path) -> None:
     """Too little text, a model that gives no finite loss, settings that cannot be."""
     model = random_model()
-    about = {"bos": 1, "context": 16, "stride": 16, "batch_tokens": 64, "progress": Silent()}
+    about: dict[str, Any] = {"bos": 1, "context": 16, "stride": 16, "batch_tokens": 64, "progress": Silent()}
     with pytest.raises(DataError, match="fewer than two tokens"):
         evaluate(model, stream_of(tmp_path, [1]), TABLE, **about)
     with torch.no_grad():

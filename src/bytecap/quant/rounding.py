@@ -39,8 +39,8 @@ class Rounded:
 def round_with_feedback(
     weight_OI: Floats,
     steps_OI: Floats,
-    inputs_II: Floats,
-    outputs: Floats,
+    inputs_II: npt.NDArray[np.floating],
+    outputs: npt.NDArray[np.floating],
     *,
     states: int = SCALAR,
     rate_OI: Floats | None = None,
