@@ -79,7 +79,7 @@ def test_each_refinement_pays() -> None:
         """Loss where log2 of the mean integer says `bits`, each weight's own scale known to the coder."""
         scale = 0.2
         for _ in range(12):
-            found = round_with_feedback(weight, scale * shape, U, outputs, states=states)
+            found = round_with_feedback(weight, (scale * shape).astype(np.float32), U, outputs, states=states)
             rate = float(np.mean(np.log2(np.maximum(1.0 / (scale * shape * (1 if states == 1 else 2)), 1e-9))))
             scale *= 2.0 ** (rate - bits)
         error = (weight - found.weights_OI).astype(float)
