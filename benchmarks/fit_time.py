@@ -24,8 +24,10 @@ from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance
 from bytecap.core.device import choose_device
 from bytecap.core.progress import Silent
-from bytecap.fitting.job import build_fitter
-from bytecap.fitting.measure import measure
+from bytecap.fitting.job import Container
+from bytecap.fitting.measure import CalibrationText, measure
+from bytecap.fitting.problem import build_problem
+from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import source_from_module
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
@@ -68,12 +70,12 @@ def main() -> None:
         calibration = _drawn(model, source.digest)
         clock = time.perf_counter()
     file = ArtifactConfig(cap_bytes=given.cap, embed_tokenizer=False)
-    fitter = build_fitter(source, calibration, config, file, None, ABOUT)
+    search = SizeSearch(build_problem(source, calibration, config), Container(ABOUT, file).packer(source))
     lap("factors")
-    predicted = fitter.predict_for_size(given.cap, Silent())
+    predicted = search.predict(given.cap, Silent())
     lap("prediction")
-    result = fitter.fit_to_size(given.cap, Silent(), predicted)
-    lap("landing")
+    result = search.fit(given.cap, Silent())
+    lap("rounding")
     artifact = loads(result.data)
     lap("decode")
     found = artifact.quantized.state_dict()
@@ -115,7 +117,7 @@ def _drawn(model: GPT, digest: str) -> Calibration:
         rows, columns = parameter.shape
         outputs = drawn[rows] if rows <= MAX_OUTPUTS else np.exp(rng.normal(size=rows)).astype(np.float32)
         tensors[name] = Curvature(inputs_II=drawn[columns], outputs=outputs * 1e-6, gradient_square=1.0)
-    return Calibration(made_from=digest, tokens=0, loss=0.0, unigram=float("inf"), tensors=tensors)
+    return Calibration(source_digest=digest, tokens=0, loss=0.0, unigram=float("inf"), tensors=tensors)
 
 
 def _measured(model: GPT, given: argparse.Namespace, digest: str) -> Calibration:
@@ -123,10 +125,8 @@ def _measured(model: GPT, given: argparse.Namespace, digest: str) -> Calibration
         writer = ShardWriter(Path(temporary), "train", 1 << 24)
         writer.write(np.random.default_rng(0).integers(4, given.vocab, 4 * given.calibrate).tolist())
         writer.close()
-        return measure(
-            model, TokenStream(writer.paths), 1, QuantConfig(calibration_tokens=given.calibrate), context=1024, seed=0,
-            digest=digest, progress=Silent(),
-        )  # fmt: skip
+        text = CalibrationText(TokenStream(writer.paths), 1, 1024, 0)
+        return measure(model, text, QuantConfig(calibration_tokens=given.calibrate), digest, Silent())
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ that bytecap is calibrated on. "blocks" leaves the embedding as it is on both si
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import json
 import math
@@ -47,16 +46,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from fit_vs_published import ABOUT, FILE, Bench
+from fit_vs_published import Bench, size_search
 from safetensors.numpy import load_file, save_file
 
 from bytecap.coding.general import BROTLI, ZSTD, compress
 from bytecap.core.errors import BytecapError
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
-from bytecap.fitting.job import build_fitter
 from bytecap.fitting.measure import comparison_windows
-from bytecap.fitting.size_search import Fitter
+from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import WeightSource
 from bytecap.formats.floats import FloatTensor
 from bytecap.formats.tensor import QuantizedModel
@@ -236,8 +234,8 @@ def sizes_of(own: bytes, plain: bytes) -> dict[str, int]:
 class Match:
     """One checkpoint, one part of it, against one peer."""
 
-    def __init__(self, bench: Bench, part: WeightSource, fitter: Fitter, given: dict[str, Any]) -> None:
-        self.bench, self.part, self.fitter, self.given = bench, part, fitter, given
+    def __init__(self, bench: Bench, part: WeightSource, search: SizeSearch, given: dict[str, Any]) -> None:
+        self.bench, self.part, self.search, self.given = bench, part, search, given
         self.count = sum(v.size for n, v in given.items() if n.startswith("matrix/"))
 
     def rows(self, name: str, python: str, settings: dict[str, Variants]) -> Iterator[dict[str, Any]]:
@@ -278,7 +276,7 @@ class Match:
         best |= self.report(self.bench.compare(best.pop("model")), best["sizes"][best["form"]])
         begin = time.perf_counter()
         try:
-            result = self.fitter.fit_to_size(best["bytes"], Silent())
+            result = self.search.fit(best["bytes"], Silent())
         except BytecapError as error:
             return {"theirs": best, "failed": f"bytecap: {error}"}
         ours = self.report(self.bench.compare(result.model), len(result.data))
@@ -341,8 +339,8 @@ def compared(folder: Path, pythons: dict[str, str], given: argparse.Namespace) -
     matches: dict[bool, Match] = {}
     for blocks in (False, True):
         part = bench.part(blocks)
-        fitter = build_fitter(dataclasses.replace(part, model=None), calibration, config, FILE, None, ABOUT)
-        matches[blocks] = Match(bench, part, fitter, given_to_peers(bench, part, calibration, given.seed))
+        search = size_search(part, calibration, config)
+        matches[blocks] = Match(bench, part, search, given_to_peers(bench, part, calibration, given.seed))
     weights = {s.name: bench.source.weights[s.name] for s in bench.part(given.blocks).shapes if s.role != Role.SCALAR}
     for name, peer in peers_of(weights).items():
         if given.only and name not in given.only.split(","):

@@ -42,9 +42,12 @@ from bytecap.coding.general import BROTLI, compress
 from bytecap.coding.planes import is_wide, to_planes
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
-from bytecap.fitting.job import build_fitter
-from bytecap.fitting.measure import comparison_windows, make_adaptation, measure
+from bytecap.fitting.job import Container
+from bytecap.fitting.measure import CalibrationText, comparison_windows, make_adaptation, measure
 from bytecap.fitting.passes import as_floats
+from bytecap.fitting.problem import build_problem
+from bytecap.fitting.sequential import StartAdaptation
+from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import WeightSource, open_checkpoint
 from bytecap.formats.per_channel import PerChannelQuantized
 from bytecap.formats.per_tensor import PerTensorQuantized
@@ -85,11 +88,12 @@ class Bench:
 
     def calibration(self, seed: int) -> Calibration:
         """Curvature with one seed."""
-        context = self.recipe.train.context
-        return measure(
-            self.model, self.tokens.train_stream(), self.bos, QuantConfig(calibration_tokens=self.tokens_wanted),
-            context=context, seed=seed, digest=self.source.digest, progress=Silent(),
-        )  # fmt: skip
+        config = QuantConfig(calibration_tokens=self.tokens_wanted)
+        return measure(self.model, self.text(seed), config, self.source.digest, Silent())
+
+    def text(self, seed: int) -> CalibrationText:
+        """The training text in the order of one seed."""
+        return CalibrationText(self.tokens.train_stream(), self.bos, self.recipe.train.context, seed)
 
     def part(self, blocks: bool) -> WeightSource:
         """The whole model, or everything but the embedding."""
@@ -267,8 +271,16 @@ class Sides:
     calibration: Calibration
     other: Calibration
     distill: int
-    dials: dict[tuple[bool, float], tuple[float, float]] = dataclasses.field(default_factory=dict)
+    scales: dict[tuple[bool, float], tuple[float, float]] = dataclasses.field(default_factory=dict)
     """By part and embedding step, the last rate and the step_scale that gave it."""
+
+
+def size_search(
+    part: WeightSource, calibration: Calibration, config: QuantConfig, adaptation: StartAdaptation | None = None
+) -> SizeSearch:
+    """Our own fit of a part, in a file without model and tokenizer."""
+    source = dataclasses.replace(part, model=None)
+    return SizeSearch(build_problem(source, calibration, config), Container(ABOUT, FILE).packer(source), adaptation)
 
 
 def one(bench: Bench, blocks: bool, rate: float, sides: Sides) -> list[dict[str, Any]]:
@@ -277,9 +289,9 @@ def one(bench: Bench, blocks: bool, rate: float, sides: Sides) -> list[dict[str,
     best: tuple[dict[str, Any], float] | None = None
     begin = time.perf_counter()
     for step in (1.0,) if blocks else (0.5**n for n in range(10)):
-        near, step_scale = sides.dials.get((blocks, step), (2.5, 0.4))
+        near, step_scale = sides.scales.get((blocks, step), (2.5, 0.4))
         model, step_scale = published(part, sides.calibration, rate, step, step_scale * 2.0 ** (near - rate))
-        sides.dials[blocks, step] = rate, step_scale
+        sides.scales[blocks, step] = rate, step_scale
         size = len(pack(None, model, b"", ABOUT, FILE))
         found = row(bench, part, sides.other, model, size)
         # Of several embedding steps the one with the least KL, each moved to the same bytes at one bit for a factor 4.
@@ -295,10 +307,8 @@ def one(bench: Bench, blocks: bool, rate: float, sides: Sides) -> list[dict[str,
     for steps in (0, sides.distill) if sides.distill else (0,):
         begin = time.perf_counter()
         config = dataclasses.replace(sides.config, distill_steps=steps)
-        fitter = build_fitter(dataclasses.replace(part, model=None), sides.calibration, config, FILE, None, ABOUT)
-        stream, context = bench.tokens.train_stream(), bench.recipe.train.context
-        start_adaptation = make_adaptation(bench.model, stream, bench.bos, config, context=context, seed=sides.seed)
-        result = fitter.fit_to_size(peer["bytes"], Silent(), start_adaptation=start_adaptation)
+        adaptation = make_adaptation(bench.model, bench.text(sides.seed), config)
+        result = size_search(part, sides.calibration, config, adaptation).fit(peer["bytes"], Silent())
         seconds = time.perf_counter() - begin
         ours = row(bench, part, sides.other, result.model, len(result.data))
         ours |= {"method": f"bytecap, distilled {steps}" if steps else "bytecap", "part": what, "seconds": seconds,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from bytecap.artifact.load import Artifact, load
-from bytecap.artifact.pack import ArtifactConfig, Provenance
+from bytecap.artifact.pack import Provenance
+from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
-from bytecap.fitting.job import build_fitter, fit_to_size, predict_useful, read_back
+from bytecap.fitting.job import Container, FitJob, build_job
 from bytecap.fitting.source import WeightSource, source_from_module
 from bytecap.formats.per_tensor import MAX_PER_TENSOR
 from bytecap.model.roles import Role
@@ -43,56 +45,76 @@ def fit(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Artifact:
-    """The least loss of any `torch.nn.Module` in `cap_bytes` bytes.
+    """Fit any `torch.nn.Module` into a file of at most `cap_bytes` bytes with the least loss.
 
-    Batches are read until `config.calibration_tokens` positions are measured; with 0 none is, and one step serves all.
+    `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are drawn from the model; or a tensor with the
+    loss of each position in nats, and the data's labels are used. Batches are read until `config.calibration_tokens`
+    positions are measured; with 0 nothing is measured, and the steps of a matrix follow the size of its own weights.
 
     Weights that are used by linear maps, convolutions of width 1 and embeddings are quantized, tied or not; all else is
-    rounded to one even step for each tensor, or stored at 16 bits where the loss does not reach it or it has more than
-    2^20 numbers. Buffers of the state dict are kept exactly.
-    `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are drawn from the model; or a tensor with the
-    loss of each position in nats, and the data's labels are used. Read the file back with `bytecap.load_state_dict`.
-    Raises BudgetError when the cap cannot be met.
+    rounded to one step for each tensor, or stored at 16 bits where the loss does not reach it or it has more than 2^20
+    numbers. Buffers of the state dict are kept exactly. The model, its gradients and all random states are left as they
+    were. Read the file back with `bytecap.load_state_dict`.
+
+    Raises BudgetError when the cap cannot be met, ConfigError for arguments that cannot be used, DataError and
+    NumericsError for weights that cannot be fitted.
     """
     if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
         raise ConfigError("the model is no torch module with parameters, so there is nothing to fit")
-    model, cap = _unwrapped(model), _whole(cap_bytes)
     config, progress = config or QuantConfig(), progress or Silent()
     if not (callable(loss) and isinstance(batches, Iterable) and isinstance(config, QuantConfig)):
         raise ConfigError("fit needs batches to go through, a function loss(model, batch), and a QuantConfig if any")
+    if config.distill_steps and iter(batches) is batches:
+        raise ConfigError("quant.distill_steps reads the batches again and again; give a list of them, not an iterator")
+    budget = FileBudget(_whole(cap_bytes))
+    with _undisturbed(model):
+        job = _make_job(_unwrapped(model), batches, loss, config, seed, progress)
+        return job.fit(budget, progress).artifact
+
+
+def _make_job(
+    model: nn.Module, batches: Iterable[Any], loss: Callable[[nn.Module, Any], Any], config: QuantConfig, seed: int,
+    progress: Progress,
+) -> FitJob:  # fmt: skip
+    """Measure the model and make the job of its fit."""
     source, positions = source_from_module(model), 0
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
+    wanted, calibration = config.calibration_tokens, None
 
     def forward_fn(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor] | Tensor:
         nonlocal positions
-        answered = _answered(loss(model, batch))
+        answered = _checked(loss(model, batch))
         positions += len(answered[1]) if isinstance(answered, tuple) else answered.numel()
         return answered
-
-    if config.distill_steps and iter(batches) is batches:
-        raise ConfigError("quant.distill_steps reads the batches again and again; give a list of them, not an iterator")
-    wanted, calibration = config.calibration_tokens, None
-    enough = itertools.takewhile(lambda _: positions < wanted, batches)
-    if wanted:
-        calibration = calibrate(
-            model, enough, forward_fn, made_from=source.digest, progress=progress, total_tokens=wanted,
-            sampled=config.labels == MODEL, generator=generator,
-        )  # fmt: skip
-        _name_unmeasured(source, calibration, progress)
-    about = Provenance(
-        recipe_digest="", corpus_digest="", checkpoint_digest=source.digest, tokenizer_digest="", lossless=False,
-        context=1,
-    )  # fmt: skip
-    fitter = build_fitter(source, calibration, config, ArtifactConfig(cap_bytes=cap), None, about)
 
     def begin(names: list[str]) -> Distiller:
         return Distiller(model, names, itertools.cycle(batches), forward_fn, steps=config.distill_steps)
 
-    predicted = predict_useful(fitter, calibration, cap, progress)
-    with evaluating(model):
-        start_adaptation = begin if config.distill_steps else None
-        return read_back(fit_to_size(fitter, calibration, cap, predicted, start_adaptation, progress))
+    if wanted:
+        device = next(model.parameters()).device
+        calibration = calibrate(
+            model, itertools.takewhile(lambda _: positions < wanted, batches), forward_fn, source_digest=source.digest,
+            progress=progress, total_tokens=wanted, sampled=config.labels == MODEL,
+            generator=torch.Generator(device).manual_seed(seed),
+        )  # fmt: skip
+        _name_unmeasured(source, calibration, progress)
+    provenance = Provenance(
+        recipe_digest="", corpus_digest="", checkpoint_digest=source.digest, tokenizer_digest="", lossless=False,
+        context=1,
+    )  # fmt: skip
+    return build_job(source, calibration, config, Container(provenance), begin if config.distill_steps else None)
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode and float32 by default; modes, default type and random states are afterwards as before."""
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+    default = torch.get_default_dtype()
+    with torch.random.fork_rng(devices), evaluating(model):
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
 
 
 def _name_unmeasured(source: WeightSource, calibration: Calibration, progress: Progress) -> None:
@@ -125,7 +147,7 @@ def _whole(cap_bytes: int | str) -> int:
     return cap
 
 
-def _answered(value: Any) -> tuple[Tensor, Tensor] | Tensor:
+def _checked(value: Any) -> tuple[Tensor, Tensor] | Tensor:
     """What a loss function may give; ConfigError for anything else."""
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, Tensor) for part in value):
         logits, label = value

@@ -28,7 +28,7 @@ def test_round_trip(compressor: str, spread: int, embed: bool) -> None:
 
 def test_settings() -> None:
     """Caps with units; compressors by name."""
-    assert ArtifactConfig(cap_bytes="16MB").cap == 16_000_000
+    assert ArtifactConfig(cap_bytes="16MB").budget.file_bytes == 16_000_000
     with pytest.raises(ConfigError, match="must be positive"):
         ArtifactConfig(cap_bytes=0)
     with pytest.raises(ConfigError, match="did you mean brotli"):

@@ -110,13 +110,14 @@ def test_tests_mirror_the_source() -> None:
     elsewhere = {f"model/{name}.py" for name in by_forward_pass.split()} | {"model/techniques/base.py"}
     elsewhere |= {
         "__main__.py", "run/folder.py",
-        "run/pipeline.py", "run/record.py", "run/use.py", "core/device.py", "report/fit_table.py",
+        "run/pipeline.py", "run/record.py", "run/use.py", "run/job.py", "core/device.py", "report/fit_table.py",
     }  # fmt: skip  # tests/end_to_end
     elsewhere |= {
         "core/progress.py", "core/allocator.py", "core/version.py", "quant/statistics.py", "formats/plan.py",
         "text/config.py",
     }  # fmt: skip  # no behaviour of their own
     elsewhere |= {f"formats/{name}.py" for name in ("floats", "per_channel", "per_tensor", "row_column")}  # test_tensor
+    elsewhere |= {"fitting/refine.py", "fitting/sequential.py", "fitting/result.py"}  # test_size_search
     elsewhere |= {"text/survey.py", "text/tokens.py", "text/external.py"}  # test_prepare, test_contest_data
     elsewhere |= {str(path.relative_to(SOURCE)) for path in FILES if path.parent.name == "commands"}  # tests/end_to_end
     for path in FILES:

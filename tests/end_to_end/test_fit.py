@@ -228,8 +228,8 @@ def test_budgets(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     path = run / "calibration.safetensors"
-    made_from = json.loads((run / "model.fit.json").read_text())["made_from"]
-    known = load_calibration(path, made_from)
+    source_digest = json.loads((run / "model.fit.json").read_text())["source_digest"]
+    known = load_calibration(path, source_digest)
     save_calibration(path, dataclasses.replace(known, unigram=known.loss + 1e-3))
     for more in ((), ("--dry-run",)):
         assert call("fit", run, "--cap", "3000", "--json", "--quiet", *more) == 4
@@ -239,7 +239,7 @@ def test_budgets(finished: Path, tmp_path: Path, capsys: Capture) -> None:
 
 
 MISTAKES: list[tuple[list[str], int, str]] = [
-    (["RUN", "--cap", "0"], 2, "a cap of 0 bytes leaves no room"),
+    (["RUN", "--cap", "0"], 2, "a cap of 0 bytes leaves nothing"),
     (["RUN", "--cap", "-5"], 2, "'-5' is not a size in bytes"),
     (["RUN", "--cap", "3parsecs"], 2, "'3parsecs' is not a size in bytes; write a number with one of B, kB"),
     (["RUN", "--cap", ""], 2, "'' is not a size in bytes"),
@@ -251,7 +251,11 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["RUN", "--caps", "3,500"], 2, "reads as 2 caps, commas part them; write 250000 or 250kB"),
     (["RUN", "--cap", "7kB", "--text"], 2, "--text has nothing behind it"),
     (["RUN", "--cap", "7kB", "--set", "run.seed=-1"], 2, "run.seed is -1; it must lie between 0"),
-    (["RUN", "--cap", "7kB", "--set", "quant.rate=1000"], 2, "quant.rate is 1000.0; it must lie between 0 and 10"),
+    (
+        ["RUN", "--cap", "7kB", "--set", "quant.rd_lambda=1000"],
+        2,
+        "quant.rd_lambda is 1000.0; it must lie between 0 and 10",
+    ),
     (["RUN", "--scheme", "int8", "--set", "quant.states=8"], 2, "--set quant.states changes nothing in this fit"),
     (["OTHER", "--cap", "7kB", "--tokenizer", "ALONE/tokenizer.model"], 2, "--tokenizer goes with a model of ours"),
     (["RUN", "--set", "artifact.cap_bytes=7000"], 2, "is not for a fit; give --cap"),
@@ -280,7 +284,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["OTHER", "--cap", "7kB", "--text", "ALONE/text.txt"], 2, "holds weights without a model"),
     (["ALONE/w.pt", "--cap", "7kB"], 2, "may hold a pickle"),
     (["ALONE/w.safetensors", "--cap", "7kB", "--text", "ALONE/text.txt"], 2, "--text needs the tokenizer"),
-    (["ALONE/none.safetensors", "--cap", "7kB"], 3, "does not exist; give a run folder or a .safetensors file"),
+    (["ALONE/none.safetensors", "--cap", "7kB"], 3, "does not exist; give a .safetensors file, or a run folder"),
     (["ALONE", "--cap", "7kB"], 3, "is not a run folder: it has no recipe.toml"),
     (["ALONE/text.txt", "--cap", "7kB"], 3, "is not a safetensors file"),
     (
@@ -323,7 +327,7 @@ def test_an_unfinished_run(finished: Path, tmp_path: Path, capsys: Capture) -> N
     shutil.copytree(finished, run, ignore=shutil.ignore_patterns("checkpoint.safetensors", "model*"))
     for more in ((), ("--cap", "7kB"), ("--scheme", "int8", "--keep-small", "0")):
         assert call("fit", run, *more, "--quiet") == 3
-        assert f"does not exist; run `bytecap train {run}` first" in capsys.readouterr().err
+        assert "or a run folder after `bytecap train`" in capsys.readouterr().err
     from bytecap.train.checkpoint import load_checkpoint, save_checkpoint
 
     saved = load_checkpoint(finished / "checkpoint.safetensors")
@@ -352,8 +356,11 @@ def test_products_of_another_checkpoint(finished: Path, tmp_path: Path, capsys: 
     """A calibration or a tokenizer that belongs to another model is refused."""
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    path, made_from = run / "calibration.safetensors", json.loads((run / "model.fit.json").read_text())["made_from"]
-    save_calibration(path, dataclasses.replace(load_calibration(path, made_from), made_from="another"))
+    path, source_digest = (
+        run / "calibration.safetensors",
+        json.loads((run / "model.fit.json").read_text())["source_digest"],
+    )
+    save_calibration(path, dataclasses.replace(load_calibration(path, source_digest), source_digest="another"))
     assert call("fit", run, "--cap", "7kB", "--quiet") == 3
     assert "was measured on checkpoint another" in (text := capsys.readouterr().err) and "delete it" in text
     assert call("fit", run, "--scheme", "int8", "--keep-small", "0", "--quiet") == 0, "it is not needed here"
@@ -390,7 +397,7 @@ def test_facts_that_are_none(finished: Path, tmp_path: Path, capsys: Capture) ->
     for text in ("{", "[]", "{}"):
         (tmp_path / "a.fit.json").write_text(text)
         assert call("inspect", tmp_path / "a.bcap") == 0
-        assert "holds no report of a fit" in capsys.readouterr().err
+        assert "no share of the loss is shown" in capsys.readouterr().err
 
 
 def test_help_is_complete(capsys: Capture) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Silent
-from bytecap.fitting.measure import batch_shape, comparison_windows, make_adaptation, measure
+from bytecap.fitting.measure import CalibrationText, batch_shape, comparison_windows, make_adaptation, measure
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig
@@ -47,9 +47,7 @@ def test_comparison_windows_do_not_overlap(tmp_path: Path) -> None:
 def test_short_text_is_refused(tmp_path: Path) -> None:
     """With how many tokens are needed."""
     with pytest.raises(DataError, match="has 200 tokens, at least 256 are needed"):
-        measure(
-            GPT(SPEC), stream_of(tmp_path, 200), 1, QuantConfig(), context=64, seed=0, digest="x", progress=Silent()
-        )
+        measure(GPT(SPEC), CalibrationText(stream_of(tmp_path, 200), 1, 64, 0), QuantConfig(), "x", Silent())
 
 
 def test_seed_and_labels(tmp_path: Path) -> None:
@@ -60,7 +58,7 @@ def test_seed_and_labels(tmp_path: Path) -> None:
 
     def measured(seed: int, **settings: Any) -> Calibration:
         config = QuantConfig(calibration_tokens=500, **settings)
-        return measure(model, stream, 1, config, context=64, seed=seed, digest="x", progress=Silent())
+        return measure(model, CalibrationText(stream, 1, 64, seed), config, "x", Silent())
 
     def inputs(seed: int) -> np.ndarray:
         return measured(seed).tensors["embedding"].inputs_II
@@ -73,8 +71,9 @@ def test_seed_and_labels(tmp_path: Path) -> None:
 def test_distillation_only_when_asked_for(tmp_path: Path) -> None:
     """Without steps there is none; with them open weights come back changed and the model stays."""
     stream, model = stream_of(tmp_path, 3_000), GPT(SPEC)
-    assert make_adaptation(model, stream, 1, QuantConfig(), context=64, seed=0) is None
-    begin = make_adaptation(model, stream, 1, QuantConfig(distill_steps=2), context=64, seed=0)
+    text = CalibrationText(stream, 1, 64, 0)
+    assert make_adaptation(model, text, QuantConfig()) is None
+    begin = make_adaptation(model, text, QuantConfig(distill_steps=2))
     assert begin is not None
     weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
     adapted = begin(list(weights))("embedding", weights["embedding"] + 0.01, dict.fromkeys(weights, 0.1))

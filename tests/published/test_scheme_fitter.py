@@ -8,12 +8,13 @@ import pytest
 from bytecap.artifact.pack import ArtifactConfig, pack
 from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Silent
+from bytecap.fitting.source import WeightSource
 from bytecap.formats.floats import FLOAT16, FLOAT32, FloatTensor
 from bytecap.formats.low_rank_corrected import LOW_RANK_CORRECTED, LowRankCorrected
 from bytecap.formats.per_channel import PER_CHANNEL, PerChannelQuantized
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.published.rounding import round_published
-from bytecap.published.scheme_fitter import SchemeFitter, needs_text
+from bytecap.published.scheme_fitter import SchemeFitter, SchemeOptions, needs_text
 from bytecap.published.schemes import SCHEMES, scheme_plan
 from bytecap.quant.allocation import Shape
 from bytecap.quant.statistics import Calibration, Curvature
@@ -43,7 +44,7 @@ def material() -> tuple[dict[str, np.ndarray], Calibration]:
                 inputs_II=(x.T @ x / 300).astype(np.float32), outputs=outputs.astype(np.float32),
                 gradient_square=float(rng.uniform()),
             )  # fmt: skip
-    return weights, Calibration(made_from="x", tokens=300, loss=1.0, unigram=2.0, tensors=tensors)
+    return weights, Calibration(source_digest="x", tokens=300, loss=1.0, unigram=2.0, tensors=tensors)
 
 
 def packed(model: QuantizedModel) -> bytes:
@@ -53,14 +54,16 @@ def packed(model: QuantizedModel) -> bytes:
 def fitter(name: str, *, calibrated: bool = True, **others: float) -> SchemeFitter:
     weights, calibration = material()
     given = calibration if calibrated else None
-    return SchemeFitter(name, weights, SHAPES, given, "x", packed, **{"keep_small": 0, **others})  # type: ignore[arg-type]
+    source = WeightSource(weights, SHAPES, "x", None)
+    options = SchemeOptions(name, **{"keep_small": 0, **others})  # type: ignore[arg-type]
+    return SchemeFitter(source, given, options, packed)
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEMES if name != "best_published"])
 def test_own_size(name: str) -> None:
     """Every tensor is rounded as its rule says; what the run kept is kept as it kept it."""
     weights, calibration = material()
-    made = fitter(name).own()
+    made = fitter(name).fit(None, Silent())
     plan = scheme_plan(name, SHAPES, calibration, "x", keep_small=0)
     for entry, described in zip(plan.tensors, made.plan.tensors, strict=True):
         stored, weight = made.model.tensors[entry.name], weights[entry.name]
@@ -81,7 +84,10 @@ def test_own_size(name: str) -> None:
 def test_the_repair() -> None:
     """Three tensors, those that lost most, and they are nearer to what they were."""
     weights, _ = material()
-    plain, repaired = fitter("pr1586").own().model.tensors, fitter("pr1797").own().model.tensors
+    plain, repaired = (
+        fitter("pr1586").fit(None, Silent()).model.tensors,
+        fitter("pr1797").fit(None, Silent()).model.tensors,
+    )
     lost = {n: float(np.square(weights[n] - plain[n].weights()).sum()) for n in weights if "scale" not in n}
     found = {name for name, tensor in repaired.items() if isinstance(tensor, LowRankCorrected)}
     assert found == set(sorted(lost, key=lambda name: -lost[name])[:3])
@@ -92,14 +98,14 @@ def test_the_repair() -> None:
 def test_predicted_loss() -> None:
     """½ tr(G E A Eᵀ) with every number written out; unknown without a calibration."""
     weights, calibration = material()
-    made = fitter("pr1797").own()
+    made = fitter("pr1797").fit(None, Silent())
     for name, curvature in calibration.tensors.items():
         e = weights[name].astype(np.float64) - made.model.tensors[name].weights()
         outputs = curvature.outputs if curvature.outputs.ndim == 2 else np.diag(curvature.outputs)
         expected = 0.5 * np.trace(outputs @ e @ curvature.inputs_II @ e.T)
         assert made.losses[name] == pytest.approx(expected, rel=1e-3)
     assert made.loss == pytest.approx(sum(made.losses.values()))
-    blind = fitter("int8", calibrated=False).own()
+    blind = fitter("int8", calibrated=False).fit(None, Silent())
     assert blind.loss is None and blind.losses == {}
 
 
@@ -108,38 +114,38 @@ def test_predicted_loss() -> None:
 def test_the_dial(name: str, share: float) -> None:
     """Never over, and within the slack under, wherever the scheme can be."""
     one = fitter(name)
-    size = len(fitter("pr1394").own().data)
-    made = one.fit_to_size(int(share * size), Silent())
+    size = len(fitter("pr1394").fit(None, Silent()).data)
+    made = one.fit(int(share * size), Silent())
     assert 0 <= int(share * size) - len(made.data) <= 64 and made.data == packed(made.model)
     assert made.plan.step_scale > 0 and made.roundings <= 24
 
 
 def test_ends_of_the_dial() -> None:
     """At the fine end a clip of four deviations, or steps of a 512th of one; at the coarse end nothing is left."""
-    wide = fitter("pr1394").fit_to_size(10**6, Silent())
+    wide = fitter("pr1394").fit(10**6, Silent())
     assert wide.plan.step_scale == pytest.approx(4 / 12.85)
-    assert math.log2(fitter("best_published").fit_to_size(10**6, Silent()).plan.step_scale) == -9
+    assert math.log2(fitter("best_published").fit(10**6, Silent()).plan.step_scale) == -9
     one = fitter("pr1586")
     with pytest.raises(BudgetError, match="take at least") as caught:
-        one.fit_to_size(600, Silent())
+        one.fit(600, Silent())
     smallest = caught.value.values["smallest_bytes"]
-    made = one.fit_to_size(smallest + 40, Silent())
+    made = one.fit(smallest + 40, Silent())
     assert len(made.data) <= smallest + 40
-    one.refuse_small(smallest)
+    one.predict(smallest, Silent())
 
 
 def test_one_size() -> None:
     """Used whatever the cap above it; refused below with its size."""
     one = fitter("int8", calibrated=False)
-    size = len(one.own().data)
-    assert one.fit_to_size(size, Silent()) is one.own() is one.fit_to_size(10 * size, Silent())
+    size = len(one.fit(None, Silent()).data)
+    assert one.fit(size, Silent()) is one.fit(None, Silent()) is one.fit(10 * size, Silent())
     with pytest.raises(BudgetError, match=f"one file of {size:,} bytes, over the cap of {size - 1:,}"):
-        one.fit_to_size(size - 1, Silent())
+        one.fit(size - 1, Silent())
 
 
 def test_an_embedding_step() -> None:
     """Finer steps for the embedding alone."""
-    coarse, fine = (fitter("best_published", embedding_step=step).fit_to_size(5000, Silent()) for step in (1.0, 0.25))
+    coarse, fine = (fitter("best_published", embedding_step=step).fit(5000, Silent()) for step in (1.0, 0.25))
     spread = [float(np.abs(m.model.tensors["embedding"].symbols_OI).mean()) for m in (coarse, fine)]  # type: ignore[union-attr]
     assert spread[1] > 2 * spread[0]
 
@@ -147,7 +153,7 @@ def test_an_embedding_step() -> None:
 def test_refusals() -> None:
     """Before anything is rounded."""
     with pytest.raises(ConfigError, match="no size of its own"):
-        fitter("best_published").own()
+        fitter("best_published").fit(None, Silent())
     with pytest.raises(ConfigError, match="no matrix of this checkpoint has more than 65,536 elements"):
         fitter("int8", keep_small=65_536)
     with pytest.raises(ConfigError, match="needs curvature measured on text"):

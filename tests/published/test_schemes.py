@@ -47,13 +47,13 @@ def load_or_measure_calibration(shapes: list[Shape], squares: dict[str, float] |
             square = (squares or {}).get(entry.name, 1.0)
             tiny = np.eye(1, dtype=np.float32)
             tensors[entry.name] = Curvature(inputs_II=tiny, outputs=tiny, gradient_square=square)
-    return Calibration(made_from="x", tokens=1, loss=1.0, unigram=2.0, tensors=tensors)
+    return Calibration(source_digest="x", tokens=1, loss=1.0, unigram=2.0, tensors=tensors)
 
 
 def plan_of(name: str, blocks: int = 6, **others: float) -> dict[str, TensorPlan]:
     shapes = shapes_of(blocks)
     plan = scheme_plan(name, shapes, load_or_measure_calibration(shapes), "x", **others)  # type: ignore[arg-type]
-    assert (plan.scheme, plan.made_from) == (name, "x")
+    assert (plan.scheme, plan.source_digest) == (name, "x")
     assert [(t.name, t.role, t.shape) for t in plan.tensors] == [(s.name, s.role, s.shape) for s in shapes]
     return {tensor.name: tensor for tensor in plan.tensors}
 

@@ -50,7 +50,7 @@ BATCHES = [torch.randint(11, (3, 9), generator=torch.Generator().manual_seed(i))
 
 def measured(**settings: Any) -> Calibration:
     return calibrate(
-        Tied(), BATCHES, losses, made_from="x", progress=Silent(), total_tokens=96, **settings
+        Tied(), BATCHES, losses, source_digest="x", progress=Silent(), total_tokens=96, **settings
     )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_the_head_sums_over_all_labels(cap: float | None) -> None:
 
     model, batches = Head(), [torch.randn(20, 5), torch.randn(20, 5)]
     found = calibrate(
-        model, batches, lambda m, x: (m(x), torch.zeros(len(x), dtype=torch.int64)), made_from="x",
+        model, batches, lambda m, x: (m(x), torch.zeros(len(x), dtype=torch.int64)), source_digest="x",
         progress=Silent(), total_tokens=40, generator=torch.Generator(),
     )  # fmt: skip
     expected = torch.zeros(7, 7)
@@ -114,7 +114,8 @@ def test_logits_that_are_no_elementwise_function_are_sampled() -> None:
     }
     found = {
         name: calibrate(
-            plain, batches, forward_fn, made_from="x", progress=Silent(), total_tokens=1, generator=torch.Generator()
+            plain, batches, forward_fn, source_digest="x", progress=Silent(), total_tokens=1,
+            generator=torch.Generator(),
         ).tensors["weight"].outputs
         for name, forward_fn in kinds.items()
     }  # fmt: skip
@@ -125,7 +126,7 @@ def test_logits_that_are_no_elementwise_function_are_sampled() -> None:
 def test_a_token_that_was_never_read_is_not_free() -> None:
     """Its row gets the gradient of others at the frequency that the model expects."""
     found = calibrate(
-        Tied(), [b.clamp_max(8) for b in BATCHES], answers, made_from="x", progress=Silent(), total_tokens=96,
+        Tied(), [b.clamp_max(8) for b in BATCHES], answers, source_digest="x", progress=Silent(), total_tokens=96,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     diagonal = found.tensors["table"].outputs_diagonal_O
@@ -165,7 +166,7 @@ def test_vectors_have_the_fisher_information_of_one_position() -> None:
                 g = torch.autograd.grad(loss, model.loop.bias, retain_graph=True)[0]
                 total += float(p * g.square().mean())
     drawn = calibrate(
-        Tied(), BATCHES * 50, answers, made_from="x", progress=Silent(), total_tokens=1,
+        Tied(), BATCHES * 50, answers, source_digest="x", progress=Silent(), total_tokens=1,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     assert set(drawn.vectors) == {"loop.bias", "unused.weight", "unused.bias"}
@@ -190,7 +191,7 @@ def test_memory_of_a_batch_is_freed() -> None:
         return logits, labels
 
     calibrate(
-        Tied(), BATCHES, forward_fn, made_from="x", progress=Silent(), total_tokens=96, generator=torch.Generator()
+        Tied(), BATCHES, forward_fn, source_digest="x", progress=Silent(), total_tokens=96, generator=torch.Generator()
     )
     assert len(alive) == len(BATCHES) and not any(ref() is not None for ref in alive)
 
@@ -201,9 +202,9 @@ def test_broken_input() -> None:
     with torch.no_grad():
         model.loop.weight[0, 0] = float("nan")
     with pytest.raises(NumericsError, match=r"tensor loop.weight holds NaN"):
-        calibrate(model, BATCHES, losses, made_from="x", progress=Silent(), total_tokens=1)
+        calibrate(model, BATCHES, losses, source_digest="x", progress=Silent(), total_tokens=1)
     with pytest.raises(DataError, match="no calibration text"):
-        calibrate(Tied(), [], losses, made_from="x", progress=Silent(), total_tokens=1)
+        calibrate(Tied(), [], losses, source_digest="x", progress=Silent(), total_tokens=1)
 
 
 def test_batches_without_positions_and_experts_without_tokens() -> None:
@@ -226,7 +227,7 @@ def test_batches_without_positions_and_experts_without_tokens() -> None:
 
     found = [
         calibrate(
-            Experts(), more, forward_fn, made_from="x", progress=Silent(), total_tokens=6,
+            Experts(), more, forward_fn, source_digest="x", progress=Silent(), total_tokens=6,
             generator=torch.Generator().manual_seed(0),
         )
         for more in (batches, [*batches, torch.zeros(0, 4)])
@@ -250,18 +251,18 @@ def test_two_heads_and_single_vectors() -> None:
             return logits[None]
 
     found = calibrate(
-        Heads(), [torch.randn(4)], lambda m, x: (m(x), torch.tensor([1])), made_from="x", progress=Silent(),
+        Heads(), [torch.randn(4)], lambda m, x: (m(x), torch.tensor([1])), source_digest="x", progress=Silent(),
         total_tokens=1,
     )  # fmt: skip
     assert found.tensors["first.weight"].inputs_II.shape == (4, 4)
     with pytest.raises(ConfigError, match="the loss has no gradient"):
         calibrate(
-            Heads(), [torch.randn(4)], lambda m, x: (m(x).detach(), torch.tensor([1])), made_from="x",
+            Heads(), [torch.randn(4)], lambda m, x: (m(x).detach(), torch.tensor([1])), source_digest="x",
             progress=Silent(), total_tokens=1,
         )  # fmt: skip
     broken = Heads()
     with pytest.raises(NumericsError, match="the model gives NaN on the calibration text"):
         calibrate(
-            broken, [torch.full((4,), torch.nan)], lambda m, x: (m(x), torch.tensor([1])), made_from="x",
+            broken, [torch.full((4,), torch.nan)], lambda m, x: (m(x), torch.tensor([1])), source_digest="x",
             progress=Silent(), total_tokens=1,
         )  # fmt: skip

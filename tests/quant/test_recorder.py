@@ -30,7 +30,7 @@ def test_maps_inside_multi_head_attention() -> None:
         model = Attention(apart).requires_grad_(not apart)
         found.append(
             calibrate(
-                model, batches, lambda m, x: m(x).square().sum(-1).flatten(), made_from="x", progress=Silent(),
+                model, batches, lambda m, x: m(x).square().sum(-1).flatten(), source_digest="x", progress=Silent(),
                 total_tokens=20,
             ).tensors
         )  # fmt: skip
@@ -50,6 +50,6 @@ def test_convolutions_in_groups_are_no_linear_maps() -> None:
         (nn.Conv1d(4, 3, 1, padding=1), torch.randn(2, 4, 5)),
     ):
         found = calibrate(
-            model, [x], lambda m, x: m(x).square().flatten(), made_from="x", progress=Silent(), total_tokens=1
+            model, [x], lambda m, x: m(x).square().flatten(), source_digest="x", progress=Silent(), total_tokens=1
         )
         assert not found.tensors and set(found.vectors) == {"weight", "bias"}

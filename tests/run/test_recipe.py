@@ -39,7 +39,7 @@ def test_overrides_are_typed_by_the_schema() -> None:
                  "train.optimizer.matrix_lr=1e-3"]  # fmt: skip
     recipe = recipes.resolve("baseline", track="laptop", overrides=overrides)
     assert recipe.train.seconds == 8.0 and recipe.text.strict and recipe.text.paths == ("a b", "c")
-    assert recipe.text.tokenizer == "/some/path.model" and recipe.artifact.cap == 16_000_000
+    assert recipe.text.tokenizer == "/some/path.model" and recipe.artifact.budget.cap_bytes == 16_000_000
     assert recipe.train.optimizer.matrix_lr == 0.001
     assert recipe.digest != recipes.resolve("baseline", track="laptop").digest
 

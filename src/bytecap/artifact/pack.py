@@ -35,6 +35,7 @@ from bytecap.coding.blocks import encode_blocks
 from bytecap.coding.general import BROTLI, CODECS, RAW
 from bytecap.coding.pieces import to_columns
 from bytecap.coding.planes import is_wide, split_bytes, to_planes
+from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.units import parse_bytes
 from bytecap.formats.floats import FLOAT16, FLOAT32, FloatTensor
@@ -77,15 +78,10 @@ class ArtifactConfig:
             )
 
     @property
-    def size(self) -> int:
-        """The whole cap in bytes."""
+    def budget(self) -> FileBudget:
+        """The cap and the reserve as one."""
         assert isinstance(self.cap_bytes, int)
-        return self.cap_bytes
-
-    @property
-    def cap(self) -> int:
-        """Most bytes of the file: the cap without the reserve."""
-        return self.size - self.reserve_bytes
+        return FileBudget(self.cap_bytes, self.reserve_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)

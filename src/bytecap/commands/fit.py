@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group
 
@@ -26,7 +26,7 @@ from bytecap.commands.output import print_result
 from bytecap.report.console import Console
 
 if TYPE_CHECKING:
-    from bytecap.commands.fit_inputs import Request
+    from bytecap.commands.fit_inputs import FitRequest
 
 
 SIZE = Group("Size", sort_key=1)
@@ -98,42 +98,42 @@ def fit(
     refuse_empty_text(text)
     asked = (cap, caps, scheme, keep_small, embedding_step, out, text, tokenizer, reserve, compressor, set_)
     if checkpoint.is_dir() and not dry_run and all(word is None for word in asked):
-        value = _fit_run(checkpoint, device, quiet)
-        print_result(value, json, f"{value['file']}: {value['bytes']:,} of {value['cap_bytes']:,} bytes")
+        _fit_run(checkpoint, device, json, quiet)
         return
-    from bytecap.commands import fit_files as fit_command
+    from bytecap.commands.fit_request import build_request
 
-    request = fit_command.build_request(
-        checkpoint, cap, caps, reserve=reserve, compressor=compressor, scheme=scheme, keep_small=keep_small,
-        embedding_step=embedding_step, out=out, text=tuple(text or ()), tokenizer=tokenizer,
-        settings=tuple(set_ or ()), device=device,
+    request = build_request(
+        checkpoint, cap=cap, caps=caps, reserve=reserve, scheme=scheme, keep_small=keep_small, out=out, text=text,
+        embedding_step=embedding_step, tokenizer=tokenizer, compressor=compressor, settings=set_, device=device,
     )  # fmt: skip
     _fit_request(request, dry_run, json, quiet)
 
 
-def _fit_request(request: Request, dry_run: bool, json: bool, quiet: bool) -> None:
-    from bytecap.commands import fit_files as fit_command
+def _fit_request(request: FitRequest, dry_run: bool, json: bool, quiet: bool) -> None:
+    from bytecap.commands.fit_files import fit_checkpoint, predict_fit
     from bytecap.report import fit_table
 
     console = Console(quiet=quiet)
     with console.stage("fit"):
-        value = (fit_command.predict_fit if dry_run else fit_command.fit_checkpoint)(request, console)
+        value = (predict_fit if dry_run else fit_checkpoint)(request, console)
     if dry_run:
         print_result(value, json, fit_table.prediction_table(value["predicted"]))
     else:
         print_result(value, json, fit_table.fit_summary(value["fitted"], value.get("curve", ())))
 
 
-def _fit_run(folder: Path, device: str, quiet: bool) -> dict[str, Any]:
+def _fit_run(folder: Path, device: str, json: bool, quiet: bool) -> None:
+    """Fit a run folder as its recipe says."""
     from bytecap.core.device import choose_device
+    from bytecap.fitting.report import read_report, report_path
+    from bytecap.report import fit_table
     from bytecap.run import pipeline
     from bytecap.run.folder import MODEL
 
     with open_run(folder, quiet) as (recipe, tokens, console):
         pipeline.fit_stage(recipe, tokens, folder, choose_device(device), console)
-    size, artifact = (folder / MODEL).stat().st_size, recipe.artifact
-    kept = {"cap_bytes": artifact.size, "reserve_bytes": artifact.reserve_bytes, "unused_bytes": artifact.cap - size}
-    return {"file": str(folder / MODEL), "bytes": size, **kept}
+    report = {"file": str(folder / MODEL), **read_report(report_path(folder / MODEL))}
+    print_result({"fitted": [report]}, json, fit_table.fit_summary([report]))
 
 
 VERB = Verb(

@@ -1,7 +1,7 @@
-"""What the fits of one command share: the checkpoint, what was measured, and text to compare on.
+"""What the fits of one command share: the checkpoint, what was measured, text to compare on.
 
-In:   a Request.
-Out:  a FitInputs, ready for any number of caps.
+In:   a FitRequest.
+Out:  FitInputs: one job and its budgets.
 """
 
 from __future__ import annotations
@@ -13,26 +13,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bytecap.artifact.pack import Provenance, pack
+from bytecap.core.budget import FileBudget
 from bytecap.core.device import choose_device
-from bytecap.core.digest import digest_bytes, digest_json
+from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
-from bytecap.fitting.job import build_fitter, build_provenance, load_or_measure_calibration
-from bytecap.fitting.measure import make_adaptation, measure
-from bytecap.fitting.size_search import Fitter, StartAdaptation
+from bytecap.fitting.job import Container, FitJob, build_job
+from bytecap.fitting.measure import CalibrationText, make_adaptation, measure
+from bytecap.fitting.report import Comparison
 from bytecap.fitting.source import WeightSource, open_checkpoint
-from bytecap.formats.tensor import QuantizedModel
-from bytecap.published.scheme_fitter import SchemeFitter, needs_text
-from bytecap.published.schemes import KEEP_SMALL
+from bytecap.published.scheme_fitter import SchemeOptions, build_scheme_job, needs_text
 from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes
 from bytecap.run.folder import RECIPE, TOKENS
+from bytecap.run.job import build_provenance, load_or_measure_calibration, run_comparison, run_text
 from bytecap.run.recipe import Recipe
 from bytecap.text.prepare import encode_documents
-from bytecap.text.shards import TokenStream
+from bytecap.text.shards import StreamSlice, TokenStream
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
@@ -42,172 +40,161 @@ HELD_OUT_SHARE = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was asked for."""
+class FitRequest:
+    """A fit as the command line asks for it."""
 
     checkpoint: Path
     caps: tuple[int, ...]
-    """Empty for the run's own, or a scheme's own size."""
+    """Bytes of each file; empty for the run's own cap, or a scheme's own size."""
     reserve: int | None = None
     """Bytes of each cap that stay free; None for what the run's recipe says."""
     curve: bool = False
     """Several files in a folder, with the curve through them."""
-    scheme: str | None = None
+    scheme: SchemeOptions | None = None
     """A published scheme; None for our own fit."""
-    keep_small: int = KEEP_SMALL
-    embedding_step: float = 1.0
     out: Path | None = None
     text: tuple[str, ...] = ()
     tokenizer: Path | None = None
     settings: tuple[str, ...] = ()
     device: str = "auto"
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the checkpoint."""
+        return self.checkpoint if self.checkpoint.is_dir() else self.checkpoint.parent
+
 
 @dataclass(frozen=True)
 class FitInputs:
-    """Everything that the fits share."""
+    """Everything that the fits of a command share."""
 
+    job: FitJob
+    budgets: tuple[FileBudget, ...]
+    """Empty for a scheme's own size."""
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The checkpoint with whatever lies around it."""
+
+    request: FitRequest
     recipe: Recipe
-    caps: tuple[int, ...]
-    """Most bytes of each file, the reserve taken off; empty for a scheme's own size."""
-    reserve: int
     source: WeightSource
-    calibration: Calibration | None
-    fitter: Fitter | SchemeFitter
-    compare: tuple[TokenStream, int] | None
-    """Text that was not measured, and its BOS."""
-    bytes_per_token: float | None
-    start_adaptation: StartAdaptation | None
-    """Begins a distillation, where one is asked for."""
-
-    def with_reserve(self, cap: int | None) -> int | None:
-        """The cap as it was asked for."""
-        return None if cap is None else cap + self.reserve
+    tokens: Tokens | None
+    """Those of the run folder, if it lies in one."""
+    tokenizer: Tokenizer | None
+    progress: Progress
 
 
 @dataclass(frozen=True)
 class _Texts:
-    """What is measured on and what is compared on, as far as there is text."""
+    """Text to measure on and to compare on, as far as there is any."""
 
-    measured: TokenStream | None
-    compared: TokenStream | None
-    bytes_per_token: float | None
-    corpus_digest: str
+    measured: CalibrationText | None = None
+    compared: Comparison | None = None
+    corpus_digest: str = digest_json("")
 
 
 @contextmanager
-def open_inputs(request: Request, progress: Progress) -> Iterator[FitInputs]:
-    """Open, encode, measure; tokens of a given text live as long as the material."""
-    folder = request.checkpoint if request.checkpoint.is_dir() else request.checkpoint.parent
-    ours = (folder / RECIPE).is_file() and (folder / TOKENS).is_dir()
+def open_inputs(request: FitRequest, progress: Progress) -> Iterator[FitInputs]:
+    """Open, encode and measure; the tokens of a given text live as long as the inputs."""
+    ours = (request.folder / RECIPE).is_file() and (request.folder / TOKENS).is_dir()
     if request.checkpoint.is_dir() and not ours:
-        raise DataError(f"{folder} is not a run folder: it has no {RECIPE} and {TOKENS}; give a .safetensors file")
+        raise DataError(
+            f"{request.folder} is not a run folder: it has no {RECIPE} and {TOKENS}; give a .safetensors file"
+        )
     if request.scheme is not None:
-        needs_text(request.scheme)  # an unknown name is refused before any work
+        needs_text(request.scheme.name)  # an unknown name is refused before any work
     device = choose_device(request.device)
-    base = recipes.load(folder / RECIPE) if ours else Recipe()
-    rooms = _caps(request, base if ours else None)
-    path = folder / CHECKPOINT if request.checkpoint.is_dir() else request.checkpoint
-    tokens = load_tokens(folder / TOKENS) if ours else None
+    own = recipes.load(request.folder / RECIPE) if ours else None
+    budgets = _budgets(request, own)
+    tokens = load_tokens(request.folder / TOKENS) if ours else None
+    path = request.folder / CHECKPOINT if request.checkpoint.is_dir() else request.checkpoint
     source = open_checkpoint(path, finished=True, tokens=None if tokens is None else tokens.digest)
+    if source.model is not None:
+        source.model.to(device)
     known = [] if ours else ["score.stride=1"]  # no fit slides a window, so none is refused for it
     if not ours and source.context is not None:
         known.append(f"train.context={source.context}")
-    if source.model is not None:
-        source.model.to(device)
-    recipe = recipes.with_overrides(base, [*known, *request.settings])
+    recipe = recipes.with_overrides(own or Recipe(), [*known, *request.settings])
+    opened = _Opened(request, recipe, source, tokens, _tokenizer(request, source, tokens), progress)
     with tempfile.TemporaryDirectory() as temporary:
-        yield _prepared(request, recipe, rooms, source, tokens, folder if ours else None, Path(temporary), progress)
+        yield FitInputs(_job(opened, Path(temporary)), budgets)
 
 
-def _caps(request: Request, own: Recipe | None) -> tuple[tuple[int, ...], int]:
-    """Bytes that each file may have, and the reserve taken off; ConfigError where that is nothing or not known."""
+def _budgets(request: FitRequest, own: Recipe | None) -> tuple[FileBudget, ...]:
+    """One budget for each cap; ConfigError where a cap is not known."""
     sizes = request.caps
     if not sizes and request.scheme is None:
         if own is None or request.curve:
             raise ConfigError("how large may the file be? Give --cap, such as --cap 16MB, or --caps 100kB,200kB,400kB")
-        sizes = (own.artifact.size,)
+        sizes = (own.artifact.budget.cap_bytes,)
     kept = request.reserve if request.reserve is not None else 0 if own is None else own.artifact.reserve_bytes
-    for size in sizes:
-        if size < 1:
-            raise ConfigError(f"a cap of {size} bytes leaves no room for a file; give a larger one, such as --cap 16MB")
-        if size <= kept:
-            raise ConfigError(f"a cap of {size:,} bytes with {kept:,} reserved leaves nothing; raise --cap")
-    return tuple(dict.fromkeys(size - kept for size in sizes)), kept if sizes else 0
+    return tuple(dict.fromkeys(FileBudget(size, kept) for size in sizes))
 
 
-def _prepared(
-    request: Request, recipe: Recipe, rooms: tuple[tuple[int, ...], int], source: WeightSource, tokens: Tokens | None,
-    folder: Path | None, temporary: Path, progress: Progress,
-) -> FitInputs:  # fmt: skip
-    if request.tokenizer is not None:
-        tokenizer: Tokenizer | None = Tokenizer.read(request.tokenizer)
-        if source.model is None:
-            raise ConfigError("--tokenizer goes with a model of ours; these are weights without one, leave it out")
-        _refuse_vocabulary(source, tokenizer)
-    else:
-        tokenizer = None if tokens is None else tokens.tokenizer
-    texts = _texts(request, recipe, source, tokens, tokenizer, temporary, progress)
-    wanted = request.scheme is None or needs_text(request.scheme)
-    calibration = _measured(request, recipe, source, tokens, tokenizer, texts, folder, progress) if wanted else None
-    if request.scheme is None and calibration is None:
-        progress.note(f"nothing is measured, so one step serves all matrices: {_why_unmeasured(recipe, source)}")
-    about = _provenance(recipe, tokenizer, texts.corpus_digest, source.digest, known=folder is not None)
-    compare = None
-    if texts.compared is not None and source.model is not None and tokenizer is not None:
-        compare = texts.compared, tokenizer.bos
-    fitter = _fitter(request, recipe, source, calibration, tokenizer, about)
-    start_adaptation = _start_adaptation(recipe, source, tokenizer, texts)
-    return FitInputs(recipe, *rooms, source, calibration, fitter, compare, texts.bytes_per_token, start_adaptation)
-
-
-def _start_adaptation(
-    recipe: Recipe, source: WeightSource, tokenizer: Tokenizer | None, texts: _Texts
-) -> StartAdaptation | None:
-    if recipe.quant.distill_steps == 0:
-        return None
-    if texts.measured is None or source.model is None or tokenizer is None:
-        raise ConfigError(
-            "quant.distill_steps needs the model and text to train on: fit a run folder, or a checkpoint of ours with "
-            "--text and --tokenizer"
-        )
-    return make_adaptation(
-        source.model, texts.measured, tokenizer.bos, recipe.quant,
-        context=recipe.train.context, seed=recipe.run.seed,
-    )  # fmt: skip
-
-
-def _texts(
-    request: Request, recipe: Recipe, source: WeightSource, tokens: Tokens | None, tokenizer: Tokenizer | None,
-    temporary: Path, progress: Progress,
-) -> _Texts:  # fmt: skip
-    if request.text:
-        stream, rate = _encoded(request, recipe, source, tokenizer, temporary, progress)
-        cut = len(stream) - len(stream) // HELD_OUT_SHARE
-        return _Texts(_Slice(stream, 0, cut), _Slice(stream, cut, len(stream)), rate, digest_json(""))
-    if tokens is None or source.model is None:
-        return _Texts(None, None, None, digest_json(""))
+def _tokenizer(request: FitRequest, source: WeightSource, tokens: Tokens | None) -> Tokenizer | None:
+    if request.tokenizer is None:
+        return None if tokens is None else tokens.tokenizer
+    tokenizer = Tokenizer.read(request.tokenizer)
+    if source.model is None:
+        raise ConfigError("--tokenizer goes with a model of ours; these are weights without one, leave it out")
     _refuse_vocabulary(source, tokenizer)
-    known = tokens.validation_bytes
-    rate_or_none = None if known is None else known / tokens.validation_tokens
-    return _Texts(tokens.train_stream(), tokens.validation_stream(), rate_or_none, tokens.corpus_digest)
+    return tokenizer
 
 
-def _measured(
-    request: Request, recipe: Recipe, source: WeightSource, tokens: Tokens | None, tokenizer: Tokenizer | None,
-    texts: _Texts, folder: Path | None, progress: Progress,
-) -> Calibration | None:  # fmt: skip
-    """Of the run on its own text, kept in its folder; of a given text, for this command."""
-    if texts.measured is None or source.model is None or tokenizer is None or recipe.quant.calibration_tokens == 0:
+def _job(opened: _Opened, temporary: Path) -> FitJob:
+    request, recipe, source = opened.request, opened.recipe, opened.source
+    texts = _texts(opened, temporary)
+    wanted = request.scheme is None or needs_text(request.scheme.name)
+    calibration = _calibration(opened, texts) if wanted else None
+    provenance = build_provenance(recipe, opened.tokenizer, texts.corpus_digest, source.digest)
+    if opened.tokens is None:  # a checkpoint outside its run folder was made by a recipe that nobody knows
+        provenance = dataclasses.replace(provenance, recipe_digest="")
+    container = Container(provenance, recipe.artifact, opened.tokenizer)
+    if request.scheme is not None:
+        return build_scheme_job(source, calibration, request.scheme, container, texts.compared)
+    if calibration is None:
+        opened.progress.note(
+            "nothing is measured, so the steps of each matrix follow the size of its own weights: "
+            f"{_why_unmeasured(recipe, source)}"
+        )
+    adaptation = None
+    if recipe.quant.distill_steps:
+        if texts.measured is None or source.model is None:
+            raise ConfigError(
+                "quant.distill_steps needs the model and text to train on: fit a run folder, or a checkpoint of ours "
+                "with --text and --tokenizer"
+            )
+        adaptation = make_adaptation(source.model, texts.measured, recipe.quant)
+    return build_job(source, calibration, recipe.quant, container, adaptation, texts.compared)
+
+
+def _texts(opened: _Opened, temporary: Path) -> _Texts:
+    request, recipe, source, tokens = opened.request, opened.recipe, opened.source, opened.tokens
+    if request.text:
+        stream, tokenizer, bytes_per_token = _encoded(opened, temporary)
+        cut = len(stream) - len(stream) // HELD_OUT_SHARE
+        bos, context = tokenizer.bos, recipe.train.context
+        measured = CalibrationText(StreamSlice(stream, 0, cut), bos, context, recipe.run.seed)
+        compared = Comparison(StreamSlice(stream, cut, len(stream)), bos, context, bytes_per_token)
+        return _Texts(measured, compared)
+    if tokens is None or source.model is None:
+        return _Texts()
+    _refuse_vocabulary(source, tokens.tokenizer)
+    return _Texts(run_text(recipe, tokens), run_comparison(recipe, tokens), tokens.corpus_digest)
+
+
+def _calibration(opened: _Opened, texts: _Texts) -> Calibration | None:
+    """Curvature: of a run on its own text, kept in its folder; of a given text, for this command."""
+    recipe, source = opened.recipe, opened.source
+    if texts.measured is None or source.model is None or recipe.quant.calibration_tokens == 0:
         return None
-    if not request.text and folder is not None and tokens is not None:
-        return load_or_measure_calibration(recipe, tokens, folder, source, progress)
-    found = measure(
-        source.model, texts.measured, tokenizer.bos, recipe.quant,
-        context=recipe.train.context, seed=recipe.run.seed, digest=source.digest, progress=progress,
-    )  # fmt: skip
+    if not opened.request.text and opened.tokens is not None:
+        return load_or_measure_calibration(recipe, opened.tokens, opened.request.folder, source, opened.progress)
+    found = measure(source.model, texts.measured, recipe.quant, source.digest, opened.progress)
     if found.loss > (guessing := math.log(source.model.spec.vocab_size)):
-        progress.note(
+        opened.progress.note(
             f"before any fitting the model loses {found.loss:.2f} nats per token on this text, more than guessing "
             f"({guessing:.2f}): is it the model's language, and the tokenizer it was trained with?"
         )
@@ -222,45 +209,9 @@ def _why_unmeasured(recipe: Recipe, source: WeightSource) -> str:
     return "there is no text; give --text and --tokenizer"
 
 
-def _provenance(
-    recipe: Recipe, tokenizer: Tokenizer | None, corpus: str, checkpoint: str, *, known: bool
-) -> Provenance:
-    """A checkpoint outside its run folder was made by a recipe that nobody knows."""
-    if tokenizer is not None:
-        about = build_provenance(recipe, tokenizer, corpus, checkpoint)
-    else:
-        about = Provenance(
-            recipe_digest=recipe.digest, corpus_digest=corpus, checkpoint_digest=checkpoint,
-            tokenizer_digest=digest_bytes(b""), lossless=False, context=recipe.train.context,
-        )  # fmt: skip
-    return about if known else dataclasses.replace(about, recipe_digest="")
-
-
-def _fitter(
-    request: Request, recipe: Recipe, source: WeightSource, calibration: Calibration | None,
-    tokenizer: Tokenizer | None, about: Provenance,
-) -> Fitter | SchemeFitter:  # fmt: skip
-    if request.scheme is None:
-        return build_fitter(source, calibration, recipe.quant, recipe.artifact, tokenizer, about)
-
-    def packed(model: QuantizedModel) -> bytes:
-        return pack(source.spec, model, b"" if tokenizer is None else tokenizer.model, about, recipe.artifact)
-
-    return SchemeFitter(
-        request.scheme, source.weights, source.shapes, calibration, source.digest, packed,
-        keep_small=request.keep_small, embedding_step=request.embedding_step,
-    )  # fmt: skip
-
-
-def _encoded(
-    request: Request,
-    recipe: Recipe,
-    source: WeightSource,
-    tokenizer: Tokenizer | None,
-    temporary: Path,
-    progress: Progress,
-) -> tuple[TokenStream, float]:
-    """The given text as tokens, and its bytes for each."""
+def _encoded(opened: _Opened, temporary: Path) -> tuple[TokenStream, Tokenizer, float]:
+    """The given text as tokens, its tokenizer, and the bytes for each token."""
+    request, source, tokenizer = opened.request, opened.source, opened.tokenizer
     if source.model is None:
         raise ConfigError(
             f"{request.checkpoint} holds weights without a model, so --text cannot be run through it; leave --text "
@@ -269,29 +220,16 @@ def _encoded(
     if tokenizer is None:
         raise ConfigError("--text needs the tokenizer of the model: --tokenizer PATH.model")
     _refuse_vocabulary(source, tokenizer)
-    config = dataclasses.replace(recipe.text, paths=request.text)
-    shards, raw_bytes = encode_documents(config, tokenizer, temporary, progress)
+    config = dataclasses.replace(opened.recipe.text, paths=request.text)
+    shards, raw_bytes = encode_documents(config, tokenizer, temporary, opened.progress)
     stream = TokenStream(shards)
-    return stream, raw_bytes / max(len(stream), 1)
+    return stream, tokenizer, raw_bytes / max(len(stream), 1)
 
 
-def _refuse_vocabulary(source: WeightSource, tokenizer: Tokenizer | None) -> None:
-    if source.model is not None and tokenizer is not None and tokenizer.vocab_size != source.model.spec.vocab_size:
+def _refuse_vocabulary(source: WeightSource, tokenizer: Tokenizer) -> None:
+    pieces = tokenizer.vocab_size
+    if source.model is not None and pieces != source.model.spec.vocab_size:
         raise DataError(
-            f"the tokenizer has {tokenizer.vocab_size:,} pieces, the model a vocabulary of "
-            f"{source.model.spec.vocab_size:,}; give the tokenizer that the model was trained with"
+            f"the tokenizer has {pieces:,} pieces, the model a vocabulary of {source.model.spec.vocab_size:,}; give "
+            "the tokenizer that the model was trained with"
         )
-
-
-class _Slice(TokenStream):
-    """A part of a stream, seen as a stream."""
-
-    def __init__(self, whole: TokenStream, begin: int, end: int) -> None:
-        self._whole, self._begin, self._end = whole, begin, end
-
-    def __len__(self) -> int:
-        return self._end - self._begin
-
-    def read(self, start: int, length: int) -> Any:
-        """As of the whole."""
-        return self._whole.read(self._begin + start, min(length, len(self) - start))

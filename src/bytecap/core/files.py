@@ -149,7 +149,7 @@ def read_object(path: Path, shape: Mapping[Any, Any]) -> dict[str, Any]:
         read_object(path, {"artifact": str, "scores": {...: {"nats": float}}})
     """
     value = read_json(path)
-    if (fault := _shape_fault(value, shape, "the whole")) is not None:
+    if (fault := shape_fault(value, shape, "the whole")) is not None:
         raise unusable_json(path, f"is not what this version writes ({fault})")
     return value  # type: ignore[no-any-return]
 
@@ -174,7 +174,7 @@ def unwritable(path: Path, error: OSError) -> BackendError:
     )
 
 
-def _shape_fault(value: Any, shape: Any, name: str) -> str | None:
+def shape_fault(value: Any, shape: Any, name: str) -> str | None:
     """What is wrong with the first value that is not as `shape` says; None where all are."""
     if not isinstance(shape, Mapping):
         return None if _is_a(value, shape) else f"{name} is of type {type(value).__name__}"
@@ -184,7 +184,7 @@ def _shape_fault(value: Any, shape: Any, name: str) -> str | None:
         if key is not ... and key not in value:
             return f"{name} has no {key!r}"
         for each in value if key is ... else (key,):
-            if (fault := _shape_fault(value[each], inner, repr(each))) is not None:
+            if (fault := shape_fault(value[each], inner, repr(each))) is not None:
                 return fault
     return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
-from bytecap.fitting.size_search import StartAdaptation
+from bytecap.fitting.sequential import StartAdaptation
 from bytecap.model.gpt import GPT
 from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate
@@ -29,37 +30,48 @@ DISTILL_SEED = 1_000_003
 """Added to a seed for the order in which text is distilled on."""
 
 
+@dataclass(frozen=True)
+class CalibrationText:
+    """Tokens that our own models are measured and distilled on."""
+
+    stream: TokenStream
+    bos: int
+    """Id that begins each document."""
+    context: int
+    """Positions of a window."""
+    seed: int
+    """Seed of the order of windows and of the labels that are drawn."""
+
+
 def measure(
-    model: GPT, stream: TokenStream, bos: int, config: QuantConfig, *, context: int, seed: int, digest: str,
-    progress: Progress,
-) -> Calibration:  # fmt: skip
-    """Curvature of every weight on windows of `stream`."""
-    if len(stream) < MIN_CALIBRATION_TOKENS:
+    model: GPT, text: CalibrationText, config: QuantConfig, source_digest: str, progress: Progress
+) -> Calibration:
+    """Measure the curvature of every weight on windows of a text; DataError where it is too short."""
+    available = len(text.stream)
+    if available < MIN_CALIBRATION_TOKENS:
         raise DataError(
-            f"the calibration text has {len(stream):,} tokens, at least {MIN_CALIBRATION_TOKENS:,} are needed (and "
+            f"the calibration text has {available:,} tokens, at least {MIN_CALIBRATION_TOKENS:,} are needed (and "
             f"{config.calibration_tokens:,} are better); give more text",
-            tokens=len(stream),
+            tokens=available,
         )
-    steps, batch, context = batch_shape(len(stream), config.calibration_tokens, context)
-    rows = _rows(model, stream, batch, context, seed)
-    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    steps, batch, context = batch_shape(available, config.calibration_tokens, text.context)
+    rows = _rows(model, text.stream, batch, context, text.seed)
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(text.seed)
     return calibrate(
-        model, itertools.islice(rows, steps), _make_forward_fn(bos), made_from=digest, progress=progress,
-        total_tokens=steps * batch * context, sampled=config.labels == MODEL, generator=generator,
+        model, itertools.islice(rows, steps), _make_forward_fn(text.bos), source_digest=source_digest,
+        progress=progress, total_tokens=steps * batch * context, sampled=config.labels == MODEL, generator=generator,
     )  # fmt: skip
 
 
-def make_adaptation(
-    model: GPT, stream: TokenStream, bos: int, config: QuantConfig, *, context: int, seed: int
-) -> StartAdaptation | None:
-    """What `quant.distill_steps` asks for, on windows of `stream` in another order than they are measured in."""
+def make_adaptation(model: GPT, text: CalibrationText, config: QuantConfig) -> StartAdaptation | None:
+    """The distillation that `quant.distill_steps` asks for, on windows in another order than they are measured in."""
     if config.distill_steps == 0:
         return None
-    _, batch, context = batch_shape(len(stream), config.distill_steps * BATCH_TOKENS, context)
+    _, batch, context = batch_shape(len(text.stream), config.distill_steps * BATCH_TOKENS, text.context)
 
     def begin(names: list[str]) -> Distiller:
-        rows = _rows(model, stream, batch, context, seed + DISTILL_SEED)
-        return Distiller(model, names, rows, _make_forward_fn(bos), steps=config.distill_steps)
+        rows = _rows(model, text.stream, batch, context, text.seed + DISTILL_SEED)
+        return Distiller(model, names, rows, _make_forward_fn(text.bos), steps=config.distill_steps)
 
     return begin
 
@@ -90,7 +102,7 @@ def batch_shape(available: int, wanted: int, context: int) -> tuple[int, int, in
 
 
 def comparison_windows(stream: TokenStream, *, tokens: int, context: int, device: torch.device) -> Iterator[Tensor]:
-    """About `tokens` positions of a stream in evenly spaced windows, (B, T + 1), that do not overlap."""
+    """Evenly spaced windows (B, T + 1) that do not overlap, about `tokens` positions of a stream in all."""
     context = min(context, (len(stream) - 1) // 2)  # two windows at least, for an interval
     count = max(1, min(tokens, len(stream) - 1) // context)
     starts = np.linspace(0, len(stream) - context - 1, count).astype(int).tolist()

@@ -1,7 +1,7 @@
-"""Every tensor of a plan rounded: cheaply, to learn what a file would estimate_size, or with feedback, to go into one.
+"""Every tensor of a plan rounded: without feedback, to estimate size and loss, or with it, to go into a file.
 
 In:   plans of tensors, the weights, the factors of their curvature.
-Out:  of each tensor what it weighs and loses; from a full pass also what is stored.
+Out:  an estimate of each tensor's size and loss; from a rounding pass also what is stored.
 
 Letters: O rows, I columns.
 """
@@ -48,12 +48,21 @@ class RoundedTensor:
     """Predicted increase of the loss in nats per token."""
 
 
+@dataclass(frozen=True)
+class EstimatedTensor:
+    """One tensor rounded without feedback, of a large one some columns."""
+
+    estimate: SizeEstimate
+    loss: float
+    """Predicted increase of the loss in nats per token."""
+
+
 def estimate_pass(
-    plans: Sequence[TensorPlan], weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float
-) -> dict[str, tuple[SizeEstimate, float]]:
-    """Of each tensor what a rounding without feedback weighs, and its loss; `rate` is `QuantConfig.rate`."""
+    plans: Sequence[TensorPlan], weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float
+) -> dict[str, EstimatedTensor]:
+    """Size and loss of each tensor as a rounding without feedback has them; `rd_lambda` is `QuantConfig.rd_lambda`."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(_cheap, plans, repeat(weights), repeat(factors), repeat(rate))
+        found = pool.map(_estimate_tensor, plans, repeat(weights), repeat(factors), repeat(rd_lambda))
         return {plan.name: entry for plan, entry in zip(plans, found, strict=True)}
 
 
@@ -61,50 +70,50 @@ def rounding_pass(
     plans: Iterable[TensorPlan],
     weights: Mapping[str, Floats],
     factors: Mapping[str, Factors],
-    rate: float,
+    rd_lambda: float,
     progress: Progress,
 ) -> dict[str, RoundedTensor]:
-    """Tensors rounded with feedback, the largest first, side by side."""
+    """Round tensors with feedback, the largest first, side by side."""
     order = sorted(plans, key=lambda plan: -math.prod(plan.shape))
-    total, done, tried = sum(math.prod(plan.shape) for plan in order), 0, {}
+    total, done, rounded = sum(math.prod(plan.shape) for plan in order), 0, {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(_full, order, repeat(weights), repeat(factors), repeat(rate))
+        found = pool.map(_round_tensor, order, repeat(weights), repeat(factors), repeat(rd_lambda))
         for plan, entry in zip(order, found, strict=True):
-            tried[plan.name] = entry
+            rounded[plan.name] = entry
             done += math.prod(plan.shape)
             progress.update(done, total, f"rounded {plan.name}")
-    return {name: tried[name] for name in weights if name in tried}
+    return {name: rounded[name] for name in weights if name in rounded}
 
 
 def zeros(plan: TensorPlan, weight: Floats) -> StoredTensor:
-    """The least that a tensor can be: every stepped weight zero."""
+    """The smallest form of a tensor: every stepped weight zero."""
     return _stepped(plan, np.zeros(weight.shape, np.int16)) if plan.format == ROW_COLUMN else _unstepped(plan, weight)
 
 
 def as_floats(role: str, weight: Floats) -> FloatTensor:
-    """At 16 bits, or at 32 where a value is beyond 65,504."""
+    """Keep a tensor at 16 bits, or at 32 where a value is beyond 65,504."""
     with np.errstate(over="ignore"):  # looked for right below
         stored = weight.astype(np.float16)
     return FloatTensor(role, stored if np.isfinite(stored).all() else weight.astype(np.float32))
 
 
-def _cheap(
-    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float
-) -> tuple[SizeEstimate, float]:
-    """A tensor rounded without feedback, of a large one some columns, estimate as if they were all; and its loss.
+def _estimate_tensor(
+    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float
+) -> EstimatedTensor:
+    """Round one tensor without feedback; of a large one some columns stand for all.
 
     What feedback would bring into each weight stands in as noise of the same variance.
     """
     weight = weights[plan.name]
     if plan.format != ROW_COLUMN:
-        return estimate_size(_unstepped(plan, weight)), 0.0
+        return EstimatedTensor(estimate_size(_unstepped(plan, weight)), 0.0)
     rows, columns = weight.shape
     apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
     take = np.arange(0, columns, apart)
     codes_O, codes_I = plan.codes()
     codes_I, some = codes_I[take], np.ascontiguousarray(weight[:, take])
     steps, curve = make_steps(plan.base, codes_O, codes_I), factors[plan.name]
-    price = _price(some, steps, np.ones(rows), plan.states, rate)
+    price = _price(some, steps, np.ones(rows), plan.states, rd_lambda)
     noise = np.random.default_rng(0).standard_normal(some.shape, np.float32)
     some = some + noise * np.sqrt(_feedback_variance(some, steps, curve, take))
     symbols = round_without_feedback(some, steps, plan.states, price)
@@ -116,11 +125,11 @@ def _cheap(
     pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
     error = some - stored.weights()
     loss = share * 0.5 * float(np.square(error / pivots).sum())
-    return SizeEstimate(plan.role, counts, own_bytes), loss
+    return EstimatedTensor(SizeEstimate(plan.role, counts, own_bytes), loss)
 
 
 def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.NDArray[np.int64]) -> Floats:
-    """Of what feedback adds to each weight before it is rounded.
+    """Variance of what feedback adds to each weight before it is rounded.
 
     Errors e before feedback with variance c Δ² become errors of the weights with c κ² (VᵀV)_ii (UᵀU)_jj; what is not e
     came in by feedback. A weight that rounds to zero has no larger error than itself, and damping sees to it that no
@@ -135,8 +144,8 @@ def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.ND
     return variance
 
 
-def _full(
-    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rate: float
+def _round_tensor(
+    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float
 ) -> RoundedTensor:
     weight = weights[plan.name]
     if plan.format != ROW_COLUMN:
@@ -145,25 +154,25 @@ def _full(
     curve, steps = factors[plan.name], make_steps(plan.base, *plan.codes())
     rounded = round_with_feedback(
         weight, steps, curve.inputs_II.astype(np.float32), curve.outputs.astype(np.float32),
-        states=plan.states, rate_OI=_price(weight, steps, curve.row_factors_O, plan.states, rate),
+        states=plan.states, rate_OI=_price(weight, steps, curve.row_factors_O, plan.states, rd_lambda),
     )  # fmt: skip
     stored = _stepped(plan, rounded.symbols_OI)
     return RoundedTensor(plan, stored, estimate_size(stored), rounded.loss)
 
 
-def _price(weight: Floats, steps: Floats, row_factors_O: Doubles, states: int, rate: float) -> Floats | None:
+def _price(weight: Floats, steps: Floats, row_factors_O: Doubles, states: int, rd_lambda: float) -> Floats | None:
     """Cost of one unit of magnitude: a bit's price times the bits that the next integer costs.
 
     Of a normal distribution with deviation s, in units of the grid, a magnitude near its mean costs about 1.15 / s
     bits more than the one below.
     """
-    if rate == 0.0:
+    if rd_lambda == 0.0:
         return None
     squares = weight.astype(np.float64) ** 2
     spread = np.sqrt(np.outer(squares.mean(axis=1), squares.mean(axis=0)) / max(float(squares.mean()), 1e-30))
     grid = steps * (1 if states == SCALAR else 2)
     unit = (steps / row_factors_O[:, None]) ** 2
-    price: Floats = (rate * unit * 1.15 / np.maximum(spread / grid, 0.3)).astype(np.float32)
+    price: Floats = (rd_lambda * unit * 1.15 / np.maximum(spread / grid, 0.3)).astype(np.float32)
     return price
 
 

@@ -26,7 +26,6 @@ from bytecap.model.renames import first_name
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import Shape
-from bytecap.run.folder import RECIPE
 from bytecap.train.checkpoint import load_checkpoint
 
 MAX_WEIGHT, MAX_EXACT_INTEGER = 1e30, 1 << 24
@@ -83,9 +82,9 @@ def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = 
             f"  save_file({{k: v.clone() for k, v in weights.items()}}, {path.stem + '.safetensors'!r})"
         )
     if not path.is_file():
-        if (path.parent / RECIPE).is_file():
-            raise DataError(f"{path} does not exist; run `bytecap train {path.parent}` first", path=str(path))
-        raise DataError(f"{path} does not exist; give a run folder or a .safetensors file", path=str(path))
+        raise DataError(
+            f"{path} does not exist; give a .safetensors file, or a run folder after `bytecap train`", path=str(path)
+        )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             if "bytecap" in (file.metadata() or {}):

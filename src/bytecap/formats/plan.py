@@ -62,7 +62,7 @@ class TensorPlan:
 class BitPlan:
     """A decision for every tensor, in the model's order."""
 
-    made_from: str
+    source_digest: str
     """Digest of the checkpoint."""
     scheme: str
     """`bytecap`, or the published policy."""

@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from bytecap.core.budget import refuse_small_cap, slack_bytes
 from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Progress
+from bytecap.fitting.job import Container, FitJob
 from bytecap.fitting.passes import as_floats
-from bytecap.fitting.size_search import SLACK_BYTES, SLACK_SHARE, refuse_small_cap
+from bytecap.fitting.report import Comparison
+from bytecap.fitting.result import FitResult
+from bytecap.fitting.size_search import Pack
+from bytecap.fitting.source import WeightSource
 from bytecap.formats.floats import FLOAT32, FloatTensor
 from bytecap.formats.low_rank_corrected import LOW_RANK_CORRECTED, LowRankCorrected
 from bytecap.formats.per_channel import PerChannelQuantized
@@ -30,113 +34,112 @@ from bytecap.formats.tensor import QuantizedModel, StoredTensor
 from bytecap.published.low_rank import low_rank_corrections
 from bytecap.published.rounding import SIGMA, round_published
 from bytecap.published.schemes import CALIBRATED, KEEP_SMALL, SCALABLE, SCHEMES, scheme_plan
-from bytecap.quant.allocation import Shape
 from bytecap.quant.statistics import Calibration
 
 LOW_RANK_SCHEME = "pr1797"
-"""The scheme that low_rank_corrections the tensors which lost most."""
+"""The scheme that corrects the tensors which lost most by a low-rank addition."""
 NO_OWN_SIZE = "best_published"
-"""The scheme whose size is its step_scale's alone."""
+"""The scheme whose size follows from the step scale alone."""
 MIN_DEVIATIONS = 4.0
 MIN_STEP_SCALE, MAX_STEP_SCALE = 2.0**-9, 2.0**6
-"""Of the step_scale; at the coarse end every weight is zero."""
+"""Bounds of the step scale; at the upper one every weight is zero."""
 CLOSEST = 2.0**-12
-"""Octaves of the step_scale below which sizes are not told apart."""
+"""Octaves of the step scale below which sizes are not told apart."""
 MAX_TRIES, MAX_UNBRACKETED = 24, 4
 """Files made at most, and until both sides of the cap have been seen."""
 
-Pack = Callable[[QuantizedModel], bytes]
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class SchemeResult:
-    """A file and what it was made with; the fields are those of `landing.FitResult`."""
+class SchemeOptions:
+    """What may be chosen about a published scheme."""
 
-    plan: BitPlan
-    model: QuantizedModel
-    data: bytes
-    loss: float | None
-    """Predicted increase of the loss in nats per token; None without a calibration."""
-    losses: dict[str, float]
-    """Of each measured tensor."""
-    roundings: float
-    """Full passes over the weights."""
+    name: str
+    keep_small: int = KEEP_SMALL
+    """Matrices of so many elements or fewer stay at 16 bits."""
+    embedding_step: float = 1.0
+    """The embedding's step over the matrices', of `best_published` only."""
 
-    @property
-    def predicted_bytes(self) -> int:
-        """The size itself: every try is a real file."""
-        return len(self.data)
+
+def build_scheme_job(
+    source: WeightSource,
+    calibration: Calibration | None,
+    options: SchemeOptions,
+    container: Container,
+    comparison: Comparison | None = None,
+) -> FitJob:
+    """The job of fitting by a published scheme; ConfigError where it would quantize nothing."""
+    fitter = SchemeFitter(source, calibration, options, container.packer(source))
+    return FitJob(source, calibration, fitter, comparison)
 
 
 class SchemeFitter:
-    """One checkpoint under one scheme, any number of caps."""
+    """One checkpoint under one published scheme, any number of sizes; a Fitter."""
 
     def __init__(
-        self,
-        name: str,
-        weights: dict[str, Floats],
-        shapes: list[Shape],
-        calibration: Calibration | None,
-        made_from: str,
-        pack: Pack,
-        *,
-        keep_small: int = KEEP_SMALL,
-        embedding_step: float = 1.0,
+        self, source: WeightSource, calibration: Calibration | None, options: SchemeOptions, pack: Pack
     ) -> None:
-        self._name, self._weights, self._shapes, self._calibration = name, weights, shapes, calibration
-        self._made_from, self._pack = made_from, pack
-        self._keep_small, self._embedding_step = keep_small, embedding_step
+        self._source, self._calibration, self._options, self._pack = source, calibration, options, pack
         rules = [(tensor.shape, tensor.rule) for tensor in self._plan(1.0).tensors if tensor.rule is not None]
         if not rules:
             raise ConfigError(
-                f"scheme {name} would quantize nothing: no matrix of this checkpoint has more than {keep_small:,} "
-                "elements; give --keep-small 0"
+                f"scheme {options.name} would quantize nothing: no matrix of this checkpoint has more than "
+                f"{options.keep_small:,} elements; give --keep-small 0"
             )
         self._count = sum(math.prod(shape) for shape, _ in rules)
         clips = [rule.amount for _, rule in rules if rule.clip == SIGMA]
         finest = max([MIN_STEP_SCALE, *(MIN_DEVIATIONS / clip for clip in clips)])
         self._ends = math.log2(min(finest, 1.0)), math.log2(MAX_STEP_SCALE)
-        self._own: SchemeResult | None = None
+        self._own: FitResult | None = None
         self._smallest: int | None = None
 
-    def own(self) -> SchemeResult:
-        """The scheme's own size."""
-        if self._name == NO_OWN_SIZE:
+    @property
+    def scheme(self) -> str:
+        """The name of the scheme."""
+        return self._options.name
+
+    def predict(self, file_bytes: int, progress: Progress) -> None:
+        """Nothing but a refusal: BudgetError when no file of this scheme is as small as that."""
+        if self.scheme in SCALABLE:
+            if self._smallest is None:
+                self._smallest = len(self._made(MAX_STEP_SCALE)[1])
+            refuse_small_cap(self._smallest, file_bytes)
+        elif len(self._own_size().data) > file_bytes:
+            own_bytes = len(self._own_size().data)
+            raise BudgetError(
+                f"scheme {self.scheme} makes one file of {own_bytes:,} bytes, over the cap of {file_bytes:,}, and its "
+                "steps cannot be scaled; raise the cap, or choose one of "
+                f"{', '.join(name for name in SCHEMES if name in SCALABLE)}",
+                smallest_bytes=own_bytes,
+                cap_bytes=file_bytes,
+            )
+
+    def fit(self, file_bytes: int | None, progress: Progress) -> FitResult:
+        """The largest file found of at most `file_bytes`, or of the scheme's own size; BudgetError where none is."""
+        if file_bytes is None:
+            return self._own_size()
+        self.predict(file_bytes, progress)
+        return self._search(file_bytes, progress) if self.scheme in SCALABLE else self._own_size()
+
+    def _own_size(self) -> FitResult:
+        if self.scheme == NO_OWN_SIZE:
             raise ConfigError(f"scheme {NO_OWN_SIZE} has no size of its own; give --cap, such as --cap 16MB")
         if self._own is None:
             self._own = self._described(1.0, *self._made(1.0), 1)
         return self._own
 
-    def refuse_small(self, cap_bytes: int) -> None:
-        """BudgetError when no file of this scheme is as small as that."""
-        if self._name in SCALABLE:
-            if self._smallest is None:
-                self._smallest = len(self._made(MAX_STEP_SCALE)[1])
-            refuse_small_cap(self._smallest, cap_bytes)
-        elif len(self.own().data) > cap_bytes:
-            raise BudgetError(
-                f"scheme {self._name} makes one file of {len(self.own().data):,} bytes, over the cap of "
-                f"{cap_bytes:,}, and has no step_scale; raise the cap, or choose one of "
-                f"{', '.join(name for name in SCHEMES if name in SCALABLE)}",
-                smallest_bytes=len(self.own().data),
-                cap_bytes=cap_bytes,
-            )
-
-    def fit_to_size(self, cap_bytes: int, progress: Progress) -> SchemeResult:
-        """The largest file found that is at most `cap_bytes`; BudgetError when there is none."""
-        self.refuse_small(cap_bytes)
-        if self._name not in SCALABLE:
-            return self.own()
+    def _search(self, cap_bytes: int, progress: Progress) -> FitResult:
+        """Bisect the step scale on real files."""
         best: tuple[float, QuantizedModel, bytes] | None = None
-        slack = max(SLACK_BYTES, int(SLACK_SHARE * cap_bytes))
+        slack = slack_bytes(cap_bytes)
         position = 0.0
         low: float | None = None
         high: float | None = None
-        """Octaves of the step_scale: the coarsest that was over the cap, the finest that was not."""
+        """Octaves of the step scale: the coarsest that was over the cap, the finest that was not."""
         for tries in range(1, MAX_TRIES + 1):
             model, data = self._made(2.0**position)
-            progress.update(tries, MAX_TRIES, f"{len(data):,} bytes with a step_scale of {2.0**position:.4f}")
+            progress.update(tries, MAX_TRIES, f"{len(data):,} bytes with a step scale of {2.0**position:.4f}")
             gap = cap_bytes - len(data)
             if gap < 0:
                 low = position
@@ -150,21 +153,21 @@ class SchemeFitter:
             guess = position - 8 * (gap - slack / 2) / self._count
             position = _next(guess, low, high, self._ends, tries)
         if best is None:
-            raise BudgetError(f"scheme {self._name} found no file of at most {cap_bytes:,} bytes", cap_bytes=cap_bytes)
+            raise BudgetError(f"scheme {self.scheme} found no file of at most {cap_bytes:,} bytes", cap_bytes=cap_bytes)
         return self._described(2.0 ** best[0], best[1], best[2], tries)
 
     def _plan(self, step_scale: float) -> BitPlan:
         return scheme_plan(
-            self._name, self._shapes, self._calibration, self._made_from, step_scale,
-            keep_small=self._keep_small, embedding_step=self._embedding_step,
+            self.scheme, self._source.shapes, self._calibration, self._source.digest, step_scale,
+            keep_small=self._options.keep_small, embedding_step=self._options.embedding_step,
         )  # fmt: skip
 
     def _made(self, step_scale: float) -> tuple[QuantizedModel, bytes]:
-        """Rounded and packed."""
+        """The model rounded with this step scale, and its file."""
         tensors = {tensor.name: self._stored(tensor) for tensor in self._plan(step_scale).tensors}
-        if self._name == LOW_RANK_SCHEME:
+        if self.scheme == LOW_RANK_SCHEME:
             scaled = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, PerChannelQuantized)}
-            lost = {name: self._weights[name] - tensor.weights() for name, tensor in scaled.items()}
+            lost = {name: self._source.weights[name] - tensor.weights() for name, tensor in scaled.items()}
             tensors |= {
                 name: LowRankCorrected(scaled[name], repair) for name, repair in low_rank_corrections(lost).items()
             }
@@ -172,7 +175,7 @@ class SchemeFitter:
         return model, self._pack(model)
 
     def _stored(self, plan: TensorPlan) -> StoredTensor:
-        weight = self._weights[plan.name]
+        weight = self._source.weights[plan.name]
         if plan.rule is None:
             if plan.format == FLOAT32:
                 return FloatTensor(plan.role, weight.astype(np.float32))
@@ -181,7 +184,7 @@ class SchemeFitter:
         rows = round_published(weight, plan.rule, curvature, name=plan.name)
         return PerChannelQuantized(plan.role, rows.symbols_OI, rows.scales_O)
 
-    def _described(self, step_scale: float, model: QuantizedModel, data: bytes, tries: int) -> SchemeResult:
+    def _described(self, step_scale: float, model: QuantizedModel, data: bytes, tries: int) -> FitResult:
         plan = self._plan(step_scale)
         tensors = tuple(
             dataclasses.replace(tensor, format=LOW_RANK_CORRECTED)
@@ -191,15 +194,15 @@ class SchemeFitter:
         )
         losses = self._losses(model)
         loss = None if self._calibration is None else sum(losses.values())
-        return SchemeResult(dataclasses.replace(plan, tensors=tensors), model, data, loss, losses, float(tries))
+        return FitResult(dataclasses.replace(plan, tensors=tensors), model, data, loss, losses, len(data), float(tries))
 
     def _losses(self, model: QuantizedModel) -> dict[str, float]:
-        """½ tr(G E A Eᵀ) of each measured tensor."""
+        """The predicted loss ½ tr(G E A Eᵀ) of each measured tensor."""
         found = {}
         for name, curvature in ({} if self._calibration is None else self._calibration.tensors).items():
-            if self._weights[name].ndim != 2:
+            if self._source.weights[name].ndim != 2:
                 continue
-            error_OI = self._weights[name] - model.tensors[name].weights()
+            error_OI = self._source.weights[name] - model.tensors[name].weights()
             pushed_OI = error_OI @ curvature.inputs_II
             outputs = curvature.outputs
             pushed_OI = outputs @ pushed_OI if outputs.ndim == 2 else outputs[:, None] * pushed_OI

@@ -69,7 +69,7 @@ def scheme_plan(
     name: str,
     shapes: list[Shape],
     calibration: Calibration | None,
-    made_from: str,
+    source_digest: str,
     step_scale: float = 1.0,
     *,
     keep_small: int = KEEP_SMALL,
@@ -93,7 +93,10 @@ def scheme_plan(
         grid = kept if rule is None else PER_CHANNEL
         tensors.append(TensorPlan(name=entry.name, role=entry.role, shape=tuple(entry.shape), format=grid, rule=rule))
     return BitPlan(
-        made_from=made_from, scheme=name, step_scale=step_scale if policy.scalable else 0.0, tensors=tuple(tensors)
+        source_digest=source_digest,
+        scheme=name,
+        step_scale=step_scale if policy.scalable else 0.0,
+        tensors=tuple(tensors),
     )
 
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from bytecap.core.errors import ConfigError
+from bytecap.core.settings import history
 from bytecap.formats.floats import FLOAT16, FLOAT32
 from bytecap.formats.per_tensor import PER_TENSOR
 from bytecap.formats.plan import BitPlan, TensorPlan
@@ -35,7 +36,7 @@ MODEL, DATA = "model", "data"
 """Of labels."""
 STEP_MSE = 0.28
 """Mean square error of a trellis of 8 states, in squared steps."""
-MAX_RATE = 10
+MAX_RD_LAMBDA = 10
 """Squared steps that a bit may cost; at far less nothing but zeros is left."""
 MIN_CALIBRATION_TOKENS = 256
 """Fewer positions say next to nothing about curvature."""
@@ -59,8 +60,8 @@ class QuantConfig:
     states: int = 0
     """States of the trellis: 4, 8, 16, 32, 64, 128, 256; 1 for none; 0 for as many as the size of the model leaves time
     for: 256 up to 9 million weights, 64 at 36 million, never less than 8."""
-    rate: float = 0.1
-    """Price of a bit in the search for a path, in squared steps."""
+    rd_lambda: float = field(default=0.1, metadata=history(renamed=("rate",)))
+    """Price λ of a bit in the search for a path through the trellis, in squared steps."""
     distill_steps: int = 0
     """Batches of training behind each rounded weight, in which those still open learn to make up for it; 0 for none."""
 
@@ -82,8 +83,8 @@ class QuantConfig:
         for name in ("damping", "embedding_damping"):
             if not 0 < getattr(self, name) <= 100:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and 100")
-        for name in ("calibration_tokens", "rate", "distill_steps"):
-            most = MAX_RATE if name == "rate" else 1 << 40
+        for name in ("calibration_tokens", "rd_lambda", "distill_steps"):
+            most = MAX_RD_LAMBDA if name == "rd_lambda" else 1 << 40
             if not 0 <= getattr(self, name) <= most:
                 raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and {most:,}")
 
@@ -128,10 +129,10 @@ def per_tensor_step(fisher: float, root_mean_square: float) -> PerTensorStep | N
 
 def allocate(
     shapes: list[Shape],
-    factors: dict[str, Factors],
+    factors: Mapping[str, Factors],
     step_scale: float,
     config: QuantConfig,
-    made_from: str,
+    source_digest: str,
     vectors: Mapping[str, PerTensorStep] | None = None,
 ) -> BitPlan:
     """The plan for one multiplier; what has neither factors nor a step of its own is stored at 16 bits, or exactly."""
@@ -150,4 +151,4 @@ def allocate(
             tensors.append(TensorPlan(**about, format=PER_TENSOR, base=base))  # type: ignore[arg-type]
         else:
             tensors.append(TensorPlan(**about, format=FLOAT32 if entry.exact else FLOAT16))  # type: ignore[arg-type]
-    return BitPlan(made_from=made_from, scheme=SCHEME, step_scale=step_scale, tensors=tuple(tensors))
+    return BitPlan(source_digest=source_digest, scheme=SCHEME, step_scale=step_scale, tensors=tuple(tensors))

@@ -42,7 +42,7 @@ def calibrate(
     batches: Iterable[Any],
     forward_fn: Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor],
     *,
-    made_from: str,
+    source_digest: str,
     progress: Progress,
     total_tokens: int,
     sampled: bool = True,
@@ -86,7 +86,7 @@ def calibrate(
             tensors[name] = _curvature(name, uses, text, gradients.squares[name] / gradients.batches)
     vectors = {name: value / gradients.batches for name, value in gradients.fisher.items() if name not in tensors}
     return Calibration(
-        made_from=made_from, tokens=text.positions, loss=text.loss / text.positions,
+        source_digest=source_digest, tokens=text.positions, loss=text.loss / text.positions,
         unigram=text.unigram(), tensors=tensors, vectors=vectors,
     )  # fmt: skip
 

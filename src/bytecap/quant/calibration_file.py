@@ -50,7 +50,7 @@ def save_calibration(path: Path, calibration: Calibration) -> None:
         if curvature.linear_II is not None:
             arrays[f"linear/{name}"] = curvature.linear_II
     header = _Header(
-        source_digest=calibration.made_from, tokens=calibration.tokens, measured_on=calibration.measured_on,
+        source_digest=calibration.source_digest, tokens=calibration.tokens, measured_on=calibration.measured_on,
         loss=calibration.loss, unigram=calibration.unigram, vectors=calibration.vectors,
         squares={name: curvature.gradient_square for name, curvature in calibration.tensors.items()},
     )  # fmt: skip
@@ -80,7 +80,7 @@ def load_calibration(path: Path, source_digest: str) -> Calibration:
             path=str(path),
         )
     return Calibration(
-        made_from=header.source_digest, tokens=header.tokens, measured_on=header.measured_on, loss=header.loss,
+        source_digest=header.source_digest, tokens=header.tokens, measured_on=header.measured_on, loss=header.loss,
         unigram=header.unigram, tensors=tensors, vectors=header.vectors,
     )  # fmt: skip
 

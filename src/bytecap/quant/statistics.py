@@ -39,7 +39,7 @@ class Curvature:
 class Calibration:
     """Of one checkpoint on some text."""
 
-    made_from: str
+    source_digest: str
     """Digest of the checkpoint."""
     tokens: int
     """Positions measured."""

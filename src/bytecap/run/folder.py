@@ -15,6 +15,7 @@ from typing import Any
 from bytecap.core.errors import BackendError, ConfigError
 from bytecap.core.files import make_folder, read_object, write_json
 from bytecap.core.lock import LOCK
+from bytecap.fitting.report import report_path
 from bytecap.run import recipe as recipes
 from bytecap.run.recipe import Recipe
 from bytecap.text.tokens import MANIFEST
@@ -24,12 +25,6 @@ from bytecap.train.loop import METRICS
 RECIPE, TOKENS, MODEL = "recipe.toml", "tokens", "model.bcap"
 CALIBRATION = "calibration.safetensors"
 SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.txt"
-
-
-def report_path(model: Path) -> Path:
-    """Where the report of a fit lies: `small.fit.json` beside `small.bcap`."""
-    return model.with_name(f"{model.name.removesuffix('.bcap')}.fit.json")
-
 
 FIT_REPORT = report_path(Path(MODEL)).name
 OWN = (RECIPE, TOKENS, METRICS, MODEL, FIT_REPORT, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG, LOCK)

@@ -22,33 +22,13 @@ from bytecap.core.lock import writing
 from bytecap.core.progress import Part
 from bytecap.core.units import compressed_bits_per_byte
 from bytecap.core.version import __version__
-from bytecap.fitting.job import (
-    build_fitter,
-    build_provenance,
-    fit_report,
-    fit_to_size,
-    load_or_measure_calibration,
-    predict_useful,
-    read_back,
-    run_adaptation,
-    run_fitter,
-)
-from bytecap.fitting.size_search import refuse_small_cap
+from bytecap.fitting.job import Container, refuse_small
+from bytecap.fitting.report import report_path
 from bytecap.fitting.source import open_checkpoint, source_from_module
 from bytecap.model.spec import ModelSpec
 from bytecap.report.console import Console
-from bytecap.run.folder import (
-    LOG,
-    MODEL,
-    RECIPE,
-    RECORD,
-    SCORE,
-    TOKENS,
-    enter,
-    load_seconds,
-    report_path,
-    timed,
-)
+from bytecap.run.folder import LOG, MODEL, RECIPE, RECORD, SCORE, TOKENS, enter, load_seconds, timed
+from bytecap.run.job import build_provenance, run_job
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import (
     SCHEMA,
@@ -131,15 +111,11 @@ def fit_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device
     if source.model is not None:
         source.model.to(device)
     with console.stage("fit"), timed(folder, "fit"):
-        calibration = load_or_measure_calibration(recipe, tokens, folder, source, console)
-        fitter = run_fitter(recipe, tokens, source, calibration)
-        predicted = predict_useful(fitter, calibration, recipe.artifact.cap, console)
-        start_adaptation = run_adaptation(recipe, tokens, source)
-        result = fit_to_size(fitter, calibration, recipe.artifact.cap, predicted, start_adaptation, console)
-        read_back(result)
-        write_json(report_path(folder / MODEL), fit_report(result, recipe.artifact.size, recipe.artifact.reserve_bytes))
-        write_bytes(folder / MODEL, result.data)
-        console.note(f"{len(result.data):,} of {recipe.artifact.cap:,} bytes")
+        budget = recipe.artifact.budget
+        fitted = run_job(recipe, tokens, folder, source, console).fit(budget, console)
+        write_json(report_path(folder / MODEL), fitted.report)
+        write_bytes(folder / MODEL, fitted.result.data)
+        console.note(f"{len(fitted.result.data):,} of {budget.file_bytes:,} bytes")
 
 
 def score_stage(
@@ -227,12 +203,12 @@ def _is_fitted(folder: Path, recipe: Recipe, checkpoint_digest: str, console: Co
         console.note(f"{error}; made again from the checkpoint")
         return False
     known = made.made_from.get("recipe") in recipe.known_digests
-    return known and made.made_from.get("checkpoint") == checkpoint_digest and made.size_bytes <= recipe.artifact.cap
+    size_fits = made.size_bytes <= recipe.artifact.budget.file_bytes
+    return known and made.made_from.get("checkpoint") == checkpoint_digest and size_fits
 
 
 def _refuse_small_cap(recipe: Recipe, tokenizer: Tokenizer) -> None:
     """BudgetError when no training could bring the model under the cap; asked as soon as the tokenizer is known."""
     spec = ModelSpec.of(recipe.model, tokenizer.vocab_size)
-    about = build_provenance(recipe, tokenizer, digest_json(""), digest_json(""))
-    fitter = build_fitter(source_from_module(build_model(spec)), None, recipe.quant, recipe.artifact, tokenizer, about)
-    refuse_small_cap(fitter.smallest(), recipe.artifact.cap)
+    container = Container(build_provenance(recipe, tokenizer, "", ""), recipe.artifact, tokenizer)
+    refuse_small(source_from_module(build_model(spec)), recipe.quant, container, recipe.artifact.budget)

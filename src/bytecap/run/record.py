@@ -17,8 +17,9 @@ from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import DataError
 from bytecap.core.files import read_object, unusable_json
 from bytecap.core.units import bits_per_weight
+from bytecap.fitting.report import read_report, report_path
 from bytecap.report.tables import summary
-from bytecap.run.folder import MODEL, RECORD, SCORE, report_path
+from bytecap.run.folder import MODEL, RECORD, SCORE
 from bytecap.text.tokens import Tokens
 from bytecap.train.checkpoint import TrainingState
 
@@ -29,11 +30,6 @@ SCORED = ("before", "after", "before_plain", "after_plain")
 """What the score stage scores: the checkpoint and the file, with the recipe's stride and with windows side by side."""
 SCORES = {"artifact": str, "byte_check": dict, "scores": dict.fromkeys(SCORED, _SCORE)}
 """The shape of `score.json`; `artifact` is the digest of the file that was scored."""
-_FIT_REPORT = {
-    "cap_bytes": int, "reserve_bytes": int, "unused_bytes": int, "predicted_bytes": int,
-    "predicted_increase_nats": float | None,
-}  # fmt: skip
-"""What a record takes from the report of a fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,13 +140,12 @@ def training_summary(done: TrainingState, tokens: Tokens) -> dict[str, Any]:
 
 def artifact_summary(artifact: Artifact, folder: Path) -> dict[str, Any]:
     """What a record says of its file, and of the fit that made it."""
-    fit = read_object(report_path(folder / MODEL), _FIT_REPORT)
+    fit = read_report(report_path(folder / MODEL))
     return {
         "bytes": artifact.size_bytes,
         "digest": digest_bytes(artifact.data),
         **{name: fit[name] for name in ("cap_bytes", "reserve_bytes", "unused_bytes")},
         "bits_per_weight": bits_per_weight(artifact.size_bytes, artifact.quantized.weights),
-        "step_scale": fit.get("step_scale", fit.get("kappa")),  # its name in reports of 0.1.0
-        **{name: fit[name] for name in ("predicted_bytes", "predicted_increase_nats")},
+        **{name: fit[name] for name in ("step_scale", "predicted_bytes", "predicted_increase_nats")},
         "sections": {"header": artifact.header_bytes, **{size.name: size.stored for size in artifact.sizes}},
     }

@@ -155,3 +155,17 @@ class TokenStream:
             kept = kept[1:]
         if kept.size:
             yield kept
+
+
+class StreamSlice(TokenStream):
+    """A part of a stream, from token `begin` up to `end`, as a stream of its own."""
+
+    def __init__(self, whole: TokenStream, begin: int, end: int) -> None:
+        self._whole, self._begin, self._end = whole, begin, end
+
+    def __len__(self) -> int:
+        return self._end - self._begin
+
+    def read(self, start: int, length: int) -> npt.NDArray[np.int64]:
+        """Up to `length` tokens from `start` of the part, as int64."""
+        return self._whole.read(self._begin + start, min(length, len(self) - start))

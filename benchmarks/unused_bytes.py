@@ -1,6 +1,6 @@
 """Unused room of fits at random caps: never negative, at most the larger of 64 bytes and 0.02 % of the cap.
 
-usage: python benchmarks/landing.py RUN [CAPS]
+usage: python benchmarks/unused_bytes.py RUN [CAPS]
 
 Caps are drawn evenly on a logarithmic scale between the smallest useful size (where the predicted loss is that of token
 frequencies) and 8 bits per weight. One measurement, one fit for each cap. Prints the worst and the median.
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bytecap.core.budget import slack_bytes
 from bytecap.core.progress import Silent
-from bytecap.fitting.job import load_or_measure_calibration, run_fitter
-from bytecap.fitting.size_search import SLACK_BYTES, SLACK_SHARE
+from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import open_checkpoint
 from bytecap.run import recipe as recipes
+from bytecap.run.job import run_job
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
 
@@ -28,25 +29,25 @@ def main() -> None:
     folder, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 50
     recipe, tokens = recipes.load(folder / "recipe.toml"), load_tokens(folder / "tokens")
     source = open_checkpoint(folder / CHECKPOINT, finished=True)
-    calibration = load_or_measure_calibration(recipe, tokens, folder, source, Silent())
-    assert calibration is not None
-    fitter = run_fitter(recipe, tokens, source, calibration)
+    job = run_job(recipe, tokens, folder, source, Silent())
+    search, calibration = job.fitter, job.calibration
+    assert calibration is not None and isinstance(search, SizeSearch)
     weights = sum(value.size for value in source.weights.values())
-    room, step_scale = calibration.unigram - calibration.loss, 2.0**-4
-    while fitter.predict(step_scale).loss > room:
+    most_loss, step_scale = calibration.unigram - calibration.loss, 2.0**-4
+    while (smallest := search.estimate(search.problem, step_scale)).loss > most_loss:
         step_scale /= 2**0.25
-    lowest, highest = fitter.predict(step_scale).size_bytes, weights
+    lowest, highest = smallest.size_bytes, weights
     rng, unused, over = np.random.default_rng(0), [], 0
     for cap in np.exp(rng.uniform(np.log(lowest), np.log(highest), count)).astype(int).tolist():
         begin = time.perf_counter()
-        result = fitter.fit_to_size(cap, Silent())
+        result = search.fit(cap, Silent())
         left = cap - len(result.data)
-        allowed = max(SLACK_BYTES, SLACK_SHARE * cap)
+        allowed = slack_bytes(cap)
         over += left > allowed
         unused.append(left)
         assert left >= 0, f"{-left} bytes over a cap of {cap}"
         print(
-            f"cap {cap:9,}  unused {left:5}  allowed {allowed:5.0f}  predicted {result.predicted_bytes:9,}  passes "
+            f"cap {cap:9,}  unused {left:5}  allowed {allowed:5}  predicted {result.predicted_bytes:9,}  passes "
             f"{result.roundings:.2f}  {time.perf_counter() - begin:.1f} s",
             flush=True,
         )

@@ -1,0 +1,64 @@
+"""The bytes that a file may have: a cap, and a part of it that stays free.
+
+In:   the cap and the reserve in bytes.
+Out:  the most bytes of the file, how near to it a fit must come, and a refusal of what no file can meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bytecap.core.errors import BudgetError, ConfigError
+
+MIN_SLACK_BYTES, SLACK_SHARE = 64, 0.0002
+"""A fit has arrived when at most so many bytes, or this share of the cap, are left."""
+
+
+@dataclass(frozen=True)
+class FileBudget:
+    """A cap in bytes on a file together with a reserve, for instance of code that a contest counts with it.
+
+    Raises ConfigError where nothing is left for the file.
+
+    >>> FileBudget(16_000_000, reserve_bytes=60_000).file_bytes
+    15940000
+    """
+
+    cap_bytes: int
+    reserve_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a cap or a reserve that leaves no file."""
+        if self.cap_bytes < 1:
+            raise ConfigError(
+                f"a cap of {self.cap_bytes} bytes leaves nothing for a file; give a larger one, such as 16MB"
+            )
+        if self.reserve_bytes < 0:
+            raise ConfigError(f"the reserve is {self.reserve_bytes} bytes; it must not be negative")
+        if self.reserve_bytes >= self.cap_bytes:
+            raise ConfigError(
+                f"a cap of {self.cap_bytes:,} bytes with {self.reserve_bytes:,} reserved leaves nothing for the file; "
+                "raise the cap or lower the reserve"
+            )
+
+    @property
+    def file_bytes(self) -> int:
+        """The most bytes that the file itself may have."""
+        return self.cap_bytes - self.reserve_bytes
+
+
+def slack_bytes(file_bytes: int) -> int:
+    """The most bytes that may stay unused under a cap of `file_bytes` when a size search stops."""
+    return max(MIN_SLACK_BYTES, int(SLACK_SHARE * file_bytes))
+
+
+def refuse_small_cap(smallest_bytes: int, file_bytes: int) -> None:
+    """Raise BudgetError when even the smallest file is larger than `file_bytes`."""
+    if smallest_bytes > file_bytes:
+        raise BudgetError(
+            f"a cap of {file_bytes:,} bytes cannot be met: this model, tokenizer and header take at least "
+            f"{smallest_bytes:,} bytes, with every weight of linear maps and embeddings rounded to zero. Raise the "
+            "cap, or train a model with fewer or narrower layers or a smaller vocabulary",
+            smallest_bytes=smallest_bytes,
+            cap_bytes=file_bytes,
+        )

@@ -1,0 +1,202 @@
+"""Everything that a size search works on: weights, how much the loss minds their errors, and the settings.
+
+In:   a WeightSource, its calibration where there is one, a QuantConfig.
+Out:  a FitProblem, which plans, estimates and rounds; it does not change.
+
+Letters: O rows (outputs), I columns (inputs) of a weight.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.core.progress import Progress
+from bytecap.fitting.passes import EstimatedTensor, RoundedTensor, estimate_pass, rounding_pass
+from bytecap.fitting.source import WeightSource
+from bytecap.formats.plan import BitPlan, TensorPlan
+from bytecap.formats.row_column import ROW_COLUMN
+from bytecap.formats.steps import make_steps
+from bytecap.formats.trellis import SCALAR
+from bytecap.model.roles import Role
+from bytecap.quant.allocation import STEP_MSE, PerTensorStep, QuantConfig, Shape, allocate, per_tensor_step
+from bytecap.quant.factors import Factors, build_factors
+from bytecap.quant.statistics import Calibration
+
+MAX_LEVEL = 20_000
+"""Multiples of the step that the largest weight may be away from zero before feedback, of 65,534 that can be stored."""
+NO_CURVATURE = 1e-9
+"""A weight whose loss, were it zero, is less than this share of the largest such loss counts as never measured."""
+DAMPING_TOLERANCE = 1.2
+"""Damping is adapted only where it must be so many times larger than the setting."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FitProblem:
+    """Weights with the factors of their curvature. What is derived for one size is a new problem."""
+
+    source: WeightSource
+    calibration: Calibration | None
+    config: QuantConfig
+    weights: Mapping[str, Floats]
+    """By name; what has factors as a matrix (O, I)."""
+    factors: Mapping[str, Factors]
+    """Of every weight with a step for each row and column."""
+    per_tensor: Mapping[str, PerTensorStep]
+    """Of every tensor with one step."""
+
+    @property
+    def n_factored(self) -> int:
+        """Number of weights with row and column steps."""
+        return sum(self.weights[name].size for name in self.factors)
+
+    @property
+    def n_stepped(self) -> int:
+        """Number of weights that have any step, at least 1."""
+        return max(1, self.n_factored + sum(self.weights[name].size for name in self.per_tensor))
+
+    def plan(self, step_scale: float) -> BitPlan:
+        """The bit plan for one multiplier of all steps."""
+        plan = allocate(self.source.shapes, self.factors, step_scale, self.config, self.source.digest, self.per_tensor)
+        return dataclasses.replace(plan, tensors=tuple(self.representable(tensor) for tensor in plan.tensors))
+
+    def representable(self, plan: TensorPlan) -> TensorPlan:
+        """The same plan, or the finest whose 16-bit integers still reach the largest weight of the tensor."""
+        if plan.format != ROW_COLUMN:
+            return plan
+        weight, most = np.abs(self.weights[plan.name]), MAX_LEVEL if plan.states != SCALAR else MAX_LEVEL / 2
+        codes = plan.codes()
+        if float(weight.max()) <= most * plan.base * 2.0 ** ((int(codes[0].min()) + int(codes[1].min())) / 4):
+            return plan
+        finest = float((weight / make_steps(1.0, *codes)).max()) / most
+        return dataclasses.replace(plan, base=float(np.float32(max(plan.base, finest))))
+
+    def estimate(
+        self, plans: Sequence[TensorPlan], weights: Mapping[str, Floats] | None = None
+    ) -> dict[str, EstimatedTensor]:
+        """Size and loss of each tensor, from rounding without feedback; of `weights` where they have changed."""
+        return estimate_pass(plans, weights or self.weights, self.factors, self.config.rd_lambda)
+
+    def round(
+        self, plans: Iterable[TensorPlan], progress: Progress, weights: Mapping[str, Floats] | None = None
+    ) -> dict[str, RoundedTensor]:
+        """Each tensor rounded with feedback; of `weights` where they have changed."""
+        return rounding_pass(plans, weights or self.weights, self.factors, self.config.rd_lambda, progress)
+
+    def with_adaptive_damping(self, step_scale: float) -> FitProblem:
+        """More damping for weights that matter so little that steps this coarse would let their errors outgrow them.
+
+        In a direction without curvature feedback leaves errors of about κ² c / (δ² ā ḡ), with κ the step scale, δ the
+        damping, ā and ḡ the mean curvatures and c = 0.28 for a trellis: not more than the mean square σ² of the
+        weights if δ = sqrt(c κ² / (σ² ā ḡ)). Never less than `quant.damping` (docs/fit.md, section 2).
+        """
+        if self.calibration is None:
+            return self
+        shapes = {entry.name: entry for entry in self.source.shapes}
+        changed = {}
+        for name in self.factors:
+            if name not in self.calibration.tensors:
+                continue
+            curvature = max(_mean_curvature(self.calibration, name) * _mean_square(self.weights[name]), 1e-60)
+            needed = min(step_scale * math.sqrt(STEP_MSE / curvature), 1.0)
+            if needed > DAMPING_TOLERANCE * self.config.damping:
+                changed[name] = _measured_factors(shapes[name], self.calibration, self.config, needed)
+        return dataclasses.replace(self, factors={**self.factors, **changed})
+
+    def with_relative_steps(self, names: Collection[str]) -> FitProblem:
+        """The same problem with steps of `names` relative to the scale of their own weights, as if never measured."""
+        known = {name: factors for name, factors in self.factors.items() if name not in names}
+        relative = _relative_factors(self.weights, known, names)
+        return dataclasses.replace(self, factors={n: relative.get(n, f) for n, f in self.factors.items()})
+
+
+def build_problem(source: WeightSource, calibration: Calibration | None, config: QuantConfig) -> FitProblem:
+    """Factors of every matrix, and one step for what is none where the calibration says how much the loss minds it."""
+    matrices = [entry for entry in source.shapes if _is_matrix(entry)]
+    measured = {}
+    if calibration is not None:
+        reached = _reached(source, calibration, matrices)
+        measured = {e.name: _measured_factors(e, calibration, config, config.damping) for e in reached}
+    per_tensor = _per_tensor_steps(source, calibration)
+    unmeasured = [
+        entry.name for entry in matrices
+        if entry.name not in measured and entry.name not in per_tensor and entry.role != Role.SCALAR and not entry.exact
+    ]  # fmt: skip
+    known = {*measured, *unmeasured}
+    weights = {name: w.reshape(w.shape[:2]) if name in known else w for name, w in source.weights.items()}
+    relative = _relative_factors(weights, measured, unmeasured)
+    factors = {entry.name: (measured | relative)[entry.name] for entry in matrices if entry.name in known}
+    return FitProblem(source, calibration, config, weights, factors, per_tensor)
+
+
+def _is_matrix(entry: Shape) -> bool:
+    return len(entry.shape) >= 2 and math.prod(entry.shape[2:]) == 1
+
+
+def _measured_factors(entry: Shape, calibration: Calibration, config: QuantConfig, damping: float) -> Factors:
+    """Factors from measured curvature; rows of an embedding have a damping of their own and take up no errors."""
+    embedding = entry.role == Role.EMBEDDING
+    row_damping, two_sided = config.embedding_damping if embedding else None, config.two_sided and not embedding
+    curvature = calibration.tensors[entry.name]
+    return build_factors(entry.name, curvature, damping=damping, row_damping=row_damping, two_sided=two_sided)
+
+
+def _reached(source: WeightSource, calibration: Calibration, matrices: Sequence[Shape]) -> list[Shape]:
+    """The matrices whose curvature the calibration text has really shown."""
+    stakes = {
+        e.name: _mean_curvature(calibration, e.name) * float(np.square(source.weights[e.name], dtype=np.float64).sum())
+        for e in matrices
+        if e.name in calibration.tensors
+    }
+    least = NO_CURVATURE * max(stakes.values(), default=0.0)
+    zero = {name for name in stakes if not source.weights[name].any()}  # they have a curvature all the same
+    return [e for e in matrices if e.name in stakes and (stakes[e.name] > least or e.name in zero)]
+
+
+def _relative_factors(
+    weights: Mapping[str, Floats], measured: Mapping[str, Factors], names: Iterable[str]
+) -> dict[str, Factors]:
+    """Steps in proportion to the root mean square of each weight, in the proportion that is usual among the measured.
+
+    Where nothing is known of a weight, the same relative error as elsewhere is the least harmful guess.
+    """
+    usual = [
+        float(np.log(f.row_factors_O).mean() + np.log(f.column_factors_I).mean()) - math.log(rms)
+        for name, f in measured.items()
+        if (rms := math.sqrt(_mean_square(weights[name]))) > 0
+    ]
+    proportion = math.exp(float(np.median(usual))) if usual else 1.0
+    found = {}
+    for name in names:
+        rows, columns = weights[name].shape
+        rms = math.sqrt(_mean_square(weights[name])) or 1.0
+        found[name] = Factors(np.eye(columns), np.full(rows, proportion * rms))
+    return found
+
+
+def _per_tensor_steps(source: WeightSource, calibration: Calibration | None) -> dict[str, PerTensorStep]:
+    """One step for each tensor that is no matrix, where the calibration says how much the loss minds it."""
+    steps = {}
+    for name, fisher in ({} if calibration is None else calibration.vectors).items():
+        weight = source.weights.get(name)
+        step = None if weight is None else per_tensor_step(fisher, math.sqrt(_mean_square(weight)))
+        if step is not None:
+            steps[name] = step
+    return steps
+
+
+def _mean_curvature(calibration: Calibration, name: str) -> float:
+    """The product ā ḡ of the mean curvatures of inputs and outputs."""
+    entry = calibration.tensors[name]
+    return float(np.diagonal(entry.inputs_II).mean()) * float(entry.outputs_diagonal_O.mean())
+
+
+def _mean_square(weight: Floats) -> float:
+    return float(np.square(weight, dtype=np.float64).mean())

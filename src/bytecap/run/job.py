@@ -1,0 +1,106 @@
+"""The fit of a run folder: its checkpoint, its own text, the calibration that it keeps.
+
+In:   a recipe, the tokens of the run, its folder.
+Out:  a FitJob.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from bytecap.artifact.pack import Provenance
+from bytecap.core.digest import digest_bytes, digest_json
+from bytecap.core.errors import BackendError
+from bytecap.core.progress import Progress
+from bytecap.fitting.job import Container, FitJob, build_job
+from bytecap.fitting.measure import CalibrationText, make_adaptation, measure
+from bytecap.fitting.report import Comparison
+from bytecap.fitting.source import WeightSource
+from bytecap.model.renames import current_name
+from bytecap.quant.calibration_file import load_calibration, save_calibration
+from bytecap.quant.statistics import Calibration
+from bytecap.run import recipe as recipes
+from bytecap.run.folder import CALIBRATION, RECIPE
+from bytecap.run.recipe import Recipe
+from bytecap.text.tokenizer import Tokenizer
+from bytecap.text.tokens import Tokens
+
+
+def run_job(recipe: Recipe, tokens: Tokens, folder: Path, source: WeightSource, progress: Progress) -> FitJob:
+    """The fit that a run's recipe asks for."""
+    calibration = load_or_measure_calibration(recipe, tokens, folder, source, progress)
+    container = run_container(recipe, tokens, source.digest)
+    text = run_text(recipe, tokens)
+    adaptation = None if source.model is None else make_adaptation(source.model, text, recipe.quant)
+    return build_job(source, calibration, recipe.quant, container, adaptation, run_comparison(recipe, tokens))
+
+
+def run_text(recipe: Recipe, tokens: Tokens) -> CalibrationText:
+    """The training text of a run."""
+    return CalibrationText(tokens.train_stream(), tokens.tokenizer.bos, recipe.train.context, recipe.run.seed)
+
+
+def run_comparison(recipe: Recipe, tokens: Tokens) -> Comparison:
+    """The held-out text of a run."""
+    known = tokens.validation_bytes
+    return Comparison(
+        tokens.validation_stream(),
+        tokens.tokenizer.bos,
+        recipe.train.context,
+        None if known is None else known / tokens.validation_tokens,
+    )
+
+
+def run_container(recipe: Recipe, tokens: Tokens, checkpoint_digest: str) -> Container:
+    """What the file of a run holds beside the weights."""
+    provenance = build_provenance(recipe, tokens.tokenizer, tokens.corpus_digest, checkpoint_digest)
+    return Container(provenance, recipe.artifact, tokens.tokenizer)
+
+
+def build_provenance(
+    recipe: Recipe, tokenizer: Tokenizer | None, corpus_digest: str, checkpoint_digest: str
+) -> Provenance:
+    """What a file says about where it comes from and how it is scored."""
+    return Provenance(
+        recipe_digest=recipe.digest,
+        corpus_digest=corpus_digest,
+        checkpoint_digest=checkpoint_digest,
+        tokenizer_digest=digest_bytes(b"") if tokenizer is None else tokenizer.digest,
+        lossless=tokenizer is not None and tokenizer.lossless,
+        context=recipe.score.context or recipe.train.context,
+    )
+
+
+def load_or_measure_calibration(
+    recipe: Recipe, tokens: Tokens, folder: Path, source: WeightSource, progress: Progress
+) -> Calibration | None:
+    """Curvature measured once for all sizes and kept in the folder; None where the recipe asks for none.
+
+    One with other settings than the folder's own recipe has is not kept.
+    """
+    path = folder / CALIBRATION
+    if recipe.quant.calibration_tokens == 0 or source.model is None:
+        return None
+    measured_on = _measured_on(recipe, tokens)
+    if path.exists():
+        saved = load_calibration(path, source.digest)
+        vectors = {current_name(n, source.model.spec.techniques): value for n, value in saved.vectors.items()}
+        saved = dataclasses.replace(saved, vectors=vectors)
+        if saved.measured_on == measured_on:
+            return saved
+        progress.note("the calibration in this folder is of other text or settings; measured again")
+    found = measure(source.model, run_text(recipe, tokens), recipe.quant, source.digest, progress)
+    found = dataclasses.replace(found, measured_on=measured_on)
+    if measured_on == _measured_on(recipes.load(folder / RECIPE), tokens):
+        try:
+            save_calibration(path, found)
+        except BackendError:
+            progress.note(f"the calibration cannot be kept in {folder}, so the next fit measures again")
+    return found
+
+
+def _measured_on(recipe: Recipe, tokens: Tokens) -> str:
+    """A digest of everything that a calibration follows beside the checkpoint."""
+    wanted = recipe.quant.calibration_tokens, recipe.quant.labels, recipe.train.context, recipe.run.seed
+    return digest_json([tokens.digest, *wanted])

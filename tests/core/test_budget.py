@@ -1,0 +1,29 @@
+"""A cap, a reserve, and what is left for the file."""
+
+import pytest
+
+from bytecap.core.budget import FileBudget, refuse_small_cap, slack_bytes
+from bytecap.core.errors import BudgetError, ConfigError
+
+
+def test_the_reserve_is_taken_off() -> None:
+    """The file may have what the reserve leaves."""
+    assert FileBudget(1_000, 400).file_bytes == 600 and FileBudget(7).file_bytes == 7
+
+
+@pytest.mark.parametrize(
+    ("cap", "reserve", "message"),
+    [(0, 0, "leaves nothing"), (10, 10, "10 reserved leaves nothing"), (10, -1, "negative")],
+)
+def test_nothing_left(cap: int, reserve: int, message: str) -> None:
+    """Refused with both numbers."""
+    with pytest.raises(ConfigError, match=message):
+        FileBudget(cap, reserve)
+
+
+def test_slack_and_refusal() -> None:
+    """64 bytes or 0.02 %, whichever is more; one byte too few is too few."""
+    assert (slack_bytes(1_000), slack_bytes(10_000_000)) == (64, 2_000)
+    refuse_small_cap(100, 100)
+    with pytest.raises(BudgetError, match="at least 101 bytes"):
+        refuse_small_cap(101, 100)

@@ -1,0 +1,41 @@
+"""The report of a fit: the same fields whoever asked, and those of older versions under today's names."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bytecap.core.errors import DataError
+from bytecap.fitting.report import loss_shares, read_report, report_path
+
+OLD = {
+    "scheme": "bytecap", "bytes": 90, "cap_bytes": 100, "reserve_bytes": 0, "unused_bytes": 10, "predicted_bytes": 91,
+    "predicted_increase_nats": 0.5, "kappa": 0.25, "roundings": 1.5, "loss_shares": {"a": 1}, "made_from": "digest",
+}  # fmt: skip
+"""As bytecap 0.1 wrote it."""
+
+
+def test_reports_of_version_0_1_are_read(tmp_path: Path) -> None:
+    """Under the names of today."""
+    path = tmp_path / "model.fit.json"
+    path.write_text(json.dumps(OLD))
+    report = read_report(path)
+    assert (report["step_scale"], report["source_digest"]) == (0.25, "digest")
+    assert "kappa" not in report and "made_from" not in report
+
+
+def test_shares_belong_to_one_checkpoint(tmp_path: Path) -> None:
+    """Without a report, or beside one of another checkpoint, no share is known."""
+    model = tmp_path / "model.bcap"
+    assert report_path(model).name == "model.fit.json" and loss_shares(model, "digest") == {}
+    report_path(model).write_text(json.dumps(OLD))
+    assert loss_shares(model, "digest") == {"a": 1} and loss_shares(model, "other") == {}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "{}", json.dumps(OLD | {"loss_shares": {"a": "x"}}), "1"])
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    """By name, with the next step."""
+    path = tmp_path / "model.fit.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"model\.fit\.json .*delete it"):
+        read_report(path)
