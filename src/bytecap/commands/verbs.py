@@ -8,7 +8,7 @@ import shutil
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
-from bytecap.commands import fit, generate, inspect, prepare, recipes, run, score, train
+from bytecap.commands import convert, fit, generate, inspect, prepare, recipes, run, score, train
 from bytecap.commands.common import Verb
 from bytecap.commands.help import MAX_WIDTH, PlainHelp
 from bytecap.core.errors import ConfigError
@@ -22,6 +22,7 @@ VERBS: tuple[Verb, ...] = (
     score.VERB,
     generate.VERB,
     inspect.VERB,
+    convert.VERB,
     recipes.VERB,
 )
 """In the order of the flow."""

@@ -1,0 +1,57 @@
+"""`bytecap convert`: a checkpoint of another kind to safetensors."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from bytecap.commands.common import ARGUMENTS, OUTPUT, SETTINGS, Json, Verb, option
+from bytecap.commands.output import print_result
+
+if TYPE_CHECKING:
+    from bytecap.convert.job import Converted
+
+Source = Annotated[
+    Path,
+    option(
+        ARGUMENTS,
+        "A .pt, .pth, .ckpt, .bin or .safetensors file, a model.safetensors.index.json, or a folder with one of them.",
+    ),
+]
+File = Annotated[Path, option(OUTPUT, "The .safetensors file to write.")]
+Key = Annotated[
+    str | None,
+    option(SETTINGS, "Which weights, where the file holds several: keys joined by dots, or . for the whole."),
+]
+MAX_SHOWN = 12
+
+
+def convert(source: Source, out: File, *, key: Key = None, json: Json = False) -> None:
+    """Weights out of a PyTorch checkpoint or shards into one .safetensors file, which `fit` reads; no code is run."""
+    from bytecap.convert import job
+
+    done = job.convert(source, out, key)
+    print_result(dataclasses.asdict(done), json, _told(done, source))
+
+
+def _told(done: Converted, source: Path) -> str:
+    where = str(source) if done.key == "." else f"{done.key} of {source}"
+    lines = [f"{done.file}: {done.tensors:,} tensors, {done.numbers:,} numbers, {done.bytes:,} bytes, from {where}"]
+    if done.renamed:
+        lines.append(f"{done.renamed:,} names lost what wrappers had put into them (module., _orig_mod.)")
+    if done.left_out:
+        shown = [f"{name} ({kind})" for name, kind in list(done.left_out.items())[:MAX_SHOWN]]
+        more = len(done.left_out) - len(shown)
+        lines.append(f"left out: {', '.join(shown)}{f' and {more:,} more' if more else ''}")
+    return "\n".join(lines)
+
+
+VERB = Verb(
+    convert,
+    (
+        "bytecap convert checkpoint.pt checkpoint.safetensors",
+        "bytecap convert last.ckpt ema.safetensors --key ema.module",
+        "bytecap convert llama/model.safetensors.index.json llama.safetensors",
+    ),
+)
