@@ -58,7 +58,13 @@ def test_examples(
     for seed in range(12):
         (Path("my_folder") / f"{seed}.txt").write_text(make_document(seed))
     Path("my.txt").write_text(make_document(50))
-    save_file({"w": torch.randn(96, 64)}, "checkpoint.safetensors")
+    torch.save({"model": {"w": torch.ones(4, 4)}, "epoch": 1}, "checkpoint.pt")
+    torch.save({"model": {"w": torch.ones(4, 4)}, "ema": {"module": {"w": torch.zeros(4, 4)}}}, "last.ckpt")
+    Path("llama").mkdir()
+    save_file({"w": torch.ones(4, 4)}, "llama/1.safetensors")
+    Path("llama/model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "1.safetensors"}}))
+    if verb is not VERBS[NAMES.index("convert")]:
+        save_file({"w": torch.randn(96, 64)}, "checkpoint.safetensors")
     settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
     if verb is VERBS[NAMES.index("train")]:
         assert call("prepare", "--text", "my_folder", "--out", "runs/new", "--quiet", *settings) == 0

@@ -96,10 +96,9 @@ def test_forbidden_words() -> None:
     """No unpickling, no environment, nats become bits in one place."""
     for path in FILES:
         text = path.read_text("utf-8")
-        # subject.py tells once how a pickle is converted elsewhere.
-        for word in ("weights = torch.load({path", "may hold a pickle", "no pickle", "No pickle"):
-            text = text.replace(word, "")
-        assert "torch.load" not in text and "pickle" not in text, path
+        # convert/child.py alone reads what torch.save wrote, in a process of its own.
+        found = len(re.findall("torch[.]load|(?i:(?<!no )pickle)", text)) if path.parent.name != "convert" else 0
+        assert found == 0 and text.count("torch.load(") == text.count("weights_only=True"), path
         assert "os.environ" not in text and "getenv" not in text, path
         assert "math.log(2" not in text or path.name == "units.py", path
 

@@ -282,7 +282,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["RUN", "--scheme", "pr1586", "--embedding-step", "0.5"], 2, "an embedding step belongs to best_published"),
     (["OTHER", "--scheme", "pr1586", "--keep-small", "0"], 2, "scheme pr1586 needs curvature measured on text"),
     (["OTHER", "--cap", "7kB", "--text", "ALONE/text.txt"], 2, "holds weights without a model"),
-    (["ALONE/w.pt", "--cap", "7kB"], 2, "may hold a pickle"),
+    (["ALONE/w.pt", "--cap", "7kB"], 2, "run `bytecap convert "),
     (["ALONE/w.safetensors", "--cap", "7kB", "--text", "ALONE/text.txt"], 2, "--text needs the tokenizer"),
     (["ALONE/none.safetensors", "--cap", "7kB"], 3, "does not exist; give a .safetensors file, or a run folder"),
     (["ALONE", "--cap", "7kB"], 3, "is not a run folder: it has no recipe.toml"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def main(job: str) -> None:
     (folder / REPLY).write_text(json.dumps(reply))
 
 
-def convert_files(files: dict[str, list[str] | None], key: str | None, folder: Path) -> dict[str, Any]:
+def convert_files(files: Mapping[str, list[str] | None], key: str | None, folder: Path) -> dict[str, Any]:
     """Write the weights of `files` (the names wanted of each, or None for all) into `folder`; what was taken."""
     tensors: dict[str, torch.Tensor] = {}
     left: dict[str, str] = {}
@@ -108,5 +109,5 @@ def _first_line(error: Exception) -> str:
     return text.splitlines()[0][:200].rstrip(".")
 
 
-def _size(files: dict[str, Any]) -> int:
+def _size(files: Iterable[str]) -> int:
     return sum(Path(path).stat().st_size for path in files)

@@ -7,6 +7,7 @@ Out:  a WeightSource; what cannot be weights is refused by name.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,11 +76,11 @@ def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = 
     If asked, a finished one, trained on `tokens` (a digest).
     """
     if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        target = shlex.quote(str(path.with_suffix(".safetensors")))
         raise ConfigError(
-            f"{path} may hold a pickle, which can run any code when it is read; convert it once, where you trust it:\n"
-            "  import torch; from safetensors.torch import save_file\n"
-            f"  weights = torch.load({path.name!r}, weights_only=True)\n"
-            f"  save_file({{k: v.clone() for k, v in weights.items()}}, {path.stem + '.safetensors'!r})"
+            f"{path} is a file of PyTorch's own kind, which can hold more than weights; run `bytecap convert "
+            f"{shlex.quote(str(path))} {target}` and fit what that writes",
+            path=str(path),
         )
     if not path.is_file():
         raise DataError(
