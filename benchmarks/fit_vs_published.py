@@ -36,7 +36,7 @@ import torch
 from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.coding.adaptive import encode_arrays
-from bytecap.coding.blocks import Block, Scales, encode_blocks, fit_scales
+from bytecap.coding.blocks import Block, encode_blocks, fit_rms_classes
 from bytecap.coding.cost import entropy_bytes
 from bytecap.coding.general import BROTLI, compress
 from bytecap.coding.planes import is_wide, to_planes
@@ -44,15 +44,14 @@ from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte, bits_per_weight
 from bytecap.fitting.job import Container
 from bytecap.fitting.measure import CalibrationText, comparison_windows, make_adaptation, measure
-from bytecap.fitting.passes import as_floats
 from bytecap.fitting.problem import build_problem
 from bytecap.fitting.sequential import StartAdaptation
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import WeightSource, open_checkpoint
+from bytecap.formats.floats import to_float16
 from bytecap.formats.per_channel import PerChannelQuantized
 from bytecap.formats.per_tensor import PerTensorQuantized
-from bytecap.formats.row_column import RowColumnQuantized
-from bytecap.formats.size_estimate import block_of
+from bytecap.formats.row_column import RowColumnQuantized, make_block
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.formats.trellis import SCALAR, next_states
 from bytecap.model.gpt import GPT
@@ -135,7 +134,7 @@ def _published_at(
     for entry in plan.tensors:
         weight = part.weights[entry.name]
         if entry.rule is None:
-            tensors[entry.name] = as_floats(entry.role, weight)
+            tensors[entry.name] = to_float16(entry.role, weight)
         else:
             rows = round_published(weight, entry.rule, calibration.tensors[entry.name], name=entry.name)
             tensors[entry.name] = PerChannelQuantized(entry.role, rows.symbols_OI, rows.scales_O)
@@ -167,7 +166,7 @@ def bound(part: WeightSource, curvature: Calibration, error: dict[str, np.ndarra
 
 
 def class_entropy_ratio(data: bytes) -> float:
-    """Bytes of the file over the entropy of its integers within each scale class and grid, vectors at theirs."""
+    """Bytes of the file over the entropy of its integers within each rms class and coset, vectors at theirs."""
     artifact = loads(data)
     ideal, counts = 0.0, {}
     for tensor in artifact.quantized.tensors.values():
@@ -177,8 +176,8 @@ def class_entropy_ratio(data: bytes) -> float:
         if not isinstance(tensor, RowColumnQuantized):
             ideal += 2 * math.prod(tensor.shape)
             continue
-        block = block_of(tensor)
-        contexts = 2 * block.scales.classes() + block.cosets_OI
+        block = make_block(tensor)
+        contexts = 2 * block.classes.every() + block.cosets_OI
         for context in np.unique(contexts):
             counts.setdefault((tensor.role, int(context)), []).append(tensor.symbols_OI[contexts == context])
     for parts in counts.values():
@@ -196,10 +195,9 @@ def coder_ratio(model: QuantizedModel) -> float:
     for tensors in roles.values():
         blocks = []
         for tensor in tensors:
-            rows, columns = fit_scales(tensor.symbols_OI)
-            free = np.zeros(tensor.shape, np.uint8)
-            blocks.append(Block(tensor.symbols_OI, free, Scales(rows, columns, next_states(SCALAR))))
-            classes += [rows, columns]
+            found = fit_rms_classes(tensor.symbols_OI, next_states(SCALAR))
+            blocks.append(Block(tensor.symbols_OI, np.zeros(tensor.shape, np.uint8), found))
+            classes += [found.rows_O, found.columns_I]
         ours += len(encode_blocks(blocks))
         planes = b"".join(to_planes(t.symbols_OI, wide=is_wide(t.symbols_OI)) for t in tensors)
         theirs += len(compress(BROTLI, planes))

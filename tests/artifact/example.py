@@ -6,12 +6,13 @@ import numpy as np
 import torch
 
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
+from bytecap.formats.base import StoredTensor
 from bytecap.formats.floats import FloatTensor
 from bytecap.formats.low_rank_corrected import LowRank, LowRankCorrected
 from bytecap.formats.per_channel import PerChannelQuantized
 from bytecap.formats.per_tensor import PerTensorQuantized
 from bytecap.formats.row_column import RowColumnQuantized
-from bytecap.formats.tensor import QuantizedModel, StoredTensor
+from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
@@ -73,7 +74,9 @@ def example_tokenizer() -> bytes:
     return train_tokenizer((make_document(i) for i in range(20)), 300).model
 
 
-def example_file(*, compressor: str = "brotli", spread: int = 9, embed: bool = True) -> bytes:
-    """The bytes of a valid file."""
+def example_file(
+    *, compressor: str = "brotli", spread: int = 9, embed: bool = True, spec: ModelSpec | None = SPEC
+) -> bytes:
+    """The bytes of a valid file; without a spec, of weights alone."""
     config = ArtifactConfig(cap_bytes=10**6, compressor=compressor, embed_tokenizer=embed)
-    return pack(SPEC, example_model(spread), example_tokenizer(), ABOUT, config)
+    return pack(spec, example_model(spread), example_tokenizer(), ABOUT, config)

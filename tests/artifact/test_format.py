@@ -95,7 +95,7 @@ def frequencies(codes: list[int]) -> list[int]:
 
 
 def read_blocks(data: bytes, tensors: list[dict[str, Any]]) -> None:
-    """Puts `integers` and `grids` into each tensor."""
+    """Puts `integers` and `cosets` into each tensor."""
     K, m, tables, lanes, extra = struct.unpack_from("<HBIII", data)
     assert len(data) == 15 + tables + lanes + extra
     stream = Adaptive(data[15 : 15 + tables])
@@ -112,9 +112,9 @@ def read_blocks(data: bytes, tensors: list[dict[str, Any]]) -> None:
     for one in tensors:
         rows, columns = one["shape"]
         state, tokens = [0] * columns, []
-        one["grids"] = []
+        one["cosets"] = []
         for o in range(rows):
-            one["grids"].append([s % 2 for s in state])
+            one["cosets"].append([s % 2 for s in state])
             row: list[int] = []
             for i in range(columns):
                 j = i % K
@@ -160,8 +160,8 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     for name, codec, size, _, _ in header["sections"]:
         assert codec == "raw"
         sections[name], begin = data[begin : begin + size], begin + size
-    rows = [dict(zip(("name", "role", "shape", "grid", "detail"), row, strict=True)) for row in header["tensors"]]
-    stepped = [row for row in rows if row["grid"] == "steps"]
+    rows = [dict(zip(("name", "format", "detail", "role", "shape"), row, strict=True)) for row in header["tensors"]]
+    stepped = [row for row in rows if row["format"] == "row_column"]
     roles = list(dict.fromkeys(row["role"] for row in stepped))
     gathered = [row for role in roles for row in stepped if row["role"] == role]
     bases = struct.unpack_from(f"<{len(gathered)}f", sections["codes"])
@@ -174,7 +174,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
         one["columns"] = [a - b for a, b in zip(column_spreads, c, strict=True)]
     for role in roles:
         read_blocks(sections[f"blocks.{role}"], [one for one in gathered if one["role"] == role])
-    even = [row for row in rows if row["grid"] == "even"]
+    even = [row for row in rows if row["format"] == "per_tensor"]
     if even:
         steps = struct.unpack_from(f"<{len(even)}f", sections["vectors"])
         stream = Adaptive(sections["vectors"][4 * len(even) :])
@@ -193,15 +193,15 @@ def signed(integers: list[int], count: int) -> list[int]:
 
 def weights_of(one: dict[str, Any], plain: dict[str, Any], integers: dict[str, list[int]]) -> np.ndarray:
     shape, f = one["shape"], np.float32
-    if one["grid"].startswith("float"):
-        return np.array(list(itertools.islice(plain[one["grid"]], int(np.prod(shape)))), f).reshape(shape)
-    if one["grid"] == "even":
+    if one["format"].startswith("float"):
+        return np.array(list(itertools.islice(plain[one["format"]], int(np.prod(shape)))), f).reshape(shape)
+    if one["format"] == "per_tensor":
         return np.array([f(n) * f(one["step"]) for n in one["integers"]], f).reshape(shape)
     rows, columns = shape
     found = np.zeros(shape, f)
-    if one["grid"] == "steps":
+    if one["format"] == "row_column":
         for o, i in itertools.product(range(rows), range(columns)):
-            n, g = one["integers"][o][i], one["grids"][o][i]
+            n, g = one["integers"][o][i], one["cosets"][o][i]
             level = n if one["detail"] == 1 else 2 * n - int(np.sign(n)) * g
             code = one["r"][o] + one["c"][i]
             found[o, i] = f(level) * (f(one["base"]) * f(M[code % 4] * 2.0 ** (code // 4 - 23)))
@@ -215,7 +215,7 @@ def weights_of(one: dict[str, Any], plain: dict[str, Any], integers: dict[str, l
     scales = list(itertools.islice(plain["scales"], rows))
     for o, i in itertools.product(range(rows), range(columns)):
         found[o, i] = f(n[o * columns + i]) * f(scales[o])
-    if one["grid"] == "row_scales_low_rank":
+    if one["format"] == "low_rank_corrected":
         R = min(4, rows, columns)
         a, b = signed(integers["factors"], rows * R), signed(integers["factors"], R * columns)
         alpha = next(plain["factor_scales"])
@@ -231,7 +231,7 @@ def weights_of(one: dict[str, Any], plain: dict[str, Any], integers: dict[str, l
 @pytest.mark.parametrize("spread", [0, 9, 900, 30_000])
 def test_a_reader_from_the_page(spread: int) -> None:
     """Every tensor of the example, narrow and wide, with and without a trellis."""
-    data = example_file(compressor="raw", spread=spread)
+    data = example_file(compressor="raw", spread=spread, spec=None)
     found, expected = read(data), loads(data).quantized.state_dict()
     assert list(found) == list(expected)
     for name, weights in expected.items():

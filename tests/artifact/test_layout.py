@@ -20,7 +20,7 @@ def rebuilt(header: object, body: bytes = b"", *, raw_size: int | None = None, t
     text = json.dumps(header).encode() if text is None else text
     packed = zlib.compress(text)
     size = len(text) if raw_size is None else raw_size
-    head = struct.pack("<4sHHIIQ", b"bcap", 2, 0, len(packed), size, 28 + len(packed) + len(body))
+    head = struct.pack("<4sHHIIQ", b"bcap", 3, 0, len(packed), size, 28 + len(packed) + len(body))
     return head + struct.pack("<I", zlib.crc32(head + packed)) + packed + body
 
 
@@ -28,9 +28,9 @@ def test_golden() -> None:
     """A file assembled by hand is read, and ours begins as the document says."""
     row = ["x", "raw", 3, 3, zlib.crc32(b"abc")]
     parsed = parse(rebuilt({"k": "v", "sections": [row]}, b"abc"))
-    assert parsed.header == {"k": "v"} and parsed.section("x", 3) == b"abc" and PREAMBLE.size == 28
-    assert GOOD[:8] == bytes.fromhex("6263617002000000")
-    assert parse(GOOD).section("x") == b"hello" and parse(GOOD).section("y") == b"w" * 99
+    assert parsed.header == {"k": "v"} and parsed.read("x", exactly=3) == b"abc" and PREAMBLE.size == 28
+    assert GOOD[:8] == bytes.fromhex("6263617003000000")
+    assert parse(GOOD).read("x") == b"hello" and parse(GOOD).read("y") == b"w" * 99
     assert struct.unpack_from("<Q", GOOD, 16)[0] == len(GOOD)
 
 
@@ -72,7 +72,8 @@ def with_preamble(**changes: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (with_preamble(version=1), "format version 1 .*this program reads version 2"),
+        (with_preamble(version=1), "format version 1 .*this program reads versions 2 and 3; install an older"),
+        (with_preamble(version=4), "format version 4 .*this program reads versions 2 and 3; install a newer"),
         (with_preamble(flags=1), "flags 1"),
         (with_preamble(stored=1 << 31), "header declares 2,147,483,648 bytes"),
         (with_preamble(raw=1 << 31), "header declares 2,147,483,648 bytes"),
@@ -82,6 +83,10 @@ def with_preamble(**changes: int) -> bytes:
         (rebuilt(None, text=b"[1,2]"), "not a JSON object"),
         (rebuilt(None, text=b"{nonsense"), "cannot be read"),
         (rebuilt(None, text=b'{"a":' * 100_000), "cannot be read"),
+        (rebuilt(None, text=b'{"a":1,"sections":[],"a":1}'), "a key stands twice"),
+        (rebuilt(None, text=b'{"a":' + b"9" * 5000 + b"}"), "a number has 5,000 digits, at most 18"),
+        (rebuilt(None, text=b'{"a":[1,NaN]}'), "NaN is no number"),
+        (rebuilt(None, text=b'{"a":-Infinity}'), "-Infinity is no number"),
         (rebuilt({}), "must list at most 64 sections"),
         (rebuilt({"sections": [["x", "raw", 0, 0, 0]] * 65}), "must list at most 64 sections"),
         (rebuilt({"sections": [["x", "raw", 9, 9]]}), r"must be \[name, codec"),
@@ -106,12 +111,12 @@ def test_sections_hold_what_they_declare() -> None:
     """Nothing is unpacked beyond its declared size, and nothing of another size than the one needed."""
     bomb = brotli.compress(bytes(1 << 23))
     with pytest.raises(FormatError, match="where 100 were declared"):
-        section_of("brotli", bomb, 100).section("x")
+        section_of("brotli", bomb, 100).read("x")
     with pytest.raises(FormatError, match="declares 4,294,967,296 raw bytes, needed 7"):
-        section_of("brotli", bomb, 1 << 32).section("x", 7)
+        section_of("brotli", bomb, 1 << 32).read("x", exactly=7)
     with pytest.raises(FormatError, match="declares 101 raw bytes, needed at most 100"):
-        section_of("brotli", bomb, 101).section("x", most=100)
+        section_of("brotli", bomb, 101).read("x", at_most=100)
     with pytest.raises(FormatError, match="unknown codec 'zip'"):
-        section_of("zip", b"a", 1).section("x")
+        section_of("zip", b"a", 1).read("x")
     with pytest.raises(FormatError, match="section 'y' is missing"):
-        section_of("raw", b"a", 1).section("y")
+        section_of("raw", b"a", 1).read("y")

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from bytecap.coding.blocks import (
     MIN_CLASS,
     Block,
-    Scales,
+    RmsClasses,
     count_tokens,
     decode_blocks,
     encode_blocks,
-    fit_scales,
+    fit_rms_classes,
     section_costs,
 )
 from bytecap.core.errors import FormatError
@@ -24,14 +24,13 @@ TRELLIS = np.array([[0, 2], [3, 1], [1, 3], [2, 0]], np.uint8)
 
 
 def block(symbols: np.ndarray, table: np.ndarray = FREE) -> Block:
-    rows, columns = fit_scales(symbols)
     grids = np.zeros(symbols.shape, np.uint8)
     for j in range(symbols.shape[1]):
         state = 0
         for i in range(symbols.shape[0]):
             grids[i, j] = state & 1
             state = table[state, symbols[i, j] & 1]
-    return Block(symbols, grids, Scales(rows, columns, table))
+    return Block(symbols, grids, fit_rms_classes(symbols, table))
 
 
 def normal(rows: int, columns: int, scale: float, seed: int = 0) -> np.ndarray:
@@ -50,7 +49,7 @@ def test_round_trip(rows: int, columns: int, scale: float, trellis: bool) -> Non
     table = TRELLIS if trellis else FREE
     blocks = [block(normal(rows, columns, scale, seed), table) for seed in (0, 1)]
     data = encode_blocks(blocks)
-    found = decode_blocks(data, [one.scales for one in blocks])
+    found = decode_blocks(data, [one.classes for one in blocks])
     assert all(np.array_equal(a, b.symbols_OI) for a, b in zip(found, blocks, strict=True))
     assert abs(sum(section_costs([count_tokens(one) for one in blocks])) - len(data)) < 150 + 0.02 * len(data)
 
@@ -58,7 +57,7 @@ def test_round_trip(rows: int, columns: int, scale: float, trellis: bool) -> Non
 def test_near_the_entropy_of_the_classes() -> None:
     """Half a megabyte of integers: at most 1.5 % above the entropy within each class and grid, tables included."""
     one = block(normal(512, 512, 3.0), TRELLIS)
-    contexts = 2 * one.scales.classes() + one.cosets_OI
+    contexts = 2 * one.classes.every() + one.cosets_OI
     entropy = 0.0
     for context in np.unique(contexts):
         counts = np.unique(one.symbols_OI[contexts == context], return_counts=True)[1]
@@ -71,7 +70,8 @@ def test_scales_are_rank_one() -> None:
     rng = np.random.default_rng(0)
     symbols = np.rint(rng.normal(size=(40, 50)) * np.array([64.0, 16.0])[np.arange(40) % 2][:, None]).astype(np.int16)
     symbols[5] = 0
-    rows, columns = fit_scales(symbols)
+    found = fit_rms_classes(symbols, FREE)
+    rows, columns = found.rows_O, found.columns_I
     assert abs(np.median(rows[0::2]) - np.median(rows[1:40:2]) - 8) <= 1 and np.abs(columns).max() <= 3
     assert MIN_CLASS < rows[5] < np.delete(rows, 5).min() - 8
 
@@ -79,10 +79,10 @@ def test_scales_are_rank_one() -> None:
 def test_golden() -> None:
     """Bytes written once decode for ever."""
     symbols = np.array([[3, -1, 0], [0, 2, -20], [1, 0, 70]], np.int16)
-    scales = Scales(np.array([7, 9, 12]), np.array([-6, -8, 8]), TRELLIS)
-    one = dataclasses.replace(block(symbols, TRELLIS), scales=scales)
+    scales = RmsClasses(np.array([7, 9, 12]), np.array([-6, -8, 8]), TRELLIS)
+    one = dataclasses.replace(block(symbols, TRELLIS), classes=scales)
     assert encode_blocks([one]).hex() == GOLDEN
-    assert np.array_equal(decode_blocks(bytes.fromhex(GOLDEN), [one.scales])[0], symbols)
+    assert np.array_equal(decode_blocks(bytes.fromhex(GOLDEN), [one.classes])[0], symbols)
 
 
 GOLDEN = (
@@ -97,17 +97,17 @@ def test_forgeries() -> None:
     data = encode_blocks([one])
     for end in range(0, len(data), 7):
         with pytest.raises(FormatError):
-            decode_blocks(data[:end], [one.scales])
+            decode_blocks(data[:end], [one.classes])
     large = block(np.full((1, 1), 40, np.int16))
     padded = bytearray(encode_blocks([large]))
     padded[-1] |= 1  # one extra bit is in use, the others of its byte must be zero
     with pytest.raises(FormatError, match="extra bits"):
-        decode_blocks(bytes(padded), [large.scales])
+        decode_blocks(bytes(padded), [large.classes])
     rng = np.random.default_rng(0)
     for place in range(len(data)):
         changed = bytearray(data)
         changed[place] ^= int(rng.integers(1, 256))
         try:
-            decode_blocks(bytes(changed), [one.scales])
+            decode_blocks(bytes(changed), [one.classes])
         except FormatError:
             continue

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bytecap.core.progress import Silent
-from bytecap.fitting.passes import _price, as_floats, estimate_pass, rounding_pass, zeros
-from bytecap.formats.floats import FLOAT32, FloatTensor
+from bytecap.fitting.passes import _price, estimate_pass, rounding_pass, zeros
+from bytecap.formats.floats import FLOAT32, FloatTensor, to_float16
 from bytecap.formats.per_tensor import PER_TENSOR, PerTensorQuantized
 from bytecap.formats.plan import TensorPlan
 from bytecap.formats.row_column import ROW_COLUMN
@@ -61,8 +61,8 @@ def test_vectors_and_zeros() -> None:
 
 def test_values_beyond_sixteen_bits() -> None:
     """Are stored at 32."""
-    assert as_floats("scalar", np.array([1.5], np.float32)).values.dtype == np.float16
-    assert as_floats("scalar", np.array([1e6], np.float32)).values.tolist() == [1e6]
+    assert to_float16("scalar", np.array([1.5], np.float32)).values.dtype == np.float16
+    assert to_float16("scalar", np.array([1e6], np.float32)).values.tolist() == [1e6]
     exact = TensorPlan(name="w", role="scalar", shape=(2,), format=FLOAT32)
     values = np.array([4095.0, 1 / 3], np.float32)
     stored = rounding_pass([exact], {"w": values}, {}, 0.0, Silent())["w"].stored

@@ -15,17 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bytecap.artifact.layout import BLOCKS, CODES, FACTOR_SCALES, FACTORS, PIECES, SCALES, SYMBOLS, TOKENIZER, VECTORS
+from bytecap.artifact.layout import PIECES, TOKENIZER
 from bytecap.artifact.load import Artifact
-from bytecap.coding.cost import apportion, entropy_bytes
+from bytecap.coding.cost import apportion
 from bytecap.core.units import bits_per_weight
-from bytecap.formats.floats import FloatTensor
-from bytecap.formats.low_rank_corrected import LowRankCorrected
-from bytecap.formats.per_tensor import PerTensorQuantized
-from bytecap.formats.row_column import RowColumnQuantized
-from bytecap.formats.size_estimate import coded_bytes, estimate_size
-from bytecap.formats.tensor import StoredTensor
-from bytecap.formats.trellis import SCALAR
+from bytecap.formats.base import StoredTensor
+from bytecap.formats.table import FORMATS, format_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,8 @@ def tensor_rows(artifact: Artifact) -> list[TensorRow]:
     for name, tensor in tensors.items():
         bits = bits_per_weight(coded[name], math.prod(tensor.shape))
         share = coded[name] / artifact.size_bytes
-        rows.append(TensorRow(name, tensor.role, tensor.shape, _describe(tensor), bits, coded[name], share))
+        about = format_of(tensor).describe(tensor)
+        rows.append(TensorRow(name, tensor.role, tensor.shape, about, bits, coded[name], share))
     tokenizer = stored.get(TOKENIZER, 0) + stored.get(PIECES, 0)
     others = [("header", artifact.size_bytes - sum(coded.values()) - tokenizer), (TOKENIZER, tokenizer)]
     rows += [TensorRow(name, "", (), "", None, size, size / artifact.size_bytes) for name, size in others]
@@ -65,40 +61,11 @@ def tensor_report(artifact: Artifact, loss_shares: Mapping[str, float]) -> list[
     return [{**dataclasses.asdict(row), "loss_share": loss_shares.get(row.name)} for row in tensor_rows(artifact)]
 
 
-def _section_costs(tensors: dict[str, StoredTensor]) -> dict[str, dict[str, float]]:
-    """By section, what each of its tensors weighs in it, up to a common factor."""
+def _section_costs(tensors: Mapping[str, StoredTensor]) -> dict[str, dict[str, float]]:
+    """By section, what each of its tensors takes in it, up to a common factor."""
     costs: dict[str, dict[str, float]] = {}
-    estimate = {
-        name: estimate_size(tensor) for name, tensor in tensors.items() if isinstance(tensor, RowColumnQuantized)
-    }
-    whole = coded_bytes(estimate)
-    for name, tensor in tensors.items():
-        if isinstance(tensor, RowColumnQuantized):
-            costs.setdefault(CODES, {})[name] = estimate[name].own_bytes
-            costs.setdefault(f"{BLOCKS}{tensor.role}", {})[name] = whole[name] - estimate[name].own_bytes
-        elif isinstance(tensor, FloatTensor):
-            costs.setdefault(f"float{8 * tensor.values.itemsize}", {})[name] = float(tensor.values.nbytes)
-        elif isinstance(tensor, PerTensorQuantized):
-            costs.setdefault(VECTORS, {})[name] = estimate_size(tensor).own_bytes
-        else:
-            scaled = tensor.scaled if isinstance(tensor, LowRankCorrected) else tensor
-            costs.setdefault(f"{SYMBOLS}{scaled.role}", {})[name] = entropy_bytes(scaled.symbols_OI)
-            costs.setdefault(SCALES, {})[name] = float(scaled.scales_O.size)
-        if isinstance(tensor, LowRankCorrected):
-            costs.setdefault(FACTORS, {})[name] = entropy_bytes(tensor.correction.symbols())
-            costs.setdefault(FACTOR_SCALES, {})[name] = float(tensor.correction.scales().size)
+    for stored_format in FORMATS.values():
+        mine = {name: tensor for name, tensor in tensors.items() if stored_format.stores(tensor)}
+        for section, parts in (stored_format.section_costs(mine) if mine else {}).items():
+            costs.setdefault(section, {}).update(parts)
     return costs
-
-
-def _describe(tensor: StoredTensor) -> str:
-    if isinstance(tensor, FloatTensor):
-        return f"float{8 * tensor.values.itemsize}"
-    if isinstance(tensor, LowRankCorrected):
-        return f"{_describe(tensor.scaled)} + rank {tensor.correction.right_RI.shape[0]}"
-    if isinstance(tensor, PerTensorQuantized):
-        return f"{int(tensor.symbols.max()) - int(tensor.symbols.min()) + 1} levels x step"
-    levels = int(tensor.symbols_OI.max()) - int(tensor.symbols_OI.min()) + 1
-    if not isinstance(tensor, RowColumnQuantized):
-        return f"{levels} levels x row scale"
-    trellis = f", trellis {tensor.states}" if tensor.states != SCALAR else ""
-    return f"{levels} levels x row x column step{trellis}"

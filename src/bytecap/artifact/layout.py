@@ -1,4 +1,4 @@
-"""The bytes of a `.bcap` file: preamble, header, sections. Normative text: docs/artifact_format.md.
+"""The container of a `.bcap` file: preamble, header, sections. Normative text: docs/artifact_format.md.
 
 In:   a header (JSON) and named sections of bytes; or the bytes of a file.
 Out:  the bytes of a file; or header and sections, with every size checked before it is used.
@@ -16,7 +16,8 @@ from bytecap.coding.general import compress, decompress
 from bytecap.core.errors import FormatError
 
 MAGIC = b"bcap"
-VERSION = 2
+VERSION = 3
+READABLE = (2, 3)
 PREAMBLE = struct.Struct("<4sHHIIQI")
 """Magic, version, flags (0), stored and raw bytes of the header, bytes of the file, CRC-32 of all before and of the
 stored header."""
@@ -24,35 +25,14 @@ stored header."""
 MAX_HEADER_BYTES = 1 << 22
 MAX_SECTIONS = 64
 MAX_SECTION_BYTES = 1 << 32
-MAX_CONTEXT = 1 << 16
-"""Positions of a scoring window."""
+MAX_DIGITS = 18
+"""Digits of a whole number in the header."""
+MAX_CONTEXT = 1 << 14
+"""Positions of a scoring window: a mask of all pairs then has 256 MiB."""
 _CRC = struct.Struct("<I")
 
-BLOCKS, CODES = "blocks.", "codes"
-"""Sections of `steps` tensors: integers by role, and bases, step codes and spreads of them all."""
-VECTORS = "vectors"
-"""Steps and integers of `even` tensors."""
-SYMBOLS, SCALES = "symbols.", "scales"
-"""Sections of `row_scales` tensors: integers by role, and the scales of them all."""
-FACTORS, FACTOR_SCALES = "factors", "factor_scales"
-"""Further sections of `row_scales_low_rank` tensors."""
 TOKENIZER, PIECES = "tokenizer", "tokenizer_pieces"
 """The tokenizer as its file is, or in columns (coding/pieces.py)."""
-"""`float16` and `float32` name the sections of the other tensors."""
-
-
-OLD_NAMES = {
-    "row_column": "steps", "per_tensor": "even", "per_channel": "row_scales",
-    "low_rank_corrected": "row_scales_low_rank", "float16": "float16", "float32": "float32",
-}  # fmt: skip
-"""Names of the formats in files of version 2."""
-
-
-def number_bytes(section: str) -> int:
-    """Bytes of each number in a section that lies behind a general compressor; above 1 its bytes lie in planes."""
-    if section == "float32":
-        return 4
-    return 2 if section in ("float16", SCALES, FACTOR_SCALES) else 1
 
 
 @dataclass(frozen=True)
@@ -78,22 +58,31 @@ class SectionSize:
 class Parsed:
     """A file taken apart: header without its section table, stored sections, sizes."""
 
+    version: int
     header: dict[str, Any]
     stored: dict[str, bytes]
     sizes: tuple[SectionSize, ...]
     size_bytes: int
     header_bytes: int
     """Bytes of preamble and stored header."""
+    unread: set[str]
+    """Sections that nothing has asked for yet."""
 
-    def section(self, name: str, raw_size: int | None = None, *, most: int = MAX_SECTION_BYTES) -> bytes:
+    def read(self, name: str, *, at_most: int = MAX_SECTION_BYTES, exactly: int | None = None) -> bytes:
         """Raw bytes of a section; FormatError, before anything is unpacked, when its size is not the one needed."""
         size = next((size for size in self.sizes if size.name == name), None)
         if size is None:
             raise FormatError(f"section {name!r} is missing")
-        if size.raw > most or (raw_size is not None and size.raw != raw_size):
-            needed = f"at most {most:,}" if raw_size is None else f"{raw_size:,}"
+        if size.raw > at_most or (exactly is not None and size.raw != exactly):
+            needed = f"at most {at_most:,}" if exactly is None else f"{exactly:,}"
             raise FormatError(f"section {name!r} declares {size.raw:,} raw bytes, needed {needed}")
+        self.unread.discard(name)
         return decompress(size.codec, self.stored[name], size.raw)
+
+    def refuse_unread(self) -> None:
+        """FormatError when a section was needed by nothing."""
+        if self.unread:
+            raise FormatError(f"section {min(self.unread)!r} belongs to no tensor")
 
 
 def write(header: dict[str, Any], sections: list[Section]) -> bytes:
@@ -113,7 +102,7 @@ def write(header: dict[str, Any], sections: list[Section]) -> bytes:
 
 def parse(data: bytes) -> Parsed:
     """Take a file apart; FormatError for anything that is not exactly a file of this version."""
-    header, start = _header(data)
+    version, header, start = _header(data)
     table = header.pop("sections", None)
     if not isinstance(table, list) or len(table) > MAX_SECTIONS:
         raise FormatError(f"the header must list at most {MAX_SECTIONS} sections")
@@ -141,20 +130,22 @@ def parse(data: bytes) -> Parsed:
         position += size.stored
     if position != len(data):
         raise FormatError(f"{len(data) - position:,} bytes follow the last section; the file is not as it was written")
-    return Parsed(header, sections, tuple(sizes), len(data), start)
+    return Parsed(version, header, sections, tuple(sizes), len(data), start, set(sections))
 
 
-def _header(data: bytes) -> tuple[dict[str, Any], int]:
-    """The JSON header and the offset behind it."""
+def _header(data: bytes) -> tuple[int, dict[str, Any], int]:
+    """The version, the JSON header and the offset behind it."""
     if data[: len(MAGIC)] != MAGIC:
         raise FormatError(f"this is not a .bcap file: it begins with {data[:4]!r}, needed {MAGIC!r}")
     if len(data) < PREAMBLE.size:
         raise FormatError(f"the file is cut short: {len(data)} bytes, the preamble alone has {PREAMBLE.size}")
     _, version, flags, stored_size, raw_size, total, checksum = PREAMBLE.unpack_from(data)
-    if version != VERSION or flags != 0:
+    if version not in READABLE or flags != 0:
+        readable = " and ".join(map(str, READABLE))
+        advice = "an older" if version < READABLE[0] else "a newer"
         raise FormatError(
-            f"the file has format version {version} (flags {flags}), this program reads version {VERSION}; install the "
-            "bytecap that wrote it",
+            f"the file has format version {version} (flags {flags}), this program reads versions {readable}; install "
+            f"{advice} bytecap, the one that wrote it",
             version=version,
         )
     if stored_size > MAX_HEADER_BYTES or raw_size > MAX_HEADER_BYTES:
@@ -171,12 +162,29 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
         text = inflater.decompress(packed, raw_size + 1)
         if len(text) != raw_size or not inflater.eof or inflater.unused_data:
             raise FormatError(f"the header does not hold the {raw_size:,} bytes it declares")
-        header = json.loads(text)
+        header = json.loads(text, object_pairs_hook=_unique, parse_int=_whole_number, parse_constant=_refuse_constant)
     except (zlib.error, ValueError, RecursionError) as error:
         raise FormatError(f"the header cannot be read: {error}") from error
     if not isinstance(header, dict):
         raise FormatError("the header is not a JSON object")
-    return header, end
+    return version, header, end
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a key stands twice")
+    return table
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number has {len(digits):,} digits, at most {MAX_DIGITS}")
+    return int(digits)
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is no number")
 
 
 def _section_row(row: Any) -> tuple[SectionSize, int]:

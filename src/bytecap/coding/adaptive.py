@@ -42,6 +42,8 @@ MAX_TRAILING_ZEROS = 8
 """Zeros at the end that a reader puts back by itself."""
 CHECK_INTERVAL = 256
 """Numbers after which a reader looks whether there are bytes left."""
+MAX_CODED_BYTES = 1 << 28
+"""No section of adaptive arrays may be larger."""
 MAX_VALUE = 1 << 40
 """No forged file may grow numbers beyond this."""
 

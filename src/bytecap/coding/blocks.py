@@ -1,10 +1,10 @@
 """Blocks of integers whose size varies by row and column, coded close to their entropy.
 
-In:   blocks: integers (O, I), the root mean square of each row and column in quarter octaves, and how parities
-      drive the trellis down the columns.
-Out:  bytes that hold the blocks' integers; the scales and the trellis must be known to the reader.
+In:   blocks: integers (O, I), the root mean square of each row and column in quarter octaves (their rms classes), and
+      how parities drive the trellis down the columns.
+Out:  bytes that hold the blocks' integers; the rms classes and the trellis must be known to the reader.
 
-A context is the class of the root mean square (row plus column, in quarter octaves) with the grid that the trellis is
+A context is the rms class of a weight (that of its row plus that of its column) with the coset that the trellis is
 on. Tables are static: counted once, sent in front.
 
 Letters: O rows, I columns, C contexts, M magnitude tokens.
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.coding.adaptive import decode_arrays, encode_arrays
-from bytecap.coding.cost import entropy_bytes
+from bytecap.coding.cost import adaptive_bytes
 from bytecap.coding.lanes import LaneDecoder, encode_lanes
 from bytecap.coding.tables import TOTAL, codes_of, make_frequencies, make_intervals
 from bytecap.coding.tokens import (
@@ -43,8 +43,6 @@ MAX_LANES, MIN_LANE_SYMBOLS = 1024, 16_000
 MAX_TABLE_BYTES = 1 << 17
 ALIKE = 0.06
 """Added to each square: rows of few small integers become alike, for to tell them apart costs more than it gives."""
-LEARNED_BITS = 5.0
-"""What an adaptive coder pays for each value that it has not seen before."""
 _HEAD = struct.Struct("<HBIII")
 """Lanes, classes merged into one (as a power of two), bytes of tables, of lanes, of extra bits."""
 
@@ -52,50 +50,50 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Scales:
+class RmsClasses:
     """What a reader must know of a block before its first integer."""
 
-    row_classes_O: Ints
-    column_classes_I: Ints
+    rows_O: Ints
+    columns_I: Ints
     next_states: npt.NDArray[np.uint8]
     """(S, 2), one row of zeros without a trellis."""
 
     @property
     def size(self) -> int:
         """Integers of the block."""
-        return self.row_classes_O.size * self.column_classes_I.size
+        return self.rows_O.size * self.columns_I.size
 
-    def classes(self) -> Ints:
+    def every(self) -> Ints:
         """(O, I): class of every integer, from 0."""
-        return self._clipped(self.row_classes_O[:, None])
+        return self._clipped(self.rows_O[:, None])
 
-    def classes_of_row(self, row: int) -> Ints:
-        """(I,): of one row."""
-        return self._clipped(self.row_classes_O[row])
+    def in_row(self, row: int) -> Ints:
+        """(I,): class of every integer of one row."""
+        return self._clipped(self.rows_O[row])
 
     def _clipped(self, rows: Ints) -> Ints:
-        return (rows + self.column_classes_I).clip(MIN_CLASS, MAX_CLASS) - MIN_CLASS
+        return (rows + self.columns_I).clip(MIN_CLASS, MAX_CLASS) - MIN_CLASS
 
 
 @dataclass(frozen=True)
 class Block:
-    """Integers with their scales."""
+    """Integers with their rms classes."""
 
     symbols_OI: npt.NDArray[np.int16]
     cosets_OI: npt.NDArray[np.uint8]
-    """Which of the two grids of the trellis each integer lies on; zeros without a trellis."""
-    scales: Scales
+    """Which of the two cosets of the trellis each integer lies on; zeros without a trellis."""
+    classes: RmsClasses
 
 
-def fit_scales(symbols_OI: npt.NDArray[np.int16]) -> tuple[Ints, Ints]:
-    """Row and column classes: the rank-one scale of the squares, by alternating means, in quarter octaves."""
+def fit_rms_classes(symbols_OI: npt.NDArray[np.int16], next_states: npt.NDArray[np.uint8]) -> RmsClasses:
+    """The rank-one scale of the squares, by alternating means, in quarter octaves."""
     squares_OI = np.square(symbols_OI, dtype=np.float32) + ALIKE
     column_I: npt.NDArray[Any] = np.ones(symbols_OI.shape[1], np.float32)
     for _ in range(3):
         row_O = (squares_OI @ (1 / column_I)) / column_I.size
         column_I = ((1 / row_O) @ squares_OI) / row_O.size
     rows, columns = (np.rint(2 * np.log2(value)).astype(np.int64) for value in (row_O, column_I))
-    return rows, columns
+    return RmsClasses(rows, columns, next_states)
 
 
 def encode_blocks(blocks: Sequence[Block]) -> bytes:
@@ -112,12 +110,12 @@ def encode_blocks(blocks: Sequence[Block]) -> bytes:
     return _HEAD.pack(lanes, merged, len(tables), len(stream), len(extras)) + tables + stream + extras
 
 
-def decode_blocks(data: bytes, scales: Sequence[Scales]) -> list[npt.NDArray[np.int16]]:
+def decode_blocks(data: bytes, classes: Sequence[RmsClasses]) -> list[npt.NDArray[np.int16]]:
     """The integers of each block back; FormatError when the bytes do not hold exactly these blocks."""
     if len(data) < _HEAD.size:
         raise FormatError("a coded section is cut short")
     lanes, merged, table_size, stream_size, extra_size = _HEAD.unpack_from(data)
-    count = sum(one.size for one in scales)
+    count = sum(one.size for one in classes)
     if not max(1, min(count // MIN_LANE_SYMBOLS, MAX_LANES)) <= lanes <= MAX_LANES or merged > 3:
         raise FormatError(f"a coded section of {count:,} integers has {lanes} lanes and merges 2^{merged} classes")
     if len(data) != _HEAD.size + table_size + stream_size + extra_size:
@@ -125,7 +123,7 @@ def decode_blocks(data: bytes, scales: Sequence[Scales]) -> list[npt.NDArray[np.
     tables_end, stream_end = _HEAD.size + table_size, _HEAD.size + table_size + stream_size
     codes_CM = _tables_from_bytes(data[_HEAD.size : tables_end], merged)
     decoder = LaneDecoder(data[tables_end:stream_end], lanes, *make_intervals(_full_tables(codes_CM)))
-    tokens = [_decode_block(decoder, one, merged) for one in scales]
+    tokens = [_decode_block(decoder, one, merged) for one in classes]
     decoder.finish()
     extra = sum(extra_count(one.reshape(-1)) for one in tokens)
     bits = np.unpackbits(np.frombuffer(data[stream_end:], np.uint8))
@@ -139,9 +137,9 @@ def decode_blocks(data: bytes, scales: Sequence[Scales]) -> list[npt.NDArray[np.
     return symbols
 
 
-def most_bytes(scales: Sequence[Scales]) -> int:
+def most_bytes(classes: Sequence[RmsClasses]) -> int:
     """Beyond which no section of these blocks can be: a word and the extra bits of each integer are below 4 bytes."""
-    return _HEAD.size + MAX_TABLE_BYTES + 4 * MAX_LANES + 4 * sum(one.size for one in scales)
+    return _HEAD.size + MAX_TABLE_BYTES + 4 * MAX_LANES + 4 * sum(one.size for one in classes)
 
 
 def count_tokens(block: Block) -> Ints:
@@ -166,21 +164,21 @@ def section_costs(counts: Sequence[Ints]) -> list[float]:
     return [size + fixed * (size + 1) / whole for size in bytes_of]
 
 
-def _decode_block(decoder: LaneDecoder, scales: Scales, merged: int) -> npt.NDArray[np.int16]:
+def _decode_block(decoder: LaneDecoder, classes: RmsClasses, merged: int) -> npt.NDArray[np.int16]:
     """Signed tokens (O, I)."""
-    rows, columns = scales.row_classes_O.size, scales.column_classes_I.size
+    rows, columns = classes.rows_O.size, classes.columns_I.size
     tokens_OI = np.zeros((rows, columns), np.int16)
     state_I = np.zeros(columns, np.uint8)
     for row, token_I in enumerate(tokens_OI):
-        context_I = 2 * (scales.classes_of_row(row) >> merged) + (state_I & 1)
+        context_I = 2 * (classes.in_row(row) >> merged) + (state_I & 1)
         for begin in range(0, columns, decoder.lanes):
             token_I[begin : begin + decoder.lanes] = decoder.step(context_I[begin : begin + decoder.lanes])
-        state_I = scales.next_states[state_I, ((token_I + 1) >> 1) & 1]
+        state_I = classes.next_states[state_I, ((token_I + 1) >> 1) & 1]
     return tokens_OI
 
 
 def _contexts(block: Block, merged: int) -> Ints:
-    return 2 * (block.scales.classes() >> merged) + block.cosets_OI
+    return 2 * (block.classes.every() >> merged) + block.cosets_OI
 
 
 def _merge(counts_CM: Ints, merged: int) -> Ints:
@@ -231,10 +229,7 @@ def _table_bytes(codes_CM: Ints) -> float:
 def _array_bytes(array: Ints) -> float:
     differences = np.diff(array, prepend=0)
     sent = differences if np.abs(differences).sum() < np.abs(array).sum() else array
-    if sent.size == 0:
-        return 0.0
-    counts = np.bincount(sent - sent.min())
-    return entropy_bytes(sent) + LEARNED_BITS * float((counts > 0).sum()) / 8
+    return adaptive_bytes(sent)
 
 
 def _table_arrays(codes_CM: Ints) -> list[Ints]:

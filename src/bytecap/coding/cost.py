@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+LEARNED_BITS = 5.0
+"""What an adaptive coder pays for each value that it has not seen before."""
+
 
 def entropy_bytes(symbols: npt.NDArray[np.integer]) -> float:
     """Bytes of an ideal coder that knows the histogram of `symbols` and nothing else."""
@@ -13,6 +16,11 @@ def entropy_bytes(symbols: npt.NDArray[np.integer]) -> float:
     counts = np.bincount(symbols.reshape(-1).astype(np.int64) - int(symbols.min()))
     counts = counts[counts > 0]
     return float(-(counts * np.log2(counts / symbols.size)).sum() / 8.0)
+
+
+def adaptive_bytes(symbols: npt.NDArray[np.integer]) -> float:
+    """Bytes of a coder that must learn the histogram: its entropy, and something for each value not seen before."""
+    return entropy_bytes(symbols) + LEARNED_BITS / 8 * np.unique(symbols).size
 
 
 def apportion(total: int, parts: list[float]) -> list[int]:

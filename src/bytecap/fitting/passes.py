@@ -19,13 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.progress import Progress
-from bytecap.formats.floats import FLOAT32, FloatTensor
-from bytecap.formats.per_tensor import MAX_PER_TENSOR, PER_TENSOR, PerTensorQuantized
+from bytecap.formats.base import StoredTensor
 from bytecap.formats.plan import TensorPlan
 from bytecap.formats.row_column import ROW_COLUMN, RowColumnQuantized
-from bytecap.formats.size_estimate import SizeEstimate, estimate_size
+from bytecap.formats.size_estimate import SizeEstimate
 from bytecap.formats.steps import make_steps
-from bytecap.formats.tensor import MAX_SYMBOL, StoredTensor
+from bytecap.formats.table import FORMATS, estimate_size
 from bytecap.formats.trellis import SCALAR
 from bytecap.quant.allocation import STEP_MSE
 from bytecap.quant.factors import Doubles, Factors
@@ -87,14 +86,9 @@ def rounding_pass(
 
 def zeros(plan: TensorPlan, weight: Floats) -> StoredTensor:
     """The smallest form of a tensor: every stepped weight zero."""
-    return _stepped(plan, np.zeros(weight.shape, np.int16)) if plan.format == ROW_COLUMN else _unstepped(plan, weight)
-
-
-def as_floats(role: str, weight: Floats) -> FloatTensor:
-    """Keep a tensor at 16 bits, or at 32 where a value is beyond 65,504."""
-    with np.errstate(over="ignore"):  # looked for right below
-        stored = weight.astype(np.float16)
-    return FloatTensor(role, stored if np.isfinite(stored).all() else weight.astype(np.float32))
+    if plan.format == ROW_COLUMN:
+        return _stepped(plan, np.zeros(weight.shape, np.int16))
+    return FORMATS[plan.format].nearest(plan, weight)
 
 
 def _estimate_tensor(
@@ -106,7 +100,7 @@ def _estimate_tensor(
     """
     weight = weights[plan.name]
     if plan.format != ROW_COLUMN:
-        return EstimatedTensor(estimate_size(_unstepped(plan, weight)), 0.0)
+        return EstimatedTensor(estimate_size(FORMATS[plan.format].nearest(plan, weight)), 0.0)
     rows, columns = weight.shape
     apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
     take = np.arange(0, columns, apart)
@@ -125,7 +119,7 @@ def _estimate_tensor(
     pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
     error = some - stored.weights()
     loss = share * 0.5 * float(np.square(error / pivots).sum())
-    return EstimatedTensor(SizeEstimate(plan.role, counts, own_bytes), loss)
+    return EstimatedTensor(SizeEstimate(own_bytes, estimate.section, counts), loss)
 
 
 def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.NDArray[np.int64]) -> Floats:
@@ -149,7 +143,7 @@ def _round_tensor(
 ) -> RoundedTensor:
     weight = weights[plan.name]
     if plan.format != ROW_COLUMN:
-        stored = _unstepped(plan, weight)
+        stored = FORMATS[plan.format].nearest(plan, weight)
         return RoundedTensor(plan, stored, estimate_size(stored), 0.0)
     curve, steps = factors[plan.name], make_steps(plan.base, *plan.codes())
     rounded = round_with_feedback(
@@ -178,12 +172,3 @@ def _price(weight: Floats, steps: Floats, row_factors_O: Doubles, states: int, r
 
 def _stepped(plan: TensorPlan, symbols_OI: npt.NDArray[np.int16]) -> RowColumnQuantized:
     return RowColumnQuantized(plan.role, symbols_OI, plan.base, *plan.codes(), plan.states, len(plan.shape) - 2)
-
-
-def _unstepped(plan: TensorPlan, weight: Floats) -> StoredTensor:
-    """Rounded to nearest, or as it is where that is planned or the integers would be too large."""
-    if plan.format == PER_TENSOR and weight.size <= MAX_PER_TENSOR:
-        symbols = np.rint(weight / np.float32(plan.base))
-        if np.abs(symbols).max(initial=0) <= MAX_SYMBOL:
-            return PerTensorQuantized(plan.role, symbols.astype(np.int16), plan.base)
-    return FloatTensor(plan.role, weight.astype(np.float32)) if plan.format == FLOAT32 else as_floats(plan.role, weight)

@@ -30,8 +30,9 @@ from bytecap.fitting.refine import MAX_STEP_SCALE, MIN_STEP_SCALE, Candidates, b
 from bytecap.fitting.result import FitResult, Prediction
 from bytecap.fitting.sequential import StartAdaptation, round_sequentially
 from bytecap.formats.row_column import ROW_COLUMN
-from bytecap.formats.size_estimate import coded_bytes, estimate_size
-from bytecap.formats.tensor import MAX_NUMBERS_OF_A_BYTE, QuantizedModel
+from bytecap.formats.size_estimate import coded_bytes
+from bytecap.formats.table import estimate_size
+from bytecap.formats.tensor import QuantizedModel
 from bytecap.quant.allocation import SCHEME
 
 MAX_SECANT_STEPS, SIZE_TOLERANCE = 24, 0.002
@@ -82,10 +83,10 @@ class SizeSearch:
             weights = self.problem.weights
             plan = self.problem.plan(MAX_STEP_SCALE)
             tensors = {tensor.name: zeros(tensor, weights[tensor.name]) for tensor in plan.tensors}
-            size = len(self.pack(QuantizedModel(tensors)))
+            model = QuantizedModel(tensors)
+            size = len(self.pack(model))
             coded = sum(coded_bytes({name: estimate_size(tensor) for name, tensor in tensors.items()}).values())
-            readable = 1 + sum(weight.size for weight in weights.values()) // MAX_NUMBERS_OF_A_BYTE
-            self._smallest = _Smallest(max(size, readable), size - coded)
+            self._smallest = _Smallest(max(size, model.min_file_bytes), size - coded)
         return self._smallest
 
     def predict(self, file_bytes: int, progress: Progress) -> Prediction:

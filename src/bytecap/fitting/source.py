@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bytecap.core.digest import digest_arrays
 from bytecap.core.errors import ConfigError, DataError, NumericsError
-from bytecap.formats.tensor import MAX_WIDTH
+from bytecap.formats.base import MAX_WIDTH
 from bytecap.model.gpt import GPT
 from bytecap.model.renames import first_name
 from bytecap.model.roles import Role, parameter_roles

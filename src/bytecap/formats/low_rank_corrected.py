@@ -5,17 +5,21 @@ Letters: O rows (outputs), I columns (inputs), R rank, G groups.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.formats.per_channel import PerChannelQuantized
+from bytecap.core.errors import FormatError
+from bytecap.formats.base import CodedSections, Parts, Plain, StoredFormat, TensorEntry, read_floats
+from bytecap.formats.per_channel import PerChannelFormat, PerChannelQuantized
 
 LOW_RANK_CORRECTED = "low_rank_corrected"
 RANK, GROUP = 4, 64
 """Fixed by the format: most directions of a weight, and numbers of the right factor that share a scale."""
 LEFT_BITS, RIGHT_BITS = 2, 4
+FACTORS, FACTOR_SCALES = Plain("factors"), Plain("factor_scales", 2)
 
 
 def low_rank_rank(rows: int, columns: int) -> int:
@@ -50,14 +54,6 @@ class LowRank:
             total_OI += left_OR[:, r, None] * right_RI[r]
         return total_OI.astype(np.float32)
 
-    def symbols(self) -> npt.NDArray[np.int8]:
-        """All integers, left then right, each row by row."""
-        return np.concatenate([self.left_OR.reshape(-1), self.right_RI.reshape(-1)])
-
-    def scales(self) -> npt.NDArray[np.float16]:
-        """All scales, the left one first."""
-        return np.concatenate([np.array([self.left_scale], np.float16), self.right_scales_G])
-
 
 @dataclass(frozen=True)
 class LowRankCorrected:
@@ -80,3 +76,65 @@ class LowRankCorrected:
         """(O, I); one sum of two float32 numbers each, so the result is exact to the bit."""
         weights: npt.NDArray[np.float32] = self.scaled.weights() + self.correction.product()
         return weights
+
+
+class LowRankCorrectedFormat(StoredFormat[LowRankCorrected]):
+    """One scale for each row, and a low-rank correction.
+
+    As `per_channel`, and with R = min(4, O, I) a weight is n_oi × s_o + c_oi. c_oi is the sum over r = 0, 1, .. of
+    (a_or · α) · (b_ri · β), added in that order in float64 and rounded once to float32. a lies in −2 .. 1, b in −8 ..
+    7; α is one float16; β is the float16 number ⌊(r · I + i) / 64⌋ of ⌈R · I / 64⌉. All finite.
+
+    Plain section `factors`: a, O · R signed bytes row by row, then b, R · I signed bytes row by row. Plain section
+    `factor_scales`: α, then all β.
+    """
+
+    name = LOW_RANK_CORRECTED
+    stored_class = LowRankCorrected
+    _scaled = PerChannelFormat()
+
+    def detail(self, tensor: LowRankCorrected) -> int:
+        """Bits of an integer of the quantized tensor."""
+        return self._scaled.detail(tensor.scaled)
+
+    def allows(self, shape: tuple[int, ...], detail: int) -> bool:
+        """A matrix of either width."""
+        return self._scaled.allows(shape, detail)
+
+    def describe(self, tensor: LowRankCorrected) -> str:
+        """Levels and rank."""
+        return f"{self._scaled.describe(tensor.scaled)} + rank {tensor.correction.right_RI.shape[0]}"
+
+    def plain_sizes(self, entry: TensorEntry) -> dict[Plain, int]:
+        """The quantized tensor and the factors."""
+        rows, columns = entry.shape
+        factors = {FACTORS: low_rank_rank(rows, columns) * (rows + columns)}
+        return self._scaled.plain_sizes(entry) | factors | {FACTOR_SCALES: 2 + 2 * group_count(rows, columns)}
+
+    def plain_parts(self, tensor: LowRankCorrected) -> dict[Plain, bytes]:
+        """The quantized tensor and the factors."""
+        left, right = tensor.correction.left_OR, tensor.correction.right_RI
+        scales = np.array([tensor.correction.left_scale, *tensor.correction.right_scales_G], "<f2")
+        factors = {FACTORS: left.tobytes() + right.tobytes(), FACTOR_SCALES: scales.tobytes()}
+        return self._scaled.plain_parts(tensor.scaled) | factors
+
+    def read(
+        self, entries: Sequence[TensorEntry], parts: Sequence[Parts], coded: CodedSections
+    ) -> list[LowRankCorrected]:
+        """Refuse factors beyond their bits."""
+        scaled = self._scaled.read(entries, parts, coded)
+        factors = [_read_factors(entry, part) for entry, part in zip(entries, parts, strict=True)]
+        return [LowRankCorrected(one, correction) for one, correction in zip(scaled, factors, strict=True)]
+
+
+def _read_factors(entry: TensorEntry, part: Parts) -> LowRank:
+    (rows, columns), rank = entry.shape, low_rank_rank(*entry.shape)
+    symbols, scales = np.frombuffer(part[FACTORS], np.int8), read_floats(entry, part[FACTOR_SCALES], "<f2")
+    left_OR, right_RI = symbols[: rows * rank].reshape(rows, rank), symbols[rows * rank :].reshape(rank, columns)
+    for factor, bits in ((left_OR, LEFT_BITS), (right_RI, RIGHT_BITS)):
+        if factor.min() < -(1 << bits - 1) or factor.max() >= 1 << bits - 1:
+            raise FormatError(f"a factor of tensor {entry.name} does not fit {bits} bits")
+    return LowRank(left_OR, scales[0], right_RI, scales[1:])
+
+
+FORMATS = (LowRankCorrectedFormat(),)

@@ -46,6 +46,10 @@ class TensorPlan:
     row_codes: tuple[int, ...] = ()
     column_codes: tuple[int, ...] = ()
     states: int = SCALAR
+    group_size: int = 0
+    """Columns that share a scale in `per_group`."""
+    bits: int = 0
+    """Bits of the integers of `per_group`."""
     rule: ScaleRule | None = None
     """How `per_channel` scales are found."""
 

@@ -1,4 +1,8 @@
-"""A quantized model: stored tensors that give back the same floats on every machine."""
+"""A quantized model: stored tensors by name.
+
+In:   stored tensors.
+Out:  the weights that a model loads, and what a file of them must at least weigh to be read.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bytecap.formats.floats import FloatTensor
-from bytecap.formats.low_rank_corrected import LowRankCorrected
-from bytecap.formats.per_channel import PerChannelQuantized
-from bytecap.formats.per_tensor import PerTensorQuantized
-from bytecap.formats.row_column import RowColumnQuantized
-
-MAX_SYMBOL = 32_767
-MAX_WIDTH, MAX_NUMBERS_OF_A_BYTE = 1 << 24, 1 << 11
-"""Numbers of an axis, and of all tensors for each byte of their file, so that no small file asks for all memory."""
-
-StoredTensor = RowColumnQuantized | PerChannelQuantized | LowRankCorrected | PerTensorQuantized | FloatTensor
+from bytecap.formats.base import StoredTensor
+from bytecap.formats.table import format_of, min_file_bytes
 
 
 @dataclass(frozen=True)
@@ -35,3 +30,8 @@ class QuantizedModel:
     def weights(self) -> int:
         """Number of stored parameters."""
         return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
+
+    @property
+    def min_file_bytes(self) -> int:
+        """How large a file of these tensors must be to be read, whatever they hold."""
+        return min_file_bytes((format_of(tensor).name, tensor.shape) for tensor in self.tensors.values())

@@ -21,16 +21,16 @@ from bytecap.core.budget import refuse_small_cap, slack_bytes
 from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Progress
 from bytecap.fitting.job import Container, FitJob
-from bytecap.fitting.passes import as_floats
 from bytecap.fitting.report import Comparison
 from bytecap.fitting.result import FitResult
 from bytecap.fitting.size_search import Pack
 from bytecap.fitting.source import WeightSource
-from bytecap.formats.floats import FLOAT32, FloatTensor
+from bytecap.formats.base import StoredTensor
 from bytecap.formats.low_rank_corrected import LOW_RANK_CORRECTED, LowRankCorrected
 from bytecap.formats.per_channel import PerChannelQuantized
 from bytecap.formats.plan import BitPlan, TensorPlan
-from bytecap.formats.tensor import QuantizedModel, StoredTensor
+from bytecap.formats.table import FORMATS
+from bytecap.formats.tensor import QuantizedModel
 from bytecap.published.low_rank import low_rank_corrections
 from bytecap.published.rounding import SIGMA, round_published
 from bytecap.published.schemes import CALIBRATED, KEEP_SMALL, SCALABLE, SCHEMES, scheme_plan
@@ -177,9 +177,7 @@ class SchemeFitter:
     def _stored(self, plan: TensorPlan) -> StoredTensor:
         weight = self._source.weights[plan.name]
         if plan.rule is None:
-            if plan.format == FLOAT32:
-                return FloatTensor(plan.role, weight.astype(np.float32))
-            return as_floats(plan.role, weight)
+            return FORMATS[plan.format].nearest(plan, weight)
         curvature = None if self._calibration is None else self._calibration.tensors.get(plan.name)
         rows = round_published(weight, plan.rule, curvature, name=plan.name)
         return PerChannelQuantized(plan.role, rows.symbols_OI, rows.scales_O)
