@@ -115,7 +115,8 @@ def test_tests_mirror_the_source() -> None:
         "core/progress.py", "core/allocator.py", "core/version.py", "quant/statistics.py", "formats/plan.py",
         "text/config.py",
     }  # fmt: skip  # no behaviour of their own
-    elsewhere |= {f"formats/{name}.py" for name in ("floats", "per_channel", "per_tensor", "row_column")}  # test_tensor
+    elsewhere |= {f"formats/{n}.py" for n in ["base", "floats", "per_channel", "per_tensor", "row_column", "table"]}
+    elsewhere |= {"artifact/header.py"}  # test_load
     elsewhere |= {"fitting/refine.py", "fitting/sequential.py", "fitting/result.py"}  # test_size_search
     elsewhere |= {"text/survey.py", "text/tokens.py", "text/external.py"}  # test_prepare, test_contest_data
     elsewhere |= {str(path.relative_to(SOURCE)) for path in FILES if path.parent.name == "commands"}  # tests/end_to_end

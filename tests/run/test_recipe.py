@@ -56,7 +56,7 @@ def test_overrides_are_typed_by_the_schema() -> None:
         ("artifact.compressor=brotly", "did you mean brotli"),
         ("artifact.cap_bytes=16 parsecs", "not a size in bytes"),
         ("score.stride=100000", "larger than score.context"),
-        ("train.context=70000", "is 70,000; at most 65,536"),
+        ("train.context=70000", "is 70,000; at most 16,384"),
         ("seconds", "must be path=value"),
         (
             "model.n_layers=1",
