@@ -146,7 +146,7 @@ def test_one_size() -> None:
 def test_an_embedding_step() -> None:
     """Finer steps for the embedding alone."""
     coarse, fine = (fitter("best_published", embedding_step=step).fit(5000, Silent()) for step in (1.0, 0.25))
-    spread = [float(np.abs(m.model.tensors["embedding"].symbols_OI).mean()) for m in (coarse, fine)]  # type: ignore[union-attr]
+    spread = [float(np.abs(m.model.tensors["embedding"].symbols_OI).mean()) for m in (coarse, fine)]  # type: ignore[attr-defined]
     assert spread[1] > 2 * spread[0]
 
 
