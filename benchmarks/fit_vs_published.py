@@ -57,7 +57,7 @@ from bytecap.formats.trellis import SCALAR, next_states
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
 from bytecap.published.rounding import round_published
-from bytecap.published.schemes import scheme_plan
+from bytecap.published.scheme_plan import scheme_plan
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes

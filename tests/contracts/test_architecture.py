@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bytecap
 from bytecap.model.techniques import technique_names
+from bytecap.published.schemes import SCHEMES
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "bytecap"
@@ -28,12 +29,13 @@ def test_architecture_draws_every_file() -> None:
         if line.startswith("  "):
             names = rest.split("   ")[0] if head.endswith("/") else head
             if head.endswith("/"):
-                folder = f"{'model/' if head in ('techniques/', 'kernels/') else ''}{head}"
+                folder = {"techniques/": "model/", "schemes/": "published/"}.get(head, "") + head
                 drawn |= {folder + n.strip() + ".py" for n in rest.split("(")[0].strip().split(",") if n.strip()}
             elif names.endswith(".py"):
                 drawn.add(names)
     found = {str(p.relative_to(SOURCE)) for p in FILES}
     found -= {f"model/techniques/{name}.py" for name in technique_names()}  # a technique is listed nowhere
+    found -= {f"published/schemes/{name}.py" for name in SCHEMES}  # nor is a scheme
     assert drawn == found
 
 
@@ -120,6 +122,7 @@ def test_tests_mirror_the_source() -> None:
     elsewhere |= {"fitting/refine.py", "fitting/sequential.py", "fitting/result.py"}  # test_size_search
     elsewhere |= {"text/survey.py", "text/tokens.py", "text/external.py"}  # test_prepare, test_contest_data
     elsewhere |= {str(path.relative_to(SOURCE)) for path in FILES if path.parent.name == "commands"}  # tests/end_to_end
+    elsewhere |= {f"published/schemes/{name}.py" for name in SCHEMES}  # test_scheme_plan, contracts/test_schemes
     for path in FILES:
         relative = path.relative_to(SOURCE)
         test = ROOT / "tests" / relative.parent / f"test_{relative.name}"

@@ -15,7 +15,8 @@ from bytecap.formats.per_channel import PER_CHANNEL, PerChannelQuantized
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.published.rounding import round_published
 from bytecap.published.scheme_fitter import SchemeFitter, SchemeOptions, needs_text
-from bytecap.published.schemes import SCHEMES, scheme_plan
+from bytecap.published.scheme_plan import scheme_plan
+from bytecap.published.schemes import SCHEMES
 from bytecap.quant.allocation import Shape
 from bytecap.quant.statistics import Calibration, Curvature
 from tests.artifact.example import ABOUT

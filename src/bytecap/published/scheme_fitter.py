@@ -33,13 +33,10 @@ from bytecap.formats.table import FORMATS
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.published.low_rank import low_rank_corrections
 from bytecap.published.rounding import SIGMA, round_published
-from bytecap.published.schemes import CALIBRATED, KEEP_SMALL, SCALABLE, SCHEMES, scheme_plan
+from bytecap.published.scheme_plan import KEEP_SMALL, find_scheme, scheme_plan
+from bytecap.published.schemes import SCHEMES
 from bytecap.quant.statistics import Calibration
 
-LOW_RANK_SCHEME = "pr1797"
-"""The scheme that corrects the tensors which lost most by a low-rank addition."""
-NO_OWN_SIZE = "best_published"
-"""The scheme whose size follows from the step scale alone."""
 MIN_DEVIATIONS = 4.0
 MIN_STEP_SCALE, MAX_STEP_SCALE = 2.0**-9, 2.0**6
 """Bounds of the step scale; at the upper one every weight is zero."""
@@ -59,7 +56,7 @@ class SchemeOptions:
     keep_small: int = KEEP_SMALL
     """Matrices of so many elements or fewer stay at 16 bits."""
     embedding_step: float = 1.0
-    """The embedding's step over the matrices', of `best_published` only."""
+    """The embedding's step over the matrices', where the scheme leaves it open."""
 
 
 def build_scheme_job(
@@ -81,6 +78,7 @@ class SchemeFitter:
         self, source: WeightSource, calibration: Calibration | None, options: SchemeOptions, pack: Pack
     ) -> None:
         self._source, self._calibration, self._options, self._pack = source, calibration, options, pack
+        self._policy = find_scheme(options.name)
         rules = [(tensor.shape, tensor.rule) for tensor in self._plan(1.0).tensors if tensor.rule is not None]
         if not rules:
             raise ConfigError(
@@ -101,7 +99,7 @@ class SchemeFitter:
 
     def predict(self, file_bytes: int, progress: Progress) -> None:
         """Nothing but a refusal: BudgetError when no file of this scheme is as small as that."""
-        if self.scheme in SCALABLE:
+        if self._policy.scalable:
             if self._smallest is None:
                 self._smallest = len(self._made(MAX_STEP_SCALE)[1])
             refuse_small_cap(self._smallest, file_bytes)
@@ -110,7 +108,7 @@ class SchemeFitter:
             raise BudgetError(
                 f"scheme {self.scheme} makes one file of {own_bytes:,} bytes, over the cap of {file_bytes:,}, and its "
                 "steps cannot be scaled; raise the cap, or choose one of "
-                f"{', '.join(name for name in SCHEMES if name in SCALABLE)}",
+                f"{', '.join(name for name, other in SCHEMES.items() if other.scalable)}",
                 smallest_bytes=own_bytes,
                 cap_bytes=file_bytes,
             )
@@ -120,11 +118,11 @@ class SchemeFitter:
         if file_bytes is None:
             return self._own_size()
         self.predict(file_bytes, progress)
-        return self._search(file_bytes, progress) if self.scheme in SCALABLE else self._own_size()
+        return self._search(file_bytes, progress) if self._policy.scalable else self._own_size()
 
     def _own_size(self) -> FitResult:
-        if self.scheme == NO_OWN_SIZE:
-            raise ConfigError(f"scheme {NO_OWN_SIZE} has no size of its own; give --cap, such as --cap 16MB")
+        if not self._policy.own_size:
+            raise ConfigError(f"scheme {self.scheme} has no size of its own; give --cap, such as --cap 16MB")
         if self._own is None:
             self._own = self._described(1.0, *self._made(1.0), 1)
         return self._own
@@ -165,7 +163,7 @@ class SchemeFitter:
     def _made(self, step_scale: float) -> tuple[QuantizedModel, bytes]:
         """The model rounded with this step scale, and its file."""
         tensors = {tensor.name: self._stored(tensor) for tensor in self._plan(step_scale).tensors}
-        if self.scheme == LOW_RANK_SCHEME:
+        if self._policy.low_rank:
             scaled = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, PerChannelQuantized)}
             lost = {name: self._source.weights[name] - tensor.weights() for name, tensor in scaled.items()}
             tensors |= {
@@ -210,9 +208,7 @@ class SchemeFitter:
 
 def needs_text(name: str) -> bool:
     """Whether a scheme needs a calibration; ConfigError when there is no such scheme."""
-    if name not in SCHEMES:
-        scheme_plan(name, [], None, "")
-    return name in CALIBRATED
+    return find_scheme(name).calibrated
 
 
 def _next(guess: float, low: float | None, high: float | None, ends: tuple[float, float], tries: int) -> float:

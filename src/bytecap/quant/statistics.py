@@ -1,6 +1,6 @@
 """What a calibration knows about a checkpoint. Needs no torch, so that deciding needs none.
 
-In / Out:  filled by `calibration.py`, read by `factors.py`, `allocation.py` and `schemes.py`.
+In / Out:  filled by `calibration.py`, read by `factors.py`, `allocation.py` and published schemes.
 
 Letters: O rows (outputs), I columns (inputs) of a weight.
 """

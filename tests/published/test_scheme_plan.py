@@ -8,15 +8,9 @@ from bytecap.formats.floats import FLOAT16, FLOAT32
 from bytecap.formats.per_channel import PER_CHANNEL
 from bytecap.formats.plan import BitPlan, ScaleRule, TensorPlan
 from bytecap.published.rounding import round_published
-from bytecap.published.schemes import (
-    CALIBRATED,
-    KEEP_SMALL,
-    SCALABLE,
-    SCHEMES,
-    locate_tensor,
-    ranked_bits,
-    scheme_plan,
-)
+from bytecap.published.scheme_plan import KEEP_SMALL, scheme_plan
+from bytecap.published.schemes import SCHEMES
+from bytecap.published.schemes.pr332 import rank_bits
 from bytecap.quant.allocation import Shape
 from bytecap.quant.statistics import Calibration, Curvature
 
@@ -71,27 +65,6 @@ def make_steps(tensor: TensorPlan) -> tuple[int, float, bool]:
     return rule.levels, rule.amount / rule.levels, rule.feedback
 
 
-@pytest.mark.parametrize("name", SCHEMES)
-def test_every_scheme(name: str) -> None:
-    """Every tensor has a grid, small ones and control vectors are floats as in that run, and there is a description."""
-    tensors = plan_of(name)
-    scalars = {tensor.format for tensor in tensors.values() if tensor.role == "scalar"}
-    assert scalars == {FLOAT32 if name in ("int8", "pr65", "pr309", "pr332") else FLOAT16}
-    for tensor in tensors.values():
-        if tensor.role == "matrix":
-            assert tensor.format == PER_CHANNEL and tensor.rule is not None
-            assert tensor.rule.feedback == (name in SCALABLE)
-        assert (tensor.rule is None) == (tensor.format != PER_CHANNEL)
-    assert SCHEMES[name] and len(SCHEMES[name]) < 90
-
-
-def test_lists() -> None:
-    """The names, which of them have a step_scale and which need text."""
-    march = ["int8", "pr65", "pr219", "pr309", "pr332"]
-    assert list(SCHEMES) == [*march, "pr1394", "pr1586", "pr1797", "best_published"]
-    assert set(SCHEMES) - set(march) == SCALABLE and SCALABLE | {"pr332"} == CALIBRATED
-
-
 def test_int8_and_pr65() -> None:
     """±127 everywhere; ±31 for matrices."""
     assert {t.rule for t in plan_of("int8").values() if t.rule} == {by_range(127, -127)}
@@ -126,7 +99,7 @@ def test_pr332() -> None:
     ranked = [entry.name for entry in shapes if entry.role != "scalar"]
     squares = dict(zip(ranked, np.random.default_rng(0).permutation(75).tolist(), strict=True))
     calibration = load_or_measure_calibration(shapes, squares)
-    bits = ranked_bits(shapes, calibration)
+    bits = rank_bits(shapes, calibration)
     for name, rank in squares.items():
         assert bits[name] == (7 if rank >= 67 else 5 if rank <= 15 else 6)
     assert [list(bits.values()).count(b) for b in (7, 6, 5)] == [8, 51, 16]
@@ -143,7 +116,7 @@ def test_pr332_unranked() -> None:
     shapes = [Shape(f"blocks.{i}.mlp.up.weight", "matrix", (rows, 4096)) for i, rows in enumerate((64, 64, 63, 99))]
     squares = {shapes[0].name: 1.0, shapes[1].name: 9.0, shapes[2].name: 0.1}
     calibration = load_or_measure_calibration(shapes[:3], squares)
-    assert ranked_bits(shapes, calibration) == {shapes[0].name: 5, shapes[1].name: 7}
+    assert rank_bits(shapes, calibration) == {shapes[0].name: 5, shapes[1].name: 7}
     rules = [tensor.rule for tensor in scheme_plan("pr332", shapes, calibration, "x").tensors]
     assert [rule.levels for rule in rules if rule] == [15, 63, 31, 31]
     with pytest.raises(ConfigError, match="at least 64 rows and found none"):
@@ -162,8 +135,8 @@ def test_steps_by_deviations() -> None:
     assert make_steps(tensors["embedding"]) == (127, 20 / 127, True)
 
 
-@pytest.mark.parametrize("name", sorted(SCALABLE))
-def test_dial(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name, scheme in SCHEMES.items() if scheme.scalable])
+def test_step_scale(name: str) -> None:
     """The step_scale multiplies every step and stands in the plan."""
     one, three = plan_of(name), plan_of(name, step_scale=3.0)
     for key, tensor in one.items():
@@ -215,32 +188,15 @@ def test_unmeasured_weights_are_rounded_to_nearest() -> None:
     assert [name for name, rule in rules.items() if not rule.feedback] == ["blocks.0.mlp.down.weight"]
 
 
-@pytest.mark.parametrize(
-    ("name", "role", "place"),
-    [
-        ("blocks.3.attention.query.weight", "matrix", ("attention", 3)),
-        ("blocks.13.mlp.up.weight", "matrix", ("mlp", 13)),
-        ("embedding", "embedding", ("embedding", None)),
-        ("whatever.7", "embedding", ("embedding", 7)),
-        ("transformer.h.2.attn.c_attn.weight", "matrix", ("attention", 2)),
-        ("model.layers.0.self_attn.q_proj.weight", "matrix", ("attention", 0)),
-        ("lm_head.weight", "matrix", ("embedding", None)),
-        ("blocks.3.mlp_scale", "matrix", ("other", 3)),
-        ("layer3.dense", "matrix", ("other", None)),
-    ],
-)
-def test_places(name: str, role: str, place: tuple[str, int | None]) -> None:
-    """Whole parts of a name count, pieces of a part do not."""
-    assert locate_tensor(Shape(name, role, (2, 2))) == place
-
-
 def test_refusals() -> None:
-    """Unknown schemes and names, a missing calibration, dials where there are none and impossible ones."""
+    """Unknown schemes and names, a missing calibration, step scales where there are none and impossible ones."""
     shapes = shapes_of(2)
     calibration = load_or_measure_calibration(shapes)
-    with pytest.raises(ConfigError, match=r"no scheme 'pr1568'; did you mean pr1586.*choose one of int8, pr65"):
+    with pytest.raises(
+        ConfigError, match=r"no scheme 'pr1568'; did you mean pr1586.*choose one of best_published, int8, pr65"
+    ):
         scheme_plan("pr1568", shapes, None, "x")
-    for name in CALIBRATED:
+    for name in (name for name, scheme in SCHEMES.items() if scheme.calibrated):
         with pytest.raises(ConfigError, match=f"{name} needs curvature measured on text"):
             scheme_plan(name, shapes, None, "x")
     with pytest.raises(ConfigError, match="int8 has one size and no step_scale"):

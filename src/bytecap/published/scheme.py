@@ -1,0 +1,127 @@
+"""What a published scheme is: a rule for each tensor, and what the rule may look at.
+
+In:   names, roles and shapes of tensors.
+Out:  Scheme, of which each file in `schemes/` makes one; the two kinds of row scales that published runs used; the
+      class and the block that a name stands for.
+
+Everywhere else in bytecap a tensor is known by its role. A published policy, however, is a table by class of name (MLP,
+attention, block number), so one function here, `locate_tensor`, reads names; nothing else does. Needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bytecap.core.errors import ConfigError
+from bytecap.formats.floats import FLOAT16
+from bytecap.formats.plan import ScaleRule
+from bytecap.published.rounding import ABSMAX, QUANTILE, SIGMA
+from bytecap.quant.allocation import Shape
+from bytecap.quant.statistics import Calibration
+
+CLIP_QUANTILE, CLIP_FLOOR = 0.9999984, 1.0
+SIGMA_FLOOR = 1e-10
+EMBEDDING, ATTENTION, MLP, OTHER = "embedding", "attention", "mlp", "other"
+_WORDS = {
+    EMBEDDING: ("embedding", "tok_emb", "embed_tokens", "wte", "lm_head"),
+    ATTENTION: ("attention", "attn", "self_attn"),
+    MLP: ("mlp", "feed_forward"),
+}
+
+
+@dataclass(frozen=True)
+class SchemeInputs:
+    """What a rule may look at besides the tensor."""
+
+    step_scale: float
+    embedding_step: float
+    """The embedding's step over the matrices'."""
+    blocks: int
+    bits: dict[str, int]
+    """Bits of the tensors that `Scheme.rank_bits` ranked, by name."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The policy of one published run; its name is that of its file."""
+
+    summary: str
+    """One line for lists."""
+    rule: Callable[[Shape, SchemeInputs], ScaleRule | None]
+    """How a tensor's row scales are found; None keeps it at 16 bits."""
+    scalars: str = FLOAT16
+    """The format of gains and other control vectors."""
+    scalable: bool = False
+    """Whether one step scale makes files of any size of it."""
+    calibrated: bool = False
+    """Whether it needs curvature measured on text."""
+    own_size: bool = True
+    """Whether it has a size of its own; otherwise a cap must be given."""
+    embedding_step: bool = False
+    """Whether the embedding's step may be set apart from the matrices'."""
+    low_rank: bool = False
+    """Whether the three tensors that lost most get a low-rank correction."""
+    rank_bits: Callable[[list[Shape], Calibration], dict[str, int]] | None = None
+    """Bits by rank among all tensors, for `SchemeInputs.bits`."""
+
+
+def locate_tensor(entry: Shape) -> tuple[str, int | None]:
+    """Class and block number of a matrix or embedding, from whole parts of its dotted name.
+
+    `blocks.3.mlp.up.weight` is (mlp, 3): the first part that is a number counts blocks, the first part that is a known
+    word names the class. An embedding is known by its role, too. What has neither is (other, None).
+    """
+    parts = entry.name.split(".")
+    number = next((int(part) for part in parts if part.isdecimal()), None)
+    if entry.role == "embedding":
+        return EMBEDDING, number
+    found = (kind for part in parts for kind, words in _WORDS.items() if part in words)
+    return next(found, OTHER), number
+
+
+def is_embedding(entry: Shape) -> bool:
+    """Tell whether the tensor is the token embedding or the output head."""
+    return locate_tensor(entry)[0] == EMBEDDING
+
+
+def tensor_class(entry: Shape) -> str:
+    """The class of a tensor: embedding, attention or MLP; ConfigError where its name tells none."""
+    kind, _ = locate_tensor(entry)
+    if kind == OTHER:
+        words = ", ".join(word for words in _WORDS.values() for word in words)
+        raise ConfigError(
+            f"this scheme treats MLP and attention differently and cannot tell what {entry.name} is: no part of its "
+            f"name is one of {words}; rename the tensor, or choose int8, pr65, pr1394 or best_published",
+            tensor=entry.name,
+        )
+    return kind
+
+
+def block_number(entry: Shape) -> int:
+    """The number of a tensor's block; ConfigError where its name has none."""
+    _, number = locate_tensor(entry)
+    if number is None:
+        raise ConfigError(
+            f"this scheme treats the first and last blocks differently and cannot tell the block of {entry.name}: no "
+            "part of its name is a number, as in blocks.3.mlp.up.weight; rename the tensor, or choose another scheme",
+            tensor=entry.name,
+        )
+    return number
+
+
+def scale_by_range(bits: int, clip: str = QUANTILE) -> ScaleRule:
+    """The rule of March 2026: a scale from the row's range, with a floor, and rounding to nearest.
+
+    With `clip=ABSMAX` the largest weight sets the scale and the odd integer is used.
+    """
+    largest = 2 ** (bits - 1) - 1
+    lowest = -largest - 1 if clip == ABSMAX else -largest
+    amount = CLIP_QUANTILE if clip == QUANTILE else 0.0
+    return ScaleRule(levels=largest, lowest=lowest, clip=clip, amount=amount, floor=CLIP_FLOOR, feedback=False)
+
+
+def scale_by_deviation(levels: int, deviations: float) -> ScaleRule:
+    """The rule from April 2026 on: a clip in standard deviations of the row, and GPTQ."""
+    floor = SIGMA_FLOOR * levels  # the runs put it on the scale
+    return ScaleRule(levels=levels, lowest=-levels, clip=SIGMA, amount=deviations, floor=floor, feedback=True)

@@ -1,0 +1,98 @@
+"""The bit plan of a published run on any checkpoint. Needs no torch.
+
+In:   the name of a scheme, shapes, a calibration where the scheme needs one, its step scale.
+Out:  a BitPlan of `per_channel` tensors, and of 16- or 32-bit ones for what the run did not quantize.
+
+Differs: a weight that the calibration never saw is rounded to nearest where a run used GPTQ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+from bytecap.core.errors import ConfigError, nearest
+from bytecap.formats.floats import FLOAT16, FLOAT32
+from bytecap.formats.per_channel import PER_CHANNEL
+from bytecap.formats.plan import BitPlan, ScaleRule, TensorPlan
+from bytecap.published.scheme import Scheme, SchemeInputs, locate_tensor
+from bytecap.published.schemes import SCHEMES
+from bytecap.quant.allocation import Shape
+from bytecap.quant.statistics import Calibration
+
+KEEP_SMALL = 65_536
+"""Tensors of so many elements or fewer stayed at 16 bits in every run; small models need a lower number, down to 0."""
+
+
+def scheme_plan(
+    name: str,
+    shapes: list[Shape],
+    calibration: Calibration | None,
+    source_digest: str,
+    step_scale: float = 1.0,
+    *,
+    keep_small: int = KEEP_SMALL,
+    embedding_step: float = 1.0,
+) -> BitPlan:
+    """The plan of a published run; ConfigError where the scheme has no such option or cannot do without a calibration.
+
+    `step_scale` multiplies the steps of scalable schemes (in `best_published` it is the step in standard deviations);
+    `embedding_step` is the embedding's step over the matrices', where the scheme leaves it open.
+    """
+    scheme = find_scheme(name)
+    _refuse(name, scheme, calibration, step_scale, embedding_step)
+    bits = {} if scheme.rank_bits is None or calibration is None else scheme.rank_bits(shapes, calibration)
+    inputs = SchemeInputs(step_scale, embedding_step, _count_blocks(shapes), bits)
+    tensors = []
+    for entry in shapes:
+        rule = _find_rule(entry, scheme, inputs, keep_small)
+        if rule is not None and rule.feedback and calibration is not None and entry.name not in calibration.tensors:
+            rule = dataclasses.replace(rule, feedback=False)
+        kept = FLOAT32 if entry.exact else scheme.scalars if entry.role == "scalar" else FLOAT16
+        stored = kept if rule is None else PER_CHANNEL
+        tensors.append(TensorPlan(name=entry.name, role=entry.role, shape=tuple(entry.shape), format=stored, rule=rule))
+    scale = step_scale if scheme.scalable else 0.0
+    return BitPlan(source_digest=source_digest, scheme=name, step_scale=scale, tensors=tuple(tensors))
+
+
+def find_scheme(name: str) -> Scheme:
+    """The scheme of that name; ConfigError names the nearest and all of them."""
+    if name not in SCHEMES:
+        raise ConfigError(f"there is no scheme {name!r}{nearest(name, SCHEMES)}; choose one of {', '.join(SCHEMES)}")
+    return SCHEMES[name]
+
+
+def _refuse(
+    name: str, scheme: Scheme, calibration: Calibration | None, step_scale: float, embedding_step: float
+) -> None:
+    if scheme.calibrated and calibration is None:
+        uncalibrated = _names(lambda other: not other.calibrated)
+        raise ConfigError(
+            f"scheme {name} needs curvature measured on text: fit a run folder, or a checkpoint of ours with --text "
+            f"and --tokenizer. Weights without their model can be fitted by {uncalibrated}"
+        )
+    if not scheme.scalable and step_scale != 1.0:
+        scalable = _names(lambda other: other.scalable)
+        raise ConfigError(f"scheme {name} has one size and no step_scale; choose one of {scalable}")
+    if not scheme.embedding_step and embedding_step != 1.0:
+        open_ = _names(lambda other: other.embedding_step)
+        raise ConfigError(f"scheme {name} has a fixed embedding; an embedding step belongs to {open_}")
+    for what, value in (("step_scale", step_scale), ("embedding step", embedding_step)):
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"the {what} of scheme {name} is {value}; it must be positive and finite")
+
+
+def _names(wanted: Callable[[Scheme], bool]) -> str:
+    return ", ".join(name for name, scheme in SCHEMES.items() if wanted(scheme))
+
+
+def _find_rule(entry: Shape, scheme: Scheme, inputs: SchemeInputs, keep_small: int) -> ScaleRule | None:
+    if entry.role == "scalar" or len(entry.shape) != 2 or math.prod(entry.shape) <= keep_small:
+        return None
+    return scheme.rule(entry, inputs)
+
+
+def _count_blocks(shapes: list[Shape]) -> int:
+    numbers = [locate_tensor(entry)[1] for entry in shapes if entry.role == "matrix"]
+    return 1 + max((number for number in numbers if number is not None), default=-1)

@@ -1,0 +1,25 @@
+"""What the name of a tensor says about it."""
+
+import pytest
+
+from bytecap.published.scheme import locate_tensor
+from bytecap.quant.allocation import Shape
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "place"),
+    [
+        ("blocks.3.attention.query.weight", "matrix", ("attention", 3)),
+        ("blocks.13.mlp.up.weight", "matrix", ("mlp", 13)),
+        ("embedding", "embedding", ("embedding", None)),
+        ("whatever.7", "embedding", ("embedding", 7)),
+        ("transformer.h.2.attn.c_attn.weight", "matrix", ("attention", 2)),
+        ("model.layers.0.self_attn.q_proj.weight", "matrix", ("attention", 0)),
+        ("lm_head.weight", "matrix", ("embedding", None)),
+        ("blocks.3.mlp_scale", "matrix", ("other", 3)),
+        ("layer3.dense", "matrix", ("other", None)),
+    ],
+)
+def test_places(name: str, role: str, place: tuple[str, int | None]) -> None:
+    """Whole parts of a name count, pieces of a part do not."""
+    assert locate_tensor(Shape(name, role, (2, 2))) == place
