@@ -23,7 +23,7 @@ from bytecap.core.progress import Silent
 from bytecap.model.spec import ModelSpec
 from bytecap.run import recipe as recipes
 from bytecap.text.shards import ShardWriter, TokenStream
-from bytecap.train.loop import Trainer
+from bytecap.train.loop import Trainer, TrainingJob
 
 
 def product_rate(size: int = 2048, repeats: int = 8) -> float:
@@ -47,10 +47,10 @@ def main() -> None:
         writer = ShardWriter(Path(temporary), "train", 1 << 24)
         writer.write(np.random.default_rng(0).integers(4, spec.vocab_size, 200_000).tolist())
         writer.close()
-        trainer = Trainer(
-            recipe.train, spec, TokenStream(writer.paths), bos=1, seed=0, device=torch.device("cpu"),
-            folder=Path(temporary), made_from="", tokens="", progress=Silent(),
-        )  # fmt: skip
+        job = TrainingJob(
+            config=recipe.train, spec=spec, stream=TokenStream(writer.paths), bos=1, seed=0, tokens="", made_from=("",)
+        )
+        trainer = Trainer(job, Path(temporary), torch.device("cpu"), Silent())
         spent: dict[str, list[float]] = {"data": [], "forward": [], "backward": [], "optimizer": []}
         for step in range(steps):
             marks = [time.perf_counter()]

@@ -15,7 +15,7 @@ from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import with_defaults
-from bytecap.train.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from bytecap.train.checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from tests.artifact.example import ABOUT
 
 BASE = {"vocab_size": 40, "n_layers": 4, "d_model": 16, "n_heads": 4, "n_kv_heads": 2, "d_ff": 24}
@@ -74,9 +74,8 @@ def check_survives(name: str, folder: Path) -> None:
     """A checkpoint and a `.bcap` file give the same logits to the bit."""
     model = build_random(name)
     path = folder / "checkpoint.safetensors"
-    save_checkpoint(
-        path, model, {}, spec=model.spec, made_from="x", tokens="t", context=8, progressed=TrainingState(finished=True)
-    )
+    about = {"spec": model.spec, "made_from": "x", "tokens": "t", "context": 8, "progressed": TrainingState()}
+    save_checkpoint(path, Checkpoint(**about, weights=model.state_dict()))  # type: ignore[arg-type]
     saved = load_checkpoint(path)
     assert saved.spec == model.spec and torch.equal(compute_logits(saved.model()), compute_logits(model))
     roles = parameter_roles(model)

@@ -6,8 +6,9 @@ import tomllib
 from pathlib import Path
 
 import bytecap
-from bytecap.model.techniques import technique_names
+from bytecap.model.techniques import TECHNIQUES
 from bytecap.published.schemes import SCHEMES
+from bytecap.train.hooks import HOOKS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "bytecap"
@@ -29,13 +30,14 @@ def test_architecture_draws_every_file() -> None:
         if line.startswith("  "):
             names = rest.split("   ")[0] if head.endswith("/") else head
             if head.endswith("/"):
-                folder = {"techniques/": "model/", "schemes/": "published/"}.get(head, "") + head
+                folder = {"techniques/": "model/", "schemes/": "published/", "hooks/": "train/"}.get(head, "") + head
                 drawn |= {folder + n.strip() + ".py" for n in rest.split("(")[0].strip().split(",") if n.strip()}
             elif names.endswith(".py"):
                 drawn.add(names)
     found = {str(p.relative_to(SOURCE)) for p in FILES}
-    found -= {f"model/techniques/{name}.py" for name in technique_names()}  # a technique is listed nowhere
-    found -= {f"published/schemes/{name}.py" for name in SCHEMES}  # nor is a scheme
+    found -= {f"model/techniques/{name}.py" for name in TECHNIQUES.names()}  # what is added is listed nowhere
+    found -= {f"published/schemes/{name}.py" for name in SCHEMES}
+    found -= {f"train/hooks/{name}.py" for name in HOOKS.names()}
     assert drawn == found
 
 

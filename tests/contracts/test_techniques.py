@@ -13,7 +13,7 @@ import torch
 
 from bytecap.model import techniques
 from bytecap.model.hooks import HOOKS
-from bytecap.model.techniques import technique_class, technique_names
+from bytecap.model.techniques import TECHNIQUES
 from bytecap.model.techniques.base import Technique
 from tests.contracts.techniques import (
     build_random,
@@ -25,7 +25,7 @@ from tests.contracts.techniques import (
     compute_logits,
 )
 
-NAMES = technique_names()
+NAMES = TECHNIQUES.names()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,7 +114,7 @@ def add(folder: Path, name: str, body: str) -> None:
 def test_a_file_is_all_it_takes(folder: Path, tmp_path: Path) -> None:
     """Found, built, and right; no list had to be told."""
     add(folder, "added_good", GOOD)
-    assert "added_good" in technique_names()
+    assert "added_good" in TECHNIQUES.names()
     for check in (check_live, check_causal_and_isolated, check_roles, check_compiles):
         check("added_good")
     check_survives("added_good", tmp_path)
@@ -160,4 +160,4 @@ def test_a_file_holds_one_technique(folder: Path) -> None:
     """None or two is a mistake of whoever wrote it."""
     (folder / "added_none.py").write_text("")
     with pytest.raises(TypeError, match="holds 0 subclasses of Technique"):
-        technique_class("added_none")
+        TECHNIQUES.find("added_none")

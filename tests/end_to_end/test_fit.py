@@ -332,10 +332,7 @@ def test_an_unfinished_run(finished: Path, tmp_path: Path, capsys: Capture) -> N
 
     saved = load_checkpoint(finished / "checkpoint.safetensors")
     half = dataclasses.replace(saved.progressed, step=20, finished=False)
-    save_checkpoint(
-        run / "checkpoint.safetensors", saved.model(), saved.optimizer, spec=saved.spec, made_from=saved.made_from,
-        tokens=saved.tokens, context=saved.context, progressed=half,
-    )  # fmt: skip
+    save_checkpoint(run / "checkpoint.safetensors", dataclasses.replace(saved, progressed=half))
     for more in ((), ("--cap", "7kB")):
         assert call("fit", run, *more, "--quiet") == 3
         assert "has not finished; run `bytecap train` to go on" in capsys.readouterr().err

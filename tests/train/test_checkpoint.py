@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors
@@ -13,6 +14,7 @@ from bytecap.core.errors import BackendError, DataError
 from bytecap.model.gpt import GPT
 from bytecap.train.checkpoint import (
     CHECKPOINT,
+    Checkpoint,
     TrainingState,
     build_model,
     load_checkpoint,
@@ -39,6 +41,11 @@ def continue_training(model: GPT, optimizers: Optimizers, steps: range) -> None:
         optimizers.step(step / 10)
 
 
+def saved_model(model: GPT, progressed: TrainingState, **more: Any) -> Checkpoint:
+    about = {"spec": SPEC, "made_from": "x", "tokens": "t", "context": 16, "progressed": progressed}
+    return Checkpoint(**about, weights=model.state_dict(), **more)  # type: ignore[arg-type]
+
+
 def same(one: GPT, other: GPT) -> bool:
     pairs = zip(one.parameters(), other.parameters(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
@@ -49,9 +56,7 @@ def test_continuing_equals_not_stopping(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     model, optimizers = trained(3)
     progressed = TrainingState(step=3, seconds=1.5, tokens=48, position=6, loss=2.0)
-    save_checkpoint(
-        path, model, optimizers.state_tensors(), spec=SPEC, made_from="x", tokens="t", context=16, progressed=progressed
-    )
+    save_checkpoint(path, saved_model(model, progressed, optimizer=optimizers.state_tensors()))
     saved = load_checkpoint(path)
     assert (saved.spec, saved.made_from, saved.progressed) == (SPEC, "x", progressed)
     resumed = saved.model()
@@ -66,7 +71,7 @@ def test_full_disk_keeps_the_previous(tmp_path: Path, monkeypatch: pytest.Monkey
     """Saving into a full disk is an error; the checkpoint before it still loads."""
     path = tmp_path / "checkpoint.safetensors"
     model, _ = trained(1)
-    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=TrainingState(step=1))
+    save_checkpoint(path, saved_model(model, TrainingState(step=1)))
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -74,9 +79,7 @@ def test_full_disk_keeps_the_previous(tmp_path: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(BackendError, match="disk is full; the previous version is intact"):
-            save_checkpoint(
-                path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=TrainingState(step=2)
-            )
+            save_checkpoint(path, saved_model(model, TrainingState(step=2)))
     assert load_checkpoint(path).progressed.step == 1
     assert list(tmp_path.iterdir()) == [path]
 
@@ -87,7 +90,7 @@ def test_damaged_and_foreign(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist; run `bytecap train`"):
         load_checkpoint(path)
     model, _ = trained(1)
-    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=TrainingState())
+    save_checkpoint(path, saved_model(model, TrainingState()))
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match="not a checkpoint of this program"):
         load_checkpoint(path)
@@ -97,16 +100,7 @@ def test_one_changed_bit_is_seen(tmp_path: Path) -> None:
     """In any tensor, whatever its type, and in what is said about it."""
     model, path = build_model(SPEC), tmp_path / CHECKPOINT
     state = {"a/x": torch.zeros(3, dtype=torch.bfloat16), "a/step": torch.tensor(7), "b/empty": torch.zeros(0)}
-    save_checkpoint(
-        path,
-        model,
-        state,
-        spec=SPEC,
-        made_from="x",
-        tokens="t",
-        context=16,
-        progressed=TrainingState(step=41, loss=1.5),
-    )
+    save_checkpoint(path, saved_model(model, TrainingState(step=41, loss=1.5), optimizer=state))
     assert load_checkpoint(path).digest is not None and load_training_state(path) == TrainingState(step=41, loss=1.5)
     data = path.read_bytes()
     inside = range(len(data) - 1, 8 + int.from_bytes(data[:8], "little"), -997)
@@ -121,7 +115,7 @@ def test_one_changed_bit_is_seen(tmp_path: Path) -> None:
 def test_a_checkpoint_of_version_0_1_0_has_no_digest(tmp_path: Path) -> None:
     """It opens, and says that nothing was checked."""
     model, path = build_model(SPEC), tmp_path / CHECKPOINT
-    save_checkpoint(path, model, {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=TrainingState())
+    save_checkpoint(path, saved_model(model, TrainingState()))
     with safetensors.safe_open(path, framework="pt") as file:
         about = file.metadata()["bytecap"]
     save_file(load_file(path), path, metadata={"bytecap": about})

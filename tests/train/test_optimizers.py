@@ -1,11 +1,13 @@
 """Roles decide who moves a parameter."""
 
+import pytest
 import torch
 
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
 from tests.model.test_gpt import SPEC
+from tests.model.test_roles import made_up_role
 
 
 def test_groups_follow_roles() -> None:
@@ -25,3 +27,11 @@ def test_groups_follow_roles() -> None:
     optimizers.step(0.75)
     assert optimizers.matrix_rate(0.75) == 0.5 == optimizers.muon.param_groups[0]["lr"]
     assert [group["lr"] for group in optimizers.adamw.param_groups] == [1.0, 1.5]
+
+
+def test_a_role_that_no_optimizer_moves_is_an_error() -> None:
+    """Named with its parameters, instead of weights that stay as they began."""
+    model = GPT(SPEC)
+    model.techniques["residual_mix"].roles = {"mix_L2D": made_up_role()}  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"optimizers\.py has no entry for the role router of techniques\.residual_mix"):
+        Optimizers(model, OptimizerConfig(), torch.device("cpu"))

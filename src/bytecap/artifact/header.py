@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from bytecap.artifact.layout import MAX_CONTEXT, Parsed
+from bytecap.artifact.layout import Parsed
 from bytecap.core.errors import BytecapError, FormatError
 from bytecap.formats.base import MAX_WIDTH, TensorEntry
 from bytecap.formats.table import FORMATS, min_file_bytes
 from bytecap.model.gpt import GPT
 from bytecap.model.renames import current_name
 from bytecap.model.roles import parameter_roles
-from bytecap.model.spec import ModelSpec
+from bytecap.model.spec import MAX_CONTEXT, ModelSpec
 
 KEYS = ("written_by", "model", "tensors", "made_from", "lossless", "context")
 MADE_FROM = ("recipe", "corpus", "checkpoint", "tokenizer")

@@ -27,8 +27,6 @@ MAX_SECTIONS = 64
 MAX_SECTION_BYTES = 1 << 32
 MAX_DIGITS = 18
 """Digits of a whole number in the header."""
-MAX_CONTEXT = 1 << 14
-"""Positions of a scoring window: a mask of all pairs then has 256 MiB."""
 _CRC = struct.Struct("<I")
 
 TOKENIZER, PIECES = "tokenizer", "tokenizer_pieces"

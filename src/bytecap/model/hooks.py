@@ -11,7 +11,7 @@ import inspect
 from torch import Tensor, nn
 
 from bytecap.model.spec import ModelSpec
-from bytecap.model.techniques import technique_class
+from bytecap.model.techniques import TECHNIQUES
 from bytecap.model.techniques.base import Attended, Context, Technique, Visit
 
 HOOKS = tuple(name for name, hook in vars(Technique).items() if inspect.isfunction(hook) and not name.startswith("_"))
@@ -22,7 +22,7 @@ class Techniques(nn.ModuleDict):
     """What joins a model's forward pass; the methods are the hooks of Technique."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        super().__init__({name: technique_class(name)(config, spec) for name, config in spec.techniques.items()})
+        super().__init__({name: TECHNIQUES.find(name)(config, spec) for name, config in spec.techniques.items()})
         self._by_hook: dict[str, list[Technique]] = {
             hook: [t for t in self.values() if isinstance(t, Technique) and _overrides(t, hook)] for hook in HOOKS
         }

@@ -47,7 +47,7 @@ from bytecap.text.prepare import prepare
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT, build_model, load_training_state
-from bytecap.train.loop import METRICS, Trainer, trained_model
+from bytecap.train.loop import METRICS, Trainer, TrainingJob, trained_model
 
 SAMPLE_PROMPT, SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 80, 160, 0.8
 """The sample continues the first 80 characters of held-out text by 160 tokens."""
@@ -86,21 +86,17 @@ def prepare_stage(recipe: Recipe, folder: Path, console: Console) -> Tokens:
 
 def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
     """Tokens to a finished checkpoint, continuing where an interrupted run stopped."""
-    made_from, *older_names = (digest_json([digest, tokens.digest]) for digest in recipe.known_digests)
+    job = TrainingJob(
+        config=recipe.train,
+        spec=ModelSpec.of(recipe.model, tokens.vocab_size),
+        stream=tokens.train_stream(),
+        bos=tokens.tokenizer.bos,
+        seed=recipe.run.seed,
+        tokens=tokens.digest,
+        made_from=tuple(digest_json([digest, tokens.digest]) for digest in recipe.known_digests),
+    )
     with console.stage("train"), timed(folder, "train"):
-        Trainer(
-            recipe.train,
-            ModelSpec.of(recipe.model, tokens.vocab_size),
-            tokens.train_stream(),
-            bos=tokens.tokenizer.bos,
-            seed=recipe.run.seed,
-            device=device,
-            folder=folder,
-            made_from=made_from,
-            tokens=tokens.digest,
-            progress=console,
-            older_names=tuple(older_names),
-        ).run()
+        Trainer(job, folder, device, console).run()
 
 
 def fit_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bytecap.artifact.layout import MAX_CONTEXT
 from bytecap.artifact.pack import ArtifactConfig
 from bytecap.core import catalog
 from bytecap.core.errors import ConfigError
@@ -33,12 +32,12 @@ from bytecap.core.settings import (
     to_sparse,
 )
 from bytecap.core.version import __version__
-from bytecap.model.spec import ModelConfig
+from bytecap.model.spec import MAX_CONTEXT, ModelConfig
 from bytecap.quant.allocation import QuantConfig
 from bytecap.run.recipe_0_1 import digest_0_1
 from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.text.config import TextConfig
-from bytecap.train.loop import TrainConfig
+from bytecap.train.config import TrainConfig
 
 MAX_SEED = 1 << 62
 

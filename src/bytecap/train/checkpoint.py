@@ -2,6 +2,7 @@
 
 In:   a model, and while training its optimizers.
 Out:  `checkpoint.safetensors`; weights are named `model/<parameter>`, optimizer state `optimizer/<parameter>/<state>`,
+      a hook's state `hooks/<hook>/<…>`, weights that are not exported `weights/<hook or last>/<parameter>`,
       everything else is JSON in the file's metadata. Written beside, synced, renamed: the previous one stays intact.
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 import safetensors
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import DataError
@@ -31,7 +32,8 @@ from bytecap.model.renames import current_name
 from bytecap.model.spec import ModelSpec
 
 CHECKPOINT = "checkpoint.safetensors"
-WEIGHTS, OPTIMIZER = "model", "optimizer"
+WEIGHTS, OPTIMIZER, HOOK_STATES, OTHER_WEIGHTS = "model", "optimizer", "hooks", "weights"
+"""What the names of tensors begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,13 @@ class Checkpoint:
     weights: dict[str, Tensor] = dataclasses.field(default_factory=dict, metadata=NOT_SAVED)
     """By parameter; each is a tensor of the file."""
     optimizer: dict[str, Tensor] = dataclasses.field(default_factory=dict, metadata=NOT_SAVED)
-    """By parameter and state; each is a tensor of the file."""
+    """By parameter and state; each is a tensor of the file. Empty when training has finished, like `hooks`."""
+    hooks: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict, metadata=NOT_SAVED)
+    """State of each training hook; each is a tensor of the file."""
+    exported: str = "last"
+    """Which weights of a finished run `weights` are (`train.exported_weights`)."""
+    other_weights: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict, metadata=NOT_SAVED)
+    """Those that a finished run did not export, by `train.exported_weights` and parameter."""
     digest: str | None = dataclasses.field(default=None, metadata=NOT_SAVED)
     """Digest of the file's content, checked when it was read; None in files of version 0.1.0."""
 
@@ -83,23 +91,14 @@ def build_model(spec: ModelSpec) -> GPT:
     return GPT(spec)
 
 
-def save_checkpoint(
-    path: Path,
-    model: nn.Module,
-    optimizer: dict[str, Tensor],
-    *,
-    spec: ModelSpec,
-    made_from: str,
-    tokens: str,
-    context: int,
-    progressed: TrainingState,
-) -> None:
+def save_checkpoint(path: Path, saved: Checkpoint) -> None:
     """Write atomically. Raises BackendError on a full disk, with the previous checkpoint intact."""
-    tensors = {f"{WEIGHTS}/{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"{OPTIMIZER}/{name}": value for name, value in optimizer.items()}
+    tensors = {f"{WEIGHTS}/{name}": value for name, value in saved.weights.items()}
+    tensors |= {f"{OPTIMIZER}/{name}": value for name, value in saved.optimizer.items()}
+    for prefix, groups in ((HOOK_STATES, saved.hooks), (OTHER_WEIGHTS, saved.other_weights)):
+        tensors |= {f"{prefix}/{group}/{n}": value for group, values in groups.items() for n, value in values.items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    header = Checkpoint(spec=spec, made_from=made_from, tokens=tokens, context=context, progressed=progressed)
-    about = json.dumps(to_saved(header))
+    about = json.dumps(to_saved(saved))
     metadata = {"bytecap": about, "digest": _digest(about, tensors)}
     write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
@@ -124,6 +123,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             header,
             weights=_under(f"{WEIGHTS}/", tensors, header.spec),
             optimizer=_under(f"{OPTIMIZER}/", tensors, header.spec),
+            hooks=_groups(f"{HOOK_STATES}/", tensors),
+            other_weights=_groups(f"{OTHER_WEIGHTS}/", tensors),
             digest=digest,
         )
 
@@ -135,6 +136,16 @@ def _under(prefix: str, tensors: dict[str, Tensor], spec: ModelSpec) -> dict[str
         for name, value in tensors.items()
         if name.startswith(prefix)
     }
+
+
+def _groups(prefix: str, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The tensors behind a prefix and a group's name, group by group."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix):
+            group, _, key = name.removeprefix(prefix).partition("/")
+            groups.setdefault(group, {})[key] = value
+    return groups
 
 
 def load_training_state(path: Path) -> TrainingState:

@@ -1,7 +1,7 @@
 """Training under a clock.
 
-In:   a ModelSpec, a token stream, a budget in seconds (or in steps).
-Out:  a finished checkpoint, `metrics.jsonl`, a TrainResult.
+In:   a TrainingJob: settings with a budget in seconds (or in steps), a ModelSpec, a token stream.
+Out:  a finished checkpoint and `metrics.jsonl`.
 
 Letters: B sequences, T positions.
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import torch
 from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.clock import Clock
 from bytecap.core.device import autocast
-from bytecap.core.errors import SIGNAL_NAMES, ConfigError, DataError, NumericsError, Stopped
+from bytecap.core.errors import SIGNAL_NAMES, DataError, NumericsError, Stopped
 from bytecap.core.files import append, keep_lines
 from bytecap.core.progress import Progress
 from bytecap.core.signals import deferred
@@ -38,7 +38,9 @@ from bytecap.train.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from bytecap.train.optimizers import OptimizerConfig, Optimizers
+from bytecap.train.config import LAST, TrainConfig
+from bytecap.train.hooks import HOOKS
+from bytecap.train.optimizers import Optimizers
 from bytecap.train.schedules import progress_at
 
 METRICS = "metrics.jsonl"
@@ -48,68 +50,38 @@ _SPEED_MEMORY = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """The clock, the batch and the optimizers."""
+class TrainingJob:
+    """All that decides what a training run gives."""
 
-    seconds: float = 600.0
-    """Wall-clock budget of training; compilation and checkpoints are not charged."""
-    steps: int | None = None
-    """A budget in steps instead of seconds, for runs that must repeat exactly."""
-    batch: int = 16
-    """Sequences B in each optimizer step."""
-    micro_batch: int | None = None
-    """Sequences run at once; gradients accumulate over batch / micro_batch. None: the whole batch."""
-    context: int = 256
-    """Positions T of each sequence."""
-    checkpoint_seconds: float = 30.0
-    """Seconds between checkpoints."""
-    compile: bool = True
-    """Whether a GPU run is compiled; a CPU run never is."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """Learning rates and schedules."""
-
-    def __post_init__(self) -> None:
-        """ConfigError for budgets and batches that cannot be."""
-        if self.seconds <= 0 or (self.steps is not None and self.steps < 1):
-            raise ConfigError("train.seconds and train.steps must be positive")
-        if self.batch < 1 or self.context < 2:
-            raise ConfigError("train.batch must be at least 1 and train.context at least 2")
-        if self.micro_batch is not None and (self.micro_batch < 1 or self.batch % self.micro_batch):
-            raise ConfigError(f"train.micro_batch {self.micro_batch} must divide train.batch {self.batch}")
+    config: TrainConfig
+    spec: ModelSpec
+    stream: TokenStream
+    bos: int
+    seed: int
+    """Of the first weights and of the order of the text."""
+    tokens: str
+    """Digest of the tokens."""
+    made_from: tuple[str, ...]
+    """Digest of recipe and tokens, then those that older versions gave to the same."""
 
 
 class Trainer:
     """One training run: model, optimizers, data and clock, resumable between any two steps."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        spec: ModelSpec,
-        stream: TokenStream,
-        *,
-        bos: int,
-        seed: int,
-        device: torch.device,
-        folder: Path,
-        made_from: str,
-        tokens: str,
-        progress: Progress,
-        older_names: tuple[str, ...] = (),
-    ) -> None:
-        self.config, self.spec, self.bos, self.device = config, spec, bos, device
-        self.folder, self.made_from, self.tokens, self.progress = folder, made_from, tokens, progress
-        self.known_as = (made_from, *older_names)
-        torch.manual_seed(seed)
-        self.model = build_model(spec).to(device)
-        self.optimizers = Optimizers(self.model, config.optimizer, device)
+    def __init__(self, job: TrainingJob, folder: Path, device: torch.device, progress: Progress) -> None:
+        self.job, self.config = job, job.config
+        self.folder, self.device, self.progress = folder, device, progress
+        torch.manual_seed(job.seed)
+        self.model = build_model(job.spec).to(device)
+        self.optimizers = Optimizers(self.model, self.config.optimizer, device)
+        self.hooks = {name: HOOKS.find(name)(config, self.model) for name, config in self.config.hooks.items()}
         self.state = TrainingState()
-        saved = self._resume()
-        self.batches = TrainBatches(
-            stream, batch=config.batch, context=config.context, seed=seed, position=self.state.position
-        )
+        self._resume()
+        shape = {"batch": self.config.batch, "context": self.config.context}
+        self.batches = TrainBatches(job.stream, **shape, seed=job.seed, position=self.state.position)
         self.clock = Clock(self.state.seconds)
         self._loss = self._loss_function()
-        self._step_seconds = saved.progressed.seconds / saved.progressed.step if saved and self.state.step else 0.0
+        self._step_seconds = self.state.seconds / self.state.step if self.state.step else 0.0
 
     def run(self) -> TrainingState:
         """Train to the end of the budget, saving on the way."""
@@ -130,8 +102,7 @@ class Trainer:
                 if progress < 1.0 and self.clock.seconds - saved_at >= self.config.checkpoint_seconds:
                     self._save()
                     saved_at = self.clock.seconds
-        self.state = dataclasses.replace(self.state, finished=True)
-        self._save()
+        self._finish()
         return self.state
 
     def _progress(self) -> float:
@@ -153,6 +124,8 @@ class Trainer:
         if not math.isfinite(value):
             raise self._not_finite(value, rate)
         self.optimizers.step(progress)
+        for hook in self.hooks.values():
+            hook.after_step(self.model, progress)
         spent = self.clock.seconds - begin
         first = self._step_seconds == 0.0 or self.state.step < 2
         self._step_seconds = spent if first else _SPEED_MEMORY * self._step_seconds + (1 - _SPEED_MEMORY) * spent
@@ -171,7 +144,7 @@ class Trainer:
     def _mean_loss(self, rows_BT: torch.Tensor) -> torch.Tensor:
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         with autocast(self.device):
-            return self._loss(tokens_BT, target_BT, self.bos).mean()  # type: ignore[no-any-return]
+            return self._loss(tokens_BT, target_BT, self.job.bos).mean()  # type: ignore[no-any-return]
 
     def _loss_function(self) -> Any:
         """The model itself, compiled on a GPU; compilation happens on random tokens before the clock starts."""
@@ -180,42 +153,59 @@ class Trainer:
         compiled = torch.compile(self.model, dynamic=False)
         with self.clock.paused():
             micro = self.config.micro_batch or self.config.batch
-            rows = torch.randint(self.spec.vocab_size, (micro, self.config.context + 1), device=self.device)
+            rows = torch.randint(self.job.spec.vocab_size, (micro, self.config.context + 1), device=self.device)
             self._loss = compiled
             self._mean_loss(rows).backward()  # type: ignore[no-untyped-call]
             self.model.zero_grad(set_to_none=True)
             torch.cuda.synchronize(self.device)
         return compiled
 
-    def _resume(self) -> Checkpoint | None:
+    def _resume(self) -> None:
         path = self.folder / CHECKPOINT
         if not path.exists():
             keep_lines(self.folder / METRICS, 0)  # of steps before a first checkpoint that never came
-            return None
+            return
         saved = load_checkpoint(path)
-        if saved.made_from not in self.known_as:
+        if saved.made_from not in self.job.made_from:
             raise DataError(
-                f"{path} was made from another recipe or other tokens ({saved.made_from}, needed {self.made_from}); "
-                "choose another --out",
+                f"{path} was made from another recipe or other tokens ({saved.made_from}, needed "
+                f"{self.job.made_from[0]}); choose another --out",
                 path=str(path),
             )
         self.model.load_state_dict(saved.weights)
         self.optimizers.load_state_tensors(saved.optimizer)
+        for name, hook in self.hooks.items():
+            hook.load_state_tensors({key: value.to(self.device) for key, value in saved.hooks.get(name, {}).items()})
         self.state = saved.progressed
         self.progress.note(f"continuing from step {self.state.step:,} at {self.state.seconds:.1f} s")
         if saved.digest is None:
             self.progress.note("the checkpoint is of an older version, without a digest that would show damage")
         keep_lines(self.folder / METRICS, self.state.step)  # later steps will be made again
-        return saved
 
     def _save(self) -> None:
+        """What it takes to go on from here."""
+        self._write(
+            weights=self.model.state_dict(),
+            optimizer=self.optimizers.state_tensors(),
+            hooks={name: hook.state_tensors() for name, hook in self.hooks.items()},
+        )
+
+    def _finish(self) -> None:
+        """The weights that the settings name, and beside them all others there are."""
+        last = self.model.state_dict()
+        given = {name: hook.at_end(self.model) for name, hook in self.hooks.items()}
+        weights = {LAST: last} | {name: {**last, **one} for name, one in given.items() if one}
+        self.state = dataclasses.replace(self.state, finished=True)
+        exported = self.config.exported_weights
+        self._write(weights=weights.pop(exported), exported=exported, other_weights=weights)
+
+    def _write(self, **content: Any) -> None:
         with self.clock.paused():
-            state = {} if self.state.finished else self.optimizers.state_tensors()
-            path = self.folder / CHECKPOINT
-            save_checkpoint(
-                path, self.model, state, spec=self.spec, made_from=self.made_from, tokens=self.tokens,
-                context=self.config.context, progressed=self.state,
+            saved = Checkpoint(
+                spec=self.job.spec, made_from=self.job.made_from[0], tokens=self.job.tokens,
+                context=self.config.context, progressed=self.state, **content,
             )  # fmt: skip
+            save_checkpoint(self.folder / CHECKPOINT, saved)
 
     def _tell(self, loss: float) -> None:
         state = self.state

@@ -6,44 +6,51 @@ Out:  the optimizers, and one function that sets learning rate and momentum for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
+from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.roles import Role, parameter_roles, refuse_unknown_roles
 from bytecap.train.muon import Muon
 from bytecap.train.schedules import momentum_at, rate_multiplier
+
+_RATE, _SHARE, _BELOW_1 = bounds(0, 1000), bounds(0, 1), bounds(0, 0.999999)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """Learning rates at their peak, and how they move over the run. Fractions are of the budget."""
 
-    matrix_lr: float = 0.04
+    matrix_lr: float = field(default=0.04, metadata=_RATE)
     """Muon, for matrices."""
-    embedding_lr: float = 0.05
+    embedding_lr: float = field(default=0.05, metadata=_RATE)
     """AdamW, for the embedding."""
-    scalar_lr: float = 0.04
+    scalar_lr: float = field(default=0.04, metadata=_RATE)
     """AdamW, for gains, scales and mixes."""
-    matrix_weight_decay: float = 0.0
+    matrix_weight_decay: float = field(default=0.0, metadata=_RATE)
     """Decoupled decay of matrices."""
-    momentum: float = 0.95
+    momentum: float = field(default=0.95, metadata=_BELOW_1)
     """Muon's momentum after its warm-up."""
-    momentum_start: float = 0.85
+    momentum_start: float = field(default=0.85, metadata=_BELOW_1)
     """Muon's momentum at the start."""
-    momentum_warmup: float = 0.1
+    momentum_warmup: float = field(default=0.1, metadata=_SHARE)
     """Fraction over which momentum rises."""
-    newton_schulz_steps: int = 5
+    newton_schulz_steps: int = field(default=5, metadata=bounds(1, 50))
     """Iterations of the orthogonalisation."""
-    adam_betas: tuple[float, float] = (0.9, 0.95)
+    adam_betas: tuple[float, float] = field(default=(0.9, 0.95), metadata=_BELOW_1)
     """AdamW's two decay rates."""
-    warmup: float = 0.0
+    warmup: float = field(default=0.0, metadata=_SHARE)
     """Fraction over which the learning rates rise."""
-    warmdown: float = 0.5
+    warmdown: float = field(default=0.5, metadata=_SHARE)
     """Last fraction, over which they fall."""
-    floor: float = 0.0
+    floor: float = field(default=0.0, metadata=_SHARE)
     """Where they end, as a share of the peak."""
+
+    def __post_init__(self) -> None:
+        """ConfigError for numbers that cannot be."""
+        check_bounds(self)
 
 
 class Optimizers:
