@@ -282,3 +282,94 @@ def test_arguments_of_other_kinds(given: dict[str, object], found: str | None) -
         return
     with pytest.raises(ConfigError, match=found):
         bytecap.fit(model, **arguments)
+
+
+class Tiny(nn.Module):
+    """Token to logits; sparse gradients of the embedding where asked for, and a parameter without axes."""
+
+    def __init__(self, *, sparse: bool = False) -> None:
+        super().__init__()
+        self.embed, self.out = nn.Embedding(24, 16, sparse=sparse), nn.Linear(16, 24)
+        self.temperature = nn.Parameter(torch.tensor(0.7))
+
+    def forward(self, token: Tensor) -> Tensor:
+        return self.out(self.embed(token)) * self.temperature  # type: ignore[no-any-return]
+
+
+def tiny_batches() -> list[Tensor]:
+    return list(torch.randint(0, 24, (8, 4, 17), generator=torch.Generator().manual_seed(0)))
+
+
+def next_token(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+    return model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].reshape(-1)
+
+
+def test_random_states_and_the_default_type_are_left_alone() -> None:
+    """What torch draws next is what it would have drawn; a default of float64 changes neither file nor default."""
+    torch.manual_seed(0)
+    model = Tiny()
+    state = torch.get_rng_state()
+    first = bytecap.fit(model, tiny_batches(), loss=next_token, cap_bytes=3_000)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        second = bytecap.fit(model, tiny_batches(), loss=next_token, cap_bytes=3_000)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert first.data == second.data
+
+
+def test_sparse_gradients_and_small_label_types() -> None:
+    """Sparse embeddings are measured like dense ones, and labels may be of any whole type."""
+    torch.manual_seed(0)
+    dense, sparse = Tiny(), Tiny(sparse=True)
+    sparse.load_state_dict(dense.state_dict())
+
+    def bytes_of_labels(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+        logits, labels = next_token(model, batch)
+        return logits, labels.to(torch.uint8)
+
+    wanted = bytecap.fit(dense, tiny_batches(), loss=next_token, cap_bytes=3_000).data
+    assert bytecap.fit(sparse, tiny_batches(), loss=next_token, cap_bytes=3_000).data == wanted
+    assert bytecap.fit(dense, tiny_batches(), loss=bytes_of_labels, cap_bytes=3_000).data == wanted
+
+
+def test_modules_without_values_are_refused() -> None:
+    """Lazy modules before their first batch, and modules on the meta device."""
+    lazy = nn.Sequential(nn.Embedding(24, 16), nn.LazyLinear(24))
+    with pytest.raises(ConfigError, match=r"1\.weight is not initialized; run the model once"):
+        bytecap.fit(lazy, tiny_batches(), loss=next_token, cap_bytes=3_000)
+    with pytest.raises(ConfigError, match="meta device"):
+        bytecap.fit(Tiny().to("meta"), tiny_batches(), loss=next_token, cap_bytes=3_000)
+
+
+def test_a_parameter_without_axes(tmp_path: Path) -> None:
+    """A learned temperature is an ordinary parameter."""
+    torch.manual_seed(0)
+    path = tmp_path / "m.bcap"
+    bytecap.fit(Tiny(), tiny_batches(), loss=next_token, cap_bytes=3_000).save(path)
+    value = bytecap.load_state_dict(path)["temperature"]
+    assert value.shape == () and float(value) == pytest.approx(0.7, abs=0.05)
+
+
+def test_an_expert_that_no_batch_reaches_is_kept() -> None:
+    """Weights whose gradients are zero on all batches have steps relative to their own scale."""
+
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.out = nn.Embedding(24, 32), nn.Linear(32, 24)
+            self.experts = nn.ModuleList(nn.Linear(32, 32) for _ in range(2))
+
+        def forward(self, token: Tensor) -> Tensor:
+            x, upper = self.embed(token), (token >= 12).float()[..., None]
+            return self.out(x + (1 - upper) * self.experts[0](x) + upper * self.experts[1](x))  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    model, lower = Experts(), [batch % 12 for batch in tiny_batches()]
+    for cap in (6_000, 20_000):
+        found = bytecap.fit(model, lower, loss=next_token, cap_bytes=cap).quantized.state_dict()
+        for name, weight in model.state_dict().items():
+            assert float((found[name] - weight).norm() / weight.norm()) < 0.5, (cap, name)

@@ -153,7 +153,7 @@ def _checked(value: Any) -> tuple[Tensor, Tensor] | Tensor:
         logits, label = value
         whole = not (label.is_floating_point() or label.is_complex() or label.dtype == torch.bool)
         if whole and logits.is_floating_point() and logits.ndim > 1:
-            return _positions(logits.flatten(0, -2), label.flatten())
+            return _positions(logits.flatten(0, -2), label.flatten().long())
         found = f"tensors of {logits.dtype} {tuple(logits.shape)} and {label.dtype} {tuple(label.shape)}"
     elif isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
         if value.numel() == 0 or float(value.detach().min()) > -MIN_LOSS:

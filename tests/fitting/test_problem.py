@@ -72,6 +72,14 @@ def test_what_the_calibration_did_not_reach_has_the_usual_relative_step() -> Non
         assert np.isclose(relative_step(problem, name), relative_step(problem, "a"), rtol=1e-3), name
 
 
+def test_damping_leaves_alone_what_was_not_measured() -> None:
+    """However coarse the steps are, relative steps stay relative."""
+    weights = {"a": normal(8, 8), "no_gradient": 0.1 * normal(8, 8)}
+    known = {"a": curvature(8, 8), "no_gradient": curvature(8, 8, scale=0.0)}
+    problem = build_problem(source_with(weights), measured(known), QuantConfig())
+    assert problem.with_adaptive_damping(1.0).factors["no_gradient"] is problem.factors["no_gradient"]
+
+
 def test_zero_weights_are_no_obstacle() -> None:
     """A matrix of zeros, as a fresh model has, is planned like any other."""
     weights = {"a": normal(8, 8), "zero": np.zeros((8, 8), np.float32)}

@@ -33,7 +33,9 @@ def fitter(seed: int, states: int = 8) -> SizeSearch:
     weights["s"] = rng.normal(size=7).astype(np.float32)
     shapes.append(Shape("s", "scalar", (7,)))
     source = WeightSource(weights, shapes, "x", None)
-    return SizeSearch(FitProblem(source, None, QuantConfig(states=states), weights, factors, {}), packed)
+    return SizeSearch(
+        FitProblem(source, None, QuantConfig(states=states), weights, factors, frozenset(factors), {}), packed
+    )
 
 
 def total(result: FitResult) -> float:

@@ -49,6 +49,8 @@ class FitProblem:
     """By name; what has factors as a matrix (O, I)."""
     factors: Mapping[str, Factors]
     """Of every weight with a step for each row and column."""
+    measured: frozenset[str]
+    """Names of those whose factors come from measured curvature; the others' are relative to their own weights."""
     per_tensor: Mapping[str, PerTensorStep]
     """Of every tensor with one step."""
 
@@ -101,8 +103,8 @@ class FitProblem:
             return self
         shapes = {entry.name: entry for entry in self.source.shapes}
         changed = {}
-        for name in self.factors:
-            if name not in self.calibration.tensors:
+        for name in self.factors:  # in their order, not in that of a set
+            if name not in self.measured:
                 continue
             curvature = max(_mean_curvature(self.calibration, name) * _mean_square(self.weights[name]), 1e-60)
             needed = min(step_scale * math.sqrt(STEP_MSE / curvature), 1.0)
@@ -112,9 +114,11 @@ class FitProblem:
 
     def with_relative_steps(self, names: Collection[str]) -> FitProblem:
         """The same problem with steps of `names` relative to the scale of their own weights, as if never measured."""
-        known = {name: factors for name, factors in self.factors.items() if name not in names}
+        measured = self.measured.difference(names)
+        known = {name: factors for name, factors in self.factors.items() if name in measured}
         relative = _relative_factors(self.weights, known, names)
-        return dataclasses.replace(self, factors={n: relative.get(n, f) for n, f in self.factors.items()})
+        factors = {name: relative.get(name, factors) for name, factors in self.factors.items()}
+        return dataclasses.replace(self, factors=factors, measured=measured)
 
 
 def build_problem(source: WeightSource, calibration: Calibration | None, config: QuantConfig) -> FitProblem:
@@ -133,7 +137,7 @@ def build_problem(source: WeightSource, calibration: Calibration | None, config:
     weights = {name: w.reshape(w.shape[:2]) if name in known else w for name, w in source.weights.items()}
     relative = _relative_factors(weights, measured, unmeasured)
     factors = {entry.name: (measured | relative)[entry.name] for entry in matrices if entry.name in known}
-    return FitProblem(source, calibration, config, weights, factors, per_tensor)
+    return FitProblem(source, calibration, config, weights, factors, frozenset(measured), per_tensor)
 
 
 def _is_matrix(entry: Shape) -> bool:

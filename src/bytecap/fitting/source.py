@@ -54,17 +54,21 @@ class WeightSource:
 
 def source_from_module(model: nn.Module) -> WeightSource:
     """The weights of a model, with roles: declared ones, or what the modules' types say."""
-    parameters = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
-    for name, value in parameters.items():
-        if not value.is_floating_point():
+    for name, parameter in model.named_parameters():
+        _refuse_unreadable(name, parameter)
+        if not parameter.is_floating_point():
             raise DataError(
-                f"parameter {name} is of type {value.dtype}; fit the model before it is quantized", tensor=name
+                f"parameter {name} is of type {parameter.dtype}; fit the model before it is quantized", tensor=name
             )
+    parameters = {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
     roles = {n: str(r) for n, r in parameter_roles(model).items()} if isinstance(model, GPT) else _roles_by_type(model)
     kept = set(model.state_dict())
+    for name, buffer in model.named_buffers():
+        if name in kept:
+            _refuse_unreadable(name, buffer)
     buffers = {name: value.detach().cpu() for name, value in model.named_buffers() if name in kept}
     _refuse_inexact(buffers)
-    tensors = {name: value.float() for name, value in (parameters | buffers).items()}
+    tensors = {name: _as_float32(name, value) for name, value in (parameters | buffers).items()}
     return _build_source(
         tensors, roles | dict.fromkeys(buffers, str(Role.SCALAR)), model if isinstance(model, GPT) else None, buffers
     )
@@ -139,9 +143,34 @@ def _as_stored(file: Any, path: Path) -> WeightSource:
         raise DataError(f"{path} holds no tensors; give another file", path=str(path))
     whole = {name for name, value in tensors.items() if not value.is_floating_point()}
     _refuse_inexact({name: tensors[name] for name in whole})
-    floats = {name: value.float() for name, value in tensors.items()}
+    floats = {name: _as_float32(name, value) for name, value in tensors.items()}
     roles = {name: str(Role.SCALAR) if name in whole else _role_by_shape(value) for name, value in floats.items()}
     return _build_source(floats, roles, None, whole)
+
+
+def _refuse_unreadable(name: str, value: Tensor) -> None:
+    """Raise an error for a tensor of a module that holds no dense values yet, or none at all."""
+    if nn.parameter.is_lazy(value):
+        raise ConfigError(
+            f"parameter {name} is not initialized; run the model once on a batch, which gives lazy modules their shapes"
+        )
+    if value.is_meta:
+        raise ConfigError(f"tensor {name} is on the meta device and has no values; load the weights first")
+    if value.layout != torch.strided or value.is_quantized:
+        what = value.dtype if value.is_quantized else value.layout
+        raise DataError(f"tensor {name} is stored as {what}; make it dense and floating point first", tensor=name)
+
+
+def _as_float32(name: str, value: Tensor) -> Tensor:
+    """The values at 32 bits; DataError for a type that cannot be read as numbers."""
+    try:
+        return value.float()
+    except (RuntimeError, NotImplementedError):  # several numbers in a byte, as 4-bit floats have
+        raise DataError(
+            f"tensor {name} is of type {value.dtype}, which cannot be read as numbers; store it at 16 or 32 bits, or "
+            "leave it out",
+            tensor=name,
+        ) from None
 
 
 def _refuse_inexact(tensors: Mapping[str, Tensor]) -> None:

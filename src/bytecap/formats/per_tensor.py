@@ -50,8 +50,7 @@ class PerTensorQuantized:
 
     def weights(self) -> npt.NDArray[np.float32]:
         """One product of two float32 numbers each, so the result is exact to the bit."""
-        weights: npt.NDArray[np.float32] = self.symbols.astype(np.float32) * np.float32(self.step)
-        return weights
+        return np.asarray(self.symbols.astype(np.float32) * np.float32(self.step), np.float32)
 
 
 class PerTensorFormat(StoredFormat[PerTensorQuantized]):

@@ -138,8 +138,9 @@ class _Gradients:
         self.batches += 1
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
-                self.squares[name] += float((parameter.grad / positions).square().mean())
-                self.fisher[name] += float((parameter.grad.float() / math.sqrt(positions)).square().mean())
+                gradient = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
+                self.squares[name] += float((gradient / positions).square().mean())
+                self.fisher[name] += float((gradient.float() / math.sqrt(positions)).square().mean())
 
 
 class _Text:
