@@ -115,7 +115,9 @@ def open_run(folder: Path, quiet: bool) -> Iterator[tuple[Recipe, Tokens, Consol
 
 def find_artifact(path: Path) -> tuple[Path, Path | None]:
     """The file meant by a run folder or a file, and the run folder around it, if any."""
-    file = path / "model.bcap" if path.is_dir() else path
+    from bytecap.run.folder import RECIPE, find_model
+
+    file = find_model(path) if path.is_dir() else path
     if not file.is_file():
-        raise DataError(f"{file} does not exist; give a .bcap file or a run folder in which `bytecap fit` has been run")
-    return file, file.parent if (file.parent / "recipe.toml").is_file() else None
+        raise DataError(f"{file} does not exist; give a .bcap file or the folder of a run")
+    return file, file.parent if (file.parent / RECIPE).is_file() else None

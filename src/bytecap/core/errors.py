@@ -6,7 +6,7 @@
     ├── BudgetError     4  the bytes cannot be met
     ├── FormatError     5  a damaged or foreign artifact
     ├── NumericsError   7  NaN, infinity
-    └── BackendError    7  a missing device or library, a full disk
+    └── BackendError    7  a missing device or library, a full disk, a folder that another process is writing
     Stopped       130/143  a signal, after saving; apart, so that nothing takes it for an error and swallows it
 
 A message is one sentence with what was found and what was needed, then where, then the next step. The values behind
@@ -62,7 +62,7 @@ class NumericsError(BytecapError):
 
 
 class BackendError(BytecapError):
-    """A device, library or disk that was asked for cannot be used."""
+    """A device, library, disk or folder that was asked for cannot be used now."""
 
     exit_code = 7
 

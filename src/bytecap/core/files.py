@@ -77,9 +77,9 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def append(path: Path, text: str) -> None:
-    """Add `text` to the end of a file that may not be there yet, whole or not at all; BackendError where it cannot."""
-    left = memoryview(text.encode())
+def append(path: Path, data: str | bytes) -> None:
+    """Add to the end of a file that may not be there yet, whole or not at all; BackendError where that cannot be."""
+    left = memoryview(data.encode() if isinstance(data, str) else data)
     try:
         with path.open("ab", buffering=0) as file:
             before = file.tell()
@@ -136,6 +136,8 @@ def read_json(path: Path) -> Any:
         return parse_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", path=str(path)) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
     except ValueError as error:
         raise unusable_json(path, f"is not valid JSON ({error})") from error
 
@@ -161,17 +163,15 @@ def unusable_json(path: Path, why: str) -> DataError:
 
 def unwritable(path: Path, error: OSError) -> BackendError:
     """The error for a file that cannot be written, with what became of the version before and the next step."""
-    reason = error.strerror or str(error)
+    reason, fix = error.strerror or str(error), "Make it a place that can be written to, or choose another"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        reason = "the disk is full"
+        reason, fix = "the disk is full", "Free some space or choose another place"
     elif error.errno in (errno.EEXIST, errno.ENOTDIR):
-        reason = "a file is where a folder is needed"
-    kept = "the previous version is intact" if path.exists() else "nothing was written"
-    return BackendError(
-        f"cannot save {path}: {reason}; {kept}. Free some space or choose another --out, then run the same command "
-        "again",
-        path=str(path),
-    )
+        reason, fix = "a file is where a folder is needed", "Choose another place"
+    elif error.errno == errno.EISDIR:
+        reason, fix = "a folder is where a file is needed", "Remove it or choose another place"
+    kept = "the previous version is intact" if path.is_file() else "nothing was written"
+    return BackendError(f"cannot save {path}: {reason}; {kept}. {fix}, then run the same command again", path=str(path))
 
 
 def shape_fault(value: Any, shape: Any, name: str) -> str | None:

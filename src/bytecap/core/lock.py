@@ -14,7 +14,7 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from bytecap.core.errors import BackendError
 from bytecap.core.files import make_folder, parse_json, remove_stale, unwritable
@@ -35,7 +35,7 @@ def writing(folder: Path) -> Iterator[None]:
     """
     make_folder(folder)
     try:
-        file = (folder / LOCK).open("a+b")
+        file = (folder / LOCK).open("a+b", buffering=0)
     except OSError as error:
         raise unwritable(folder / LOCK, error) from error
     with file:
@@ -51,7 +51,7 @@ def writing(folder: Path) -> Iterator[None]:
                     file.truncate(0)
 
 
-def _lock(file: IO[bytes], folder: Path) -> bool:
+def _lock(file: BinaryIO, folder: Path) -> bool:
     """Whether `file` is locked now; BackendError when somebody else has locked it."""
     try:
         import fcntl  # noqa: PLC0415  (Windows has none)
@@ -68,16 +68,15 @@ def _lock(file: IO[bytes], folder: Path) -> bool:
     return True
 
 
-def _write_holder(file: IO[bytes]) -> None:
+def _write_holder(file: BinaryIO) -> None:
     """Say who holds the lock; a full disk is no reason to stop here."""
     holder = {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     with contextlib.suppress(OSError):
         file.truncate(0)
         file.write(json.dumps(holder).encode())
-        file.flush()
 
 
-def _is_held(file: IO[bytes], folder: Path) -> BackendError:
+def _is_held(file: BinaryIO, folder: Path) -> BackendError:
     file.seek(0)
     try:
         holder: Any = parse_json(file.read())

@@ -12,14 +12,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bytecap.core.errors import BackendError, ConfigError
+from bytecap.core.errors import BackendError, ConfigError, DataError
 from bytecap.core.files import make_folder, read_object, write_json
 from bytecap.core.lock import LOCK
 from bytecap.fitting.report import report_path
 from bytecap.run import recipe as recipes
 from bytecap.run.recipe import Recipe
 from bytecap.text.tokens import MANIFEST
-from bytecap.train.checkpoint import CHECKPOINT
+from bytecap.train.checkpoint import CHECKPOINT, load_training_state
 from bytecap.train.loop import METRICS
 
 RECIPE, TOKENS, MODEL = "recipe.toml", "tokens", "model.bcap"
@@ -52,6 +52,22 @@ def enter(recipe: Recipe, folder: Path) -> Recipe:
     make_folder(folder)
     recipes.save(recipe, path)
     return recipe
+
+
+def find_model(folder: Path) -> Path:
+    """The model of a run folder; DataError that names the next verb where there is none yet."""
+    path = folder / MODEL
+    if path.is_file():
+        return path
+    if not (folder / RECIPE).is_file():
+        raise DataError(f"{folder} is not a run folder: it has no {RECIPE}; give a .bcap file or the folder of a run")
+    if not (folder / TOKENS / MANIFEST).is_file():
+        found, verb = "its text has not been prepared", "run `bytecap run` or `bytecap prepare` with the same --out"
+    elif not (folder / CHECKPOINT).is_file() or not load_training_state(folder / CHECKPOINT).finished:
+        found, verb = "its model has not been trained to the end", f"run `bytecap train {folder}`, then `bytecap fit`"
+    else:
+        found, verb = "its model has not been fitted", f"run `bytecap fit {folder}`"
+    raise DataError(f"{folder} has no {MODEL}: {found}; {verb}", path=str(path))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.errors import DataError
+from bytecap.core.files import append
 
 HEADER_BYTES = 1024
 MAGIC = 20240520
@@ -92,8 +93,7 @@ class ShardWriter:
                 self._begin()
             room = self._shard_tokens - self._in_shard
             assert self._file is not None
-            with self._file.open("ab") as file:
-                file.write(data[:room].tobytes())
+            append(self._file, data[:room].tobytes())
             self._in_shard += min(room, data.size)
             data = data[room:]
             if self._in_shard == self._shard_tokens:
@@ -111,7 +111,8 @@ class ShardWriter:
 
     def _begin(self) -> None:
         self._file = self._folder / shard_name(self._split, len(self.paths))
-        self._file.write_bytes(bytes(HEADER_BYTES))
+        self._file.unlink(missing_ok=True)
+        append(self._file, bytes(HEADER_BYTES))
         self.paths.append(self._file)
 
 
