@@ -17,17 +17,10 @@ from pathlib import Path
 import pytest
 
 from bytecap.core.digest import digest_bytes
-from tests.end_to_end.test_run import arguments, call
+from tests.runs import arguments, call
 
+pytestmark = pytest.mark.slow
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run."""
-    out = tmp_path_factory.mktemp("runs") / "a"
-    assert call(*arguments(corpus, out), "--quiet") == 0
-    return out
 
 
 @pytest.fixture
@@ -43,12 +36,18 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(data)
 
 
+def remove(*paths: Path) -> None:
+    """Remove files."""
+    for path in paths:
+        path.unlink()
+
+
 LOST: dict[str, Callable[[Path], object]] = {
-    "model deleted": lambda run: (run / "model.bcap").unlink(),
+    "model deleted": lambda run: remove(run / "model.bcap"),
     "model damaged": lambda run: flip(run / "model.bcap", 3000),
     "model longer": lambda run: (run / "model.bcap").write_bytes((run / "model.bcap").read_bytes() + b"x"),
-    "model and scores deleted": lambda run: [(run / name).unlink() for name in ("model.bcap", "score.json")],
-    "model and its report deleted": lambda run: [(run / name).unlink() for name in ("model.bcap", "model.fit.json")],
+    "model and scores deleted": lambda run: remove(run / "model.bcap", run / "score.json"),
+    "model and its report deleted": lambda run: remove(run / "model.bcap", run / "model.fit.json"),
 }
 
 
@@ -93,7 +92,9 @@ def test_a_damaged_checkpoint_is_refused(copy: Path, corpus: Path, capsys: Captu
 
 
 @pytest.mark.parametrize("name", ["score.json", "seconds.json", "model.fit.json", "record.json"])
-@pytest.mark.parametrize("text", ["[]", "{}", '{"schema": 1, "artifact": {"bytes": 1}}', "{", "\udcff", "1" * 5000])
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"schema": 1, "recipe_digest": "", "artifact": {"bytes": 1}}', "{", "\udcff", "1" * 5000]
+)
 def test_products_of_another_shape_are_refused_by_name(
     copy: Path, corpus: Path, capsys: Capture, name: str, text: str
 ) -> None:
@@ -128,6 +129,14 @@ def test_records_of_other_versions(copy: Path, corpus: Path, capsys: Capture) ->
     assert "has schema 99, this version reads up to" in capsys.readouterr().err
 
 
+def test_a_record_of_another_recipe(copy: Path, corpus: Path, capsys: Capture) -> None:
+    """Without its recipe.toml a folder takes any recipe, but its record is not passed off as of that one."""
+    (copy / "recipe.toml").unlink()
+    assert call(*arguments(corpus, copy, **{"train.steps": 41})) == 3
+    err = capsys.readouterr().err
+    assert "record.json is of another recipe" in err and "choose another --out" in err
+
+
 def test_inspect_generate_and_score_before_the_fit(copy: Path, capsys: Capture) -> None:
     """Each says what is missing and which verb makes it."""
     for verb in ("inspect", "generate", "score"):
@@ -156,8 +165,9 @@ def test_modes_follow_the_umask(finished: Path) -> None:
 def begin(words: list[str]) -> subprocess.Popen[str]:
     """The command line in a process of its own."""
     code = "import torch; torch.set_num_threads(1); from bytecap.commands.app import main; main()"
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", code, *words], text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:

@@ -38,8 +38,8 @@ from bytecap.run.record import (
     artifact_summary,
     corpus_summary,
     load_record,
-    model_fault,
     model_summary,
+    record_fault,
     training_summary,
 )
 from bytecap.run.use import build_validation, generate, score_model, scoring_context
@@ -65,7 +65,7 @@ def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dic
         console.log_to(folder / LOG)
         if (folder / RECORD).exists():
             record = load_record(folder)
-            if (fault := model_fault(record, folder)) is None:
+            if (fault := record_fault(record, recipe, folder)) is None:
                 console.note(f"{folder} is finished; this is its record")
                 return record
             console.note(f"{fault}; made again from what is here")

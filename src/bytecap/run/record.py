@@ -20,6 +20,7 @@ from bytecap.core.units import bits_per_weight
 from bytecap.fitting.report import read_report, report_path
 from bytecap.report.tables import summary
 from bytecap.run.folder import MODEL, RECORD, SCORE
+from bytecap.run.recipe import Recipe
 from bytecap.text.tokens import Tokens
 from bytecap.train.checkpoint import TrainingState
 
@@ -77,7 +78,7 @@ class RunRecord:
 
 def load_record(folder: Path) -> dict[str, Any]:
     """The record in `folder`, of this schema or an older one; DataError when it is no record or of a newer schema."""
-    record = read_object(folder / RECORD, {"schema": int, "artifact": {"bytes": int}})
+    record = read_object(folder / RECORD, {"schema": int, "recipe_digest": str, "artifact": {"bytes": int}})
     if record["schema"] > SCHEMA:
         raise DataError(
             f"{folder / RECORD} has schema {record['schema']}, this version reads up to {SCHEMA}; use the version that "
@@ -92,9 +93,11 @@ def load_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def model_fault(record: dict[str, Any], folder: Path) -> str | None:
-    """Why the file in `folder` is not the one that `record` speaks of; None where it is."""
+def record_fault(record: dict[str, Any], recipe: Recipe, folder: Path) -> str | None:
+    """Why `record` does not speak of this recipe and of the file in `folder`; None where it does."""
     path = folder / MODEL
+    if record["recipe_digest"] not in recipe.known_digests:
+        return f"{folder / RECORD} is of another recipe, of digest {record['recipe_digest']}"
     if not path.is_file():
         return f"{path} is missing"
     data, recorded = path.read_bytes(), record["artifact"].get("digest")
