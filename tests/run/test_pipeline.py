@@ -223,7 +223,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         (1_000, "checkpoint.safetensors", "metrics.jsonl"),
         (20_000, "checkpoint.safetensors", "checkpoint.safetensors"),
         (200_000, "calibration.safetensors", None),
-        (5_000, "model.bcap", "model.bcap"),
+        (5_000, "model.bcap", "model."),  # the file or its report, whichever comes first
         (500, "score.json", "score.json"),
         (3_000, "record.json", "record.json"),
         (40, "model.bcap", "log.txt"),
