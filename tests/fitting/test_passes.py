@@ -42,7 +42,9 @@ def test_a_price_of_bits_makes_files_smaller() -> None:
     rng = np.random.default_rng(1)
     weights = {"w": rng.normal(size=(64, 48)).astype(np.float32)}
     factors = {"w": Factors(np.eye(48), np.ones(64))}
-    free, priced = (rounding_pass([stepped(64, 48, 0.5)], weights, factors, rate, Silent())["w"] for rate in (0.0, 0.2))
+    free, priced = (
+        rounding_pass([stepped(64, 48, 0.5)], weights, factors, rd_lambda, Silent())["w"] for rd_lambda in (0.0, 0.2)
+    )
     assert coded_bytes({"w": priced.estimate})["w"] < coded_bytes({"w": free.estimate})["w"]
     assert priced.loss > free.loss
 

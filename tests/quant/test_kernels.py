@@ -31,22 +31,22 @@ def paths(values: np.ndarray, steps: np.ndarray, states: int, cost: object) -> f
 
 @pytest.mark.parametrize("states", [4, 8])
 def test_one_sided_path_is_the_best_of_all(states: int) -> None:
-    """Weighted squared error plus rate, over all 2^9 paths."""
+    """Weighted squared error plus rd_lambda, over all 2^9 paths."""
     rng = np.random.default_rng(states)
     values, steps = rng.normal(size=9).astype(np.float32) * 3, rng.uniform(0.5, 1.5, 9).astype(np.float32)
-    weight, rate = rng.uniform(0.1, 2, 9).astype(np.float32), rng.uniform(0, 0.3, 9).astype(np.float32)
+    weight, rd_lambda = rng.uniform(0.1, 2, 9).astype(np.float32), rng.uniform(0, 0.3, 9).astype(np.float32)
 
     def cost(parities: tuple[int, ...], table: np.ndarray) -> float:
         state, total = 0, 0.0
         for i, parity in enumerate(parities):
             level, symbol = nearest(float(values[i] / steps[i]), state & 1, parity)
-            total += weight[i] * (values[i] - level * steps[i]) ** 2 + rate[i] * abs(symbol)
+            total += weight[i] * (values[i] - level * steps[i]) ** 2 + rd_lambda[i] * abs(symbol)
             state = table[state, parity]
         return total
 
     symbols, rounded = np.zeros(9, np.int64), np.zeros(9, np.float32)
-    round_trellis(values, steps, weight, rate, next_states(states).astype(np.int64), symbols, rounded)
-    found = (weight * (values - rounded) ** 2 + rate * np.abs(symbols)).sum()
+    round_trellis(values, steps, weight, rd_lambda, next_states(states).astype(np.int64), symbols, rounded)
+    found = (weight * (values - rounded) ** 2 + rd_lambda * np.abs(symbols)).sum()
     assert found == pytest.approx(paths(values, steps, states, cost), rel=1e-4)
     assert np.allclose(to_levels(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
 
@@ -60,8 +60,8 @@ def column(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return values, (0.6 * np.diag(V)).astype(np.float32), V
 
 
-def by_hand(values: np.ndarray, steps: np.ndarray, V: np.ndarray, rate: np.ndarray, states: int) -> np.ndarray:
-    """Viterbi's search, every survivor a list of integers and its own open values; the integers of the best."""
+def by_hand(values: np.ndarray, steps: np.ndarray, V: np.ndarray, rd_lambda: np.ndarray, states: int) -> np.ndarray:
+    """Viterbi's search, every survivor a list of integers with its own values to round; the integers of the best."""
     table = next_states(states)
     alive: dict[int, tuple[float, list[int], np.ndarray]] = {0: (0.0, [], values.astype(np.float64))}
     for i in range(len(values)):
@@ -70,7 +70,7 @@ def by_hand(values: np.ndarray, steps: np.ndarray, V: np.ndarray, rate: np.ndarr
             for parity in (0, 1):
                 level, symbol = nearest(open_values[i] / steps[i], state & 1, parity)
                 error = (open_values[i] - level * steps[i]) / V[i, i]
-                cost, b = total + error**2 + rate[i] * abs(symbol), int(table[state, parity])
+                cost, b = total + error**2 + rd_lambda[i] * abs(symbol), int(table[state, parity])
                 if b not in following or cost < following[b][0]:
                     left = open_values - error * V[i] * (np.arange(len(values)) > i)
                     following[b] = cost, [*symbols, symbol], left
@@ -81,13 +81,13 @@ def by_hand(values: np.ndarray, steps: np.ndarray, V: np.ndarray, rate: np.ndarr
 @pytest.mark.slow
 @pytest.mark.parametrize("states", CODES)
 def test_two_sided_path_by_hand(states: int) -> None:
-    """The same integers as the slow search, over several blocks of carried rows and a part of one, with a rate."""
+    """The same integers as the slow search, over several blocks of carried rows and a part of one, with a rd_lambda."""
     rows = 2 * CARRIED + 5
     values, steps, V = column(states, rows)
-    rate = np.random.default_rng(0).uniform(0, 0.1, rows).astype(np.float32)
+    rd_lambda = np.random.default_rng(0).uniform(0, 0.1, rows).astype(np.float32)
     symbols, rounded = np.zeros(rows, np.int64), np.zeros(rows, np.float32)
-    round_trellis_two_sided(values, steps, V, rate, next_states(states).astype(np.int64), symbols, rounded)
-    assert symbols.tolist() == by_hand(values, steps, V, rate, states).tolist()
+    round_trellis_two_sided(values, steps, V, rd_lambda, next_states(states).astype(np.int64), symbols, rounded)
+    assert symbols.tolist() == by_hand(values, steps, V, rd_lambda, states).tolist()
     assert np.allclose(to_levels(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
 
 

@@ -80,8 +80,8 @@ def test_each_refinement_pays() -> None:
         scale = 0.2
         for _ in range(12):
             found = round_with_feedback(weight, (scale * shape).astype(np.float32), U, outputs, states=states)
-            rate = float(np.mean(np.log2(np.maximum(1.0 / (scale * shape * (1 if states == 1 else 2)), 1e-9))))
-            scale *= 2.0 ** (rate - bits)
+            rd_lambda = float(np.mean(np.log2(np.maximum(1.0 / (scale * shape * (1 if states == 1 else 2)), 1e-9))))
+            scale *= 2.0 ** (rd_lambda - bits)
         error = (weight - found.weights_OI).astype(float)
         return 0.5 * float(np.trace(G @ error @ A @ error.T))
 

@@ -1,7 +1,7 @@
 """Our own models on tokens: curvature measured, distillation begun, windows to compare on.
 
 In:   a model and a stream of tokens.
-Out:  a Calibration, what adapts open weights, windows.
+Out:  a Calibration, what adapts unquantized weights, windows.
 """
 
 from __future__ import annotations

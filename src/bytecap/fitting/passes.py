@@ -31,7 +31,7 @@ from bytecap.quant.factors import Doubles, Factors
 from bytecap.quant.rounding import round_with_feedback, round_without_feedback
 
 SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
-"""Of a tensor with more weights than this, a cheap pass looks at so many columns."""
+"""An estimate pass looks at so many columns of a tensor with more weights than this."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -148,7 +148,7 @@ def _round_tensor(
     curve, steps = factors[plan.name], make_steps(plan.base, *plan.codes())
     rounded = round_with_feedback(
         weight, steps, curve.inputs_II.astype(np.float32), curve.outputs.astype(np.float32),
-        states=plan.states, rate_OI=_price(weight, steps, curve.row_factors_O, plan.states, rd_lambda),
+        states=plan.states, lambda_OI=_price(weight, steps, curve.row_factors_O, plan.states, rd_lambda),
     )  # fmt: skip
     stored = _stepped(plan, rounded.symbols_OI)
     return RoundedTensor(plan, stored, estimate_size(stored), rounded.loss)

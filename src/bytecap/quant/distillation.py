@@ -1,7 +1,7 @@
-"""Weights that are still open learn to make up for those that are rounded already.
+"""Unquantized weights learn to make up for those that are rounded already.
 
 In:   a model, endless batches, what the model answers; then one rounded weight after another.
-Out:  new values for the open ones, trained to keep the original's distributions.
+Out:  new values for the unquantized ones, trained to keep the original's distributions.
 
 Second-order rounding takes up errors within a weight. What one weight's error does to the next layers, it leaves: here
 the later weights and all vectors are trained against it, KL(original || student) on text, before they are rounded
@@ -42,23 +42,23 @@ class Distiller:
         """`names` may change, all else stays; `steps` batches are trained on behind each fixed weight."""
         self._model, self._batches, self._answer, self._steps = model.eval(), batches, forward_fn, steps
         self._student = copy.deepcopy(model).requires_grad_(False)
-        self._open = {n: p.requires_grad_(True) for n, p in self._student.named_parameters() if n in names}
+        self._unquantized = {n: p.requires_grad_(True) for n, p in self._student.named_parameters() if n in names}
 
     def __call__(self, name: str, value: Floats, errors: Mapping[str, float]) -> dict[str, Floats]:
-        """Fix `name` at `value`; what all open parameters have become.
+        """Fix `name` at `value`; return what all unquantized parameters have become.
 
-        `errors` are the root mean square errors that rounding will make in the open weights; other parameters move at
-        the rate of the median weight. The last one that is fixed leaves vectors alone, and nothing is trained.
+        `errors` are the root mean square errors that rounding will make in the unquantized weights; other parameters
+        move at the rate of the median weight. The last one that is fixed leaves vectors alone, and nothing is trained.
         """
-        fixed = self._open.pop(name).requires_grad_(False)
+        fixed = self._unquantized.pop(name).requires_grad_(False)
         fixed.copy_(torch.from_numpy(value).to(fixed))
         if errors:
             self._train(errors)
-        return {name: parameter.detach().float().cpu().numpy().copy() for name, parameter in self._open.items()}
+        return {name: parameter.detach().float().cpu().numpy().copy() for name, parameter in self._unquantized.items()}
 
     def _train(self, errors: Mapping[str, float]) -> None:
         usual = float(np.median(list(errors.values())))
-        groups = [{"params": [p], "lr": RATE * errors.get(name, usual)} for name, p in self._open.items()]
+        groups = [{"params": [p], "lr": RATE * errors.get(name, usual)} for name, p in self._unquantized.items()]
         optimizer = torch.optim.Adam(groups, betas=BETAS)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: min((step + 1) / WARMUP_STEPS, 1.0) * (1 - step / self._steps)

@@ -62,14 +62,14 @@ def round_trellis(
     values_O: Floats,
     steps_O: Floats,
     weight_O: Floats,
-    rate_O: Floats,
+    lambda_O: Floats,
     next_S2: Ints,
     symbols_O: Ints,
     rounded_O: Floats,
 ) -> None:
     """One column along the cheapest path of the trellis; rows do not touch each other.
 
-    The cost of a path is the sum of weight · error² + rate · |integer|.
+    The cost of a path is the sum of weight · error² + λ · |integer|.
     """
     rows, states = values_O.size, next_S2.shape[0]
     into_2S, cost_S = _ways_into(next_S2), _at_the_top(states)
@@ -77,7 +77,7 @@ def round_trellis(
     x_S = np.empty(states, np.float32)
     for i in range(rows):
         x_S[:] = values_O[i] / steps_O[i]
-        _step(x_S, np.float32(weight_O[i] * steps_O[i] ** 2), rate_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
+        _step(x_S, np.float32(weight_O[i] * steps_O[i] ** 2), lambda_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
     _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 
 
@@ -86,14 +86,14 @@ def round_trellis_two_sided(
     values_O: Floats,
     steps_O: Floats,
     V_OO: Floats,
-    rate_O: Floats,
+    lambda_O: Floats,
     next_S2: Ints,
     symbols_O: Ints,
     rounded_O: Floats,
 ) -> None:
     """As `round_trellis`, where every path carries the rows' errors to the rows below through V.
 
-    The cost of a path is the sum of (error / V_ii)² + rate · |integer|. Paths carry the errors of the last few rows;
+    The cost of a path is the sum of (error / V_ii)² + λ · |integer|. Paths carry the errors of the last few rows;
     the rows below a block of `CARRIED` are brought up to date once, for the paths that are left.
     """
     rows, states = values_O.size, next_S2.shape[0]
@@ -104,7 +104,7 @@ def round_trellis_two_sided(
     cost_S = _at_the_top(states)
     way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
     error_SK, next_SK = np.zeros((states, CARRIED), np.float32), np.zeros((states, CARRIED), np.float32)
-    # Whose open values, of those at the top of the block, a path goes by.
+    # Whose values still to be rounded, of those at the top of the block, a path goes by.
     origin_S, next_origin_S = np.empty(states, np.int64), np.empty(states, np.int64)
     x_S = np.empty(states, np.float32)
     for begin in range(0, rows, CARRIED):
@@ -120,7 +120,7 @@ def round_trellis_two_sided(
                 for k in range(CARRIED):
                     x -= error_SK[a, k] * above_K[k]
                 x_S[a] = x
-            _step(x_S, np.float32((step / pivot) ** 2), rate_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
+            _step(x_S, np.float32((step / pivot) ** 2), lambda_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
             for b in range(states):
                 a = way_OS[i, b] >> 1
                 next_origin_S[b] = origin_S[a]
@@ -159,9 +159,9 @@ def _ways_into(next_S2: Ints) -> Ints:
 
 @_compiled(fastmath=True)
 def _step(
-    x_S: Floats, scale: np.float32, rate: np.float32, into_2S: Ints, cost_S: Floats, way_S: Ints, level_S: Ints
+    x_S: Floats, scale: np.float32, rd_lambda: np.float32, into_2S: Ints, cost_S: Floats, way_S: Ints, level_S: Ints
 ) -> None:
-    """One row for all states, of which `x_S` are the open values in steps: the cheapest way into each of them.
+    """One row for all states: the cheapest way into each of them, where `x_S` are the values to be rounded, in steps.
 
     Straight code without branches, which compilers turn into vectors.
     """
@@ -171,8 +171,8 @@ def _step(
         x, cost = min(max(x_S[2 * h], -_MAX_STEPS), _MAX_STEPS), cost_S[2 * h]
         quarter = x * np.float32(0.25)
         even, odd = np.float32(4.0) * np.rint(quarter), np.float32(4.0) * np.floor(quarter) + np.float32(2.0)
-        candidate_W[4 * h] = cost + scale * (x - even) ** 2 + rate * np.float32(0.5) * abs(even)
-        candidate_W[4 * h + 1] = cost + scale * (x - odd) ** 2 + rate * np.float32(0.5) * abs(odd)
+        candidate_W[4 * h] = cost + scale * (x - even) ** 2 + rd_lambda * np.float32(0.5) * abs(even)
+        candidate_W[4 * h + 1] = cost + scale * (x - odd) ** 2 + rd_lambda * np.float32(0.5) * abs(odd)
         level_W[4 * h], level_W[4 * h + 1] = np.int32(even), np.int32(odd)
     for h in range(states // 2):
         x, cost = min(max(x_S[2 * h + 1], -_MAX_STEPS), _MAX_STEPS), cost_S[2 * h + 1]
@@ -180,8 +180,8 @@ def _step(
         odd = np.float32(1.0) + np.float32(4.0) * max(np.rint((size - 1) * np.float32(0.25)), np.float32(0.0))
         even = np.float32(3.0) + np.float32(4.0) * max(np.rint((size - 3) * np.float32(0.25)), np.float32(0.0))
         even = even if size >= np.float32(1.5) else np.float32(0.0)
-        candidate_W[4 * h + 2] = cost + scale * (size - even) ** 2 + rate * np.float32(0.5) * (even + (even > 0))
-        candidate_W[4 * h + 3] = cost + scale * (size - odd) ** 2 + rate * np.float32(0.5) * (odd + 1)
+        candidate_W[4 * h + 2] = cost + scale * (size - even) ** 2 + rd_lambda * np.float32(0.5) * (even + (even > 0))
+        candidate_W[4 * h + 3] = cost + scale * (size - odd) ** 2 + rd_lambda * np.float32(0.5) * (odd + 1)
         level_W[4 * h + 2], level_W[4 * h + 3] = np.int32(sign * even), np.int32(sign * odd)
     least = np.float32(_FAR)
     for b in range(states):
@@ -231,7 +231,7 @@ def round_block(
     U_JJ: Floats,
     V_OO: Floats,
     weight_O: Floats,
-    rate_JO: Floats,
+    lambda_JO: Floats,
     next_S2: Ints,
     two_sided: bool,
     symbols_JO: Ints,
@@ -248,9 +248,11 @@ def round_block(
         if scalar:
             round_scalar(values_JO[j], steps_JO[j], V_OO, two_sided, symbols_JO[j], rounded_JO[j])
         elif two_sided:
-            round_trellis_two_sided(values_JO[j], steps_JO[j], V_OO, rate_JO[j], next_S2, symbols_JO[j], rounded_JO[j])
+            round_trellis_two_sided(
+                values_JO[j], steps_JO[j], V_OO, lambda_JO[j], next_S2, symbols_JO[j], rounded_JO[j]
+            )
         else:
-            round_trellis(values_JO[j], steps_JO[j], weight_O, rate_JO[j], next_S2, symbols_JO[j], rounded_JO[j])
+            round_trellis(values_JO[j], steps_JO[j], weight_O, lambda_JO[j], next_S2, symbols_JO[j], rounded_JO[j])
         for i in range(values_JO.shape[1]):
             error_JO[j, i] = (values_JO[j, i] - rounded_JO[j, i]) / U_JJ[j, j]
         for k in range(j + 1, columns):

@@ -43,7 +43,7 @@ def round_with_feedback(
     outputs: npt.NDArray[np.floating],
     *,
     states: int = SCALAR,
-    rate_OI: Floats | None = None,
+    lambda_OI: Floats | None = None,
 ) -> Rounded:
     """Round column by column; `outputs` is V (O, O) for feedback on both sides, or its diagonal (O,) for one."""
     values_IO = np.array(weight_OI.T, np.float32, order="C")
@@ -52,7 +52,7 @@ def round_with_feedback(
     two_sided = outputs.ndim == 2
     pivot_O = np.ascontiguousarray(np.diagonal(outputs) if two_sided else outputs, np.float32)
     V_OO = np.ascontiguousarray(outputs, np.float32) if two_sided else np.zeros((1, 1), np.float32)
-    rate_IO = np.zeros_like(steps_IO) if rate_OI is None else np.ascontiguousarray(rate_OI.T, np.float32)
+    lambda_IO = np.zeros_like(steps_IO) if lambda_OI is None else np.ascontiguousarray(lambda_OI.T, np.float32)
     table = next_states(states).astype(np.int64)
     symbols_IO = np.zeros((columns, rows), np.int64)
     rounded_IO = np.zeros_like(values_IO)
@@ -63,7 +63,7 @@ def round_with_feedback(
         error_JO = np.zeros((end - begin, rows), np.float32)
         round_block(
             values_IO[here], steps_IO[here], np.ascontiguousarray(inputs_II[here, here], np.float32), V_OO,
-            pivot_O**-2.0, rate_IO[here], table, two_sided, symbols_IO[here], rounded_IO[here], error_JO,
+            pivot_O**-2.0, lambda_IO[here], table, two_sided, symbols_IO[here], rounded_IO[here], error_JO,
         )  # fmt: skip
         if end < columns:
             values_IO[end:] -= inputs_II[here, end:].T.astype(np.float32) @ error_JO
@@ -75,13 +75,13 @@ def round_with_feedback(
 
 
 def round_without_feedback(
-    weight_OI: Floats, steps_OI: Floats, states: int, rate_OI: Floats | None = None
+    weight_OI: Floats, steps_OI: Floats, states: int, lambda_OI: Floats | None = None
 ) -> npt.NDArray[np.int16]:
     """Integers along the cheapest path of each column by itself: their size is nearly that of a full rounding."""
     rows, columns = weight_OI.shape
     none_II = np.eye(columns, dtype=np.float32)
     return round_with_feedback(
-        weight_OI, steps_OI, none_II, np.ones(rows, np.float32), states=states, rate_OI=rate_OI
+        weight_OI, steps_OI, none_II, np.ones(rows, np.float32), states=states, lambda_OI=lambda_OI
     ).symbols_OI
 
 
