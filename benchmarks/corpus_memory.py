@@ -6,6 +6,7 @@ usage: python benchmarks/corpus_memory.py [TEXT...]      TEXT is repeated, with 
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -38,7 +39,9 @@ def write(path: Path, size: int, documents: list[str]) -> None:
 
 def main() -> None:
     """Print both peaks and their ratio."""
-    documents = list(Corpus(tuple(sys.argv[1:])).documents())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", nargs="*", help="files, folders or globs")
+    documents = list(Corpus(tuple(parser.parse_args().text)).documents())
     peaks = []
     with tempfile.TemporaryDirectory() as temporary:
         for megabytes in (10, 100):

@@ -5,6 +5,7 @@ usage: python benchmarks/demo.py [RUN]      RUN is a finished run folder; withou
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -15,8 +16,11 @@ from pathlib import Path
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", type=Path, help="a finished run folder")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary) / "demo"
+        folder = options.run or Path(temporary) / "demo"
         begin = time.perf_counter()
         command = [sys.executable, "-m", "bytecap", "run", "--out", str(folder), "--quiet", "--json"]
         record = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -8,6 +8,7 @@ brotli and zstandard are counted by nobody, being installed.
 
 from __future__ import annotations
 
+import argparse
 import lzma
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from bytecap.coding.general import BROTLI, compress
 
 def main() -> None:
     """One line for each module, and the sums."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     assert bytecap.artifact.load
     files = {
         name: Path(module.__file__)

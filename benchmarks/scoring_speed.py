@@ -7,7 +7,7 @@ Recipe baseline on track laptop, with overrides; fresh weights, random tokens.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -25,8 +25,12 @@ from bytecap.text.shards import ShardWriter, TokenStream
 
 def main() -> None:
     """Print the table."""
-    tokens = int(sys.argv[1]) if len(sys.argv) > 1 else 60_000
-    recipe = recipes.resolve("baseline", track="laptop", overrides=sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tokens", nargs="?", type=int, default=60_000)
+    parser.add_argument("overrides", nargs="*", metavar="PATH=VALUE", help="settings of the recipe")
+    options = parser.parse_args()
+    tokens = options.tokens
+    recipe = recipes.resolve("baseline", track="laptop", overrides=options.overrides)
     spec = ModelSpec.of(recipe.model, recipe.text.vocab_size)
     model = GPT(spec)
     size = spec.vocab_size

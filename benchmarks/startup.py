@@ -5,6 +5,7 @@ usage: python benchmarks/startup.py      prints the median of 9 runs for `--help
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,8 @@ def median(arguments: list[str], runs: int = 9) -> float:
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     bare = median(["-c", "pass"])
     print(f"python -c pass      {bare:.3f} s")
     for verb in ("--help", "recipes"):

@@ -1,4 +1,4 @@
-"""Unused room of fits at random caps: never negative, at most the larger of 64 bytes and 0.02 % of the cap.
+"""Unused bytes of fits at random caps: never negative, at most the larger of 64 bytes and 0.02 % of the cap.
 
 usage: python benchmarks/unused_bytes.py RUN [CAPS]
 
@@ -8,7 +8,7 @@ frequencies) and 8 bits per weight. One measurement, one fit for each cap. Print
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from pathlib import Path
 
@@ -26,7 +26,11 @@ from bytecap.train.checkpoint import CHECKPOINT
 
 def main() -> None:
     """Print a line for each cap, then the summary."""
-    folder, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 50
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a finished run folder")
+    parser.add_argument("caps", nargs="?", type=int, default=50, help="how many")
+    options = parser.parse_args()
+    folder, count = options.run, options.caps
     recipe, tokens = recipes.load(folder / "recipe.toml"), load_tokens(folder / "tokens")
     source = open_checkpoint(folder / CHECKPOINT, finished=True)
     job = run_job(recipe, tokens, folder, source, Silent())
@@ -52,7 +56,7 @@ def main() -> None:
             flush=True,
         )
     print(
-        f"{count} caps from {lowest:,} to {highest:,} bytes: unused room worst {max(unused)}, median "
+        f"{count} caps from {lowest:,} to {highest:,} bytes: unused bytes worst {max(unused)}, median "
         f"{np.median(unused):.0f} bytes; {over} beyond the allowance"
     )
 

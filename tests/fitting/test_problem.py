@@ -1,7 +1,9 @@
 """What the size search works on: factors that are measured, and steps of what is not."""
 
 import numpy as np
+import pytest
 
+from bytecap.core.errors import DataError
 from bytecap.fitting.problem import build_problem
 from bytecap.fitting.source import WeightSource
 from bytecap.quant.allocation import QuantConfig, Shape
@@ -87,3 +89,10 @@ def test_zero_weights_are_no_obstacle() -> None:
         problem = build_problem(source_with(weights), known, QuantConfig())
         assert set(problem.factors) == {"a", "zero"}
         assert all(np.isfinite(tensor.base) and tensor.base > 0 for tensor in problem.plan(0.1).tensors)
+
+
+def test_a_calibration_of_other_shapes() -> None:
+    """Refused by the name of the tensor, before anything is multiplied."""
+    source = source_with({"w": normal(4, 6)})
+    with pytest.raises(DataError, match=r"shape \(4, 5\) for w, which is \(4, 6\); delete"):
+        build_problem(source, measured({"w": curvature(4, 5)}), QuantConfig())

@@ -65,3 +65,17 @@ def test_older_and_newer_files(tmp_path: Path) -> None:
     rewritten(path, loss=1.0, squares={"nowhere": 1.0})
     with pytest.raises(DataError, match=r"is not a calibration \(KeyError: 'inputs/nowhere'\)"):
         load_calibration(path, "x")
+
+
+@pytest.mark.parametrize("wrong", [np.ones((3, 4), np.float32), np.ones((3, 3)), np.float32(1.0), np.ones((0, 3))])
+@pytest.mark.parametrize("kind", ["inputs", "outputs", "linear"])
+def test_matrices_that_are_no_curvature(tmp_path: Path, kind: str, wrong: np.ndarray) -> None:
+    """Not square, of another type, or no matrix: refused by name, not deep inside the fit."""
+    path = tmp_path / "c.safetensors"
+    save_calibration(path, measured())
+    with safetensors.safe_open(path, framework="np") as file:
+        about = json.loads(file.metadata()["bytecap"])
+    arrays = {**load_file(path), f"{kind}/table": np.asarray(wrong)}
+    save_file(arrays, path, metadata={"bytecap": json.dumps(about), "digest": _digest(about, arrays)})
+    with pytest.raises(DataError, match=f"{kind}/table is float.*which is no curvature"):
+        load_calibration(path, "x")

@@ -11,7 +11,7 @@ from bytecap.model.gpt import GPT
 from bytecap.run.folder import FIT_REPORT, MODEL, RECORD, SECONDS, TOKENS, enter, find_model, load_seconds, timed
 from bytecap.run.recipe import Recipe, resolve
 from bytecap.text.tokens import MANIFEST
-from bytecap.train.checkpoint import CHECKPOINT, TrainingState, save_checkpoint
+from bytecap.train.checkpoint import CHECKPOINT, Checkpoint, TrainingState, save_checkpoint
 from tests.model.test_gpt import SPEC
 
 
@@ -81,9 +81,11 @@ def test_what_a_folder_lacks_is_named_with_the_next_verb(tmp_path: Path) -> None
     lacks("its model has not been trained to the end; run `bytecap train ")
     for finished in (False, True):
         state = dataclasses.replace(TrainingState(step=1, loss=1.0), finished=finished)
-        save_checkpoint(
-            tmp_path / CHECKPOINT, GPT(SPEC), {}, spec=SPEC, made_from="x", tokens="t", context=16, progressed=state
-        )
+        saved = Checkpoint(
+            spec=SPEC, made_from="x", tokens="t", context=16, progressed=state, weights=GPT(SPEC).state_dict(),
+            optimizer={},
+        )  # fmt: skip
+        save_checkpoint(tmp_path / CHECKPOINT, saved)
         lacks("has not been fitted; run `bytecap fit " if finished else "has not been trained to the end")
     (tmp_path / MODEL).touch()
     assert find_model(tmp_path) == tmp_path / MODEL

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.fitting.passes import EstimatedTensor, RoundedTensor, estimate_pass, rounding_pass
 from bytecap.fitting.source import WeightSource
@@ -126,6 +127,7 @@ def build_problem(source: WeightSource, calibration: Calibration | None, config:
     matrices = [entry for entry in source.shapes if _is_matrix(entry)]
     measured = {}
     if calibration is not None:
+        _refuse_other_shapes(calibration, matrices)
         reached = _reached(source, calibration, matrices)
         measured = {e.name: _measured_factors(e, calibration, config, config.damping) for e in reached}
     per_tensor = _per_tensor_steps(source, calibration)
@@ -138,6 +140,19 @@ def build_problem(source: WeightSource, calibration: Calibration | None, config:
     relative = _relative_factors(weights, measured, unmeasured)
     factors = {entry.name: (measured | relative)[entry.name] for entry in matrices if entry.name in known}
     return FitProblem(source, calibration, config, weights, factors, frozenset(measured), per_tensor)
+
+
+def _refuse_other_shapes(calibration: Calibration, matrices: Sequence[Shape]) -> None:
+    """DataError where a calibration speaks of weights of another shape."""
+    for entry in matrices:
+        curvature = calibration.tensors.get(entry.name)
+        found = None if curvature is None else (len(curvature.outputs), len(curvature.inputs_II))
+        if found is not None and found != tuple(entry.shape[:2]):
+            raise DataError(
+                f"the calibration has curvature of shape {found} for {entry.name}, which is {tuple(entry.shape)}; "
+                "delete calibration.safetensors to measure again",
+                tensor=entry.name,
+            )
 
 
 def _is_matrix(entry: Shape) -> bool:

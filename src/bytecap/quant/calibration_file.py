@@ -86,10 +86,20 @@ def load_calibration(path: Path, source_digest: str) -> Calibration:
 
 
 def _curvature(arrays: Mapping[str, Any], name: str, square: float) -> Curvature:
-    return Curvature(
-        inputs_II=arrays[f"inputs/{name}"], outputs=arrays[f"outputs/{name}"], gradient_square=square,
-        linear_II=arrays.get(f"linear/{name}"),
-    )  # fmt: skip
+    inputs_II = _matrix(arrays, f"inputs/{name}")
+    linear_II = None if f"linear/{name}" not in arrays else _matrix(arrays, f"linear/{name}")
+    outputs = arrays[f"outputs/{name}"]
+    if outputs.ndim != 1 or outputs.dtype != np.float32:
+        outputs = _matrix(arrays, f"outputs/{name}")
+    return Curvature(inputs_II=inputs_II, outputs=outputs, gradient_square=square, linear_II=linear_II)
+
+
+def _matrix(arrays: Mapping[str, Any], key: str) -> Any:
+    """A square matrix of 32-bit floats; ValueError for anything else."""
+    found = arrays[key]
+    if found.dtype != np.float32 or found.ndim != 2 or found.shape[0] != found.shape[1]:
+        raise ValueError(f"{key} is {found.dtype} of shape {found.shape}, which is no curvature")
+    return found
 
 
 def _digest(about: dict[str, Any], arrays: Mapping[str, Any]) -> str:
