@@ -112,7 +112,7 @@ def test_tests_mirror_the_source() -> None:
     by_forward_pass = "attention block layers rotary spec techniques/residual_mix techniques/unet_skips"
     elsewhere = {f"model/{name}.py" for name in by_forward_pass.split()} | {"model/techniques/base.py"}
     elsewhere |= {
-        "__main__.py", "run/record.py", "run/use.py", "run/job.py", "core/device.py", "report/fit_table.py",
+        "__main__.py", "run/record.py", "run/scoring.py", "run/job.py", "core/device.py", "report/fit_table.py",
     }  # fmt: skip  # tests/end_to_end
     elsewhere |= {
         "core/progress.py", "core/allocator.py", "core/version.py", "quant/statistics.py", "formats/plan.py",

@@ -74,8 +74,8 @@ def test_generate_and_inspect(finished: Path, capsys: pytest.CaptureFixture[str]
     """Text that begins with the prompt; rows that add up to the file."""
     assert call("generate", finished, "the model", "--tokens", "5") == 0
     assert capsys.readouterr().out.startswith("the model")
-    for flag in ("--tokens=-3", "--temperature=-1"):
-        assert call("generate", finished, "the", flag) == 2 and "none may be negative" in capsys.readouterr().err
+    for flag, refusal in (("--tokens=-3", "-3"), ("--temperature=-1", "the temperature is -1")):
+        assert call("generate", finished, "the", flag) == 2 and refusal in capsys.readouterr().err
     assert call("inspect", finished / "model.bcap", "--json") == 0
     value = json.loads(capsys.readouterr().out)
     assert sum(row["coded_bytes"] for row in value["tensors"]) == value["bytes"]

@@ -18,14 +18,14 @@ def generate(
     json: Json = False,
 ) -> None:
     """Continue a prompt with the model of a run folder or a .bcap file."""
+    from bytecap.artifact import generate as writing
     from bytecap.artifact.load import load
-    from bytecap.run import use
     from bytecap.text.tokens import load_tokens
 
     file, folder = find_artifact(path)
     artifact = load(file)
     other = None if folder is None else load_tokens(folder / "tokens").tokenizer
-    written = use.generate(artifact, other, prompt, tokens, temperature, seed)
+    written = writing.generate(artifact, prompt, tokens=tokens, temperature=temperature, seed=seed, tokenizer=other)
     print_result({"text": written}, json, written)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 from bytecap.commands.common import (
     SETTINGS,
@@ -21,6 +23,9 @@ from bytecap.commands.output import print_result
 from bytecap.core.errors import ConfigError
 from bytecap.report.console import Console
 
+if TYPE_CHECKING:
+    from bytecap.text.config import TextConfig
+
 Stride = Annotated[
     int | None,
     whole_number(SETTINGS, "New positions for each window, with --text; a run folder is scored as its recipe says."),
@@ -38,25 +43,42 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Bits per byte of a run folder or a .bcap file: on the run's held-out text, or on --text."""
-    from bytecap.run import use
+    from bytecap.artifact.load import load
+    from bytecap.run.scoring import score_run
+    from bytecap.scoring.score_text import score_text
 
     refuse_empty_text(text)
     file, folder = find_artifact(path)
     console = Console(quiet=quiet)
     if text:
-        value = use.score_file(file, text, stride=stride, device_name=device, console=console, settings=set_ or ())
+        reading = _reading(text, set_ or ())
+        with console.stage("score"):
+            result = score_text(load(file), reading, stride=stride, device=device, progress=console)
     elif folder is None:
         raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
     elif stride is not None or set_:
         raise ConfigError("--stride and --set go with --text; a run is scored as its recipe says")
     else:
-        value = use.score_run(folder, device, console, file)
+        with console.stage("score"):
+            result = score_run(folder, artifact=file, device=device, progress=console)
+    value = result.to_json()
     found = (
         f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over {value['text_bytes']:,} bytes and "
         f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}; "
         f"{value['tokens'] / value['seconds']:,.0f} tokens/s)"
     )
     print_result(value, json, found)
+
+
+def _reading(text: Sequence[str], settings: Sequence[str]) -> TextConfig:
+    """How `text` is read; ConfigError for a setting that says nothing about it."""
+    from bytecap.run.recipe import Recipe, with_overrides
+    from bytecap.text.config import READING
+
+    for word in settings:
+        if word.partition("=")[0].strip() not in READING:
+            raise ConfigError(f"--set {word} changes nothing here; {', '.join(READING)} do")
+    return dataclasses.replace(with_overrides(Recipe(), list(settings)).text, paths=tuple(text))
 
 
 VERB = Verb(

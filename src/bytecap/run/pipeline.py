@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bytecap.artifact.generate import generate
 from bytecap.artifact.load import load
 from bytecap.coding.general import baseline_sizes
 from bytecap.core.device import choose_device, hardware
@@ -42,7 +43,7 @@ from bytecap.run.record import (
     record_fault,
     training_summary,
 )
-from bytecap.run.use import build_validation, generate, score_model, scoring_context
+from bytecap.run.scoring import build_validation, score_model, scoring_context
 from bytecap.text.prepare import prepare
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
@@ -146,7 +147,10 @@ def report_stage(
         artifact = load(folder / MODEL)
         reached = load_training_state(folder / CHECKPOINT)
         prompt = (tokens.validation_documents() or [""])[0][:SAMPLE_PROMPT]
-        written = generate(artifact, tokens.tokenizer, prompt, SAMPLE_TOKENS, SAMPLE_TEMPERATURE, recipe.run.seed)
+        written = generate(
+            artifact, prompt, tokens=SAMPLE_TOKENS, temperature=SAMPLE_TEMPERATURE, seed=recipe.run.seed,
+            tokenizer=tokens.tokenizer,
+        )  # fmt: skip
         compressors = _compressors(tokens)
     record = RunRecord(
         schema=SCHEMA,

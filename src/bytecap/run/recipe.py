@@ -32,14 +32,12 @@ from bytecap.core.settings import (
     to_sparse,
 )
 from bytecap.core.version import __version__
-from bytecap.model.spec import MAX_CONTEXT, ModelConfig
+from bytecap.model.spec import MAX_CONTEXT, MAX_SEED, ModelConfig
 from bytecap.quant.allocation import QuantConfig
 from bytecap.run.recipe_0_1 import digest_0_1
 from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.text.config import TextConfig
 from bytecap.train.config import TrainConfig
-
-MAX_SEED = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True)

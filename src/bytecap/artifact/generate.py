@@ -1,0 +1,55 @@
+"""A file and a prompt to text.
+
+In:   an Artifact, a prompt.
+Out:  text.
+"""
+
+from __future__ import annotations
+
+import math
+
+from bytecap.artifact.load import Artifact
+from bytecap.artifact.tokenizer import artifact_tokenizer
+from bytecap.core.errors import ConfigError
+from bytecap.model.sampling import sample
+from bytecap.model.spec import MAX_SEED
+from bytecap.text.tokenizer import Tokenizer
+
+
+def generate(
+    artifact: Artifact,
+    prompt: str = "",
+    *,
+    tokens: int = 200,
+    temperature: float = 0.8,
+    seed: int = 0,
+    tokenizer: Tokenizer | None = None,
+) -> str:
+    """Continue `prompt` by at most `tokens` tokens; the text returned begins with it.
+
+    At temperature 0 the likeliest token is taken, at 1 they are drawn as the model says; the same seed writes the same
+    text. `tokenizer` is used where the file has none in it. ConfigError for a prompt that has no UTF-8 form and for
+    numbers that cannot be, FormatError when the file holds weights without a model, DataError when there is no
+    tokenizer.
+    """
+    _refuse_numbers(tokens, temperature, seed)
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("the prompt is not UTF-8; give it as text in that encoding") from None
+    tokenizer = artifact_tokenizer(artifact, tokenizer)
+    ids = [tokenizer.bos, *tokenizer.encode(prompt)]
+    drawn = sample(
+        artifact.model(), ids, tokens=tokens, context=artifact.context, temperature=temperature, seed=seed,
+        stop=tokenizer.bos,
+    )  # fmt: skip
+    return tokenizer.decode(ids[1:] + drawn)
+
+
+def _refuse_numbers(tokens: int, temperature: float, seed: int) -> None:
+    if tokens < 0:
+        raise ConfigError(f"{tokens} tokens cannot be generated; give 0 or more")
+    if not 0 <= temperature < math.inf:
+        raise ConfigError(f"the temperature is {temperature:g}; it must be a finite number, 0 or more")
+    if not 0 <= seed < MAX_SEED:
+        raise ConfigError(f"the seed is {seed}; it must lie between 0 and {MAX_SEED:,}")

@@ -1,0 +1,34 @@
+"""The tokenizer that goes with a file.
+
+In:   an Artifact, and a tokenizer from elsewhere where the file has none.
+Out:  a Tokenizer of the model's vocabulary.
+"""
+
+from __future__ import annotations
+
+from bytecap.artifact.load import Artifact
+from bytecap.core.errors import DataError, FormatError
+from bytecap.text.tokenizer import Tokenizer
+
+
+def artifact_tokenizer(artifact: Artifact, other: Tokenizer | None = None) -> Tokenizer:
+    """The tokenizer in the file, else the other one.
+
+    FormatError when the file holds weights without a model or the tokenizer does not fit it, DataError when there is no
+    tokenizer.
+    """
+    if artifact.spec is None:
+        raise FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
+    embedded = artifact.tokenizer
+    tokenizer = other if embedded is None else Tokenizer.from_bytes(embedded, origin="the tokenizer in the file")
+    if tokenizer is None:
+        raise DataError(
+            "the file has no tokenizer in it; use the run folder it was made in, or make it again with --set "
+            "artifact.embed_tokenizer=true"
+        )
+    if tokenizer.vocab_size != artifact.spec.vocab_size:
+        raise FormatError(
+            f"the file's model has a vocabulary of {artifact.spec.vocab_size:,}, its tokenizer "
+            f"{tokenizer.vocab_size:,} pieces; they do not belong together"
+        )
+    return tokenizer

@@ -1,0 +1,67 @@
+"""Scores of a run's models on its own held-out text, as its recipe says.
+
+In:   a run folder.
+Out:  bits per byte.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bytecap.artifact.load import load
+from bytecap.core.device import choose_device
+from bytecap.core.errors import DataError
+from bytecap.core.progress import Progress, Silent
+from bytecap.model.gpt import GPT
+from bytecap.run import recipe as recipes
+from bytecap.run.folder import MODEL, RECIPE, TOKENS
+from bytecap.run.recipe import Recipe
+from bytecap.scoring.evaluate import Score
+from bytecap.scoring.score_text import TextScore
+from bytecap.scoring.validation import Validation
+from bytecap.text.tokens import Tokens, load_tokens
+
+
+def score_run(
+    folder: Path, *, artifact: Path | None = None, device: str = "auto", progress: Progress | None = None
+) -> TextScore:
+    """Score a file of a run folder, `model.bcap` if none is named, as the record does.
+
+    DataError when the file was made from another corpus than the tokens in the folder, or their bytes do not add up.
+    """
+    recipe, tokens = recipes.load(folder / RECIPE), load_tokens(folder / TOKENS)
+    made = load(artifact or folder / MODEL)
+    if made.made_from.get("corpus") != tokens.corpus_digest:
+        raise DataError(
+            f"the file was made from corpus {made.made_from.get('corpus')}, the tokens in {folder} are of corpus "
+            f"{tokens.corpus_digest}; score it on its own text, or give one with --text"
+        )
+    validation = build_validation(recipe, tokens)
+    model = made.model().to(choose_device(device))
+    score = score_model(validation, model, recipe, recipe.score.stride, progress or Silent())
+    return TextScore(score, validation.check)
+
+
+def build_validation(recipe: Recipe, tokens: Tokens) -> Validation:
+    """The held-out tokens of a run, their bytes checked."""
+    return Validation.checked(
+        tokens.validation_stream(),
+        tokens.tokenizer,
+        raw_bytes=tokens.validation_bytes,
+        lossy_declared=recipe.text.lossy_tokenizer,
+        byte_stream=tokens.validation_byte_stream(),
+    )
+
+
+def score_model(validation: Validation, model: GPT, recipe: Recipe, stride: int, progress: Progress) -> Score:
+    """Bits per byte with the recipe's context."""
+    batch_tokens = recipe.score.batch_tokens
+    return validation.score(
+        model, context=scoring_context(recipe), stride=stride, batch_tokens=batch_tokens, progress=progress
+    )
+
+
+def scoring_context(recipe: Recipe) -> int:
+    """Positions of a scoring window."""
+    assert recipe.score.context is not None, "a resolved recipe knows its context"
+    return recipe.score.context

@@ -1,0 +1,32 @@
+"""A file's tokenizer is the one in it, another only where it has none, and never one that does not fit."""
+
+import dataclasses
+
+import pytest
+
+from bytecap.artifact.load import loads
+from bytecap.artifact.tokenizer import artifact_tokenizer
+from bytecap.core.errors import DataError, FormatError
+from bytecap.text.tokenizer import Tokenizer
+from tests.artifact.example import example_file, example_tokenizer
+from tests.text.tokenizers import make_tokenizer
+
+
+def test_the_files_own_goes_first() -> None:
+    """Embedded it is used, whatever else is given; elsewhere the other one is."""
+    other = Tokenizer.from_bytes(example_tokenizer())
+    assert artifact_tokenizer(loads(example_file(embed=False)), other) is other
+    own = artifact_tokenizer(loads(example_file()), make_tokenizer("another text\n" * 50))
+    assert own.model == example_tokenizer()
+
+
+def test_refusals() -> None:
+    """No tokenizer at all, one of another size, and weights without a model."""
+    without = loads(example_file(embed=False))
+    with pytest.raises(DataError, match="no tokenizer in it; use the run folder"):
+        artifact_tokenizer(without)
+    smaller = make_tokenizer("another text\n" * 50, vocab_size=280)
+    with pytest.raises(FormatError, match=r"vocabulary of 300, its tokenizer 2\d\d pieces"):
+        artifact_tokenizer(without, smaller)
+    with pytest.raises(FormatError, match=r"weights without a model; read them with bytecap\.load_state_dict"):
+        artifact_tokenizer(dataclasses.replace(without, spec=None), smaller)
