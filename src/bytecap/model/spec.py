@@ -19,9 +19,9 @@ from bytecap.model.techniques.base import TechniqueConfig
 MAX_LAYERS = 256
 MAX_WIDTH = 65_536
 MAX_CONTEXT = 1 << 14
+"""Positions of a scoring window: a mask of all pairs then has 256 MiB."""
 MAX_SEED = 1 << 62
 """Seeds of weights, order of text and samples are smaller; every generator takes them."""
-"""Positions of a scoring window: a mask of all pairs then has 256 MiB."""
 _COUNT = bounds(1, MAX_WIDTH)
 _POSITIVE = bounds(1e-30, 1e30)
 
