@@ -35,8 +35,8 @@ def main() -> None:
     print(f"{'':24s} {'bits per byte':>14s} {'ours / theirs':>14s}")
     for name in ("before_plain", "after_plain", "before", "after"):
         print(f"{name:24s} {scores[name]:14.4f}")
-    for way, sizes in record["compressors"].items():
-        for name, bits in sizes.items():
+    for way in ("whole", "per_document"):
+        for name, bits in record["compressors"][way].items():
             print(f"{name + ', ' + way:24s} {bits:14.4f} {after / bits:14.3f}")
 
 

@@ -40,7 +40,7 @@ def test_record_and_files(finished: Path) -> None:
     assert 0.5 < scores["before"]["bits_per_byte"] < scores["after"]["bits_per_byte"] + 0.01 < 5.0
     assert scores["before"]["tokens"] == record["corpus"]["validation_tokens"] - 1
     assert record["byte_check"]["counted"] == record["byte_check"]["raw"] == record["byte_check"]["decoded"]
-    assert set(record["compressors"]) == {"whole", "per_document"}
+    assert set(record["compressors"]) == {"whole", "per_document", "sample"}
     assert set(record["seconds"]) == {"prepare", "train", "fit", "score", "report"}
     assert record["training"]["steps"] == 40 and record["sample"]["continued"]
 

@@ -1,6 +1,12 @@
 """Tables line up."""
 
-from bytecap.report.tables import columns, tensor_table
+import copy
+import json
+from pathlib import Path
+
+from bytecap.report.tables import columns, summary, tensor_table
+
+OLD = json.loads((Path(__file__).parents[1] / "golden" / "run_0_1" / "record.json").read_text("utf-8"))
 
 
 def test_columns() -> None:
@@ -19,3 +25,15 @@ def test_tensor_table() -> None:
     assert lines[1].split() == ["w", "matrix", "2x3", "g", "4.000", "3", "75.00", "%", "100.00", "%"]
     assert lines[2].split() == ["header", "1", "25.00", "%"]
     assert lines[3].split() == ["total", "4", "100.00", "%", "100.00", "%"]
+
+
+def test_summary_says_when_compressors_saw_a_sample() -> None:
+    """Records of schema 1 and of all documents look alike; a sample is named by its size."""
+    whole, sampled = copy.deepcopy(OLD), copy.deepcopy(OLD)
+    sizes = {"documents": 1000, "of_documents": 1000, "bytes": 5, "of_bytes": 5}
+    whole["compressors"]["sample"] = sizes
+    sampled["compressors"]["sample"] = {**sizes, "of_documents": 2500}
+    assert OLD["schema"] == 1 and summary(OLD, "x") == summary(whole, "x")
+    assert "each document alone" in summary(whole, "x")
+    assert "sample as one" in summary(sampled, "x") and "1,000 of 2,500 documents alone" in summary(sampled, "x")
+    assert "gzip" not in summary({**OLD, "compressors": {}}, "x")

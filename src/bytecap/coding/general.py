@@ -65,11 +65,16 @@ def decompress(codec: str, data: bytes, raw_size: int) -> bytes:
 
 
 def baseline_sizes(data: bytes) -> dict[str, int]:
-    """Bytes of `data` through what everyone knows, at their strongest common settings."""
+    """Bytes of `data` through gzip -9, xz -9e and zstd -19.
+
+    The dictionary of xz is no larger than the data, which changes no size and saves most of the time on short ones.
+    """
     zstd, lzma = _zstandard().ZstdCompressor(level=19), _lzma()
+    preset = 9 | lzma.PRESET_EXTREME
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": min(max(len(data), 4096), 1 << 26)}]
     return {
         "gzip": len(gzip.compress(data, 9, mtime=0)),
-        "xz": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
+        "xz": len(lzma.compress(data, filters=filters)),
         "zstd-19": len(zstd.compress(data)),
     }
 

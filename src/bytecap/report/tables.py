@@ -46,9 +46,12 @@ def summary(record: dict[str, Any], folder: str) -> str:
         ("seconds", "  ".join(f"{stage} {seconds:.1f}" for stage, seconds in record["seconds"].items())),
     ]
     compressors = record["compressors"]
-    names = list(next(iter(compressors.values()))) if compressors else []
     bits = [["bits per byte", "whole", "each document alone"]]
-    bits += [[name, *(f"{compressors[way][name]:.4f}" for way in ("whole", "per_document"))] for name in names]
+    for name in compressors.get("whole", ()):
+        bits.append([name, *(f"{compressors[way][name]:.4f}" for way in ("whole", "per_document"))])
+    sample = compressors.get("sample")  # records of schema 1 have none
+    if sample is not None and sample["documents"] < sample["of_documents"]:
+        bits[0][1:] = ["sample as one", f"{sample['documents']:,} of {sample['of_documents']:,} documents alone"]
     note = f"context {after['context']}, stride {after['stride']}"
     bits += [
         ["before fitting", "", f"{scores['before']['bits_per_byte']:.4f}   ({note})"],

@@ -14,19 +14,18 @@ import torch
 
 from bytecap.artifact.generate import generate
 from bytecap.artifact.load import load
-from bytecap.coding.general import baseline_sizes
 from bytecap.core.device import choose_device, hardware
 from bytecap.core.digest import digest_bytes, digest_json
 from bytecap.core.errors import FormatError
 from bytecap.core.files import read_object, write_bytes, write_json
 from bytecap.core.lock import writing
 from bytecap.core.progress import Part
-from bytecap.core.units import compressed_bits_per_byte
 from bytecap.core.version import __version__
 from bytecap.fitting.job import Container, refuse_small
 from bytecap.fitting.report import report_path
 from bytecap.fitting.source import open_checkpoint, source_from_module
 from bytecap.model.spec import ModelSpec
+from bytecap.report.compressors import compressor_baselines
 from bytecap.report.console import Console
 from bytecap.run.folder import LOG, MODEL, RECIPE, RECORD, SCORE, TOKENS, enter, load_seconds, timed
 from bytecap.run.job import build_provenance, run_job
@@ -151,7 +150,7 @@ def report_stage(
             artifact, prompt, tokens=SAMPLE_TOKENS, temperature=SAMPLE_TEMPERATURE, seed=recipe.run.seed,
             tokenizer=tokens.tokenizer,
         )  # fmt: skip
-        compressors = _compressors(tokens)
+        compressors = compressor_baselines(tokens.validation_documents() or [], console)
     record = RunRecord(
         schema=SCHEMA,
         program=f"bytecap {__version__}",
@@ -177,21 +176,6 @@ def report_stage(
     ).to_json()
     write_json(folder / RECORD, record)
     return record
-
-
-def _compressors(tokens: Tokens) -> dict[str, dict[str, float]]:
-    """Bits per byte of general compressors on the raw held-out text; empty where it is not at hand."""
-    documents = tokens.validation_documents()
-    if documents is None:
-        return {}
-    data = [document.encode() for document in documents]
-    text_bytes = sum(map(len, data))
-    whole = baseline_sizes(b"".join(data))
-    apart = [baseline_sizes(one) for one in data]
-    return {
-        "whole": {name: compressed_bits_per_byte(size, text_bytes) for name, size in whole.items()},
-        "per_document": {name: compressed_bits_per_byte(sum(a[name] for a in apart), text_bytes) for name in whole},
-    }
 
 
 def _is_fitted(folder: Path, recipe: Recipe, checkpoint_digest: str, console: Console) -> bool:

@@ -25,7 +25,7 @@ from bytecap.text.tokens import Tokens
 from bytecap.train.checkpoint import TrainingState
 
 SCHEMA = 2
-"""Schema 1 had no `artifact.digest`, and `artifact.kappa` for `step_scale`. Records of both are read."""
+"""Schema 1 had no `artifact.digest` and `compressors.sample`, and `kappa` for `artifact.step_scale`; it is read."""
 _SCORE = {"bits_per_byte": float, "text_bytes": int, "tokens": int, "context": int, "stride": int, "seconds": float}
 SCORED = ("before", "after", "before_plain", "after_plain")
 """What the score stage scores: the checkpoint and the file, with the recipe's stride and with windows side by side."""
@@ -65,7 +65,8 @@ class RunRecord:
     """`before` and `after` fitting, sliding as the recipe says; `before_plain` and `after_plain` with windows that do
     not overlap. Each: bits_per_byte, nats, text_bytes, tokens, context, stride, seconds."""
     compressors: dict[str, dict[str, float]]
-    """Bits per byte of the same text: `whole` as one file, `per_document` as the sum over documents."""
+    """Bits per byte of the same text: `whole` as one file, `per_document` as the sum over documents; and the `sample`
+    of the text that they are of."""
     sample: dict[str, str]
     """`prompt`, the beginning of the first held-out document, and how the fitted model `continued` it."""
     files: dict[str, str]
