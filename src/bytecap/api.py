@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bytecap.artifact.load import Artifact, load
+from bytecap.artifact.load import Artifact
+from bytecap.artifact.load import load as load_file
 from bytecap.artifact.pack import Provenance
 from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError
@@ -183,6 +184,14 @@ def _positions(logits_NV: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
     return (logits_NV, label_N) if bool(kept_N.all()) else (logits_NV[kept_N], label_N[kept_N])
 
 
+def load(path: str | Path) -> Artifact:
+    """Read a `.bcap` file: what it holds, its size, and its model where it has one.
+
+    Raises FormatError when the file is damaged or none, DataError when it is not there.
+    """
+    return load_file(Path(path))
+
+
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The weights in a `.bcap` file by name, float32, for `module.load_state_dict`."""
-    return load(Path(path)).quantized.state_dict()
+    """The weights in a `.bcap` file by name, float32, for `module.load_state_dict`; errors as of `load`."""
+    return load(path).quantized.state_dict()

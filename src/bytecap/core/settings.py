@@ -200,24 +200,19 @@ def from_saved(
         table = {key: value for key, value in table.items() if key != WRITTEN_BY}
     if not (isinstance(version, str) and re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6}){1,3}[A-Za-z0-9.+-]{0,40}", version)):
         raise error(f"{origin}: {WRITTEN_BY} must be a version such as {__version__}, found {shown(version)}")
-    if is_newer(version):
+    if _numbers(version) > _numbers(__version__):
         remedy = f"the file was written by bytecap {version}, this is {__version__}: install {version} to read it"
     return _Reader(origin, remedy, error, saved=True).table(cls, table, "")
 
 
 def from_sparse(cls: type[T], table: Any, *, origin: str) -> T:
-    """What `to_sparse` wrote, for a part of a file; ConfigError as by `from_saved`."""
-    return _Reader(origin, "", ConfigError, saved=True).table(cls, table, "")
+    """What `to_sparse` wrote, for a part of a file that says no version; ConfigError as by `from_saved`."""
+    return _Reader(origin, "", ConfigError, saved=True, stamped=False).table(cls, table, "")
 
 
 def from_authored(cls: type[T], table: Any, *, origin: str) -> T:
     """What a person wrote: what is missing is today's default; ConfigError as by `from_saved`."""
     return _Reader(origin, "", ConfigError, saved=False).table(cls, table, "")
-
-
-def is_newer(version: str) -> bool:
-    """Whether a version is newer than this program's."""
-    return _numbers(version) > _numbers(__version__)
 
 
 def _numbers(version: str) -> list[int]:
@@ -232,6 +227,8 @@ class _Reader:
     remedy: str
     error: type[BytecapError]
     saved: bool
+    stamped: bool = True
+    """Whether it is known which version wrote the file."""
 
     def refusal(self, path: str, reason: str) -> BytecapError:
         """The error for the entry at a dotted path."""
@@ -267,7 +264,9 @@ class _Reader:
         for name, field in fields.items():
             if key in field.metadata.get(_RENAMED, ()):
                 return name
-        raise self.refusal(_joined(path, key), f"is not a setting{nearest(key[:80], fields)}")
+        remedy = self.remedy if self.stamped else f"a version of bytecap newer than {__version__} may know it"
+        reader = dataclasses.replace(self, remedy=remedy)
+        raise reader.refusal(_joined(path, key), f"is not a setting{nearest(key[:80], fields)}")
 
     def _left_out(self, field: dataclasses.Field[Any], hint: Any, path: str) -> Any:
         return self.table(cast(type, hint), {}, path) if dataclasses.is_dataclass(hint) else first_default(field)

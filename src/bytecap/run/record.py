@@ -44,7 +44,7 @@ class RunRecord:
     recipe: dict[str, Any]
     """Every setting, resolved."""
     recipe_digest: str
-    """Hash of `recipe`."""
+    """Digest of what differs in `recipe` from the first defaults."""
     corpus: dict[str, Any]
     """Name, digest (scores compare only where it is equal), training tokens, validation documents, tokens and bytes,
     vocabulary, length at which texts were cut, skipped documents by reason."""
