@@ -7,14 +7,15 @@ field that is renamed, or gets another default, notes the former one beside itse
 import dataclasses
 import json
 import typing
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bytecap.core.settings import first_default, is_required, saved_fields
+from bytecap.core.settings import first_default, former_names, is_required, saved_fields, to_sparse, upgraded
 from bytecap.model.spec import ModelSpec
+from bytecap.model.techniques import technique_config, technique_names
 from bytecap.quant.calibration_file import _Header
 from bytecap.run.recipe import Recipe
 from bytecap.run.recipe_0_1 import DEFAULTS
@@ -23,11 +24,12 @@ from bytecap.train.checkpoint import Checkpoint
 
 SAVED: dict[str, type] = {
     "recipe": Recipe, "model spec": ModelSpec, "checkpoint": Checkpoint, "tokens": Tokens, "calibration": _Header,
+    **{f"technique {name}": technique_config(name) for name in technique_names()},
 }  # fmt: skip
 RECORDED = Path(__file__).parents[1] / "golden" / "first_defaults.json"
 REQUIRED = "required"
-UPGRADES: dict[str, Callable[[Any], Any]] = {}
-"""Of fields that have had another shape."""
+FIELDS: dict[str, dataclasses.Field[Any]] = {}
+"""By path."""
 
 
 def first_defaults(cls: type, prefix: str) -> dict[str, Any]:
@@ -35,14 +37,20 @@ def first_defaults(cls: type, prefix: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     hints = typing.get_type_hints(cls)
     for field in saved_fields(cls):
-        path = f"{prefix}.{(*field.metadata.get('renamed', ()), field.name)[0]}"
+        path = f"{prefix}.{(*former_names(field), field.name)[0]}"
         if dataclasses.is_dataclass(hints[field.name]):
             found |= first_defaults(typing.cast(type, hints[field.name]), path)
         else:
-            found[path] = REQUIRED if is_required(field) else json.loads(json.dumps(first_default(field)))
-            if upgrade := field.metadata.get("upgrade"):
-                UPGRADES[path] = upgrade
+            found[path] = REQUIRED if is_required(field) else plain(first_default(field))
+            FIELDS[path] = field
     return found
+
+
+def plain(value: Any) -> Any:
+    """As JSON: of tables by name, the settings that differ from their defaults."""
+    if isinstance(value, Mapping):
+        return {name: to_sparse(entry) if dataclasses.is_dataclass(entry) else entry for name, entry in value.items()}
+    return json.loads(json.dumps(value))
 
 
 def current() -> dict[str, Any]:
@@ -54,7 +62,7 @@ def test_first_defaults_stay() -> None:
     """What was recorded is still so, and what is new is recorded."""
     recorded, now = json.loads(RECORDED.read_text("utf-8")), current()
     for path, value in recorded.items():
-        first = UPGRADES[path](value) if path in UPGRADES else value
+        first = upgraded(FIELDS[path], value) if path in FIELDS else value
         assert path in now, f"{path} is gone: files that hold it no longer open; keep it, or note it as a former name"
         assert json.dumps(now[path]) == json.dumps(first), f"the first default of {path} was {value}; note it beside it"
     new = sorted(set(now) - set(recorded))

@@ -19,7 +19,7 @@ class Table:
         (int, (0, -3, 8.0), (True, 8.5, "8", None, 1e300, float("inf"), float("nan"))),
         (float, (0, 0.5, float("inf")), (False, "0.5", None)),
         (bool, (True, False), (0, 1, "true")),
-        (str, ("", "a"), (1, None, ["a"])),
+        (str, ("", "a", "\U0001f600"), (1, None, ["a"], "\udcff", "a\ud800")),
         (type(None), (None,), (0, "", False)),
         (Literal["a", 1], ("a", 1), ("b", True, 1.0)),
         (tuple[int, ...], ([], (1,)), ("ab", {}, 3)),
@@ -50,4 +50,5 @@ def test_shown() -> None:
         deep = [deep]
     assert shown(deep) == "a list of 1 entries" and shown({}) == "a table of 0 entries"
     assert shown(10**5000) == "a number of more than 60 digits"
+    assert shown("a\udcff") == "text that is not UTF-8"
     assert shown("\x1b[31m" + "x" * 99).isprintable() and len(shown("x" * 99)) == 60

@@ -35,7 +35,14 @@ def fits(hint: Any, value: Any) -> bool:
         return kind is bool
     if kind is int and isinstance(value, float):
         return abs(value) <= WHOLE_FLOATS and value.is_integer()
+    if kind is str and isinstance(value, str):
+        return is_utf8(value)
     return isinstance(value, (int, float) if kind is float else kind) if isinstance(kind, type) else False
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written as UTF-8: none of its letters stands for half a letter, or for a stray byte."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def is_choice(hint: Any) -> bool:
@@ -61,5 +68,7 @@ def shown(value: Any) -> str:
         return f"a {'table' if isinstance(value, Mapping) else 'list'} of {len(value):,} entries"
     if isinstance(value, int) and abs(value) > WHOLE_FLOATS**4:
         return "a number of more than 60 digits"
+    if isinstance(value, str) and not is_utf8(value):
+        return "text that is not UTF-8"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

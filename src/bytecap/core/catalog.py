@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from bytecap.core.errors import ConfigError, nearest
+from bytecap.core.toml import parse_toml
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -37,6 +37,6 @@ def read(kind: str, name: str) -> dict[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file; ConfigError with line and column when it is not one."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        return parse_toml(path.read_text("utf-8"))
+    except (ValueError, OSError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", path=str(path)) from error

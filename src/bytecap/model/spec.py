@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from bytecap.core.errors import ConfigError
-from bytecap.core.settings import bounds, check_bounds, from_sparse, history, tables_by_name, to_sparse
+from bytecap.core.settings import bounds, check_bounds, history, tables_by_name, to_sparse
+from bytecap.core.settings_reader import from_sparse
 from bytecap.model.techniques import in_order, technique_config, with_defaults
 from bytecap.model.techniques.base import TechniqueConfig
 

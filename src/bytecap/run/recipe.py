@@ -9,7 +9,6 @@ A saved recipe holds what differs from the defaults (core/settings.py) and shows
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,14 +22,14 @@ from bytecap.core.files import write_bytes
 from bytecap.core.settings import (
     NOT_IN_DIGEST,
     WRITTEN_BY,
+    class_by_name,
     digest_settings,
-    from_authored,
-    from_saved,
-    is_tables_by_name,
     saved_fields,
     to_full,
     to_sparse,
 )
+from bytecap.core.settings_reader import from_authored, from_saved
+from bytecap.core.toml import parse_toml, toml_value
 from bytecap.core.version import __version__
 from bytecap.model.spec import MAX_CONTEXT, MAX_SEED, ModelConfig
 from bytecap.quant.allocation import QuantConfig
@@ -136,7 +135,7 @@ def validate(table: dict[str, Any], *, origin: str) -> Recipe:
 def save(recipe: Recipe, path: Path) -> None:
     """Write TOML that holds what differs from the defaults, and the defaults as comments."""
     lines = [
-        f"# A run of bytecap. Lines behind # are defaults.\n{WRITTEN_BY} = {_toml(__version__)}",
+        f"# A run of bytecap. Lines behind # are defaults.\n{WRITTEN_BY} = {toml_value(__version__)}",
         *_toml_lines("", recipe),
     ]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
@@ -144,7 +143,8 @@ def save(recipe: Recipe, path: Path) -> None:
 
 def load(path: Path) -> Recipe:
     """Read the recipe of a run, of this version or an older one; ConfigError for any other file."""
-    table, remedy = catalog.read_toml(path), "put back the one that `bytecap prepare` wrote, or prepare another folder"
+    table = catalog.read_toml(path)
+    remedy = "put back the one that `bytecap prepare` wrote, or prepare another folder"
     if WRITTEN_BY not in table and "run" not in table:  # version 0.1.0 wrote no version, but every table
         raise ConfigError(f"{path} is not the recipe of a run: it has no [run]; {remedy}", path=str(path))
     return from_saved(Recipe, table, origin=str(path), remedy=remedy)
@@ -189,8 +189,8 @@ def _override(text: str) -> dict[str, Any]:
     if not equals or not path.strip():
         raise ConfigError(f"--set {text!r} must be path=value, such as --set train.seconds=30")
     try:
-        parsed: Any = tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
+        parsed: Any = parse_toml(f"x = {value}")["x"]
+    except ValueError:
         parsed = value.strip()
     for part in reversed(path.strip().split(".")):
         parsed = {part: parsed}
@@ -206,13 +206,13 @@ def _toml_lines(path: str, settings: Any) -> list[str]:
     """The lines of one table, defaults as comments, then those of the tables in it."""
     lines = [f"\n[{path}]"] if path else []
     different, values = to_sparse(settings), to_full(settings)
-    fields = saved_fields(settings)
-    nested = [f.name for f in fields if dataclasses.is_dataclass(getattr(settings, f.name)) or is_tables_by_name(f)]
+    tables = {f.name for f in saved_fields(settings) if class_by_name(f)}
+    nested = [n for n in values if n in tables or dataclasses.is_dataclass(getattr(settings, n))]
     for name, value in values.items():
         if value is None:
             lines.append(f"# {name} is not set")
         elif name not in nested:
-            lines.append(f"{'' if name in different else '# '}{name} = {_toml(value)}")
+            lines.append(f"{'' if name in different else '# '}{name} = {toml_value(value)}")
     for name in nested:
         inner, inner_path = getattr(settings, name), f"{path}.{name}".strip(".")
         if isinstance(inner, Mapping):
@@ -221,20 +221,3 @@ def _toml_lines(path: str, settings: Any) -> list[str]:
         else:
             lines += _toml_lines(inner_path, inner)
     return lines
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return (
-            '"' + "".join(_TOML_ESCAPES.get(c) or (c if c.isprintable() else f"\\U{ord(c):08x}") for c in value) + '"'
-        )
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
-    return repr(value)
-
-
-_TOML_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}

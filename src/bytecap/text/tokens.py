@@ -14,7 +14,8 @@ from pathlib import Path
 
 from bytecap.core.errors import DataError
 from bytecap.core.files import read_json, write_json
-from bytecap.core.settings import NOT_SAVED, from_saved, history, to_saved
+from bytecap.core.settings import NOT_SAVED, history, to_saved
+from bytecap.core.settings_reader import from_saved
 from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import Tokenizer
 
