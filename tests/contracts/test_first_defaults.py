@@ -15,16 +15,18 @@ import pytest
 
 from bytecap.core.settings import first_default, former_names, is_required, saved_fields, to_sparse, upgraded
 from bytecap.model.spec import ModelSpec
-from bytecap.model.techniques import technique_config, technique_names
+from bytecap.model.techniques import TECHNIQUES, technique_config
 from bytecap.quant.calibration_file import _Header
 from bytecap.run.recipe import Recipe
 from bytecap.run.recipe_0_1 import DEFAULTS
 from bytecap.text.tokens import Tokens
 from bytecap.train.checkpoint import Checkpoint
+from bytecap.train.hooks import HOOKS, hook_config
 
 SAVED: dict[str, type] = {
     "recipe": Recipe, "model spec": ModelSpec, "checkpoint": Checkpoint, "tokens": Tokens, "calibration": _Header,
-    **{f"technique {name}": technique_config(name) for name in technique_names()},
+    **{f"hook {name}": hook_config(name) for name in HOOKS.names()},
+    **{f"technique {name}": technique_config(name) for name in TECHNIQUES.names()},
 }  # fmt: skip
 RECORDED = Path(__file__).parents[1] / "golden" / "first_defaults.json"
 REQUIRED = "required"
