@@ -113,7 +113,8 @@ def _raise_again(request: StopRequest, number: int) -> None:
         time.sleep(_AGAIN_SECONDS)
         if request.finished:
             return
-        _thread.interrupt_main(signal.Signals(number))
+        if main := threading.main_thread().ident:  # a real signal: it also ends a system call that waits
+            signal.pthread_kill(main, number)
 
 
 def _stopped(number: int) -> Stopped:
