@@ -6,8 +6,8 @@ usage: python benchmarks/fit_time.py [--calibrate TOKENS] [--layers 11] [--width
 The model of the contest's shape (11 blocks of width 512, hidden 2,048, 8,192 pieces), weights normal with the spread
 that training leaves (rows and columns differ), tokens random. Without --calibrate the curvature is drawn at random,
 with full factors on both sides as a calibration would give, so that the rounding does all of its work. Prints seconds
-of each part: factors, prediction, landing (with its passes over the weights), reading the file back; and checks that
-the file gives the weights that were packed.
+of each part: factors, prediction, size search (with its passes over the weights), reading back; and checks that the
+file gives the weights that were packed.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def _name_unmeasured(source: WeightSource, calibration: Calibration, progress: P
 
 
 def _unwrapped(model: Any) -> Any:
-    """Without what `torch.compile` and data parallelism put around it, whose names nobody else would know."""
+    """The module without what `torch.compile` and data parallelism put around it, whose names nobody else would know."""
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return _unwrapped(model.module)
     inner = getattr(model, "_orig_mod", None)

@@ -83,7 +83,7 @@ def test_the_cap_of_the_run(finished: Path, tmp_path: Path, capsys: Capture) -> 
 
 
 def test_distilled(finished: Path, tmp_path: Path, capsys: Capture) -> None:
-    """Tensors rounded in turn land in a file of the model like any other, nearer to the original."""
+    """Tensors rounded one after another make a file of the model like any other, nearer to the original."""
     kl = []
     for steps in (0, 30):
         out, setting = tmp_path / f"{steps}.bcap", f"--set=quant.distill_steps={steps}"
@@ -198,7 +198,7 @@ def test_schemes_under_a_cap(finished: Path, tmp_path: Path, capsys: Capture, sc
 
 
 def test_a_scheme_with_one_size(finished: Path, tmp_path: Path, capsys: Capture) -> None:
-    """Under a wide cap the room stays unused; the size over a narrow one is named, and nothing is written."""
+    """Under a wide cap bytes stay unused; the size over a narrow one is named, and nothing is written."""
     given = (finished, "--scheme", "int8", "--keep-small", "0", "--out", tmp_path / "a.bcap")
     (report,) = fitted(capsys, *given, "--cap", "9000")
     assert report["unused_bytes"] == 9000 - report["bytes"] > 1000

@@ -51,7 +51,7 @@ def packed(model: QuantizedModel) -> bytes:
 @settings(max_examples=25)
 @given(st.integers(0, 3), st.integers(300, 7_000), st.sampled_from([1, 8]))
 def test_never_over_and_close_under(seed: int, cap: int, states: int) -> None:
-    """Over the useful range the unused room is at most the slack; a cap that cannot be met is refused."""
+    """Over the useful range the unused bytes are at most the slack; a cap that cannot be met is refused."""
     one = fitter(seed, states)
     smallest = one.smallest().size_bytes
     if cap < smallest:
@@ -79,7 +79,7 @@ def test_finer_steps_lose_less() -> None:
 
 
 def test_in_turn() -> None:
-    """Weights that another hand changes between the turns are rounded as they have become, and the file lands."""
+    """Weights that another hand changes between the roundings are rounded as they have become, and the file fits."""
     one, calls = fitter(2), []
 
     def adapt(name: str, value: np.ndarray, errors: dict[str, float]) -> dict[str, np.ndarray]:

@@ -79,7 +79,7 @@ def load(path: Path) -> Artifact:
 
 
 def loads(data: bytes) -> Artifact:
-    """As `load`, from bytes in memory."""
+    """Read a file from bytes in memory, as `load` does from a path."""
     parsed = parse(data)
     header = read_header(parsed)
     tensors, tokenizer = _tensors(header.entries, parsed), _tokenizer(parsed)

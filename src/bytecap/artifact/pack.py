@@ -37,7 +37,7 @@ class ArtifactConfig:
     compressor: str = BROTLI
     """For what is not coded by bytecap itself: brotli, zstd, zlib or lzma, at their strongest setting."""
     embed_tokenizer: bool = True
-    """Whether the tokenizer lies in the file and counts."""
+    """The tokenizer lies in the file and counts."""
 
     def __post_init__(self) -> None:
         """ConfigError for a size or compressor that cannot be."""
@@ -71,7 +71,7 @@ class Provenance:
     checkpoint_digest: str
     tokenizer_digest: str
     lossless: bool
-    """Whether the tokenizer gives back every text as it was."""
+    """True when the tokenizer gives back every text as it was."""
     context: int
     """Positions of a scoring window."""
 

@@ -53,7 +53,7 @@ def option(group: Group, text: str, *, name: str | list[str] | None = None, **ot
 
 
 def whole_number(group: Group, text: str) -> Parameter:
-    """As `option`, for one that takes an integer."""
+    """Declare an option as `option` does, one that takes an integer."""
     return option(group, text, converter=_whole_number)
 
 

@@ -27,7 +27,7 @@ class Foreign:
         self.state = state
 
     def holds_numbers(self) -> bool:
-        """Whether tensors or arrays went into it, so that leaving it out would lose weights."""
+        """True when tensors or arrays went into it, so that leaving it out would lose weights."""
         return self.kind in _ARRAYS or _has_tensor([self.arguments, self.state])
 
     def module_table(self) -> dict[str, Any] | None:
@@ -47,7 +47,7 @@ def stand_in(name: str) -> tuple[type[Foreign], str]:
 
 
 def _has_tensor(value: Any) -> bool:
-    """Whether there is a tensor in nested containers and stand-ins; each is looked into once."""
+    """Tell whether there is a tensor in nested containers and stand-ins; each is looked into once."""
     seen: set[int] = set()
     open_ = [value]
     while open_:

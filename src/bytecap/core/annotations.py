@@ -18,12 +18,12 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def is_union(hint: Any) -> bool:
-    """Whether an annotation leaves a choice between types."""
+    """Tell whether an annotation leaves a choice between types."""
     return typing.get_origin(hint) in (Union, types.UnionType)
 
 
 def fits(hint: Any, value: Any) -> bool:
-    """Whether a value may stand where an annotation asks for `hint`."""
+    """Tell whether a value may stand where an annotation asks for `hint`."""
     if hint is Any:
         return True
     if is_choice(hint):
@@ -46,7 +46,7 @@ def is_utf8(text: str) -> bool:
 
 
 def is_choice(hint: Any) -> bool:
-    """Whether an annotation lists the values themselves."""
+    """Tell whether an annotation lists the values themselves."""
     return typing.get_origin(hint) is Literal
 
 

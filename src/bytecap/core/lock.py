@@ -52,7 +52,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def _lock(file: BinaryIO, folder: Path) -> bool:
-    """Whether `file` is locked now; BackendError when somebody else has locked it."""
+    """Lock `file` and tell whether it is locked now; BackendError when somebody else has locked it."""
     try:
         import fcntl  # noqa: PLC0415  (Windows has none)
     except ImportError:

@@ -126,7 +126,7 @@ def _plain(value: Any, sparse: bool, canonical: bool) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are the same in a file: NaN equals NaN, the order of a table counts."""
+    """Tell whether two values are the same in a file: NaN equals NaN, the order of a table counts."""
     return one is other or json.dumps(_plain(one, False, True)) == json.dumps(_plain(other, False, True))
 
 
@@ -156,7 +156,7 @@ def class_by_name(field: Field) -> Callable[[str], type] | None:
 
 
 def is_required(field: Field) -> bool:
-    """Whether a field has no default and so is always written."""
+    """Tell whether a field has no default and so is always written."""
     return field.default is MISSING and field.default_factory is MISSING
 
 

@@ -49,11 +49,11 @@ class FitProblem:
     weights: Mapping[str, Floats]
     """By name; what has factors as a matrix (O, I)."""
     factors: Mapping[str, Factors]
-    """Of every weight with a step for each row and column."""
+    """The factors of every weight with a step for each row and column."""
     measured: frozenset[str]
     """Names of those whose factors come from measured curvature; the others' are relative to their own weights."""
     per_tensor: Mapping[str, PerTensorStep]
-    """Of every tensor with one step."""
+    """The steps of every tensor with one step."""
 
     @property
     def n_factored(self) -> int:

@@ -45,7 +45,7 @@ class Candidates:
         self.file_bytes, self._pack, self._overhead = file_bytes, pack, overhead_bytes
         self.slack = slack_bytes(file_bytes)
         self.finest = False
-        """Whether no tensor can be stored more finely than it is now."""
+        """True when no tensor can be stored more finely than it is now."""
         self.current: Rounded = {}
         self.best: tuple[bytes, Rounded] | None = None
         self._seen: dict[str, list[RoundedTensor]] = {}

@@ -48,7 +48,7 @@ class WeightSource:
 
     @property
     def spec(self) -> ModelSpec | None:
-        """Of the model."""
+        """The shape of the model; None where there are only weights."""
         return None if self.model is None else self.model.spec
 
 

@@ -30,7 +30,7 @@ class ScaleRule:
     floor: float
     """Least clip; 1.0 in the runs of March 2026, which then cannot follow rows below 1."""
     feedback: bool
-    """Whether rounding is GPTQ's, or to nearest."""
+    """Rounding is GPTQ's when true, else to nearest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class TensorPlan:
     shape: tuple[int, ...]
     format: str
     base: float = 0.0
-    """Of `steps`, with the codes and the trellis below; of `even` the step."""
+    """The base of `row_column`, with the codes and the trellis below; the step of `per_tensor`."""
     row_codes: tuple[int, ...] = ()
     column_codes: tuple[int, ...] = ()
     states: int = SCALAR
@@ -58,7 +58,7 @@ class TensorPlan:
         return np.array(self.row_codes, np.int8), np.array(self.column_codes, np.int8)
 
     def finer(self, octaves: float) -> TensorPlan:
-        """With smaller steps."""
+        """The same plan with smaller steps."""
         return dataclasses.replace(self, base=float(np.float32(self.base * 2.0**-octaves)))
 
 

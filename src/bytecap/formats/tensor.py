@@ -1,7 +1,7 @@
 """A quantized model: stored tensors by name.
 
 In:   stored tensors.
-Out:  the weights that a model loads, and what a file of them must at least weigh to be read.
+Out:  the weights that a model loads, and how large a file of them must at least be to be read.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class ModelConfig:
     )
     """Techniques that are switched on, each with its settings, in the order in which they join."""
     across_documents: bool = False
-    """Whether attention sees earlier documents of the same window."""
+    """Attention sees earlier documents of the same window."""
 
     def __post_init__(self) -> None:
         """ConfigError for shapes that cannot be built."""

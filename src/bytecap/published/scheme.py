@@ -53,15 +53,15 @@ class Scheme:
     scalars: str = FLOAT16
     """The format of gains and other control vectors."""
     scalable: bool = False
-    """Whether one step scale makes files of any size of it."""
+    """One step scale makes files of any size of it."""
     calibrated: bool = False
-    """Whether it needs curvature measured on text."""
+    """It needs curvature measured on text."""
     own_size: bool = True
-    """Whether it has a size of its own; otherwise a cap must be given."""
+    """It has a size of its own; otherwise a cap must be given."""
     embedding_step: bool = False
-    """Whether the embedding's step may be set apart from the matrices'."""
+    """The embedding's step may be set apart from the matrices'."""
     low_rank: bool = False
-    """Whether the three tensors that lost most get a low-rank correction."""
+    """The three tensors that lost most get a low-rank correction."""
     rank_bits: Callable[[list[Shape], Calibration], dict[str, int]] | None = None
     """Bits by rank among all tensors, for `SchemeInputs.bits`."""
 

@@ -207,7 +207,7 @@ class SchemeFitter:
 
 
 def needs_text(name: str) -> bool:
-    """Whether a scheme needs a calibration; ConfigError when there is no such scheme."""
+    """Tell whether a scheme needs a calibration; ConfigError when there is no such scheme."""
     return find_scheme(name).calibrated
 
 

@@ -31,9 +31,9 @@ from bytecap.quant.factors import Factors
 SCHEME = "bytecap"
 AUTOMATIC = 0
 MIN_STATES, MAX_STATES, MAX_STEPS = 8, 256, 2_500_000_000
-"""Of the automatic choice: bounds, and how many weights times states are looked at; minutes on two cores."""
+"""Bounds of the automatic choice, and how many weights times states are looked at; minutes on two cores."""
 MODEL, DATA = "model", "data"
-"""Of labels."""
+"""Where the labels of a calibration come from."""
 STEP_MSE = 0.28
 """Mean square error of a trellis of 8 states, in squared steps."""
 MAX_RD_LAMBDA = 10
@@ -54,9 +54,9 @@ class QuantConfig:
     damping: float = 0.01
     """Added to curvatures, as a share of their mean diagonal."""
     embedding_damping: float = 0.001
-    """As `damping`, of the embedding's rows, most of which are rare tokens."""
+    """Damping of the embedding's rows, most of which are rare tokens."""
     two_sided: bool = True
-    """Whether rows take up each other's errors too; the embedding's never do."""
+    """Rows take up each other's errors too; the embedding's never do."""
     states: int = 0
     """States of the trellis: 4, 8, 16, 32, 64, 128, 256; 1 for none; 0 for as many as the size of the model leaves time
     for: 256 up to 9 million weights, 64 at 36 million, never less than 8."""
@@ -104,12 +104,12 @@ class Shape:
     role: str
     shape: tuple[int, ...]
     exact: bool = False
-    """Whether its numbers are to stay as they are."""
+    """Its numbers are to stay as they are."""
 
 
 @dataclass(frozen=True)
 class PerTensorStep:
-    """Of a tensor whose elements are all rounded alike."""
+    """The step of a tensor whose elements are all rounded alike."""
 
     step: float
     """At κ = 1."""

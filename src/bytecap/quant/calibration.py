@@ -131,7 +131,7 @@ class _Gradients:
     def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
         self.parameters, self.batches = parameters, 0
         self.squares, self.fisher = dict.fromkeys(parameters, 0.0), dict.fromkeys(parameters, 0.0)
-        """Of the mean over positions, as published rules take it; and Fisher information of one position."""
+        """Squared gradients of the mean over positions, as published rules take it; Fisher information of one."""
 
     def add(self, positions: int) -> None:
         """What a backward pass has left."""

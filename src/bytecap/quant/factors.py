@@ -21,7 +21,7 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Factors:
-    """Of one weight of shape (O, I)."""
+    """The factors of one weight of shape (O, I)."""
 
     inputs_II: Doubles
     """U."""

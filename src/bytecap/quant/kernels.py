@@ -91,7 +91,7 @@ def round_trellis_two_sided(
     symbols_O: Ints,
     rounded_O: Floats,
 ) -> None:
-    """As `round_trellis`, where every path carries the rows' errors to the rows below through V.
+    """Round as `round_trellis` does, where every path carries the rows' errors to the rows below through V.
 
     The cost of a path is the sum of (error / V_ii)² + λ · |integer|. Paths carry the errors of the last few rows;
     the rows below a block of `CARRIED` are brought up to date once, for the paths that are left.

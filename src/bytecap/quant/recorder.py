@@ -53,7 +53,7 @@ class Sums:
             self.outputs += (slope_NV * mean_NV - mean_NV.square()).sum(dim=0)
 
     def add_embedding(self, token_N: Tensor, gradient_ND: Tensor) -> None:
-        """As if one-hot rows were the outputs: G gathers the gradient of each token, A its directions."""
+        """Record an embedding as if one-hot rows were outputs: G gathers each token's gradient, A its directions."""
         self.inputs.addmm_(gradient_ND.T, gradient_ND)
         self.outputs.index_add_(0, token_N, gradient_ND.square().sum(dim=1))
         self.seen += torch.bincount(token_N, minlength=self.seen.numel())

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Curvature:
-    """Of one weight: ΔL ≈ ½ tr(G E A Eᵀ) nats per token for an error E."""
+    """The curvature of one weight: ΔL ≈ ½ tr(G E A Eᵀ) nats per token for an error E."""
 
     inputs_II: Floats
     """A: mean of x xᵀ over tokens."""
@@ -37,7 +37,7 @@ class Curvature:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Of one checkpoint on some text."""
+    """The curvature of every weight of one checkpoint on some text."""
 
     source_digest: str
     """Digest of the checkpoint."""
@@ -52,4 +52,4 @@ class Calibration:
     measured_on: str = ""
     """Digest of text and settings, where it is kept to be used again."""
     vectors: dict[str, float] = field(default_factory=dict)
-    """Of every other parameter the mean over its elements of the Fisher information of one position."""
+    """For every other parameter the mean over its elements of the Fisher information of one position."""

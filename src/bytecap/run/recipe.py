@@ -50,7 +50,7 @@ class RunConfig:
     recipe: str = ""
     track: str = ""
     seed: int = 0
-    """Of the first weights, the order of the text and the sample."""
+    """Seed of the first weights, the order of the text and the sample."""
 
     def __post_init__(self) -> None:
         """ConfigError for a seed that no generator takes."""

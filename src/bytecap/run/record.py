@@ -73,7 +73,7 @@ class RunRecord:
     """Where things are, relative to the run folder."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The same as JSON values."""
         return dataclasses.asdict(self)
 
 

@@ -43,7 +43,7 @@ class Divergence:
         return self.loss_after - self.loss_before
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The same as JSON values."""
         return dataclasses.asdict(self)
 
 

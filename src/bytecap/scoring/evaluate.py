@@ -61,7 +61,7 @@ class Score:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The same as JSON values."""
         return dataclasses.asdict(self)
 
 

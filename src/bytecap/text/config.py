@@ -19,7 +19,7 @@ class TextConfig:
     field: str = "text"
     """Key of the text in JSON lines."""
     strict: bool = False
-    """Whether an unusable file is an error instead of skipped and counted."""
+    """An unusable file is an error instead of skipped and counted."""
     document_length: int | None = None
     """Characters after which a text file is cut, at a line end, into several documents. None: 1,048,576, or 16,384
     where otherwise every document would be too long to be held out; the record says which."""

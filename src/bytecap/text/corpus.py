@@ -195,7 +195,7 @@ class _ZstdFrames(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """As many bytes as there are, at most the buffer's."""
+        """Fill the buffer with as many bytes as there are and fit."""
         while not self._ready and (block := self._frame.unused_data or self._file.read(_ZSTD_BYTES)):
             if self._frame.eof:
                 self._frame = self._library.ZstdDecompressor().decompressobj()

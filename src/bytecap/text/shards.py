@@ -91,11 +91,11 @@ class ShardWriter:
         while data.size:
             if self._file is None:
                 self._begin()
-            room = self._shard_tokens - self._in_shard
+            left = self._shard_tokens - self._in_shard
             assert self._file is not None
-            append(self._file, data[:room].tobytes())
-            self._in_shard += min(room, data.size)
-            data = data[room:]
+            append(self._file, data[:left].tobytes())
+            self._in_shard += min(left, data.size)
+            data = data[left:]
             if self._in_shard == self._shard_tokens:
                 self.close()
 

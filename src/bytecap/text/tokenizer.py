@@ -75,7 +75,7 @@ class Tokenizer:
 
     @cached_property
     def lossless(self) -> bool:
-        """Whether a text full of what normalisers change comes back as it was."""
+        """True when a text full of what normalisers change comes back as it was."""
         return self.decode(self.encode(_PROBE)) == _PROBE
 
     def encode(self, text: str) -> list[int]:

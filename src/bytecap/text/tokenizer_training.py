@@ -78,17 +78,17 @@ def _chunks(documents: Iterable[str]) -> Iterator[str]:
 
 
 def _frequent_characters(chunks: list[str], vocab_size: int) -> list[str]:
-    """The chunks, cut at rare characters where a text of many scripts has more characters than the vocabulary has room.
+    """The chunks, cut at rare characters where a text of many scripts has more characters than the vocabulary can hold.
 
-    SentencePiece wants a piece for each character that covers the text. Half of the merges' room is left to
+    SentencePiece wants a piece for each character that covers the text. Half of the merges' places are left to
     characters; the others are written as bytes.
     """
     counts: Counter[str] = Counter()
     for chunk in chunks:
         counts.update(chunk)
-    room = (vocab_size - SPECIAL_PIECES - BYTE_PIECES) // 2
-    frequent = counts.most_common(room)
-    if len(counts) <= room or sum(count for _, count in frequent) >= _COVERAGE * counts.total():
+    places = (vocab_size - SPECIAL_PIECES - BYTE_PIECES) // 2
+    frequent = counts.most_common(places)
+    if len(counts) <= places or sum(count for _, count in frequent) >= _COVERAGE * counts.total():
         return chunks
     others = re.compile("[^" + re.escape("".join(character for character, _ in frequent)) + "]+")
     return [part for chunk in chunks for part in others.split(chunk) if part]

@@ -27,9 +27,9 @@ class Tokens:
     """The product of the prepare stage. Paths are relative to the folder of the manifest unless absolute."""
 
     digest: str
-    """Of everything below: what later products are made from."""
+    """Digest of everything below: what later products are made from."""
     corpus_digest: str
-    """Of the documents and their split; scores compare only where it is equal."""
+    """Digest of the documents and their split; scores compare only where it is equal."""
     corpus: str
     tokenizer_path: str = dataclasses.field(metadata=history(renamed=("tokenizer",)))
     tokenizer_digest: str

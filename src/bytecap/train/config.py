@@ -36,7 +36,7 @@ class TrainConfig:
     checkpoint_seconds: float = field(default=30.0, metadata=bounds(0, 10**9))
     """Seconds between checkpoints."""
     compile: bool = True
-    """Whether a GPU run is compiled; a CPU run never is."""
+    """A GPU run is compiled; a CPU run never is."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Learning rates and schedules."""
     hooks: Mapping[str, HookConfig] = field(default_factory=dict, metadata=tables_by_name(hook_config))

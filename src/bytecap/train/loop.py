@@ -58,7 +58,7 @@ class TrainingJob:
     stream: TokenStream
     bos: int
     seed: int
-    """Of the first weights and of the order of the text."""
+    """Seed of the first weights and of the order of the text."""
     tokens: str
     """Digest of the tokens."""
     made_from: tuple[str, ...]

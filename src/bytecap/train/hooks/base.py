@@ -24,7 +24,7 @@ class TrainingHook:
     config_class: ClassVar[type[HookConfig]] = HookConfig
     """The settings."""
     gives_weights: ClassVar[bool] = False
-    """Whether `at_end` gives weights, which `train.exported_weights` may name."""
+    """True when `at_end` gives weights, which `train.exported_weights` may name."""
 
     def __init__(self, config: HookConfig, model: nn.Module) -> None:
         pass
