@@ -149,7 +149,7 @@ def test_gradients_are_given_back() -> None:
 
 
 def test_a_small_matrix_does_not_pay_for_large_convolutions() -> None:
-    """Where most weights have one step for a tensor, they too move towards the cap; the matrix loses no more than they do."""
+    """Where most weights have one step for a tensor, they too are moved; the matrix loses no more than they do."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 4, 5, bias=False))
     batches = [torch.randn(32, 3, 2, 2) for _ in range(8)]

@@ -128,7 +128,7 @@ def _name_unmeasured(source: WeightSource, calibration: Calibration, progress: P
 
 
 def _unwrapped(model: Any) -> Any:
-    """The module without what `torch.compile` and data parallelism put around it, whose names nobody else would know."""
+    """The module without what `torch.compile` and data parallelism put around it; their names nobody else knows."""
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return _unwrapped(model.module)
     inner = getattr(model, "_orig_mod", None)
@@ -174,7 +174,7 @@ def _kind(value: Any) -> str:
 
 
 def _positions(logits_NV: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Without those that a negative label marks as not to be looked at."""
+    """The positions without those that a negative label marks as not to be looked at."""
     if label_N.numel() != logits_NV.size(0) or (label_N >= logits_NV.size(1)).any():
         raise ConfigError(
             f"loss(model, batch) gave logits {tuple(logits_NV.shape)} and {label_N.numel():,} labels up to "

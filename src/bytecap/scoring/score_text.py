@@ -33,7 +33,7 @@ class TextScore:
     byte_check: ByteCheck
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The same as JSON values."""
         return {**self.score.to_json(), "byte_check": dataclasses.asdict(self.byte_check)}
 
 
