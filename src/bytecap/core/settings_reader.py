@@ -76,7 +76,7 @@ class _Reader:
     error: type[BytecapError]
     saved: bool
     stamped: bool = True
-    """Whether it is known which version wrote the file."""
+    """True when it is known which version wrote the file."""
 
     def refusal(self, path: str, reason: str) -> BytecapError:
         """The error for the entry at a dotted path."""
