@@ -41,7 +41,7 @@ def fits(hint: Any, value: Any) -> bool:
 
 
 def is_utf8(text: str) -> bool:
-    """Tell whether a text can be written as UTF-8: none of its letters stands for half a letter, or for a stray byte."""
+    """Tell whether a text can be written as UTF-8: no letter stands for half of one, or for a stray byte."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
