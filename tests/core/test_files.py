@@ -202,15 +202,20 @@ def test_unreadable_json(tmp_path: Path) -> None:
         ('{"name": "a", "sizes": 1}', "'sizes' is of type int, not an object"),
         ('{"name": "a", "sizes": {"x": "1"}}', "'x' is of type str"),
         ('{"name": "a", "sizes": {"x": true}}', "'x' is of type bool"),
-        ('{"name": "a", "sizes": {"x": null}, "more": 1.5}', None),
-        ('{"name": "a", "sizes": {"x": 1, "y": 2.5}, "more": 2}', None),
+        ('{"name": "a", "sizes": {}, "rows": 1}', "'rows' is of type int, not a list"),
+        ('{"name": "a", "sizes": {}, "rows": [{"n": 1}, 2]}', "entry 1 of 'rows' is of type int, not an object"),
+        ('{"name": "a", "sizes": {}, "rows": [{"n": 1}, {}]}', "entry 1 of 'rows' has no 'n'"),
+        ('{"name": "a", "sizes": {}, "rows": [{"n": 1}, {"n": null}]}', "'n' is of type NoneType, not an object"),
+        ('{"name": "a", "sizes": {"x": null}, "rows": [], "more": 1.5}', None),
+        ('{"name": "a", "sizes": {}, "rows": [{"n": 1}, {"n": {"m": "x"}}]}', None),
+        ('{"name": "a", "sizes": {"x": 1, "y": 2.5}, "rows": [], "more": 2}', None),
     ],
 )
 def test_objects_of_another_shape(tmp_path: Path, text: str, fault: str | None) -> None:
     """The first value that is not as it must be is named, and the next step; more keys than asked for are allowed."""
     path = tmp_path / "a.json"
     path.write_text(text)
-    shape = {"name": str, "sizes": {...: float | None}}
+    shape = {"name": str, "sizes": {...: float | None}, "rows": [{"n": (int, {"m": str})}]}
     if fault is None:
         assert read_object(path, shape)["name"] == "a"
     else:

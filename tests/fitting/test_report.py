@@ -7,6 +7,7 @@ import pytest
 
 from bytecap.core.errors import DataError
 from bytecap.fitting.report import loss_shares, read_report, report_path
+from bytecap.report.fit_table import fit_summary
 
 OLD = {
     "scheme": "bytecap", "bytes": 90, "cap_bytes": 100, "reserve_bytes": 0, "unused_bytes": 10, "predicted_bytes": 91,
@@ -22,6 +23,8 @@ def test_reports_of_version_0_1_are_read(tmp_path: Path) -> None:
     report = read_report(path)
     assert (report["step_scale"], report["source_digest"]) == (0.25, "digest")
     assert "kappa" not in report and "made_from" not in report
+    assert report["tensors"] == [] and report["seconds"] is report["divergence"] is report["bits_per_weight"] is None
+    assert "90 of 100 (10 unused; predicted 91)" in fit_summary([{"file": "x", **report}])
 
 
 def test_shares_belong_to_one_checkpoint(tmp_path: Path) -> None:
@@ -32,7 +35,10 @@ def test_shares_belong_to_one_checkpoint(tmp_path: Path) -> None:
     assert loss_shares(model, "digest") == {"a": 1} and loss_shares(model, "other") == {}
 
 
-@pytest.mark.parametrize("text", ["[]", "{", "{}", json.dumps(OLD | {"loss_shares": {"a": "x"}}), "1"])
+WRONG = {"loss_shares": {"a": "x"}, "tensors": [{}], "divergence": {"kl": 1}, "bits_per_byte": 2, "roundings": "many"}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "{}", "1", *(json.dumps(OLD | {n: v}) for n, v in WRONG.items())])
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     """By name, with the next step."""
     path = tmp_path / "model.fit.json"

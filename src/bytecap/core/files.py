@@ -145,10 +145,10 @@ def read_json(path: Path) -> Any:
 def read_object(path: Path, shape: Mapping[Any, Any]) -> dict[str, Any]:
     """The JSON object in `path`; DataError unless it has at least the keys of `shape`, with values of its types.
 
-    A value of `shape` is a type, a union of types or another shape, and the key `...` speaks of all values. A whole
-    number is a `float` too, and `bool` is no number:
+    A value of `shape` is a type, a union of types, another shape, a list of one shape that all entries have, or a tuple
+    of shapes of which one fits; the key `...` speaks of all values. A whole number is a `float` too, `bool` is no number:
 
-        read_object(path, {"artifact": str, "scores": {...: {"nats": float}}})
+        read_object(path, {"artifact": str, "scores": {...: {"nats": float}}, "tensors": [{"name": str}]})
     """
     value = read_json(path)
     if (fault := shape_fault(value, shape, "the whole")) is not None:
@@ -176,6 +176,14 @@ def unwritable(path: Path, error: OSError) -> BackendError:
 
 def shape_fault(value: Any, shape: Any, name: str) -> str | None:
     """What is wrong with the first value that is not as `shape` says; None where all are."""
+    if isinstance(shape, tuple):
+        faults = [shape_fault(value, one, name) for one in shape]
+        return None if None in faults else faults[-1]
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{name} is of type {type(value).__name__}, not a list"
+        faults = [shape_fault(entry, shape[0], f"entry {index} of {name}") for index, entry in enumerate(value)]
+        return next((fault for fault in faults if fault is not None), None)
     if not isinstance(shape, Mapping):
         return None if _is_a(value, shape) else f"{name} is of type {type(value).__name__}"
     if not isinstance(value, dict):

@@ -29,8 +29,20 @@ COMPARED_TOKENS, MIN_COMPARED = 16_384, 64
 _SHAPE = {
     "bytes": int, "cap_bytes": int | None, "reserve_bytes": int, "unused_bytes": int | None, "predicted_bytes": int,
     "predicted_increase_nats": float | None, "step_scale": float, "source_digest": str, "loss_shares": {...: float},
+    "scheme": str, "roundings": float,
 }  # fmt: skip
 """What is asked of a report that is read; reports have more."""
+_DIVERGENCE = {"kl": float, "kl_interval": float, "loss_before": float, "loss_after": float, "increase_interval": float}
+_ROW = {
+    "name": str, "role": str, "shape": [int], "format": str, "bits_per_weight": float | None, "coded_bytes": int,
+    "share": float, "loss_share": float | None,
+}  # fmt: skip
+_SINCE_0_2: dict[str, tuple[Any, Any]] = {
+    "bits_per_weight": (None, float | None), "seconds": (None, float | None),
+    "divergence": (None, (type(None), _DIVERGENCE)), "bits_per_byte": (None, (type(None), _DIVERGENCE)),
+    "tensors": ([], [_ROW]),
+}  # fmt: skip
+"""Fields that reports of bytecap 0.1 lack, with what they are then and their shape."""
 _RENAMED = {"kappa": "step_scale", "made_from": "source_digest"}
 """Fields of reports that bytecap 0.1 wrote, with their names of today."""
 
@@ -94,10 +106,12 @@ def report_path(model: Path) -> Path:
 def read_report(path: Path) -> FitReport:
     """The report at `path`, also one that an older version wrote; DataError where it is none."""
     value = read_object(path, {})
-    renamed = {_RENAMED.get(name, name): entry for name, entry in value.items()}
-    if (fault := shape_fault(renamed, _SHAPE, "the whole")) is not None:
+    report = {name: missing for name, (missing, _) in _SINCE_0_2.items()}
+    report |= {_RENAMED.get(name, name): entry for name, entry in value.items()}
+    shape = _SHAPE | {name: kind for name, (_, kind) in _SINCE_0_2.items()}
+    if (fault := shape_fault(report, shape, "the whole")) is not None:
         raise unusable_json(path, f"is not the report of a fit ({fault})")
-    return renamed
+    return report
 
 
 def loss_shares(model: Path, source_digest: str | None) -> Mapping[str, float]:

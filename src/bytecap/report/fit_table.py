@@ -28,16 +28,20 @@ def prediction_table(rows: Sequence[Report]) -> str:
         loss = row["predicted_increase_nats"]
         known = "not predicted: nothing was measured" if loss is None else f"{loss:.5f} nats per token"
         lines.append((_cap(row), f"{row['predicted_bytes']:,}", known))
-    told = "sizes are foretold to a percent or so; the fit itself ends just under its cap"
-    return f"{columns(lines, right='rrl')}\n\n{told}"
+    note = "sizes are predicted to a percent or so; the fit itself ends just under its cap"
+    return f"{columns(lines, right='rrl')}\n\n{note}"
 
 
 def _one(report: Report) -> str:
+    """A report of an older version has no rows for its tensors and knows less."""
+    bits_per_weight, seconds = report["bits_per_weight"], report["seconds"]
+    rate = "" if bits_per_weight is None else f", {bits_per_weight:.3f} bits per weight"
+    spent = "" if seconds is None else f"{seconds:.1f} for "
     lines = [
         ("file", report["file"]),
         ("scheme", report["scheme"]),
-        ("bytes", f"{_room(report)}, {report['bits_per_weight']:.3f} bits per weight"),
-        ("seconds", f"{report['seconds']:.1f} for {report['roundings']:.2f} passes over the weights"),
+        ("bytes", f"{_size(report)}{rate}"),
+        ("seconds" if spent else "work", f"{spent}{report['roundings']:.2f} passes over the weights"),
     ]
     found = report["divergence"]
     if found is not None:
@@ -55,7 +59,7 @@ def _one(report: Report) -> str:
     if bits is not None:
         change = bits["loss_after"] - bits["loss_before"]
         lines.append(("bits per byte", f"KL {bits['kl']:.5f}, loss {change:+.5f} ± {bits['increase_interval']:.5f}"))
-    return f"{tensor_table(report['tensors'])}\n\n{columns(lines)}"
+    return "\n\n".join([*([tensor_table(report["tensors"])] if report["tensors"] else []), columns(lines)])
 
 
 def _many(rows: Sequence[Report]) -> str:
@@ -68,8 +72,8 @@ def _many(rows: Sequence[Report]) -> str:
     return columns(lines, right="rrrrlr")
 
 
-def _room(report: Report) -> str:
-    """Bytes, of which cap, and what stays free; a scheme of its own size has no cap."""
+def _size(report: Report) -> str:
+    """Bytes, the cap, and what stays free under it; a scheme of its own size has no cap."""
     if report["cap_bytes"] is None:
         return f"{report['bytes']:,}"
     known = report["predicted_bytes"] != report["bytes"]  # a published scheme's size is not predicted
