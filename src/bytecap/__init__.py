@@ -3,6 +3,8 @@
     fit(model, batches, loss=..., cap_bytes="4MB")   any torch module into a file of at most N bytes: an Artifact
     load(path)                                       a `.bcap` file: an Artifact
     load_state_dict(path)                            its weights by name, for any torch module
+    score(file, text=...)                            bits per byte of a file's language model on any text: a Score
+    generate(file, prompt)                           text that continues a prompt
 
 Errors are one tree under BytecapError. Torch is imported when the first of these names is used.
 """
@@ -32,31 +34,41 @@ __all__ = [
     "FormatError",
     "NumericsError",
     "QuantConfig",
+    "Score",
     "Stopped",
+    "TextConfig",
     "__version__",
     "fit",
+    "generate",
     "load",
     "load_state_dict",
+    "score",
 ]
 
 if TYPE_CHECKING:
-    from bytecap.api import fit, load, load_state_dict
-    from bytecap.artifact.load import Artifact
+    from bytecap.api import fit, generate, score
+    from bytecap.artifact.load import Artifact, load, load_state_dict
     from bytecap.quant.allocation import QuantConfig
+    from bytecap.scoring.evaluate import Score
+    from bytecap.text.config import TextConfig
 
 _LAZY = {
-    "Artifact": "bytecap.artifact.load",
+    **dict.fromkeys(("fit", "generate", "score"), "bytecap.api"),
+    **dict.fromkeys(("Artifact", "load", "load_state_dict"), "bytecap.artifact.load"),
     "QuantConfig": "bytecap.quant.allocation",
-    **dict.fromkeys(("fit", "load", "load_state_dict"), "bytecap.api"),
+    "Score": "bytecap.scoring.evaluate",
+    "TextConfig": "bytecap.text.config",
 }
 """Names that bring torch or numpy in, and where they live."""
 
 
-def __getattr__(name: str) -> Any:
-    """A public name, imported when it is asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'bytecap' has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """A public name, imported when it is asked for."""
+        if name not in _LAZY:
+            raise AttributeError(f"module 'bytecap' has no attribute {name!r}")
+        return getattr(importlib.import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,14 +1,14 @@
-"""Any torch module under a cap, from Python: what `bytecap.fit` and `bytecap.load_state_dict` are.
+"""What Python code calls, beside `bytecap.load`: fit any torch module, score and continue text with a file.
 
-In:   a module, batches, a loss, a cap.
-Out:  an Artifact; weights by name.
+In:   a module, batches, a loss, a cap; or a file and a text.
+Out:  an Artifact; a Score; text.
 """
 
 from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bytecap.artifact.load import Artifact
-from bytecap.artifact.load import load as load_file
+from bytecap.artifact import generate as generating
+from bytecap.artifact.load import Artifact, load
 from bytecap.artifact.pack import Provenance
 from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError
@@ -31,6 +31,9 @@ from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate, evaluating
 from bytecap.quant.distillation import Distiller
 from bytecap.quant.statistics import Calibration
+from bytecap.scoring.evaluate import Score
+from bytecap.scoring.score_text import score_text
+from bytecap.text.config import TextConfig
 
 MIN_LOSS = 1e-3
 """Nats by which the loss of a position may be negative, from rounding."""
@@ -59,6 +62,19 @@ def fit(
 
     Raises BudgetError when the cap cannot be met, ConfigError for arguments that cannot be used, DataError and
     NumericsError for weights that cannot be fitted.
+
+    >>> import bytecap, torch
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(20, 16), torch.nn.Linear(16, 20))
+    >>> batches = [torch.randint(20, (8, 33)) for _ in range(4)]
+    >>> def loss(model, batch):
+    ...     return model(batch[:, :-1]), batch[:, 1:]  # logits and labels
+    >>> config = bytecap.QuantConfig(calibration_tokens=1024)
+    >>> artifact = bytecap.fit(model, batches, loss=loss, cap_bytes="1kB", config=config)
+    >>> artifact.size_bytes <= 1000
+    True
+    >>> artifact.save("small.bcap")
+    >>> model.load_state_dict(bytecap.load_state_dict("small.bcap"))
+    <All keys matched successfully>
     """
     if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
         raise ConfigError("the model is no torch module with parameters, so there is nothing to fit")
@@ -71,6 +87,61 @@ def fit(
     with _undisturbed(model):
         job = _make_job(_unwrapped(model), batches, loss, config, seed, progress)
         return job.fit(budget, progress).artifact
+
+
+def score(
+    file: Artifact | str | Path,
+    *,
+    text: str | Path | Sequence[str | Path] | TextConfig,
+    stride: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Score:
+    """Bits per byte of a file's language model on any text, as `bytecap score FILE --text TEXT` prints them.
+
+    `text` is a file, folder or glob, or several; a TextConfig says also how they are read. Each window after the first
+    scores `stride` new positions of the context that the file names; None means 64, or the context where that is less.
+    The bytes that the tokens stand for are compared with the text itself before anything is scored.
+
+    Raises DataError for text that cannot be used or that the tokenizer changes, FormatError for a damaged file or one
+    that holds weights without a model, ConfigError for a `stride` or `device` that cannot be.
+
+    >>> import bytecap
+    >>> from pathlib import Path
+    >>> _ = Path("my.txt").write_text("The model reads a small text.\\n")
+    >>> found = bytecap.score("model.bcap", text="my.txt")
+    >>> found.text_bytes
+    30
+    >>> 0 < found.bits_per_byte < 8
+    True
+    """
+    if not isinstance(text, TextConfig):
+        paths = [text] if isinstance(text, (str, Path)) else list(text)
+        if not paths or not all(str(path).strip() for path in paths):
+            raise ConfigError("text names no file; give the path of a file, folder or glob, or several")
+        text = TextConfig(paths=tuple(map(str, paths)))
+    return score_text(_opened(file), text, stride=stride, device=device, progress=progress).score
+
+
+def generate(
+    file: Artifact | str | Path, prompt: str = "", *, tokens: int = 200, temperature: float = 0.8, seed: int = 0
+) -> str:
+    """Continue `prompt` by at most `tokens` tokens; the text returned begins with it.
+
+    At temperature 0 the likeliest token is taken, at 1 they are drawn as the model says; the same seed writes the same
+    text. Raises ConfigError for numbers that cannot be, FormatError for a damaged file or one that holds weights
+    without a model, DataError for one without a tokenizer.
+
+    >>> import bytecap
+    >>> text = bytecap.generate("model.bcap", "the model", tokens=20, seed=1)
+    >>> text.startswith("the model") and text == bytecap.generate("model.bcap", "the model", tokens=20, seed=1)
+    True
+    """
+    return generating.generate(_opened(file), prompt, tokens=tokens, temperature=temperature, seed=seed)
+
+
+def _opened(file: Artifact | str | Path) -> Artifact:
+    return file if isinstance(file, Artifact) else load(file)
 
 
 def _make_job(
@@ -182,16 +253,3 @@ def _positions(logits_NV: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
         )
     kept_N = label_N >= 0
     return (logits_NV, label_N) if bool(kept_N.all()) else (logits_NV[kept_N], label_N[kept_N])
-
-
-def load(path: str | Path) -> Artifact:
-    """Read a `.bcap` file: what it holds, its size, and its model where it has one.
-
-    Raises FormatError when the file is damaged or none, DataError when it is not there.
-    """
-    return load_file(Path(path))
-
-
-def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The weights in a `.bcap` file by name, float32, for `module.load_state_dict`; errors as of `load`."""
-    return load(path).quantized.state_dict()

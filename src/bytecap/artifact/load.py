@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from bytecap.artifact.header import read_header
 from bytecap.artifact.layout import PIECES, TOKENIZER, Parsed, SectionSize, parse
 from bytecap.coding.pieces import from_columns
@@ -50,8 +52,8 @@ class Artifact:
         """Length of the file: the number that counts."""
         return len(self.data)
 
-    def save(self, path: Path) -> None:
-        """Write the file."""
+    def save(self, path: str | Path) -> None:
+        """Write the file, wholly or not at all. Raises BackendError where that cannot be."""
         write_bytes(Path(path), self.data)
 
     def model(self) -> GPT:
@@ -63,8 +65,16 @@ class Artifact:
         return model.eval()
 
 
-def load(path: Path) -> Artifact:
-    """Read a file; FormatError when it is damaged or foreign, DataError when it is not there."""
+def load(path: str | Path) -> Artifact:
+    """Read a file; FormatError when it is damaged or foreign, DataError when it is not there.
+
+    >>> import bytecap
+    >>> artifact = bytecap.load("model.bcap")
+    >>> artifact.size_bytes == len(artifact.data)
+    True
+    >>> model = artifact.model()  # a torch module, ready to score
+    """
+    path = Path(path)
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -76,6 +86,17 @@ def load(path: Path) -> Artifact:
         return loads(data)
     except FormatError as error:
         raise FormatError(f"{path}: {error}", path=str(path), **error.values) from error
+
+
+def load_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The weights in a file by name, float32, for `load_state_dict` of any torch module; errors as of `load`.
+
+    >>> import bytecap
+    >>> weights = bytecap.load_state_dict("model.bcap")
+    >>> weights["embedding"].dtype
+    torch.float32
+    """
+    return load(path).quantized.state_dict()
 
 
 def loads(data: bytes) -> Artifact:
