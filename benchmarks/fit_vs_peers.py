@@ -56,6 +56,7 @@ from bytecap.core.units import bits_per_byte, bits_per_weight
 from bytecap.fitting.measure import comparison_windows
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import WeightSource
+from bytecap.formats.base import StoredTensor
 from bytecap.formats.floats import FloatTensor
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.gpt import GPT
@@ -295,7 +296,7 @@ class Match:
 
     def model(self, floats: dict[str, np.ndarray[Any, Any]]) -> QuantizedModel:
         """What the peer's file stands for; its vectors are ours at 16 bits unless it codes them itself."""
-        tensors = {}
+        tensors: dict[str, StoredTensor] = {}
         for shape in self.part.shapes:
             values = floats.get(shape.name)
             if values is None:

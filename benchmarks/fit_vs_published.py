@@ -48,6 +48,7 @@ from bytecap.fitting.problem import build_problem
 from bytecap.fitting.sequential import StartAdaptation
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import WeightSource, open_checkpoint
+from bytecap.formats.base import StoredTensor
 from bytecap.formats.floats import to_float16
 from bytecap.formats.per_channel import PerChannelQuantized
 from bytecap.formats.per_tensor import PerTensorQuantized
@@ -130,7 +131,7 @@ def _published_at(
     plan = scheme_plan(
         "best_published", part.shapes, calibration, part.digest, step_scale, keep_small=0, embedding_step=embedding_step
     )
-    tensors = {}
+    tensors: dict[str, StoredTensor] = {}
     for entry in plan.tensors:
         weight = part.weights[entry.name]
         if entry.rule is None:
@@ -168,7 +169,8 @@ def bound(part: WeightSource, curvature: Calibration, error: dict[str, np.ndarra
 def class_entropy_ratio(data: bytes) -> float:
     """Bytes of the file over the entropy of its integers within each rms class and coset, vectors at theirs."""
     artifact = loads(data)
-    ideal, counts = 0.0, {}
+    ideal = 0.0
+    counts: dict[Any, Any] = {}
     for tensor in artifact.quantized.tensors.values():
         if isinstance(tensor, PerTensorQuantized):
             counts.setdefault(("vectors", 0), []).append(tensor.symbols.reshape(-1))

@@ -47,10 +47,10 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def fitted(capsys: Capture, *given: str | Path) -> list[dict[str, Any]]:
+def fitted(capsys: Capture, *given: str | Path | int) -> list[dict[str, Any]]:
     """The report that a successful fit prints."""
     capsys.readouterr()
-    assert call("fit", *given, "--json", "--quiet") == 0
+    assert call("fit", *map(str, given), "--json", "--quiet") == 0
     rows: list[dict[str, Any]] = next(iter(json.loads(capsys.readouterr().out).values()))
     return rows
 
@@ -148,10 +148,10 @@ def test_a_checkpoint_outside_its_folder(alone: Path, tmp_path: Path, capsys: Ca
     artifact = load(out)
     lines = tmp_path / "lines.jsonl"
     lines.write_text("".join(json.dumps({"body": make_document(seed)}) + "\n" for seed in range(100, 110)))
-    given = ("--text", lines, "--set", "text.field=body")
-    (again,) = fitted(capsys, alone / "w.safetensors", "--tokenizer", alone / "tokenizer.model", *given, "--cap", CAP)
+    field = ("--text", lines, "--set", "text.field=body")
+    (again,) = fitted(capsys, alone / "w.safetensors", "--tokenizer", alone / "tokenizer.model", *field, "--cap", CAP)
     assert again["divergence"]["kl"] > 0
-    assert call("score", out, *given, "--json", "--quiet") == 0
+    assert call("score", out, *field, "--json", "--quiet") == 0
     assert json.loads(capsys.readouterr().out)["bits_per_byte"] > 0
     assert artifact.tokenizer == (alone / "tokenizer.model").read_bytes() and artifact.made_from["recipe"] == ""
 
