@@ -146,7 +146,7 @@ def read_object(path: Path, shape: Mapping[Any, Any]) -> dict[str, Any]:
     """The JSON object in `path`; DataError unless it has at least the keys of `shape`, with values of its types.
 
     A value of `shape` is a type, a union of types, another shape, a list of one shape that all entries have, or a tuple
-    of shapes of which one fits; the key `...` speaks of all values. A whole number is a `float` too, `bool` is no number:
+    of shapes of which one fits; the key `...` speaks of all values. A whole number is a `float` too, a `bool` is not:
 
         read_object(path, {"artifact": str, "scores": {...: {"nats": float}}, "tensors": [{"name": str}]})
     """
