@@ -11,6 +11,7 @@ import pytest
 from bytecap.core.errors import ConfigError
 from bytecap.formats.floats import FLOAT16, FLOAT32
 from bytecap.formats.per_channel import PER_CHANNEL
+from bytecap.formats.per_group import PER_GROUP
 from bytecap.formats.plan import BitPlan
 from bytecap.published import schemes
 from bytecap.published.scheme_plan import scheme_plan
@@ -28,7 +29,9 @@ SHAPES = [
     ),
     Shape("blocks.0.mlp_scale", "scalar", (64,)),
 ]
-every_scheme = pytest.mark.parametrize("name", SCHEMES)
+FILES = [name.rpartition(".")[2] for name in sys.modules if name.startswith(f"{schemes.__name__}.")]
+FAMILIES = {name: file for file in FILES for name in getattr(sys.modules[f"{schemes.__name__}.{file}"], "FAMILY", ())}
+every_scheme = pytest.mark.parametrize("name", [n for n in SCHEMES if n not in FAMILIES or n == "int4_group64"])
 
 
 def make_plan(name: str, step_scale: float = 1.0) -> BitPlan:
@@ -44,16 +47,20 @@ def make_plan(name: str, step_scale: float = 1.0) -> BitPlan:
 
 
 def test_every_file_is_a_scheme() -> None:
-    """The table holds each file of the folder, by its name."""
+    """The table holds each file of the folder, by its name or by those of its family."""
     folder = Path(schemes.__file__).parent
-    assert set(SCHEMES) == {path.stem for path in folder.glob("*.py")} - {"__init__"} and len(SCHEMES) >= 9
+    families = {name: getattr(sys.modules[f"{schemes.__name__}.{name}"], "FAMILY", {name: None}) for name in FILES}
+    assert set(SCHEMES) == {name for family in families.values() for name in family}
+    assert set(FILES) == {path.stem for path in folder.glob("*.py")} - {"__init__"} and len(SCHEMES) >= 9
 
 
 @every_scheme
 def test_it_says_what_it_is(name: str) -> None:
     """One line for lists, a source in the docstring, and its name in the help of `fit`."""
     assert 10 < len(SCHEMES[name].summary) < 90
-    document = ast.get_docstring(ast.parse(inspect.getsource(sys.modules[f"{schemes.__name__}.{name}"])))
+    document = ast.get_docstring(
+        ast.parse(inspect.getsource(sys.modules[f"{schemes.__name__}.{FAMILIES.get(name, name)}"]))
+    )
     assert document is not None and "Source:" in document
 
 
@@ -64,11 +71,14 @@ def test_every_tensor_has_a_format(name: str) -> None:
     assert plan.scheme == name and [tensor.name for tensor in plan.tensors] == [entry.name for entry in SHAPES]
     for tensor in plan.tensors:
         assert (tensor.rule is None) == (tensor.format != PER_CHANNEL)
+        assert (scheme.group or (0, 0)) == (tensor.bits, tensor.group_size) or tensor.format in (FLOAT16, FLOAT32)
         if tensor.role == "scalar":
             assert tensor.format == scheme.scalars in (FLOAT16, FLOAT32)
         if tensor.role == "matrix":
-            assert tensor.rule is not None and tensor.rule.lowest < 0 < tensor.rule.levels
-            assert not tensor.rule.feedback or scheme.calibrated, "feedback needs curvature"
+            assert tensor.format == PER_GROUP or (
+                tensor.rule is not None and tensor.rule.lowest < 0 < tensor.rule.levels
+            )
+            assert tensor.rule is None or not tensor.rule.feedback or scheme.calibrated, "feedback needs curvature"
 
 
 @every_scheme
@@ -97,4 +107,4 @@ def test_the_help_names_all(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever asks `bytecap fit --help` reads every name."""
     assert call("fit", "--help") == 0
     said = capsys.readouterr().out
-    assert all(name in said for name in SCHEMES)
+    assert all(name in said for name in SCHEMES if name not in FAMILIES) and "int4_group64" in said

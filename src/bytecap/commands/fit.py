@@ -43,8 +43,9 @@ Scheme = Annotated[
     str | None,
     option(
         SCHEME,
-        "A published bit plan instead of ours: int8, pr65, pr219, pr309, pr332, pr1394, pr1586, pr1797 or "
-        "best_published. Without --cap, of its own size; best_published has none.",
+        "A published bit plan instead of ours: int8, pr65, pr219, pr309, pr332, pr1394, pr1586, pr1797, "
+        "best_published, or group-wise integers such as int4_group64. Without --cap, of its own size; best_published "
+        "has none.",
     ),
 ]
 KeepSmall = Annotated[

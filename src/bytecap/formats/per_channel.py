@@ -21,7 +21,7 @@ from bytecap.formats.base import (
     TensorEntry,
     count_levels,
     read_floats,
-)  # fmt: skip
+)
 
 PER_CHANNEL = "per_channel"
 SCALES = Plain("scales", 2)

@@ -22,7 +22,7 @@ from bytecap.formats.base import (
     TensorEntry,
     count_levels,
     read_steps,
-)  # fmt: skip
+)
 from bytecap.formats.floats import to_float16
 from bytecap.formats.plan import TensorPlan
 from bytecap.formats.size_estimate import SizeEstimate

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +21,7 @@ from bytecap.coding.blocks import (
     Block,
     RmsClasses,
     count_tokens,
-    decode_blocks,
-    encode_blocks,
     fit_rms_classes,
-    most_bytes,
 )
 from bytecap.core.errors import FormatError
 from bytecap.formats.base import (
@@ -37,8 +33,9 @@ from bytecap.formats.base import (
     TensorEntry,
     count_levels,
     read_steps,
-)  # fmt: skip
-from bytecap.formats.size_estimate import SizeEstimate, coded_bytes
+)
+from bytecap.formats.by_role import decode_by_role, encode_by_role, role_order
+from bytecap.formats.size_estimate import SizeEstimate, shared_costs
 from bytecap.formats.steps import CODES_PER_OCTAVE, MAX_CODE, make_steps
 from bytecap.formats.trellis import CODES as CODES_OF_STATES
 from bytecap.formats.trellis import SCALAR, coset_indices, next_states, to_levels
@@ -116,48 +113,34 @@ class RowColumnFormat(StoredFormat[RowColumnQuantized]):
 
     def coded_sections(self, tensors: Sequence[RowColumnQuantized]) -> dict[str, bytes]:
         """Integers role by role, and what is needed to read them."""
-        sections, bases, arrays = dict[str, bytes](), b"", list[npt.NDArray[np.integer]]()
-        for role in dict.fromkeys(tensor.role for tensor in tensors):
-            mine = [tensor for tensor in tensors if tensor.role == role]
-            blocks = [make_block(tensor) for tensor in mine]
-            sections[f"{BLOCKS}{role}"] = encode_blocks(blocks)
-            bases += np.array([tensor.base for tensor in mine], "<f4").tobytes()
-            arrays += [array for pair in zip(mine, blocks, strict=True) for array in make_codes(*pair)]
-        return {**sections, CODES: bases + encode_arrays(arrays)}
+        gathered = [tensors[i] for i in role_order([tensor.role for tensor in tensors])]
+        blocks = [make_block(tensor) for tensor in gathered]
+        arrays = [array for pair in zip(gathered, blocks, strict=True) for array in make_codes(*pair)]
+        codes = np.array([tensor.base for tensor in gathered], "<f4").tobytes() + encode_arrays(arrays)
+        return encode_by_role(BLOCKS, [tensor.role for tensor in gathered], blocks) | {CODES: codes}
 
     def read(
         self, entries: Sequence[TensorEntry], parts: Sequence[Parts], coded: CodedSections
     ) -> list[RowColumnQuantized]:
-        """Refuse steps that make no weights; sections of several roles are decoded side by side."""
-        roles = dict.fromkeys(entry.role for entry in entries)
-        order = [i for role in roles for i, entry in enumerate(entries) if entry.role == role]
+        """Refuse steps that make no weights."""
+        order = role_order([entry.role for entry in entries])
+        gathered = [entries[i] for i in order]
         bases, stream = read_steps(coded.read(CODES, at_most=MAX_CODED_BYTES), len(entries), CODES)
-        arrays = decode_arrays(stream, [size for i in order for size in (*entries[i].shape[:2], *entries[i].shape[:2])])
-        quads = {i: arrays[4 * place : 4 * place + 4] for place, i in enumerate(order)}
-        base = {i: float(bases[place]) for place, i in enumerate(order)}
-        for i, (rows, columns, *_) in quads.items():
-            _check_steps(entries[i], base[i], rows, columns)
-        sections = []
-        for role in roles:
-            mine = [i for i in order if entries[i].role == role]
-            classes = [
-                RmsClasses(r - rows, c - columns, next_states(entries[i].detail))
-                for i in mine for rows, columns, r, c in [quads[i]]
-            ]  # fmt: skip
-            sections.append((mine, coded.read(f"{BLOCKS}{role}", at_most=most_bytes(classes)), classes))
-        with ThreadPoolExecutor() as pool:
-            decoded = list(pool.map(lambda section: decode_blocks(*section[1:]), sections))
-        symbols = {
-            i: one for (mine, *_), blocks in zip(sections, decoded, strict=True)
-            for i, one in zip(mine, blocks, strict=True)
-        }  # fmt: skip
-        return [
-            RowColumnQuantized(
-                entry.role, symbols[i], base[i], quads[i][0].astype(np.int8), quads[i][1].astype(np.int8), entry.detail,
-                len(entry.shape) - 2,
-            )
-            for i, entry in enumerate(entries)
-        ]  # fmt: skip
+        arrays = decode_arrays(stream, [size for entry in gathered for size in (*entry.shape[:2], *entry.shape[:2])])
+        steps = list(zip(bases.tolist(), arrays[::4], arrays[1::4], strict=True))
+        classes = []
+        for entry, (base, rows, columns), r, c in zip(gathered, steps, arrays[2::4], arrays[3::4], strict=True):
+            _check_steps(entry, base, rows, columns)
+            classes.append(RmsClasses(r - rows, c - columns, next_states(entry.detail)))
+        tensors = {}
+        for i, entry, (base, rows, columns), symbols_OI in zip(
+            order, gathered, steps, decode_by_role(BLOCKS, [e.role for e in gathered], classes, coded), strict=True
+        ):
+            codes = rows.astype(np.int8), columns.astype(np.int8)
+            tensors[i] = RowColumnQuantized(
+                entry.role, symbols_OI, base, *codes, entry.detail, len(entry.shape) - 2
+            )  # fmt: skip
+        return [tensors[i] for i in range(len(entries))]
 
     def estimate(self, tensor: RowColumnQuantized) -> SizeEstimate:
         """Counts of the tokens, and the codes as they are coded by themselves."""
@@ -168,10 +151,7 @@ class RowColumnFormat(StoredFormat[RowColumnQuantized]):
     def section_costs(self, tensors: Mapping[str, RowColumnQuantized]) -> dict[str, dict[str, float]]:
         """The codes, and the integers of each role."""
         estimates = {name: self.estimate(tensor) for name, tensor in tensors.items()}
-        costs = {CODES: {name: estimate.own_bytes for name, estimate in estimates.items()}}
-        for name, size in coded_bytes(estimates).items():
-            costs.setdefault(estimates[name].section, {})[name] = size - estimates[name].own_bytes
-        return costs
+        return {CODES: {name: found.own_bytes for name, found in estimates.items()}} | shared_costs(estimates)
 
 
 def make_block(tensor: RowColumnQuantized) -> Block:

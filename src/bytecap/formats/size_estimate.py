@@ -37,6 +37,14 @@ def coded_bytes(estimates: Mapping[str, SizeEstimate]) -> dict[str, float]:
     return sizes
 
 
+def shared_costs(estimates: Mapping[str, SizeEstimate]) -> dict[str, dict[str, float]]:
+    """By shared section, the bytes of each tensor in it."""
+    costs: dict[str, dict[str, float]] = {}
+    for name, size in coded_bytes(estimates).items():
+        costs.setdefault(estimates[name].section, {})[name] = size - estimates[name].own_bytes
+    return costs
+
+
 def compressed_bytes(data: bytes, number_bytes: int) -> float:
     """About what a general compressor makes of numbers of so many bytes: each place at its entropy."""
     planes = np.frombuffer(data, np.uint8).reshape(-1, number_bytes).T

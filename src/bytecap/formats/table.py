@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from bytecap.formats import floats, low_rank_corrected, per_channel, per_tensor, row_column
+from bytecap.formats import floats, low_rank_corrected, per_channel, per_group, per_tensor, row_column
 from bytecap.formats.base import StoredFormat, StoredTensor
 from bytecap.formats.size_estimate import SizeEstimate
 
-_FILES = (row_column, per_tensor, per_channel, low_rank_corrected, floats)
+_FILES = (row_column, per_group, per_tensor, per_channel, low_rank_corrected, floats)
 FORMATS: dict[str, StoredFormat[Any]] = {found.name: found for file in _FILES for found in file.FORMATS}
 
 

@@ -44,7 +44,7 @@ class SchemeInputs:
 
 @dataclass(frozen=True)
 class Scheme:
-    """The policy of one published run; its name is that of its file."""
+    """The policy of one published run; its name is that of its file, or stands in the file's family."""
 
     summary: str
     """One line for lists."""
@@ -62,6 +62,8 @@ class Scheme:
     """The embedding's step may be set apart from the matrices'."""
     low_rank: bool = False
     """The three tensors that lost most get a low-rank correction."""
+    group: tuple[int, int] | None = None
+    """Bits of an integer and columns that share a scale: group-wise integers in place of a rule for rows."""
     rank_bits: Callable[[list[Shape], Calibration], dict[str, int]] | None = None
     """Bits by rank among all tensors, for `SchemeInputs.bits`."""
 

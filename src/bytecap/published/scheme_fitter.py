@@ -26,6 +26,7 @@ from bytecap.fitting.result import FitResult
 from bytecap.fitting.size_search import Pack
 from bytecap.fitting.source import WeightSource
 from bytecap.formats.base import StoredTensor
+from bytecap.formats.floats import FLOAT16, FLOAT32
 from bytecap.formats.low_rank_corrected import LOW_RANK_CORRECTED, LowRankCorrected
 from bytecap.formats.per_channel import PerChannelQuantized
 from bytecap.formats.plan import BitPlan, TensorPlan
@@ -79,14 +80,14 @@ class SchemeFitter:
     ) -> None:
         self._source, self._calibration, self._options, self._pack = source, calibration, options, pack
         self._policy = find_scheme(options.name)
-        rules = [(tensor.shape, tensor.rule) for tensor in self._plan(1.0).tensors if tensor.rule is not None]
-        if not rules:
+        quantized = [t for t in self._plan(1.0).tensors if t.format not in (FLOAT16, FLOAT32)]
+        if not quantized:
             raise ConfigError(
                 f"scheme {options.name} would quantize nothing: no matrix of this checkpoint has more than "
                 f"{options.keep_small:,} elements; give --keep-small 0"
             )
-        self._count = sum(math.prod(shape) for shape, _ in rules)
-        clips = [rule.amount for _, rule in rules if rule.clip == SIGMA]
+        self._count = sum(math.prod(tensor.shape) for tensor in quantized)
+        clips = [t.rule.amount for t in quantized if t.rule is not None and t.rule.clip == SIGMA]
         finest = max([MIN_STEP_SCALE, *(MIN_DEVIATIONS / clip for clip in clips)])
         self._ends = math.log2(min(finest, 1.0)), math.log2(MAX_STEP_SCALE)
         self._own: FitResult | None = None

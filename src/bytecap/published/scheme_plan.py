@@ -1,7 +1,7 @@
 """The bit plan of a published run on any checkpoint. Needs no torch.
 
 In:   the name of a scheme, shapes, a calibration where the scheme needs one, its step scale.
-Out:  a BitPlan of `per_channel` tensors, and of 16- or 32-bit ones for what the run did not quantize.
+Out:  a BitPlan of `per_channel` or `per_group` tensors, and of 16- or 32-bit ones for what the run did not quantize.
 
 Differs: a weight that the calibration never saw is rounded to nearest where a run used GPTQ.
 """
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.formats.floats import FLOAT16, FLOAT32
 from bytecap.formats.per_channel import PER_CHANNEL
+from bytecap.formats.per_group import PER_GROUP
 from bytecap.formats.plan import BitPlan, ScaleRule, TensorPlan
 from bytecap.published.scheme import Scheme, SchemeInputs, locate_tensor
 from bytecap.published.schemes import SCHEMES
@@ -42,16 +43,22 @@ def scheme_plan(
     """
     scheme = find_scheme(name)
     _refuse(name, scheme, calibration, step_scale, embedding_step)
-    bits = {} if scheme.rank_bits is None or calibration is None else scheme.rank_bits(shapes, calibration)
-    inputs = SchemeInputs(step_scale, embedding_step, _count_blocks(shapes), bits)
+    ranked = {} if scheme.rank_bits is None or calibration is None else scheme.rank_bits(shapes, calibration)
+    inputs = SchemeInputs(step_scale, embedding_step, _count_blocks(shapes), ranked)
     tensors = []
     for entry in shapes:
         rule = _find_rule(entry, scheme, inputs, keep_small)
         if rule is not None and rule.feedback and calibration is not None and entry.name not in calibration.tensors:
             rule = dataclasses.replace(rule, feedback=False)
+        bits, group_size = scheme.group if scheme.group and _is_quantized(entry, keep_small) else (0, 0)
         kept = FLOAT32 if entry.exact else scheme.scalars if entry.role == "scalar" else FLOAT16
-        stored = kept if rule is None else PER_CHANNEL
-        tensors.append(TensorPlan(name=entry.name, role=entry.role, shape=tuple(entry.shape), format=stored, rule=rule))
+        stored = PER_GROUP if bits else kept if rule is None else PER_CHANNEL
+        tensors.append(
+            TensorPlan(
+                name=entry.name, role=entry.role, shape=tuple(entry.shape), format=stored, rule=rule, bits=bits,
+                group_size=group_size,
+            )
+        )  # fmt: skip
     scale = step_scale if scheme.scalable else 0.0
     return BitPlan(source_digest=source_digest, scheme=name, step_scale=scale, tensors=tuple(tensors))
 
@@ -59,7 +66,9 @@ def scheme_plan(
 def find_scheme(name: str) -> Scheme:
     """The scheme of that name; ConfigError names the nearest and all of them."""
     if name not in SCHEMES:
-        raise ConfigError(f"there is no scheme {name!r}{nearest(name, SCHEMES)}; choose one of {', '.join(SCHEMES)}")
+        raise ConfigError(
+            f"there is no scheme {name!r}{nearest(name, SCHEMES)}; choose one of {_names(lambda other: True)}"
+        )
     return SCHEMES[name]
 
 
@@ -84,13 +93,18 @@ def _refuse(
 
 
 def _names(wanted: Callable[[Scheme], bool]) -> str:
-    return ", ".join(name for name, scheme in SCHEMES.items() if wanted(scheme))
+    """The names of some schemes, in words; of the group-wise ones an example."""
+    found = {name: scheme.group for name, scheme in SCHEMES.items() if wanted(scheme)}
+    alone = [name for name, group in found.items() if group is None]
+    return ", ".join(alone) + (" or group-wise integers such as int4_group64" if len(alone) < len(found) else "")
 
 
 def _find_rule(entry: Shape, scheme: Scheme, inputs: SchemeInputs, keep_small: int) -> ScaleRule | None:
-    if entry.role == "scalar" or len(entry.shape) != 2 or math.prod(entry.shape) <= keep_small:
-        return None
-    return scheme.rule(entry, inputs)
+    return scheme.rule(entry, inputs) if _is_quantized(entry, keep_small) else None
+
+
+def _is_quantized(entry: Shape, keep_small: int) -> bool:
+    return entry.role != "scalar" and len(entry.shape) == 2 and math.prod(entry.shape) > keep_small
 
 
 def _count_blocks(shapes: list[Shape]) -> int:
