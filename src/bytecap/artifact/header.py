@@ -50,11 +50,9 @@ class Header:
 
 def read_header(parsed: Parsed) -> Header:
     """Check every value; FormatError for what no writer would have written."""
-    table = dict(parsed.header)
-    if parsed.version == 2:
-        table["written_by"] = ""  # the files of version 2 do not say
-    if set(table) != set(KEYS):
-        raise FormatError(f"the header must hold {', '.join(KEYS)} and sections, found {str(list(table))[:200]}")
+    table, keys = parsed.header, KEYS if parsed.version > 2 else KEYS[1:]
+    if set(table) != set(keys):
+        raise FormatError(f"the header must hold {', '.join(keys)} and sections, found {str(list(table))[:200]}")
     try:
         spec = None if table["model"] is None else ModelSpec.from_json(table["model"])
         expected = None if spec is None else _expected_tensors(spec)
@@ -73,7 +71,7 @@ def read_header(parsed: Parsed) -> Header:
         _digests(table["made_from"]),
         _truth(table["lossless"]),
         _context(table["context"]),
-        _word("written_by", table["written_by"]),
+        _word("written_by", table.get("written_by", "")),
     )
 
 

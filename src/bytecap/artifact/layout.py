@@ -25,6 +25,8 @@ stored header."""
 MAX_HEADER_BYTES = 1 << 22
 MAX_SECTIONS = 64
 MAX_SECTION_BYTES = 1 << 32
+MAX_EXPANSION = 1 << 10
+"""Bytes that a compressor may add to a section, beside a 64th."""
 MAX_DIGITS = 18
 """Digits of a whole number in the header."""
 _CRC = struct.Struct("<I")
@@ -116,6 +118,8 @@ def parse(data: bytes) -> Parsed:
                 offset=position,
             )
         stored = data[position : position + size.stored]
+        if size.stored > size.raw + size.raw // 64 + MAX_EXPANSION:
+            raise FormatError(f"section {size.name!r} takes {size.stored:,} bytes for {size.raw:,}; it hides something")
         if zlib.crc32(stored) != checksum:
             raise FormatError(
                 f"section {size.name!r} at offset {position:,} is damaged: its checksum differs; get the file again",

@@ -28,6 +28,8 @@ _TOP = 1 << 24
 _LEAST = 64
 """Least probability of a decision, in units of 2^-16."""
 _SLOWEST = 60
+_UNSEEN = _ONE // 2, 0
+"""Probability of a 0 before anything was seen, and how often the decision was seen."""
 ALONE, DIFFERENCES, FIRST_LIKE = 0, 1, 2
 """How an array is foretold; from FIRST_LIKE on by the last array of its length, by the one before that, and so on."""
 MAX_REFERENCES = 16
@@ -40,8 +42,6 @@ ESCAPE = 24
 MAX_MAGNITUDE = 1 << 24
 MAX_TRAILING_ZEROS = 8
 """Zeros at the end that a reader puts back by itself."""
-CHECK_INTERVAL = 256
-"""Numbers after which a reader looks whether there are bytes left."""
 MAX_CODED_BYTES = 1 << 28
 """No section of adaptive arrays may be larger."""
 MAX_VALUE = 1 << 40
@@ -57,10 +57,10 @@ class _Bits:
         self.state: dict[tuple[int, int], tuple[int, int]] = {}
 
     def probability(self, context: tuple[int, int]) -> int:
-        return self.state.get(context, (_ONE // 2, 0))[0]
+        return self.state.get(context, _UNSEEN)[0]
 
     def learn(self, context: tuple[int, int], bit: int) -> None:
-        p, seen = self.state.get(context, (_ONE // 2, 0))
+        p, seen = self.state.get(context, _UNSEEN)
         p += ((0 if bit else _ONE) - p) // (seen + 2)
         self.state[context] = (min(max(p, _LEAST), _ONE - _LEAST), min(seen + 1, _SLOWEST))
 
@@ -103,23 +103,58 @@ class _Decoder:
     def __init__(self, data: bytes) -> None:
         self.data, self.position = data, 4
         self.code = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
-        self.range, self.bits = 0xFFFFFFFF, _Bits()
+        self.range, self.states = 0xFFFFFFFF, dict[int, tuple[int, int]]()
 
-    def bit(self, context: tuple[int, int]) -> int:
-        bound = (self.range >> 16) * self.bits.probability(context)
-        bit = int(self.code >= bound)
-        if bit:
-            self.code -= bound
-            self.range -= bound
-        else:
-            self.range = bound
-        self.bits.learn(context, bit)
-        while self.range < _TOP:
-            following = self.data[self.position] if self.position < len(self.data) else 0
-            self.code = ((self.code << 8) | following) & 0xFFFFFFFF
-            self.position += 1
-            self.range = (self.range << 8) & 0xFFFFFFFF
-        return bit
+    def integers(self, kind: int, count: int) -> list[int]:
+        """So many integers of a set; FormatError where there are no bytes left."""
+        found = []
+        for _ in range(count):
+            magnitude = self._unary(kind, 0, ESCAPE)
+            if magnitude == ESCAPE:
+                magnitude += self._gamma(kind) - 1
+            found.append(-magnitude if magnitude and self._unary(kind, 300, 1) else magnitude)
+        return found
+
+    def _gamma(self, kind: int) -> int:
+        length, value = self._unary(kind, 100, 24), 1
+        if length == 24:
+            raise FormatError("a coded step or scale is too large")
+        for place in reversed(range(length)):
+            value = 2 * value + self._unary(kind, 200 + place, 1)
+        return value
+
+    def _unary(self, kind: int, place: int, most: int) -> int:
+        """How many ones come before a zero, at most `most`, in contexts from `place` on; makes all decisions."""
+        code, width, states = self.code, self.range, self.states
+        context = (kind << 9) + place
+        ones = 0
+        while ones < most:
+            p, seen = states.get(context, _UNSEEN)
+            bound = (width >> 16) * p
+            if one := code >= bound:
+                code -= bound
+                width -= bound
+                p += -p // (seen + 2)
+            else:
+                width = bound
+                p += (_ONE - p) // (seen + 2)
+            if p < _LEAST:
+                p = _LEAST
+            elif p > _ONE - _LEAST:
+                p = _ONE - _LEAST
+            states[context] = p, seen + 1 if seen < _SLOWEST else seen
+            while width < _TOP:
+                if self.position >= len(self.data) + MAX_TRAILING_ZEROS:
+                    raise FormatError("the coded steps and scales are cut short")
+                code = code << 8 | (self.data[self.position] if self.position < len(self.data) else 0)
+                width <<= 8
+                self.position += 1
+            if not one:
+                break
+            context += 1
+            ones += 1
+        self.code, self.range = code, width
+        return ones
 
 
 def encode_arrays(arrays: Sequence[npt.NDArray[np.integer]]) -> bytes:
@@ -147,13 +182,8 @@ def decode_arrays(data: bytes, sizes: Sequence[int | Callable[[list[Array]], int
     coder, arrays = _Decoder(data), list[Array]()
     for given in sizes:
         size = given if isinstance(given, int) else given(arrays)
-        way, quarters, middle, spread = (_decode_integer(coder, HEAD + place) for place in range(4))
-        values = np.empty(size, np.int64)
-        for begin in range(0, size, CHECK_INTERVAL):
-            part = values[begin : begin + CHECK_INTERVAL]
-            part[:] = [_decode_integer(coder, spread) for _ in range(part.size)]
-            if coder.position > len(data) + MAX_TRAILING_ZEROS:
-                raise FormatError("the coded steps and scales are cut short")
+        way, quarters, middle, spread = (coder.integers(HEAD + place, 1)[0] for place in range(4))
+        values = np.array(coder.integers(spread, size), np.int64)
         values += middle
         likes = _like(arrays, size)
         if way == DIFFERENCES:
@@ -217,20 +247,3 @@ def _encode_integer(coder: _Encoder, kind: int, value: int) -> None:
             coder.bit((kind, 200 + place), (rest >> place) & 1)
     if magnitude:
         coder.bit((kind, 300), int(value < 0))
-
-
-def _decode_integer(coder: _Decoder, kind: int) -> int:
-    magnitude = 0
-    while magnitude < ESCAPE and coder.bit((kind, magnitude)):
-        magnitude += 1
-    if magnitude == ESCAPE:
-        length = 0
-        while coder.bit((kind, 100 + length)):
-            length += 1
-            if length >= 24:
-                raise FormatError("a coded step or scale is too large")
-        rest = 1
-        for place in reversed(range(length)):
-            rest = 2 * rest + coder.bit((kind, 200 + place))
-        magnitude = ESCAPE + rest - 1
-    return -magnitude if magnitude and coder.bit((kind, 300)) else magnitude

@@ -41,6 +41,8 @@ CLASSES = MAX_CLASS - MIN_CLASS + 1
 MAX_LANES, MIN_LANE_SYMBOLS = 1024, 16_000
 """More lanes decode faster, but each costs 2 bytes: about 0.02 % of a section."""
 MAX_TABLE_BYTES = 1 << 17
+_CHUNK = 1 << 20
+"""Integers that are put together at once: a reader needs little more memory than they themselves."""
 ALIKE = 0.06
 """Added to each square: rows of few small integers become alike, for to tell them apart costs more than it gives."""
 _HEAD = struct.Struct("<HBIII")
@@ -125,16 +127,19 @@ def decode_blocks(data: bytes, classes: Sequence[RmsClasses]) -> list[npt.NDArra
     decoder = LaneDecoder(data[tables_end:stream_end], lanes, *make_intervals(_full_tables(codes_CM)))
     tokens = [_decode_block(decoder, one, merged) for one in classes]
     decoder.finish()
-    extra = sum(extra_count(one.reshape(-1)) for one in tokens)
-    bits = np.unpackbits(np.frombuffer(data[stream_end:], np.uint8))
-    if (extra + 7) // 8 != extra_size or bits[extra:].any():
-        raise FormatError("the extra bits of a coded section do not fit its integers")
-    symbols, begin = [], 0
+    bits, used = np.unpackbits(np.frombuffer(data[stream_end:], np.uint8)), 0
     for one in tokens:
-        end = begin + extra_count(one.reshape(-1))
-        symbols.append(from_tokens(one.reshape(-1), bits[begin:end]).reshape(one.shape))
-        begin = end
-    return symbols
+        flat = one.reshape(-1)
+        for begin in range(0, flat.size, _CHUNK):
+            part = flat[begin : begin + _CHUNK]
+            needed = bits[used : used + extra_count(part)]
+            used += extra_count(part)
+            if used > bits.size:
+                raise FormatError("the extra bits of a coded section are cut short")
+            part[:] = from_tokens(part, needed)
+    if (used + 7) // 8 != extra_size or bits[used:].any():
+        raise FormatError("the extra bits of a coded section do not fit its integers")
+    return tokens
 
 
 def most_bytes(classes: Sequence[RmsClasses]) -> int:

@@ -18,6 +18,8 @@ CODECS = (RAW, BROTLI, ZSTD, ZLIB, LZMA)
 
 _CHUNK = 1 << 20
 """Bytes unpacked at once."""
+_ZSTD_PIECE = 64
+"""Bytes given to zstd at once, which cannot be told where to stop: 4 of them can become 128 KiB."""
 _BROTLI_QUALITY, _BROTLI_WINDOW, _ZSTD_LEVEL, _ZLIB_LEVEL, _LZMA_LEVEL = 11, 24, 22, 9, 9
 _LZMA_MEMORY = 1 << 27
 """Most memory that a forged lzma section can claim for its window; level 9 claims 65 MiB."""
@@ -97,14 +99,17 @@ def _bounded_brotli(data: bytes, raw_size: int) -> bytes:
 
 def _bounded_zstd(data: bytes, raw_size: int) -> bytes:
     zstandard = _zstandard()
+    out, given = bytearray(), 0
     try:
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data) as reader:
-            out = bytearray()
-            while len(out) <= raw_size and (chunk := reader.read(_CHUNK)):
-                out += chunk
-            return bytes(out)
+        decoder = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        while given < len(data) and not decoder.eof and len(out) <= raw_size:
+            out += decoder.decompress(data[given : given + _ZSTD_PIECE])
+            given += _ZSTD_PIECE
     except zstandard.ZstdError as error:
         raise FormatError(f"a zstd section is damaged: {error}") from error
+    if len(out) <= raw_size and (not decoder.eof or decoder.unused_data or given < len(data)):
+        raise FormatError("a zstd section is cut short or followed by something else")
+    return bytes(out)
 
 
 def _bounded_zlib(data: bytes, raw_size: int) -> bytes:

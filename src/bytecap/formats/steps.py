@@ -28,8 +28,14 @@ def make_steps(
     base: float, row_codes_O: npt.NDArray[np.int8], column_codes_I: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.float32]:
     """Step of every weight, (O, I): base times the power of both codes, rounded once to float32."""
-    codes_OI = row_codes_O.astype(np.int64)[:, None] + column_codes_I.astype(np.int64)
-    return np.float32(base) * quarter_octave_powers(codes_OI)
+    places_OI = row_codes_O.astype(np.int16)[:, None] + (column_codes_I.astype(np.int16) + 2 * MAX_CODE)
+    steps_OI: npt.NDArray[np.float32] = _POWERS[places_OI]
+    steps_OI *= np.float32(base)
+    return steps_OI
+
+
+_POWERS = quarter_octave_powers(np.arange(-2 * MAX_CODE, 2 * MAX_CODE + 1))
+"""Of every sum of two codes."""
 
 
 def nearest_codes(factors: npt.NDArray[np.floating]) -> tuple[float, npt.NDArray[np.int8]]:

@@ -1,10 +1,10 @@
-"""Trellis-coded quantization: which of two interleaved grids a weight uses follows from the integers before it.
+"""Trellis-coded quantization: which of two interleaved cosets of levels a weight uses follows from those before it.
 
 In:   the integers of a tensor, down its columns.
 Out:  the levels they stand for, as multiples of the step.
 
-A state of the trellis picks the grid: even states the even multiples of the step, odd states the odd ones and zero. The
-parity of each integer drives the state, which starts at 0 at the top of each column.
+A state of the trellis picks the coset: even states the even multiples of the step, odd states the odd ones and zero.
+The parity of each integer drives the state, which starts at 0 at the top of each column.
 
 Letters: O rows, I columns, S states.
 Source:  Ungerboeck 1982 (codes); Marcellin and Fischer 1990 (trellis-coded quantization); "dependent quantization" of
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 SCALAR = 1
-"""No trellis: every weight uses the same grid."""
+"""No trellis: every weight uses all levels."""
 
 CODES = {
     4: (0o5, 0o2), 8: (0o13, 0o4), 16: (0o23, 0o4), 32: (0o45, 0o10), 64: (0o103, 0o24), 128: (0o235, 0o126),
@@ -45,22 +45,20 @@ def next_states(states: int) -> npt.NDArray[np.uint8]:
 
 
 def coset_indices(symbols_OI: npt.NDArray[np.int16], states: int) -> npt.NDArray[np.uint8]:
-    """0 or 1 for every weight: which of the two grids its integer lies on."""
+    """0 or 1 for every weight: which of the two cosets its integer lies on."""
     table = next_states(states)
     cosets_OI = np.zeros(symbols_OI.shape, np.uint8)
     state_I = np.zeros(symbols_OI.shape[1], np.uint8)
-    for row_I, grid_I in zip(symbols_OI, cosets_OI, strict=True):
-        grid_I[:] = state_I & 1
+    for row_I, coset_I in zip(symbols_OI, cosets_OI, strict=True):
+        coset_I[:] = state_I & 1
         state_I = table[state_I, row_I & 1]
     return cosets_OI
 
 
 def to_levels(symbols_OI: npt.NDArray[np.int16], states: int) -> npt.NDArray[np.int32]:
     """Multiples of the step that the integers stand for."""
-    wide_OI = symbols_OI.astype(np.int32)
-    if states == SCALAR:
-        return wide_OI
-    levels_OI: npt.NDArray[np.int32] = 2 * wide_OI - np.sign(wide_OI) * coset_indices(symbols_OI, states).astype(
-        np.int32
-    )
+    levels_OI = symbols_OI.astype(np.int32)
+    if states != SCALAR:
+        levels_OI *= 2
+        levels_OI -= np.sign(symbols_OI) * coset_indices(symbols_OI, states)
     return levels_OI
