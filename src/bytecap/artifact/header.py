@@ -23,8 +23,8 @@ from bytecap.model.spec import MAX_CONTEXT, ModelSpec
 
 KEYS = ("written_by", "model", "tensors", "made_from", "lossless", "context")
 MADE_FROM = ("recipe", "corpus", "checkpoint", "tokenizer")
-MAX_WORD = 64
-"""Letters of a digest and of a version."""
+MAX_WORD, MAX_NAME = 64, 1024
+"""Letters of a digest, a version or a role, and of a tensor's name."""
 _NAMES_IN_VERSION_2 = {
     "steps": "row_column", "even": "per_tensor", "row_scales": "per_channel",
     "row_scales_low_rank": "low_rank_corrected", "float16": "float16", "float32": "float32",
@@ -52,7 +52,7 @@ def read_header(parsed: Parsed) -> Header:
     """Check every value; FormatError for what no writer would have written."""
     table, keys = parsed.header, KEYS if parsed.version > 2 else KEYS[1:]
     if set(table) != set(keys):
-        raise FormatError(f"the header must hold {', '.join(keys)} and sections, found {str(list(table))[:200]}")
+        raise FormatError(f"the header must hold {', '.join(keys)} and sections, found {ascii(list(table))[:200]}")
     try:
         spec = None if table["model"] is None else ModelSpec.from_json(table["model"])
         expected = None if spec is None else _expected_tensors(spec)
@@ -98,7 +98,7 @@ def _completed(row: Any, expected: Expected) -> Any:
         case [str(name), format, detail] if name in expected:
             role, shape = expected[name]
             return [name, format, detail, role, list(shape)]
-    raise FormatError(f"tensor row {str(row)[:100]} does not fit any tensor of this model")
+    raise FormatError(f"tensor row {ascii(row)[:100]} does not fit any tensor of this model")
 
 
 def _entry(row: Any, expected: Expected | None) -> TensorEntry:
@@ -108,13 +108,13 @@ def _entry(row: Any, expected: Expected | None) -> TensorEntry:
         ):
             entry = TensorEntry(name, role, tuple(shape), format, detail)
             if expected is not None and expected.get(name) != (role, entry.shape):
-                raise FormatError(f"tensor row {str(row)[:100]} does not fit any tensor of this model")
-            if not (name + role).isprintable():
-                raise FormatError(f"tensor row {str(row)[:100]!r} has a name that cannot be printed")
+                raise FormatError(f"tensor row {ascii(row)[:100]} does not fit any tensor of this model")
+            if not (name + role).isprintable() or len(name) > MAX_NAME or len(role) > MAX_WORD:
+                raise FormatError(f"tensor row {ascii(row)[:100]} has a name that cannot be printed, or is too long")
             if format not in FORMATS or not FORMATS[format].allows(entry.shape, detail):
-                raise FormatError(f"tensor row {str(row)[:100]} has a format that this shape cannot have")
+                raise FormatError(f"tensor row {ascii(row)[:100]} has a format that this shape cannot have")
             return entry
-    raise FormatError(f"tensor row {str(row)[:100]} does not describe a tensor")
+    raise FormatError(f"tensor row {ascii(row)[:100]} does not describe a tensor")
 
 
 def _check_entries(entries: Sequence[TensorEntry], expected: Expected | None, size_bytes: int) -> None:
@@ -136,16 +136,16 @@ def _digests(value: Any) -> dict[str, str]:
 def _word(name: str, value: Any) -> str:
     if isinstance(value, str) and len(value) <= MAX_WORD and value.isprintable():
         return value
-    raise FormatError(f"the header's {name} must be at most {MAX_WORD} printable letters, found {str(value)[:80]!r}")
+    raise FormatError(f"the header's {name} must be at most {MAX_WORD} printable letters, found {ascii(value)[:80]}")
 
 
 def _truth(value: Any) -> bool:
     if value is True or value is False:
         return bool(value)
-    raise FormatError(f"the header's lossless must be true or false, found {str(value)[:80]!r}")
+    raise FormatError(f"the header's lossless must be true or false, found {ascii(value)[:80]}")
 
 
 def _context(value: Any) -> int:
     if type(value) is int and 1 <= value <= MAX_CONTEXT:
         return value
-    raise FormatError(f"the header's context must be 1 to {MAX_CONTEXT:,} tokens, found {str(value)[:80]!r}")
+    raise FormatError(f"the header's context must be 1 to {MAX_CONTEXT:,} tokens, found {ascii(value)[:80]}")

@@ -23,7 +23,7 @@ PREAMBLE = struct.Struct("<4sHHIIQI")
 stored header."""
 
 MAX_HEADER_BYTES = 1 << 22
-MAX_SECTIONS = 64
+MAX_SECTIONS, MAX_SECTION_NAME = 64, 128
 MAX_SECTION_BYTES = 1 << 32
 MAX_EXPANSION = 1 << 10
 """Bytes that a compressor may add to a section, beside a 64th."""
@@ -191,11 +191,12 @@ def _refuse_constant(word: str) -> float:
 
 def _section_row(row: Any) -> tuple[SectionSize, int]:
     match row:
-        case [str(name), str(codec), stored, raw, checksum] if all(
-            type(number) is int and 0 <= number <= MAX_SECTION_BYTES for number in (stored, raw, checksum)
+        case [str(name), str(codec), stored, raw, checksum] if (
+            all(type(number) is int and 0 <= number <= MAX_SECTION_BYTES for number in (stored, raw, checksum))
+            and len(name) + len(codec) <= MAX_SECTION_NAME
         ):
             return SectionSize(name, codec, stored, raw), checksum
     raise FormatError(
         f"a section must be [name, codec, stored bytes, raw bytes, CRC-32] with at most {MAX_SECTION_BYTES:,} bytes, "
-        f"found {str(row)[:80]}"
+        f"found {ascii(row)[:80]}"
     )
