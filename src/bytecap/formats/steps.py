@@ -35,7 +35,7 @@ def make_steps(
 
 
 _POWERS = quarter_octave_powers(np.arange(-2 * MAX_CODE, 2 * MAX_CODE + 1))
-"""Of every sum of two codes."""
+"""The power of every sum of two codes."""
 
 
 def nearest_codes(factors: npt.NDArray[np.floating]) -> tuple[float, npt.NDArray[np.int8]]:
