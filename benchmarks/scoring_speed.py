@@ -34,7 +34,9 @@ def main() -> None:
     spec = ModelSpec.of(recipe.model, recipe.text.vocab_size)
     model = GPT(spec)
     size = spec.vocab_size
-    table = ByteTable(np.ones(size, np.int64), np.zeros(size, np.bool_), np.zeros(size, np.bool_), lossless=True)
+    table = ByteTable(
+        np.ones(size, np.int64), np.zeros(size, np.bool_), np.zeros(size, np.bool_), drops_first_space=False
+    )
     with tempfile.TemporaryDirectory() as temporary:
         writer = ShardWriter(Path(temporary), "val", 1 << 24)
         writer.write(np.random.default_rng(0).integers(4, size, tokens + 1).tolist())

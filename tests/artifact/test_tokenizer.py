@@ -30,3 +30,13 @@ def test_refusals() -> None:
         artifact_tokenizer(without, smaller)
     with pytest.raises(FormatError, match=r"weights without a model; read them with bytecap\.load_state_dict"):
         artifact_tokenizer(dataclasses.replace(without, spec=None), smaller)
+
+
+def test_a_tokenizer_that_is_none() -> None:
+    """What lies in the file is no model, or has a piece that is not UTF-8: the file is damaged."""
+    artifact = loads(example_file())
+    with pytest.raises(FormatError, match="the tokenizer in the file is not a SentencePiece model"):
+        artifact_tokenizer(dataclasses.replace(artifact, tokenizer=b"nonsense"))
+    piece = example_tokenizer().replace(b"<unk>", b"<u\xffk>")
+    with pytest.raises(FormatError, match="piece 3 of the tokenizer in the file is not UTF-8"):
+        artifact_tokenizer(dataclasses.replace(artifact, tokenizer=piece))

@@ -16,7 +16,10 @@ from bytecap.text.shards import ShardWriter, TokenStream
 from tests.model.test_gpt import random_model
 
 TABLE = ByteTable(
-    bytes_V=np.arange(50) % 5, leading_space_V=np.arange(50) % 3 == 0, boundary_V=np.arange(50) < 4, lossless=False
+    bytes_V=np.arange(50) % 5,
+    leading_space_V=np.arange(50) % 3 == 0,
+    boundary_V=np.arange(50) < 4,
+    drops_first_space=True,
 )
 
 

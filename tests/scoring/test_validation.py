@@ -32,14 +32,14 @@ def with_sidecar(tokens: Tokens, counts: list[int]) -> Tokens:
     return prepare(config, tokens.folder.parent / "external", Silent())
 
 
-def checked(tokens: Tokens, raw_bytes: int | None) -> Validation:
+def checked(tokens: Tokens, raw: list[str] | None) -> Validation:
     sidecar = tokens.validation_byte_stream()
-    return Validation.checked(tokens.validation_stream(), tokens.tokenizer, raw_bytes=raw_bytes, byte_stream=sidecar)
+    return Validation.checked(tokens.validation_stream(), tokens.tokenizer, raw=raw, byte_stream=sidecar)
 
 
 def test_checked_bytes_are_the_denominator(tokens: Tokens) -> None:
     """The score's bytes are the raw text's, and its progress runs from part to part."""
-    validation = checked(tokens, tokens.validation_bytes)
+    validation = checked(tokens, tokens.validation_documents())
     model = GPT(
         ModelSpec(vocab_size=tokens.vocab_size, n_layers=1, d_model=8, n_heads=2, n_kv_heads=1, d_ff=8, techniques={})
     )
@@ -54,11 +54,11 @@ def test_checked_bytes_are_the_denominator(tokens: Tokens) -> None:
     assert states[-1] == (2.0, 4) and all(1.0 < done <= 2.0 for done, _ in states)
 
 
-def test_wrong_raw_length_gives_no_score(tokens: Tokens) -> None:
-    """One byte more of raw text than the tokens stand for."""
-    assert tokens.validation_bytes is not None
-    with pytest.raises(DataError, match="no score is given"):
-        checked(tokens, tokens.validation_bytes + 1)
+def test_another_text_gives_no_score(tokens: Tokens) -> None:
+    """One letter of the raw text is another than the tokens stand for."""
+    first, *others = tokens.validation_documents() or []
+    with pytest.raises(DataError, match=r"document 1 does not come back .* no score is given"):
+        checked(tokens, [first.upper(), *others])
 
 
 def test_sidecar(tokens: Tokens) -> None:

@@ -38,15 +38,18 @@ def test_shards_join_to_one_stream(tmp_path: Path) -> None:
     for start in range(len(flat)):
         assert stream.read(start, 9).tolist() == flat[start : start + 9]
     assert [d.tolist() for d in stream.documents(1)] == [d for d in documents if d]
+    assert [d.tolist() for d in stream.documents(1, empty=True)] == documents
 
 
 def test_documents_across_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Documents longer and shorter than the reading chunk come out whole."""
-    documents = [[2] * n for n in (1, 10, 3, 25, 2, 2, 9)]
+    documents = [[2] * n for n in (1, 10, 0, 3, 25, 0, 0, 2, 2, 9, 0)]
     paths = write(tmp_path, documents, shard_tokens=1000)
     for chunk in range(1, 30):
         monkeypatch.setattr(shards, "_CHUNK", chunk)
-        assert [d.tolist() for d in TokenStream(paths).documents(1)] == documents
+        stream = TokenStream(paths)
+        assert [d.tolist() for d in stream.documents(1)] == [d for d in documents if d]
+        assert [d.tolist() for d in stream.documents(1, empty=True)] == documents
 
 
 def test_damage_is_named(tmp_path: Path) -> None:

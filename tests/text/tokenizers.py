@@ -16,6 +16,12 @@ LOSSLESS = {
 """How tokenizers are made here."""
 LLAMA = {**LOSSLESS, "add_dummy_prefix": True}
 """Every text comes back, but its first piece begins with a space that is not in the text."""
+CONTEST: dict[str, Any] = {
+    "normalization_rule_name": "nmt_nfkc",
+    "add_dummy_prefix": True,
+    "remove_extra_whitespaces": True,
+}
+"""As the contest's tokenizers: texts are normalised and stripped, so many do not come back."""
 
 
 def make_tokenizer(text: str, **settings: Any) -> Tokenizer:

@@ -14,13 +14,12 @@ from bytecap.text.tokenizer import Tokenizer
 def artifact_tokenizer(artifact: Artifact, other: Tokenizer | None = None) -> Tokenizer:
     """The tokenizer in the file, else the other one.
 
-    FormatError when the file holds weights without a model or the tokenizer does not fit it, DataError when there is no
-    tokenizer.
+    FormatError when the file holds weights without a model, or a tokenizer that is none or does not fit the model;
+    DataError when there is no tokenizer.
     """
     if artifact.spec is None:
         raise FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
-    embedded = artifact.tokenizer
-    tokenizer = other if embedded is None else Tokenizer.from_bytes(embedded, origin="the tokenizer in the file")
+    tokenizer = other if artifact.tokenizer is None else _embedded(artifact.tokenizer)
     if tokenizer is None:
         raise DataError(
             "the file has no tokenizer in it; use the run folder it was made in, or make it again with --set "
@@ -32,3 +31,11 @@ def artifact_tokenizer(artifact: Artifact, other: Tokenizer | None = None) -> To
             f"{tokenizer.vocab_size:,} pieces; they do not belong together"
         )
     return tokenizer
+
+
+def _embedded(model: bytes) -> Tokenizer:
+    """The tokenizer in the file; FormatError when it is none."""
+    try:
+        return Tokenizer.from_bytes(model, origin="the tokenizer in the file")
+    except DataError as error:
+        raise FormatError(f"{error}; the file is damaged or forged, get it again") from error

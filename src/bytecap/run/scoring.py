@@ -47,7 +47,7 @@ def build_validation(recipe: Recipe, tokens: Tokens) -> Validation:
     return Validation.checked(
         tokens.validation_stream(),
         tokens.tokenizer,
-        raw_bytes=tokens.validation_bytes,
+        raw=tokens.validation_documents(),
         lossy_declared=recipe.text.lossy_tokenizer,
         byte_stream=tokens.validation_byte_stream(),
     )

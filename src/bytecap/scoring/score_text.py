@@ -18,10 +18,11 @@ from bytecap.core.device import choose_device
 from bytecap.core.progress import Progress, Silent
 from bytecap.scoring.evaluate import Score, ScoreConfig
 from bytecap.scoring.validation import Validation
-from bytecap.text.byte_counts import ByteCheck
+from bytecap.text.byte_check import ByteCheck
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import encode_documents
 from bytecap.text.shards import TokenStream
+from bytecap.text.survey import open_corpus
 from bytecap.text.tokenizer import Tokenizer
 
 
@@ -56,10 +57,11 @@ def score_text(
     tokenizer = artifact_tokenizer(artifact, tokenizer)
     defaults = ScoreConfig()
     with tempfile.TemporaryDirectory() as temporary:
-        shards, raw_bytes = encode_documents(text, tokenizer, Path(temporary), progress)
+        shards, _ = encode_documents(text, tokenizer, Path(temporary), progress)
         validation = Validation.checked(
-            TokenStream(shards), tokenizer, raw_bytes=raw_bytes, lossy_declared=text.lossy_tokenizer
-        )
+            TokenStream(shards), tokenizer, raw=open_corpus(text, text.paths).documents(),
+            lossy_declared=text.lossy_tokenizer,
+        )  # fmt: skip
         score = validation.score(
             artifact.model().to(choose_device(device)),
             context=artifact.context,

@@ -1,18 +1,20 @@
 """What scores are measured on: held-out tokens whose byte counts have been checked.
 
-In:   a token stream, its Tokenizer, the raw length where it is known.
+In:   a token stream, its Tokenizer, the raw documents where they are at hand.
 Out:  a Validation; there is no other way to a score, so no score comes from unchecked bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.model.gpt import GPT
 from bytecap.scoring.evaluate import Score, evaluate
-from bytecap.text.byte_counts import ByteCheck, ByteTable, build_table, check_table
+from bytecap.text.byte_check import ByteCheck, check_table
+from bytecap.text.byte_counts import ByteTable, build_table
 from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import Tokenizer
 
@@ -33,14 +35,17 @@ class Validation:
         stream: TokenStream,
         tokenizer: Tokenizer,
         *,
-        raw_bytes: int | None,
+        raw: Iterable[str] | None,
         lossy_declared: bool = False,
         byte_stream: TokenStream | None = None,
     ) -> Validation:
-        """DataError when the bytes do not add up."""
+        """DataError when the tokens do not keep the raw documents, or the bytes do not add up.
+
+        `raw` gives the documents of the stream in its order, None where only tokens are at hand.
+        """
         table = build_table(tokenizer)
         if byte_stream is None:
-            check = check_table(table, tokenizer, stream, raw_bytes=raw_bytes, lossy_declared=lossy_declared)
+            check = check_table(table, tokenizer, stream, raw=raw, lossy_declared=lossy_declared)
         elif len(byte_stream) != len(stream):
             raise DataError(
                 f"the byte sidecar has {len(byte_stream):,} entries for {len(stream):,} validation tokens; they do not "
@@ -48,7 +53,7 @@ class Validation:
             )
         else:
             counted = int(byte_stream.read(1, len(byte_stream)).sum())
-            check = ByteCheck(counted, None, raw_bytes)
+            check = ByteCheck(counted, None, None)
         return cls(stream, byte_stream, table, tokenizer.bos, check)
 
     def score(self, model: GPT, *, context: int, stride: int, batch_tokens: int, progress: Progress) -> Score:

@@ -22,14 +22,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from bytecap.core.errors import DataError
+from bytecap.text.tokenizer import SPACE_MARK
 
 DOCUMENT_LENGTH = 1 << 20
 """Longest document in characters; a longer text is cut after the last line end before it."""
 
 _BLOCK_BYTES, _ZSTD_BYTES = 1 << 20, 1 << 16
-
-SPACE_MARK = "\u2581"
-"""SentencePiece writes the space as this character, so a text that holds it does not survive the round trip."""
 
 _NOT_SOURCES = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 _TEXT_SUFFIXES = frozenset(

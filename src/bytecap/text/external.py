@@ -1,13 +1,14 @@
 """Token shards that exist already, used where they lie.
 
 In:   a folder in the Parameter Golf format and the tokenizer it was made with.
-Out:  the entries of a manifest that point at them, after three checks: ids within the vocabulary, the right tokenizer,
-      no document in both splits.
+Out:  the entries of a manifest that point at them, after four checks: ids within the vocabulary, the right tokenizer,
+      bytes that can be counted, no document in both splits.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,15 @@ import numpy as np
 
 from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError, DataError
+from bytecap.text.byte_check import check_table
+from bytecap.text.byte_counts import build_table
 from bytecap.text.config import TextConfig
-from bytecap.text.shards import TokenStream, find_shards
+from bytecap.text.shards import StreamSlice, TokenStream, find_shards
 from bytecap.text.split import refuse_shared
 from bytecap.text.tokenizer import Tokenizer
+
+_CHECKED_TOKENS = 1 << 20
+"""Validation tokens whose bytes are checked before any work; a score checks all of them."""
 
 
 def use_shards(config: TextConfig, accept: Callable[[Tokenizer], None]) -> dict[str, Any]:
@@ -39,6 +45,9 @@ def use_shards(config: TextConfig, accept: Callable[[Tokenizer], None]) -> dict[
     train = TokenStream(found["train"], vocab_size=vocab_size)
     validation = TokenStream(found["val"], vocab_size=vocab_size)
     _check_tokenizer(tokenizer, validation, config.tokenizer)
+    if not found["val_bytes"]:
+        begin = StreamSlice(validation, 0, min(len(validation), _CHECKED_TOKENS))
+        check_table(build_table(tokenizer), tokenizer, begin, raw=None)
     corpus_digest = _check_disjoint(tokenizer, train, validation)
     return {
         "corpus_digest": corpus_digest,
@@ -60,8 +69,9 @@ def use_shards(config: TextConfig, accept: Callable[[Tokenizer], None]) -> dict[
 def _check_tokenizer(tokenizer: Tokenizer, stream: TokenStream, name: str, documents: int = 20) -> None:
     """Decoding and encoding whole documents gives the same ids when shards and tokenizer belong together."""
     differing = checked = 0
-    pending: list[int] | None = None  # held back one step: the stream's last document may be cut
-    for ids in stream.documents(tokenizer.bos):
+    whole = int(stream.read(0, 1)[0]) == tokenizer.bos
+    pending: list[int] | None = None  # held back one step: the stream's last document may be cut, and its first
+    for ids in itertools.islice(stream.documents(tokenizer.bos), 0 if whole else 1, None):
         if pending is not None:
             checked += 1
             differing += tokenizer.encode(tokenizer.decode(pending)) != pending

@@ -15,10 +15,12 @@ from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.files import make_folder, write_bytes
 from bytecap.core.progress import Progress
+from bytecap.text.byte_check import check_table
+from bytecap.text.byte_counts import build_table
 from bytecap.text.config import TextConfig
 from bytecap.text.external import use_shards
-from bytecap.text.shards import MAX_VOCAB, ShardWriter
-from bytecap.text.survey import note_skipped, open_corpus, survey_corpus, tokenizer_sample
+from bytecap.text.shards import MAX_VOCAB, ShardWriter, TokenStream
+from bytecap.text.survey import Survey, note_skipped, open_corpus, survey_corpus, tokenizer_sample
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokenizer_training import train_tokenizer
 from bytecap.text.tokens import Tokens, save_tokens
@@ -52,6 +54,7 @@ def _from_documents(
     accept(tokenizer)
     write_bytes(folder / "tokenizer.model", tokenizer.model)
 
+    validation = _write_validation(config, survey, tokenizer, folder)
     train = ShardWriter(folder, "train", config.shard_tokens)
     done = 0
     for document in survey.train():
@@ -59,13 +62,6 @@ def _from_documents(
         done += len(document)
         progress.update(done, survey.total_bytes, f"{train.tokens:,} training tokens")
     train.close()
-    validation = ShardWriter(folder, "val", config.shard_tokens)
-    lines = []
-    for document in survey.validation():
-        validation.write([tokenizer.bos, *tokenizer.encode(document)])
-        lines.append(json.dumps(document))
-    validation.close()
-    write_bytes(folder / "validation.jsonl", ("\n".join(lines) + "\n").encode())
     if not train.tokens:
         raise DataError(
             "no document is left for training; give more text, or lower --set text.document_length=4096 to cut it finer"
@@ -85,6 +81,19 @@ def _from_documents(
         "validation_bytes": survey.validation_bytes,
         "skipped": dict(corpus.skipped),
     }
+
+
+def _write_validation(config: TextConfig, survey: Survey, tokenizer: Tokenizer, folder: Path) -> ShardWriter:
+    """The held-out documents as tokens and as text, before the long part: the tokenizer must give them back."""
+    writer = ShardWriter(folder, "val", config.shard_tokens)
+    documents = list(survey.validation())
+    for document in documents:
+        writer.write([tokenizer.bos, *tokenizer.encode(document)])
+    writer.close()
+    stream = TokenStream(writer.paths, vocab_size=tokenizer.vocab_size)
+    check_table(build_table(tokenizer), tokenizer, stream, raw=documents, lossy_declared=config.lossy_tokenizer)
+    write_bytes(folder / "validation.jsonl", "".join(json.dumps(text) + "\n" for text in documents).encode())
+    return writer
 
 
 def encode_documents(

@@ -139,22 +139,22 @@ class TokenStream:
             start, length, shard = start + part.size, length - part.size, shard + 1
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
-    def documents(self, bos: int) -> Iterator[npt.NDArray[np.int64]]:
-        """Each document's tokens without its BOS; text before the first BOS is a document too."""
+    def documents(self, bos: int, *, empty: bool = False) -> Iterator[npt.NDArray[np.int64]]:
+        """Each document's tokens without its BOS, those without tokens only where `empty` asks for them.
+
+        Tokens before the first BOS are a document too.
+        """
         kept = np.zeros(0, np.int64)
+        begun = False
         for start in range(0, len(self), _CHUNK):
             kept = np.concatenate([kept, self.read(start, _CHUNK)])
-            begins = np.flatnonzero(kept == bos)
             previous = 0
-            for begin in begins:
-                if begin > previous:
+            for begin in np.flatnonzero(kept == bos).tolist():
+                if begin > previous or (begun and empty):
                     yield kept[previous:begin]
-                previous = int(begin) + 1
-            # The last document may go on in the next chunk; its BOS stays with it so that it is not split.
-            kept = kept[max(previous - 1, 0) :] if begins.size else kept
-        if kept.size and kept[0] == bos:
-            kept = kept[1:]
-        if kept.size:
+                begun, previous = True, begin + 1
+            kept = kept[previous:]  # the last document may go on in the next chunk
+        if kept.size or (begun and empty):
             yield kept
 
 

@@ -18,7 +18,9 @@ import sentencepiece
 from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import DataError
 
-_PROBE = " two  spaces\ttab\nnewline\r\n\u00a0\u2460\uff21\ufb01 \u00e9e\u0301 end \n"
+SPACE_MARK = "\u2581"
+"""SentencePiece writes the space as this character, so a text that holds it does not survive the round trip."""
+_PROBE = " two  Spaces\ttab\nNEWLINE\r\n\u00a0\u2460\uff21\ufb01 \u00e9e\u0301 \u00c9 \u2019 end \n"
 """A text full of what normalisers change."""
 
 
@@ -34,7 +36,9 @@ class Tokenizer:
     model: bytes
     """The `.model` file."""
     processor: sentencepiece.SentencePieceProcessor
-    """What SentencePiece makes of it, for what stands in no method here: the kind and the text of each piece."""
+    """What SentencePiece makes of it, for what stands in no method here: the kind of each piece."""
+    pieces: tuple[str, ...]
+    """The text of each piece, spaces as U+2581."""
 
     @classmethod
     def from_bytes(cls, model: bytes, *, origin: str = "the tokenizer") -> Tokenizer:
@@ -45,7 +49,13 @@ class Tokenizer:
             raise DataError(f"{origin} is not a SentencePiece model: {error}") from error
         if processor.bos_id() < 0:
             raise DataError(f"{origin} has no BOS piece, which marks the start of each document")
-        return cls(model, processor)
+        pieces = []
+        for token in range(processor.get_piece_size()):
+            try:
+                pieces.append(processor.id_to_piece(token))
+            except UnicodeDecodeError as error:
+                raise DataError(f"piece {token} of {origin} is not UTF-8, so it has no text") from error
+        return cls(model, processor, tuple(pieces))
 
     @classmethod
     def read(cls, path: Path) -> Tokenizer:
@@ -66,7 +76,7 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """Number of pieces."""
-        return int(self.processor.get_piece_size())
+        return len(self.pieces)
 
     @cached_property
     def digest(self) -> str:
@@ -78,6 +88,23 @@ class Tokenizer:
         """True when a text full of what normalisers change comes back as it was."""
         return self.decode(self.encode(_PROBE)) == _PROBE
 
+    @cached_property
+    def drops_first_space(self) -> bool:
+        """Whether decoding drops the space that the first piece of a text begins with, as one put there by encoding."""
+        for token, piece in enumerate(self.pieces):
+            if piece.startswith(SPACE_MARK) and not self.is_special(token):
+                return self.decode([token]) != piece.replace(SPACE_MARK, " ")
+        return False
+
+    @cached_property
+    def letter(self) -> list[int]:
+        """A token that decodes to a letter or a digit, to put before tokens from inside a text; [] where none does."""
+        for token in range(self.vocab_size):
+            text = self.decode([token]) if not self.is_special(token) else ""
+            if len(text) == 1 and text.isascii() and text.isalnum():
+                return [token]
+        return []
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without BOS."""
         return list(self.processor.encode(text))
@@ -85,3 +112,12 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text that token ids stand for."""
         return str(self.processor.decode(list(ids)))
+
+    def is_special(self, token: int) -> bool:
+        """Whether a piece stands for no text: it is a control, unknown or unused piece."""
+        kinds = self.processor
+        return bool(kinds.is_control(token) or kinds.is_unknown(token) or kinds.is_unused(token))
+
+    def is_byte(self, token: int) -> bool:
+        """Whether a piece stands for one byte of a character that has no piece."""
+        return bool(self.processor.is_byte(token))
