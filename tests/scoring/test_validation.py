@@ -57,7 +57,7 @@ def test_checked_bytes_are_the_denominator(tokens: Tokens) -> None:
 def test_another_text_gives_no_score(tokens: Tokens) -> None:
     """One letter of the raw text is another than the tokens stand for."""
     first, *others = tokens.validation_documents() or []
-    with pytest.raises(DataError, match=r"document 1 does not come back .* no score is given"):
+    with pytest.raises(DataError, match=r"document 1 does not come back .* no score can be given"):
         checked(tokens, [first.upper(), *others])
 
 

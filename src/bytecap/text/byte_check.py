@@ -92,7 +92,8 @@ def _compare(tokenizer: Tokenizer, stream: TokenStream, raw: Iterable[str], loss
         changed += 1
         if not lossy_declared:
             raise DataError(
-                f"held-out document {number:,} does not come back from the tokenizer as it was, so no score is given: "
+                f"held-out document {number:,} does not come back from the tokenizer as it was, so no score "
+                f"can be given: "
                 f"{describe_difference(tokenizer, text, found)}. {_DECLARE}",
                 document=number,
             )
