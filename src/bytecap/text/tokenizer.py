@@ -90,7 +90,7 @@ class Tokenizer:
 
     @cached_property
     def drops_first_space(self) -> bool:
-        """Whether decoding drops the space that the first piece of a text begins with, as one put there by encoding."""
+        """Decoding drops the space that the first piece of a text begins with, as one put there by encoding."""
         for token, piece in enumerate(self.pieces):
             if piece.startswith(SPACE_MARK) and not self.is_special(token):
                 return self.decode([token]) != piece.replace(SPACE_MARK, " ")
@@ -114,10 +114,10 @@ class Tokenizer:
         return str(self.processor.decode(list(ids)))
 
     def is_special(self, token: int) -> bool:
-        """Whether a piece stands for no text: it is a control, unknown or unused piece."""
+        """Tell a piece that stands for no text: a control, unknown or unused one."""
         kinds = self.processor
         return bool(kinds.is_control(token) or kinds.is_unknown(token) or kinds.is_unused(token))
 
     def is_byte(self, token: int) -> bool:
-        """Whether a piece stands for one byte of a character that has no piece."""
+        """Tell a piece that stands for one byte of a character that has no piece of its own."""
         return bool(self.processor.is_byte(token))
