@@ -96,3 +96,10 @@ def test_a_calibration_of_other_shapes() -> None:
     source = source_with({"w": normal(4, 6)})
     with pytest.raises(DataError, match=r"shape \(4, 5\) for w, which is \(4, 6\); delete"):
         build_problem(source, measured({"w": curvature(4, 5)}), QuantConfig())
+
+
+def test_a_role_without_a_rule_is_an_error() -> None:
+    """Named with its tensors, instead of being fitted by somebody else's rule."""
+    source = WeightSource({"a": normal(2, 3)}, [Shape("a", "router", (2, 3))], "x", None)
+    with pytest.raises(TypeError, match=r"fitting/problem\.py has no entry for the role router of a; add one"):
+        build_problem(source, None, QuantConfig())

@@ -24,7 +24,7 @@ from bytecap.formats.plan import BitPlan, TensorPlan
 from bytecap.formats.row_column import ROW_COLUMN
 from bytecap.formats.steps import make_steps
 from bytecap.formats.trellis import SCALAR
-from bytecap.model.roles import Role
+from bytecap.model.roles import Role, refuse_unknown_roles
 from bytecap.quant.allocation import STEP_MSE, PerTensorStep, QuantConfig, Shape, allocate, per_tensor_step
 from bytecap.quant.factors import Factors, build_factors
 from bytecap.quant.statistics import Calibration
@@ -35,6 +35,9 @@ NO_CURVATURE = 1e-9
 """A weight whose loss, were it zero, is less than this share of the largest such loss counts as never measured."""
 DAMPING_TOLERANCE = 1.2
 """Damping is adapted only where it must be so many times larger than the setting."""
+
+ROWS_APART = {Role.MATRIX: False, Role.SCALAR: False, Role.EMBEDDING: True}
+"""Roles whose rows have a damping of their own and take up no errors of each other."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -124,6 +127,7 @@ class FitProblem:
 
 def build_problem(source: WeightSource, calibration: Calibration | None, config: QuantConfig) -> FitProblem:
     """Factors of every matrix, and one step for what is none where the calibration says how much the loss minds it."""
+    refuse_unknown_roles({entry.name: entry.role for entry in source.shapes}, ROWS_APART, "fitting/problem.py")
     matrices = [entry for entry in source.shapes if _is_matrix(entry)]
     measured = {}
     if calibration is not None:
@@ -160,9 +164,9 @@ def _is_matrix(entry: Shape) -> bool:
 
 
 def _measured_factors(entry: Shape, calibration: Calibration, config: QuantConfig, damping: float) -> Factors:
-    """Factors from measured curvature; rows of an embedding have a damping of their own and take up no errors."""
-    embedding = entry.role == Role.EMBEDDING
-    row_damping, two_sided = config.embedding_damping if embedding else None, config.two_sided and not embedding
+    """Factors from measured curvature; the role says whether rows stand alone."""
+    apart = ROWS_APART[Role(entry.role)]
+    row_damping, two_sided = config.embedding_damping if apart else None, config.two_sided and not apart
     curvature = calibration.tensors[entry.name]
     return build_factors(entry.name, curvature, damping=damping, row_damping=row_damping, two_sided=two_sided)
 

@@ -43,7 +43,7 @@ def parameter_roles(model: nn.Module) -> dict[str, Role]:
     return {name: roles[name] for name, _ in model.named_parameters()}
 
 
-def refuse_unknown_roles(roles: Mapping[str, Role], known: Collection[Role], where: str) -> None:
+def refuse_unknown_roles(roles: Mapping[str, str], known: Collection[str], where: str) -> None:
     """TypeError that names role and parameters, where a table keyed by role has no entry for one of `roles`."""
     for role in dict.fromkeys(roles.values()):
         if role not in known:

@@ -1,0 +1,77 @@
+"""What docs/extending.md tells a newcomer to write works as it stands there."""
+
+import re
+import signal
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bytecap.core.errors import Stopped
+from bytecap.model import techniques
+from bytecap.run import recipe as recipes
+from bytecap.text.shards import TokenStream
+from bytecap.train import hooks
+from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
+from bytecap.train.hooks import HOOKS
+from tests.contracts.techniques import (
+    check_causal_and_isolated,
+    check_compiles,
+    check_live,
+    check_roles,
+    check_survives,
+)
+from tests.train.test_loop import SignalAt, stream, trainer
+
+assert stream  # a fixture
+PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text("utf-8")
+
+
+def find_blocks(title: str) -> list[str]:
+    """The indented code of a section."""
+    section = PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
+    return [textwrap.dedent(block) for block in re.findall(r"   ```(?:python|toml)\n(.*?)   ```", section, re.DOTALL)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose files count as techniques and as hooks."""
+    for package in (techniques, hooks):
+        package.__path__.append(str(tmp_path))
+    yield tmp_path
+    for package in (techniques, hooks):
+        package.__path__.remove(str(tmp_path))
+
+
+def test_a_technique(folder: Path) -> None:
+    """File, recipe and test of the guide."""
+    source, recipe, slow_test = find_blocks("A technique of the model")
+    (folder / "value_scale.py").write_text(source)
+    for check in (check_live, check_causal_and_isolated, check_roles, check_compiles):
+        check("value_scale")
+    check_survives("value_scale", folder)
+    path = folder / "recipe.toml"
+    path.write_text(recipe)
+    found = recipes.resolve(str(path), track="laptop", overrides=["model.techniques.value_scale.start=2"])
+    assert list(found.model.techniques) == ["unet_skips", "residual_mix", "value_scale"]
+    names: dict[str, object] = {}
+    exec(compile(slow_test, "test_value_scale.py", "exec"), names)
+    names["test_equals_the_slow_formula"]()  # type: ignore[operator]
+
+
+def test_a_training_hook(folder: Path, stream: TokenStream) -> None:
+    """The hook of the guide, its state through a stop, and the settings that it shows."""
+    source, settings = find_blocks("A training hook")
+    (folder / "largest_weight.py").write_text(source)
+    states = []
+    for name, stops in (("straight", [20]), ("stopped", [7, 20])):
+        for step in stops:
+            with pytest.raises(Stopped):
+                config = {"largest_weight": HOOKS.find("largest_weight").config_class()}
+                trainer(folder / name, stream, progress=SignalAt(step, signal.SIGTERM), hooks=config).run()
+        states.append(load_checkpoint(folder / name / CHECKPOINT).hooks["largest_weight"]["largest"])
+    assert states[0] == states[1] > 0
+    path = folder / "recipe.toml"
+    path.write_text(f'[run]\nbase = "baseline"\n{settings}')
+    assert recipes.resolve(str(path), track="laptop").train.exported_weights == "ema"
