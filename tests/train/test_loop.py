@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
 import torch
+from safetensors.torch import load_file, save_file
 
 from bytecap.core.errors import DataError, NumericsError, Stopped
 from bytecap.core.progress import Silent
@@ -146,3 +148,25 @@ def test_refusals(tmp_path: Path, stream: TokenStream) -> None:
     trainer(tmp_path / "a", stream, steps=1).run()
     with pytest.raises(DataError, match="made from another recipe or other tokens"):
         trainer(tmp_path / "a", stream, made_from="y")
+
+
+def test_an_unfinished_run_of_version_0_1_0_goes_on(tmp_path: Path, stream: TokenStream) -> None:
+    """Its names of parameters and optimizer state are known, and it ends with the bits of an uninterrupted run."""
+    trainer(tmp_path / "a", stream).run()
+    with pytest.raises(Stopped):
+        trainer(tmp_path / "b", stream, progress=SignalAt(11, signal.SIGTERM)).run()
+    path = tmp_path / "b" / CHECKPOINT
+    about = json.loads(safetensors.safe_open(path, framework="pt").metadata()["bytecap"])
+    about["spec"]["techniques"] = ["unet_skips", "residual_mix"]
+    del about["written_by"]
+    old_names = {"techniques.unet_skips.": "route.0.", "techniques.residual_mix.": "route.1."}
+    tensors = {}
+    for name, value in load_file(path).items():
+        for new, old in old_names.items():
+            name = name.replace(new, old)
+        tensors[name] = value
+    assert sum("route." in name for name in tensors) == 2 * 4  # weights, and three states of AdamW
+    save_file(tensors, path, metadata={"bytecap": json.dumps(about)})
+    trainer(tmp_path / "b", stream).run()
+    one, other = (load_checkpoint(tmp_path / f / CHECKPOINT).weights for f in "ab")
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
