@@ -89,5 +89,5 @@ def test_refusals(tmp_path: Path) -> None:
         model.embedding[5] = float("nan")
     with pytest.raises(NumericsError, match="not finite"):
         evaluate(model, stream_of(tmp_path, random_ids()), TABLE, **about)
-    with pytest.raises(ConfigError, match="must be positive"):
+    with pytest.raises(ConfigError, match="stride is 0; it must be at least 1"):
         ScoreConfig(stride=0)

@@ -22,6 +22,8 @@ from bytecap.core.files import write_bytes
 from bytecap.core.settings import (
     NOT_IN_DIGEST,
     WRITTEN_BY,
+    bounds,
+    check_bounds,
     class_by_name,
     digest_settings,
     saved_fields,
@@ -31,7 +33,7 @@ from bytecap.core.settings import (
 from bytecap.core.settings_reader import from_authored, from_saved
 from bytecap.core.toml import parse_toml, toml_value
 from bytecap.core.version import __version__
-from bytecap.model.spec import MAX_CONTEXT, MAX_SEED, ModelConfig
+from bytecap.model.spec import MAX_SEED, ModelConfig
 from bytecap.quant.allocation import QuantConfig
 from bytecap.run.recipe_0_1 import digest_0_1
 from bytecap.scoring.evaluate import ScoreConfig
@@ -49,13 +51,12 @@ class RunConfig:
     """The one recipe that this one differs from."""
     recipe: str = ""
     track: str = ""
-    seed: int = 0
+    seed: int = field(default=0, metadata=bounds(0, MAX_SEED - 1))
     """Seed of the first weights, the order of the text and the sample."""
 
     def __post_init__(self) -> None:
         """ConfigError for a seed that no generator takes."""
-        if not 0 <= self.seed < MAX_SEED:
-            raise ConfigError(f"run.seed is {self.seed}; it must lie between 0 and {MAX_SEED:,}")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +155,6 @@ def _derived(recipe: Recipe) -> Recipe:
     train = dataclasses.replace(recipe.train, micro_batch=recipe.train.micro_batch or recipe.train.batch)
     context = recipe.score.context or train.context
     score = dataclasses.replace(recipe.score, context=context)
-    if context > MAX_CONTEXT:
-        raise ConfigError(
-            f"score.context, by default train.context, is {context:,}; at most {MAX_CONTEXT:,} are possible"
-        )
     if score.stride > context:
         raise ConfigError(f"score.stride {score.stride} is larger than score.context {context}")
     return dataclasses.replace(recipe, train=train, score=score)

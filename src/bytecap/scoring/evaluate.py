@@ -21,30 +21,34 @@ import torch
 from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.clock import Clock
 from bytecap.core.device import autocast
-from bytecap.core.errors import ConfigError, DataError, NumericsError
+from bytecap.core.errors import DataError, NumericsError
 from bytecap.core.progress import Progress
+from bytecap.core.settings import bounds, check_bounds
 from bytecap.core.units import bits_per_byte
 from bytecap.model.gpt import GPT
+from bytecap.model.spec import MAX_CONTEXT
 from bytecap.scoring.windows import Window, windows
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import TokenStream
+
+MAX_BATCH_TOKENS = 1 << 26
+"""Most positions run at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
     """How validation is scored."""
 
-    context: int | None = None
+    context: int | None = dataclasses.field(default=None, metadata=bounds(1, MAX_CONTEXT))
     """Positions of each window; None: as many as in training."""
-    stride: int = 64
+    stride: int = dataclasses.field(default=64, metadata=bounds(1))
     """New positions scored by each window after the first; equal to context: windows do not overlap."""
-    batch_tokens: int = 8_192
+    batch_tokens: int = dataclasses.field(default=8_192, metadata=bounds(1, MAX_BATCH_TOKENS))
     """Positions run at once."""
 
     def __post_init__(self) -> None:
         """ConfigError for numbers that cannot be."""
-        if self.batch_tokens < 1 or self.stride < 1 or (self.context is not None and self.context < 1):
-            raise ConfigError("score.context, score.stride and score.batch_tokens must be positive")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, kw_only=True)

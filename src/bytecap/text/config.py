@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
+from bytecap.core.settings import bounds, check_bounds
+from bytecap.text.shards import MAX_VOCAB
+
+MAX_LENGTH = 1 << 40
+"""Most bytes or characters that a setting may speak of."""
+MAX_SHARD_TOKENS = (1 << 31) - 1
+"""Most tokens of a shard; its header counts them in 32 bits."""
 READING = ("text.field", "text.strict", "text.document_length", "text.lossy_tokenizer")
 """Settings of how a text is read, whatever it is read for."""
 
@@ -20,22 +28,26 @@ class TextConfig:
     """Key of the text in JSON lines."""
     strict: bool = False
     """An unusable file is an error instead of skipped and counted."""
-    document_length: int | None = None
+    document_length: int | None = dataclasses.field(default=None, metadata=bounds(1, MAX_LENGTH))
     """Characters after which a text file is cut, at a line end, into several documents. None: 1,048,576, or 16,384
     where otherwise every document would be too long to be held out; the record says which."""
-    validation_fraction: float = 0.05
+    validation_fraction: float = dataclasses.field(default=0.05, metadata=bounds(0, 1))
     """Largest share of the text held out."""
-    validation_bytes: int = 1_000_000
+    validation_bytes: int = dataclasses.field(default=1_000_000, metadata=bounds(1, MAX_LENGTH))
     """Most UTF-8 bytes held out."""
     tokenizer: str | None = None
     """An existing SentencePiece `.model`; none means one is trained on the training documents."""
     lossy_tokenizer: bool = False
     """Declares that the tokenizer changes the text by design, so that its byte count may differ from the raw text."""
-    vocab_size: int = 1024
+    vocab_size: int = dataclasses.field(default=1024, metadata=bounds(1, MAX_VOCAB))
     """Pieces of the tokenizer to train."""
-    tokenizer_sample_bytes: int = 8_000_000
+    tokenizer_sample_bytes: int = dataclasses.field(default=8_000_000, metadata=bounds(1, MAX_LENGTH))
     """Most UTF-8 bytes of training documents that the tokenizer is trained on."""
     shards: str | None = None
     """A folder of token shards in the Parameter Golf format; needs `tokenizer`, excludes `paths`."""
-    shard_tokens: int = 100_000_000
+    shard_tokens: int = dataclasses.field(default=100_000_000, metadata=bounds(1, MAX_SHARD_TOKENS))
     """Tokens in each shard written."""
+
+    def __post_init__(self) -> None:
+        """ConfigError for numbers that cannot be."""
+        check_bounds(self)
