@@ -35,7 +35,15 @@ def test_shares_belong_to_one_checkpoint(tmp_path: Path) -> None:
     assert loss_shares(model, "digest") == {"a": 1} and loss_shares(model, "other") == {}
 
 
-WRONG = {"loss_shares": {"a": "x"}, "tensors": [{}], "divergence": {"kl": 1}, "bits_per_byte": 2, "roundings": "many"}
+WRONG = {
+    "loss_shares": {"a": "x"},
+    "tensors": [{}],
+    "divergence": {"kl": 1},
+    "bits_per_byte": 2,
+    "roundings": "many",
+    "cap_bytes": None,
+    "unused_bytes": None,
+}
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "{}", "1", *(json.dumps(OLD | {n: v}) for n, v in WRONG.items())])

@@ -111,6 +111,8 @@ def read_report(path: Path) -> FitReport:
     shape = _SHAPE | {name: kind for name, (_, kind) in _SINCE_0_2.items()}
     if (fault := shape_fault(report, shape, "the whole")) is not None:
         raise unusable_json(path, f"is not the report of a fit ({fault})")
+    if (report["cap_bytes"] is None) != (report["unused_bytes"] is None):
+        raise unusable_json(path, "is not the report of a fit (a cap without unused bytes, or the other way round)")
     return report
 
 

@@ -144,7 +144,10 @@ def training_summary(done: TrainingState, tokens: Tokens) -> dict[str, Any]:
 
 def artifact_summary(artifact: Artifact, folder: Path) -> dict[str, Any]:
     """What a record says of its file, and of the fit that made it."""
-    fit = read_report(report_path(folder / MODEL))
+    path = report_path(folder / MODEL)
+    fit = read_report(path)
+    if fit["cap_bytes"] is None or fit["bytes"] != artifact.size_bytes:
+        raise unusable_json(path, f"is not the report of the fit that made {MODEL}")
     return {
         "bytes": artifact.size_bytes,
         "digest": digest_bytes(artifact.data),
