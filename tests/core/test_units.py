@@ -46,3 +46,11 @@ def test_nearly_a_unit() -> None:
         parse_bytes("200kb")
     with pytest.raises(ConfigError, match="did you mean MiB"):
         parse_bytes("16mib")
+
+
+def test_sizes_beyond_every_file() -> None:
+    """A number that no float holds exactly is refused in words."""
+    assert parse_bytes("9" * 15) == 10**15 - 1
+    for text in ("1" + "0" * 15, "9" * 400 + "MB"):
+        with pytest.raises(ConfigError, match="digits is no size of a file"):
+            parse_bytes(text)

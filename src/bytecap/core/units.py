@@ -7,6 +7,8 @@ import re
 
 from bytecap.core.errors import ConfigError
 
+MAX_DIGITS = 15
+"""Digits of a size before its point: so many are exact in a float."""
 _SIZES = {
     "": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
 }  # fmt: skip
@@ -37,4 +39,6 @@ def parse_bytes(text: str) -> int:
         hint = "" if meant is None else f"; did you mean {meant}?"
         raise ConfigError(f"{text!r} is not a size in bytes{hint}; write a number with one of {units}, such as 16MB")
     whole = match[1].replace("_", "").replace(",", "")
+    if len(whole) > MAX_DIGITS:
+        raise ConfigError(f"a size of {len(whole)} digits is no size of a file; at most {MAX_DIGITS} digits are read")
     return round(float(whole + (match[2] or "")) * _SIZES[match[3]])
