@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from bytecap.artifact.load import load
+from bytecap import load
 
 HEAVY = ("bytecap.train", "bytecap.quant", "bytecap.fitting", "bytecap.commands", "numba", "pydantic", "safetensors")
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import bytecap
 from bytecap.report.console import Console
 from bytecap.run import pipeline
 from bytecap.run.recipe import resolve
@@ -23,11 +24,16 @@ def main() -> None:
     text = sys.argv[1] if len(sys.argv) > 1 else str(Path(__file__).parents[1] / "docs")
     recipe = resolve("baseline", track="laptop", text=[text], overrides=SETTINGS)
     with tempfile.TemporaryDirectory() as temporary:
-        record = pipeline.run(recipe, Path(temporary) / "run", "cpu", Console(quiet=True))
+        run = Path(temporary) / "run"
+        record = pipeline.run(recipe, run, "cpu", Console(quiet=True))
+        again = bytecap.score(run / "model.bcap", text=__file__)
+        written = bytecap.generate(run / "model.bcap", "The", tokens=10)
     scores, file = record["scores"], record["artifact"]
     print(f"{file['bytes']:,} of {file['cap_bytes']:,} bytes")
     print(f"before fitting  {scores['before']['bits_per_byte']:.4f} bits per byte")
     print(f"after fitting   {scores['after']['bits_per_byte']:.4f} bits per byte")
+    print(f"on this script  {again.bits_per_byte:.4f} bits per byte")
+    print(f"it goes on      {written!r}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ be raised.
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import re
 import shutil
@@ -18,13 +19,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from tests.fuzz.bounded import run_bounded
 from tests.fuzz.material import Material, make_material
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import EVERY, TARGETS
 
 SHOWN = 3
 """Findings of one kind that are printed and kept."""
@@ -39,18 +41,14 @@ def main() -> int:
     counts: dict[str, Counter[int]] = {name: Counter() for name in names}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
         material = make_material(_made(Path(temporary) / "material"))
-        begin, seed, tries = time.monotonic(), options.seed, 0
-        print(f"fuzzing {', '.join(names)} from seed {seed}", flush=True)
-        while (options.inputs is None and time.monotonic() - begin < 60 * options.minutes) or (
-            options.inputs is not None and tries < options.inputs * len(names)
-        ):
-            name = names[tries % len(names)]
+        begin, tries = time.monotonic(), 0
+        print(f"fuzzing {', '.join(names)} from seed {options.seed}", flush=True)
+        for name, seed in _inputs(names, options):
             kind = _try(name, seed, material, Path(temporary) / "try", counts[name])
             kinds.update([kind] if kind else [])
+            tries += 1
             if kind and kinds[kind] <= SHOWN:
                 _keep(name, seed, Path(temporary) / "try", options.keep / f"{name}-{seed}")
-            tries += 1
-            seed += tries % len(names) == 0
     for name in names:
         ends = ", ".join(f"{code}: {count:,}" for code, count in sorted(counts[name].items()))
         print(f"{name:<12}{ends}")
@@ -58,6 +56,19 @@ def main() -> int:
         print(f"{count:>5} x {kind[:160]}")
     print(f"{tries:,} inputs up to seed {seed}, {kinds.total():,} findings, {time.monotonic() - begin:.0f} s")
     return 1 if kinds else 0
+
+
+def _inputs(names: list[str], options: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    """Targets in turn, seed after seed, until the time is over or there were so many seeds."""
+    end = time.monotonic() + 60 * options.minutes
+    for seed in itertools.count(options.seed):
+        if options.inputs is not None and seed == options.seed + options.inputs:
+            return
+        for name in names:
+            if options.inputs is None and time.monotonic() > end:
+                return
+            if len(names) == 1 or seed % EVERY.get(name, 1) == 0:
+                yield name, seed
 
 
 def _try(name: str, seed: int, material: Material, folder: Path, counts: Counter[int]) -> str:

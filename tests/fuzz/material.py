@@ -45,6 +45,8 @@ class Material:
     """Of ours, outside its run."""
     foreign: Path
     """Weights of somebody else."""
+    pickled: Path
+    """The same and more as `torch.save` writes it, nested."""
     tokenizer: Path
 
 
@@ -67,6 +69,9 @@ def make_material(folder: Path) -> Material:
         torch.manual_seed(0)
         weights = {name: torch.randn(24, 16) for name in ("wte.weight", "h.0.attn.weight", "h.0.mlp.up.weight")}
         save_file(weights | {"ln.weight": torch.ones(16)}, foreign)
+        pickled = folder / "last.pt"
+        nested = {"model": weights, "ema": {"shadow": weights}, "step": 3, "args": {"lr": 0.1, "names": ["a", "b"]}}
+        torch.save(nested, pickled)
         artifacts = []
         for index, way in enumerate(WAYS):
             artifacts.append(folder / f"file_{index}.bcap")
@@ -76,7 +81,7 @@ def make_material(folder: Path) -> Material:
     text = folder / "short.txt"
     text.write_text(make_document(99, 40), "utf-8")
     return Material(
-        folder, corpus, run, text, tuple(artifacts), checkpoint, foreign, run / "tokens" / "tokenizer.model"
+        folder, corpus, run, text, tuple(artifacts), checkpoint, foreign, pickled, run / "tokens" / "tokenizer.model"
     )
 
 

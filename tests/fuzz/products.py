@@ -6,9 +6,11 @@ Out:  exit codes. The input lies in the folder, so that a finding can be kept.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,42 @@ def _with_its_digest(header: Any, data: bytes) -> bytes:
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError):
         return data
     return write_safetensors(json.dumps(header), read_safetensors(data)[1])
+
+
+def convert(rng: random.Random, material: Material, folder: Path) -> list[int]:
+    """A checkpoint of `torch.save` whose archive or pickle is damaged: converted, and fitted where that went."""
+    path, out = folder / "input.pt", folder / "out.safetensors"
+    data = material.pickled.read_bytes()
+    path.write_bytes(mutate_bytes(rng, data) if rng.random() < 0.3 else _wrong_archive(rng, data))
+    key = ("--key", rng.choice(("model", "ema.shadow", "ema", ".", "nowhere", "step")))
+    codes = [call("convert", path, out, *(key if rng.random() < 0.7 else ()))]
+    if codes[0] == 0:
+        codes.append(call("fit", out, "--cap", "3kB", "--dry-run", "--quiet"))
+    return codes
+
+
+def _wrong_archive(rng: random.Random, data: bytes) -> bytes:
+    """One entry of the zip file changed, dropped or doubled, its checksum right."""
+    entries = []
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = [(name, archive.read(name)) for name in archive.namelist()]
+    pickles = [index for index, (name, _) in enumerate(entries) if name.endswith("data.pkl")]
+    at = pickles[0] if rng.random() < 0.6 else rng.randrange(len(entries))
+    name, content = entries[at]
+    match rng.randrange(6):
+        case 0:
+            del entries[at]
+        case 1:
+            entries[at] = (rng.choice(("../up", "/root", name.upper(), name + "/x", "a" * 300)), content)
+        case _:
+            entries[at] = (name, mutate_bytes(rng, content))
+    written = io.BytesIO()
+    with zipfile.ZipFile(
+        written, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    ) as archive:
+        for name, content in entries:
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return written.getvalue()
 
 
 def products(rng: random.Random, material: Material, folder: Path) -> list[int]:
