@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def _refuse_places(request: FitRequest) -> None:
         raise ConfigError(f"--caps writes several files and {out} is one; give a folder with --out")
     if not request.curve and out.is_dir():
         raise ConfigError(f"{out} is a folder; give the file to write, such as {out / 'model.bcap'}")
-    if out.resolve() == request.checkpoint.resolve():
+    if os.path.realpath(out) == os.path.realpath(request.checkpoint):
         raise ConfigError(f"--out {out} would overwrite the checkpoint; give another file")
     if (out.parent / RECIPE).is_file() and {out.name, report_path(out).name} & {*OWN}:
         raise ConfigError(f"{out} is a file of the run itself; give another name, such as {out.parent / 'small.bcap'}")

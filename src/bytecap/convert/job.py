@@ -107,7 +107,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _run_child(source: Path, files: dict[Path, list[str] | None], key: str | None, folder: Path) -> dict[str, Any]:
     """What the child says it wrote into `folder`; its errors are raised here."""
-    job = {"files": {str(file.resolve()): wanted for file, wanted in files.items()}, "key": key, "folder": str(folder)}
+    job = {"files": {str(file.absolute()): wanted for file, wanted in files.items()}, "key": key, "folder": str(folder)}
     code = f"import sys; sys.path[:] = {sys.path!r}; from bytecap.convert.child import main; main(sys.stdin.read())"
     log = folder / "log.txt"
     with log.open("wb") as said:

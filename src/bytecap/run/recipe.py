@@ -148,7 +148,10 @@ def load(path: Path) -> Recipe:
     remedy = "put back the one that `bytecap prepare` wrote, or prepare another folder"
     if WRITTEN_BY not in table and "run" not in table:  # version 0.1.0 wrote no version, but every table
         raise ConfigError(f"{path} is not the recipe of a run: it has no [run]; {remedy}", path=str(path))
-    return from_saved(Recipe, table, origin=str(path), remedy=remedy)
+    recipe = from_saved(Recipe, table, origin=str(path), remedy=remedy)
+    if recipe.score.context is None or recipe.train.micro_batch is None:  # a resolved recipe has them
+        raise ConfigError(f"{path} is cut off: it lacks score.context or train.micro_batch; {remedy}", path=str(path))
+    return recipe
 
 
 def _derived(recipe: Recipe) -> Recipe:
