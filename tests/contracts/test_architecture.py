@@ -116,7 +116,6 @@ def test_tests_mirror_the_source() -> None:
     }  # fmt: skip  # tests/end_to_end
     elsewhere |= {
         "core/progress.py", "core/allocator.py", "core/version.py", "quant/statistics.py", "formats/plan.py",
-        "text/config.py",
     }  # fmt: skip  # no behaviour of their own
     of_formats = ["base", "by_role", "floats", "per_channel", "per_group", "per_tensor", "row_column", "table"]
     elsewhere |= {f"formats/{name}.py" for name in of_formats}  # contracts/test_formats

@@ -89,5 +89,12 @@ def test_refusals(tmp_path: Path) -> None:
         model.embedding[5] = float("nan")
     with pytest.raises(NumericsError, match="not finite"):
         evaluate(model, stream_of(tmp_path, random_ids()), TABLE, **about)
-    with pytest.raises(ConfigError, match="stride is 0; it must be at least 1"):
-        ScoreConfig(stride=0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"stride": 0}, {"context": 0}, {"context": 1 << 15}, {"batch_tokens": 0}, {"batch_tokens": 10**12}]
+)
+def test_impossible_numbers(wrong: dict[str, int]) -> None:
+    """Numbers outside their bounds are refused where they are written."""
+    with pytest.raises(ConfigError, match=r"it must lie between 1 and"):
+        ScoreConfig(**wrong)

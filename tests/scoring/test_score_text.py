@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bytecap.artifact.load import loads
-from bytecap.core.errors import DataError
+from bytecap.core.errors import ConfigError, DataError
 from bytecap.scoring.score_text import score_text
 from bytecap.text.config import TextConfig
 from bytecap.text.tokenizer import Tokenizer
@@ -57,3 +57,5 @@ def test_a_file_without_tokenizer(text: TextConfig) -> None:
     assert score_text(artifact, text, tokenizer=other).score.nats == score_text(loads(example_file()), text).score.nats
     with pytest.raises(DataError, match="no tokenizer in it"):
         score_text(artifact, text)
+    with pytest.raises(ConfigError, match="the stride is 33; it must lie between 1 and the context, 32"):
+        score_text(artifact, text, stride=33, tokenizer=other)

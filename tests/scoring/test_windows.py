@@ -26,5 +26,5 @@ def test_rules() -> None:
     assert list(windows(25, context=10, stride=10)) == [(0, 10, 0), (10, 10, 0), (20, 5, 0)]
     assert list(windows(3, context=10, stride=4)) == [(0, 3, 0)]
     for stride in (0, 11):
-        with pytest.raises(ConfigError, match=r"between 1 and score\.context 10"):
+        with pytest.raises(ConfigError, match=r"between 1 and the context, 10"):
             list(windows(20, context=10, stride=stride))

@@ -41,7 +41,7 @@ class ScoreConfig:
 
     context: int | None = dataclasses.field(default=None, metadata=bounds(1, MAX_CONTEXT))
     """Positions of each window; None: as many as in training."""
-    stride: int = dataclasses.field(default=64, metadata=bounds(1))
+    stride: int = dataclasses.field(default=64, metadata=bounds(1, MAX_CONTEXT))
     """New positions scored by each window after the first; equal to context: windows do not overlap."""
     batch_tokens: int = dataclasses.field(default=8_192, metadata=bounds(1, MAX_BATCH_TOKENS))
     """Positions run at once."""

@@ -18,6 +18,7 @@ from bytecap.core.device import choose_device
 from bytecap.core.progress import Progress, Silent
 from bytecap.scoring.evaluate import Score, ScoreConfig
 from bytecap.scoring.validation import Validation
+from bytecap.scoring.windows import check_stride
 from bytecap.text.byte_check import ByteCheck
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import encode_documents
@@ -51,11 +52,13 @@ def score_text(
 
     Each window after the first scores `stride` new positions; None means that of ScoreConfig, at most the context.
     `tokenizer` is used where the file has none in it. DataError when the text cannot be used or its bytes do not add
-    up, FormatError when the file holds weights without a model.
+    up, ConfigError for a stride beyond the context, FormatError when the file holds weights without a model.
     """
     progress = progress or Silent()
     tokenizer = artifact_tokenizer(artifact, tokenizer)
     defaults = ScoreConfig()
+    stride = min(defaults.stride, artifact.context) if stride is None else stride
+    check_stride(stride, artifact.context)
     with tempfile.TemporaryDirectory() as temporary:
         shards, _ = encode_documents(text, tokenizer, Path(temporary), progress)
         validation = Validation.checked(
@@ -65,7 +68,7 @@ def score_text(
         score = validation.score(
             artifact.model().to(choose_device(device)),
             context=artifact.context,
-            stride=min(defaults.stride, artifact.context) if stride is None else stride,
+            stride=stride,
             batch_tokens=defaults.batch_tokens,
             progress=progress,
         )

@@ -23,10 +23,15 @@ class Window(NamedTuple):
     skip: int
 
 
+def check_stride(stride: int, context: int) -> None:
+    """ConfigError for a stride outside 1 .. context."""
+    if not 1 <= stride <= context:
+        raise ConfigError(f"the stride is {stride}; it must lie between 1 and the context, {context}")
+
+
 def windows(targets: int, *, context: int, stride: int) -> Iterator[Window]:
     """All windows in order. ConfigError for a stride outside 1 .. context."""
-    if not 1 <= stride <= context:
-        raise ConfigError(f"score.stride is {stride}; it must lie between 1 and score.context {context}")
+    check_stride(stride, context)
     length = min(context, targets)
     if length:
         yield Window(0, length, 0)

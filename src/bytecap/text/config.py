@@ -6,14 +6,18 @@ import dataclasses
 from dataclasses import dataclass
 
 from bytecap.core.settings import bounds, check_bounds
-from bytecap.text.shards import MAX_VOCAB
+from bytecap.text.shards import MAX_SHARD_TOKENS, MAX_VOCAB
 
-MAX_LENGTH = 1 << 40
-"""Most bytes or characters that a setting may speak of."""
-MAX_SHARD_TOKENS = (1 << 31) - 1
-"""Most tokens of a shard; its header counts them in 32 bits."""
 READING = ("text.field", "text.strict", "text.document_length", "text.lossy_tokenizer")
 """Settings of how a text is read, whatever it is read for."""
+
+SPECIAL_PIECES, BYTE_PIECES = 4, 256
+"""Padding, BOS, EOS and unknown; one for each byte."""
+MIN_VOCAB = SPECIAL_PIECES + BYTE_PIECES + 1
+"""Pieces of the smallest tokenizer that is trained here: the special ones, all bytes, and one of text."""
+MIN_SHARD_TOKENS = 1_000
+"""Fewer would make a folder of many thousand files."""
+MAX_TEXT_BYTES = 1 << 44
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,24 +32,24 @@ class TextConfig:
     """Key of the text in JSON lines."""
     strict: bool = False
     """An unusable file is an error instead of skipped and counted."""
-    document_length: int | None = dataclasses.field(default=None, metadata=bounds(1, MAX_LENGTH))
+    document_length: int | None = dataclasses.field(default=None, metadata=bounds(1, MAX_TEXT_BYTES))
     """Characters after which a text file is cut, at a line end, into several documents. None: 1,048,576, or 16,384
     where otherwise every document would be too long to be held out; the record says which."""
-    validation_fraction: float = dataclasses.field(default=0.05, metadata=bounds(0, 1))
+    validation_fraction: float = dataclasses.field(default=0.05, metadata=bounds(0.0, 1.0))
     """Largest share of the text held out."""
-    validation_bytes: int = dataclasses.field(default=1_000_000, metadata=bounds(1, MAX_LENGTH))
+    validation_bytes: int = dataclasses.field(default=1_000_000, metadata=bounds(1, MAX_TEXT_BYTES))
     """Most UTF-8 bytes held out."""
     tokenizer: str | None = None
     """An existing SentencePiece `.model`; none means one is trained on the training documents."""
     lossy_tokenizer: bool = False
     """Declares that the tokenizer changes the text by design, so that its byte count may differ from the raw text."""
-    vocab_size: int = dataclasses.field(default=1024, metadata=bounds(1, MAX_VOCAB))
+    vocab_size: int = dataclasses.field(default=1024, metadata=bounds(MIN_VOCAB, MAX_VOCAB))
     """Pieces of the tokenizer to train."""
-    tokenizer_sample_bytes: int = dataclasses.field(default=8_000_000, metadata=bounds(1, MAX_LENGTH))
+    tokenizer_sample_bytes: int = dataclasses.field(default=8_000_000, metadata=bounds(1, MAX_TEXT_BYTES))
     """Most UTF-8 bytes of training documents that the tokenizer is trained on."""
     shards: str | None = None
     """A folder of token shards in the Parameter Golf format; needs `tokenizer`, excludes `paths`."""
-    shard_tokens: int = dataclasses.field(default=100_000_000, metadata=bounds(1, MAX_SHARD_TOKENS))
+    shard_tokens: int = dataclasses.field(default=100_000_000, metadata=bounds(MIN_SHARD_TOKENS, MAX_SHARD_TOKENS))
     """Tokens in each shard written."""
 
     def __post_init__(self) -> None:

@@ -21,6 +21,8 @@ HEADER_BYTES = 1024
 MAGIC = 20240520
 VERSION = 1
 MAX_VOCAB = 65_536
+MAX_SHARD_TOKENS = (1 << 31) - 1
+"""The most that the header can say."""
 Ids = npt.NDArray[np.integer]
 
 _CHUNK = 1 << 22

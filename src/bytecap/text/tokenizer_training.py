@@ -16,24 +16,20 @@ from collections.abc import Iterable, Iterator
 
 import sentencepiece
 
-from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.errors import DataError
+from bytecap.text.config import BYTE_PIECES, SPECIAL_PIECES
 from bytecap.text.tokenizer import Tokenizer
 
-BYTE_PIECES = 256
-SPECIAL_PIECES = 4
 _CHUNK_CHARACTERS = 4000
 _COVERAGE = 0.9995
 """Share of the text whose characters get pieces of their own; SentencePiece's default."""
 
 
 def train_tokenizer(documents: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Learn a byte-fallback BPE tokenizer of at most `vocab_size` pieces.
+    """Learn a byte-fallback BPE tokenizer of at most `vocab_size` pieces; DataError where the text has too few.
 
     Ids as in the contest's tokenizers: PAD 0, BOS 1, EOS 2, UNK 3, bytes 4 to 259, then merges.
     """
-    smallest = SPECIAL_PIECES + BYTE_PIECES + 1
-    if vocab_size < smallest:
-        raise ConfigError(f"text.vocab_size is {vocab_size}; with byte fallback it must be at least {smallest}")
     out = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
