@@ -63,7 +63,7 @@ def test_overrides_are_typed_by_the_schema() -> None:
         ("train.hooks.emma.decay=0.9", "no training hook 'emma'; did you mean ema"),
         ("train.hooks.ema.decay=1.0", "train.hooks.ema.decay is 1.0; it must lie between"),
         ("train.exported_weights=ema", r"this run gives last; .*--set train.hooks.ema=true"),
-        ("text.shard_tokens=0", "text.shard_tokens is 0; it must lie between 1 and"),
+        ("text.shard_tokens=0", "text.shard_tokens is 0; it must lie between 1,000 and"),
         ("text.document_length=-5", "text.document_length is -5; it must lie between"),
         ("text.vocab_size=1000000", "text.vocab_size is 1000000; it must lie between 1 and 65,536"),
         ("text.validation_fraction=nan", "text.validation_fraction is nan; it must be a finite number"),
