@@ -41,6 +41,7 @@ class Material:
     text: Path
     """A short text to score."""
     artifacts: tuple[Path, ...]
+    """Files of this program, and the golden ones of every version."""
     checkpoint: Path
     """Of ours, outside its run."""
     foreign: Path
@@ -78,6 +79,7 @@ def make_material(folder: Path) -> Material:
             _must(said, "fit", run, "--out", artifacts[-1], "--quiet", *way)
         artifacts.append(folder / "bare.bcap")
         _must(said, "fit", foreign, "--cap", "3kB", "--out", artifacts[-1], "--quiet")
+    artifacts += sorted((Path(__file__).parents[1] / "golden").rglob("*.bcap"))
     text = folder / "short.txt"
     text.write_text(make_document(99, 40), "utf-8")
     return Material(
