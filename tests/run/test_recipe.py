@@ -65,7 +65,7 @@ def test_overrides_are_typed_by_the_schema() -> None:
         ("train.exported_weights=ema", r"this run gives last; .*--set train.hooks.ema=true"),
         ("text.shard_tokens=0", "text.shard_tokens is 0; it must lie between 1,000 and"),
         ("text.document_length=-5", "text.document_length is -5; it must lie between"),
-        ("text.vocab_size=1000000", "text.vocab_size is 1000000; it must lie between 1 and 65,536"),
+        ("text.vocab_size=1000000", "text.vocab_size is 1000000; it must lie between 261 and 65,536"),
         ("text.validation_fraction=nan", "text.validation_fraction is nan; it must be a finite number"),
         ("score.batch_tokens=10000000000", "score.batch_tokens is 10000000000; it must lie"),
         ("train.batch=1e9", "train.batch is 1000000000; it must lie"),
