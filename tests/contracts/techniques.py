@@ -14,8 +14,9 @@ from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import ModelSpec
-from bytecap.model.techniques import with_defaults
+from bytecap.model.techniques import TECHNIQUES, with_defaults
 from bytecap.train.checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
+from bytecap.train.optimizers import OptimizerConfig, Optimizers
 from tests.artifact.example import ABOUT
 
 BASE = {"vocab_size": 40, "n_layers": 4, "d_model": 16, "n_heads": 4, "n_kv_heads": 2, "d_ff": 24}
@@ -27,6 +28,7 @@ def build_random(*names: str) -> GPT:
     """Every parameter random, the same for the skeleton whatever joins it."""
     torch.manual_seed(0)
     model = GPT(ModelSpec(**BASE, techniques=with_defaults(*names)))  # type: ignore[arg-type]
+    torch.manual_seed(1)  # techniques come last among parameters, but their start may have drawn numbers too
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -82,6 +84,35 @@ def check_survives(name: str, folder: Path) -> None:
     weights = {n: FloatTensor(roles[n], p.detach().numpy()) for n, p in model.named_parameters()}
     artifact = loads(pack(model.spec, QuantizedModel(dict(weights)), b"", ABOUT, ArtifactConfig()))
     assert artifact.spec == model.spec and torch.equal(compute_logits(artifact.model()), compute_logits(model))
+
+
+def check_neutral(name: str) -> None:
+    """Where it says so: as it starts, in a model whose other parameters are random, it changes no logit."""
+    model = build_random(name)
+    if not TECHNIQUES.find(name).starts_neutral:
+        return
+    model.techniques[name].load_state_dict(GPT(model.spec).techniques[name].state_dict())
+    same = torch.allclose(compute_logits(model), compute_logits(build_random()), atol=1e-6)
+    assert same, f"{name} claims to start neutral, and changes the logits"
+
+
+def check_trains(name: str) -> None:
+    """Thirty steps from its own start lower the loss on a text that repeats, and move each of its parameters."""
+    torch.manual_seed(0)
+    model = GPT(ModelSpec(**BASE, techniques=with_defaults(name)))  # type: ignore[arg-type]
+    start = {own: parameter.detach().clone() for own, parameter in model.techniques[name].named_parameters()}
+    optimizers = Optimizers(model, OptimizerConfig(), torch.device("cpu"))
+    tokens_BT = torch.randint(2, 40, (4, 7)).repeat(1, 3)
+    tokens_BT[:, 0] = BOS
+    losses = []
+    for step in range(30):
+        loss = model(tokens_BT[:, :-1], tokens_BT[:, 1:], BOS).mean()
+        loss.backward()
+        optimizers.step(step / 30)
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0], f"{name} does not train: {losses[0]:.3f} to {losses[-1]:.3f}"
+    for own, parameter in model.techniques[name].named_parameters():
+        assert not torch.equal(parameter, start[own]), f"{name}.{own} does not move"
 
 
 def check_compiles(name: str) -> None:

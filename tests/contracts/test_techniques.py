@@ -20,8 +20,10 @@ from tests.contracts.techniques import (
     check_causal_and_isolated,
     check_compiles,
     check_live,
+    check_neutral,
     check_roles,
     check_survives,
+    check_trains,
     compute_logits,
 )
 
@@ -58,6 +60,18 @@ def test_compiles(name: str) -> None:
     check_compiles(name)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_neutral(name: str) -> None:
+    """Where it claims so."""
+    check_neutral(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trains(name: str) -> None:
+    """The loss falls."""
+    check_trains(name)
+
+
 def test_all_together() -> None:
     """Whatever order they are named in, they run in one."""
     assert len(NAMES) >= 4
@@ -84,6 +98,14 @@ GOOD = """
             self.scale_D = nn.Parameter(torch.ones(spec.d_model))
         def after(self, stream_BTD, visit, context):
             return stream_BTD + self.scale_D * context.previous(stream_BTD)
+"""
+SLOW_START = """
+        starts_neutral = True
+        def __init__(self, config, spec):
+            super().__init__(config, spec)
+            self.scale_D = nn.Parameter(torch.full((spec.d_model,), 0.01))
+        roles: ClassVar[dict[str, Role]] = {"scale_D": Role.SCALAR}
+        def before(self, stream_BTD, visit, context): return stream_BTD + self.scale_D
 """
 DEAD = "        def before(self, stream_BTD, visit, context): return stream_BTD + 0"
 FUTURE = "        def before(self, stream_BTD, visit, context): return stream_BTD + stream_BTD.roll(-1, 1)"
@@ -126,6 +148,7 @@ def test_a_file_is_all_it_takes(folder: Path, tmp_path: Path) -> None:
         (DEAD, check_live, "changes nothing"),
         (FUTURE, check_causal_and_isolated, "looks into the future"),
         (LEAK, check_causal_and_isolated, "reaches another document"),
+        (SLOW_START, check_neutral, "claims to start neutral"),
         (ROLELESS, check_roles, "Added has the parameters scale_D, and its `roles` give none"),
     ],
 )
@@ -139,7 +162,7 @@ def test_mistakes_are_found(folder: Path, body: str, check: object, message: str
 
 def test_every_hook_is_documented_and_returns_what_it_is_given() -> None:
     """The base changes nothing."""
-    assert len(HOOKS) == 11
+    assert len(HOOKS) == 12
     for hook in HOOKS:
         assert getattr(Technique, hook).__doc__
         value = object()

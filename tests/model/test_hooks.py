@@ -31,6 +31,7 @@ class Probe(Technique):
     def mlp_output(self, x, visit, context): return self.seen("mlp_output", x, visit)
     def after(self, x, visit, context): return self.seen("after", x, visit)
     def logits(self, x): return self.seen("logits", x)
+    def softcap(self, cap, x): return self.seen("softcap", x) * 0 + cap
     def seen(self, hook, x, *more):
         self.calls.append((hook, x, *more))
         return x
@@ -54,12 +55,21 @@ def test_places_and_shapes(probe: None) -> None:
     model.logits(model.hidden(torch.tensor([[1, 2, 3]]), 1))
     visits = [Visit(0, 0, 3), Visit(1, 1, 3), Visit(2, 0, 3)]
     block = ["before", "value", "heads", "attention_output", "mlp_input", "mlp_output", "after"]
-    expected = [("embed",), ("first",), *((hook, visit) for visit in visits for hook in block), ("logits",)]
+    expected = [
+        ("embed",),
+        ("first",),
+        *((hook, visit) for visit in visits for hook in block),
+        ("logits",),
+        ("softcap",),
+    ]
     assert [(call[0], *call[2:3]) for call in calls] == expected
     shapes = {call[0]: tuple(call[1].shape) for call in calls}
     assert set(shapes) == set(HOOKS) - {"order"}
     assert shapes["value"] == (1, 1, 3, 4) and shapes["heads"] == (1, 2, 3, 4) and shapes["logits"] == (1, 3, 20)
-    assert all(shape == (1, 3, 8) for hook, shape in shapes.items() if hook not in ("value", "heads", "logits"))
+    assert shapes["softcap"] == (1, 3, 20)
+    assert all(
+        shape == (1, 3, 8) for hook, shape in shapes.items() if hook not in ("value", "heads", "logits", "softcap")
+    )
     heads = next(call for call in calls if call[0] == "heads")
     assert heads[3].shape == (1, 3, 8) and heads[4].shape == (1, 1, 3, 4)
 

@@ -53,7 +53,7 @@ class GPT(nn.Module):
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """Softcapped logits of any (..., D) hidden states, float32."""
         raw = self.techniques.logits(F.linear(hidden_BTD, self.embedding.to(hidden_BTD.dtype)).float())
-        cap = self.spec.logit_softcap
+        cap = self.techniques.softcap(self.spec.logit_softcap, raw)
         return torch.tanh(raw / cap) * cap
 
     def forward(self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0) -> Tensor:

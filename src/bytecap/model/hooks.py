@@ -73,7 +73,7 @@ class Techniques(nn.ModuleDict):
         return update_BTD
 
     def after(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
-        for technique in self._by_hook["after"]:
+        for technique in reversed(self._by_hook["after"]):  # who comes first on the way in is last on the way out
             stream_BTD = technique.after(stream_BTD, visit, context)
         return stream_BTD
 
@@ -81,6 +81,11 @@ class Techniques(nn.ModuleDict):
         for technique in self._by_hook["logits"]:
             logits_V = technique.logits(logits_V)
         return logits_V
+
+    def softcap(self, cap: float | Tensor, logits_V: Tensor) -> float | Tensor:
+        for technique in self._by_hook["softcap"]:
+            cap = technique.softcap(cap, logits_V)
+        return cap
 
 
 def _overrides(technique: Technique, hook: str) -> bool:

@@ -88,6 +88,7 @@ class ModelConfig:
         object.__setattr__(self, "techniques", {name: self.techniques[name] for name in in_order(self.techniques)})
         for name, config in self.techniques.items():
             try:
+                check_bounds(config)
                 config.check(self)
             except ConfigError as error:
                 raise ConfigError(f"model.techniques.{name}: {error}") from error
@@ -96,6 +97,14 @@ class ModelConfig:
     def d_head(self) -> int:
         """Head width K."""
         return self.d_model // self.n_heads
+
+    @property
+    def visits(self) -> list[int]:
+        """The blocks in the order in which the finished model visits them."""
+        blocks = list(range(self.n_layers))
+        for config in self.techniques.values():
+            blocks = config.visits(blocks)
+        return blocks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,13 @@ class TechniqueConfig:
     def check(self, model: ModelConfig) -> None:
         """ConfigError for settings that this model's shape does not allow."""
 
+    def visits(self, blocks: list[int]) -> list[int]:
+        """The longest order that the technique's hook `order` ever makes of `blocks`; override both or none.
+
+        Techniques that keep something for each visit are built for it (`ModelConfig.visits`).
+        """
+        return blocks
+
 
 class Visit(NamedTuple):
     """One run of one block: blocks may be visited more than once, and in another order."""
@@ -85,7 +92,9 @@ class Technique(nn.Module):
     roles: ClassVar[dict[str, Role]] = {}
     """The role of each parameter, by its name."""
     runs_after: ClassVar[tuple[str, ...]] = ()
-    """Names of techniques that come first at hooks which both join; the rest is alphabetical."""
+    """Names of techniques that come first at hooks which both join, at `after` last; the rest is alphabetical."""
+    starts_neutral: ClassVar[bool] = False
+    """True claims that a technique at its start changes no logit; the contract tests hold it to that."""
 
     def __init__(self, config: TechniqueConfig, spec: ModelSpec) -> None:
         super().__init__()
@@ -133,3 +142,7 @@ class Technique(nn.Module):
     def logits(self, logits_V: Tensor) -> Tensor:
         """Logits of any (..., V) positions before the softcap, float32."""
         return logits_V
+
+    def softcap(self, cap: float | Tensor, logits_V: Tensor) -> float | Tensor:
+        """The softcap of those logits: one number, or one for each."""
+        return cap

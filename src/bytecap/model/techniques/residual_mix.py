@@ -29,7 +29,8 @@ class ResidualMix(Technique):
 
     config_class = ResidualMixConfig
     roles: ClassVar[dict[str, Role]] = {"mix_L2D": Role.SCALAR}
-    runs_after = ("unet_skips",)  # the mix blends what the skips have added
+    runs_after = ("gated_skips", "parallel_lanes", "unet_skips")  # the mix blends what the skips have added
+    starts_neutral = True
 
     def __init__(self, config: ResidualMixConfig, spec: ModelSpec) -> None:
         super().__init__(config, spec)

@@ -1,8 +1,8 @@
 """U-Net skips: the first half of the blocks hands its outputs, last first, to the second half.
 
-Visit i < L // 2 saves its output; each later one first adds w * (the output saved last), until none is left.
+Visit i of N saves its output if i < N // 2; each later one first adds w * (the output saved last), until none is left.
 
-Letters: L blocks, S skips, B sequences, T positions, D width.
+Letters: N visits of blocks, S skips, B sequences, T positions, D width.
 Source:  modded-nanogpt; openai/parameter-golf's naive baseline (skip_weights).
 """
 
@@ -28,7 +28,7 @@ class UNetSkipsConfig(TechniqueConfig):
 
     def check(self, model: ModelConfig) -> None:
         """ConfigError for a single block, which has nothing to hand on."""
-        if model.n_layers < 2:
+        if len(model.visits) < 2:
             raise ConfigError(
                 "it joins blocks of the first half to blocks of the second, so it needs 2 blocks at least, and "
                 f"model.n_layers is {model.n_layers}; raise model.n_layers, or switch it off with "
@@ -44,18 +44,17 @@ class UNetSkips(Technique):
 
     def __init__(self, config: UNetSkipsConfig, spec: ModelSpec) -> None:
         super().__init__(config, spec)
-        self.skips = spec.n_layers // 2
-        self.weight_SD = nn.Parameter(torch.ones(self.skips, spec.d_model))
+        self.weight_SD = nn.Parameter(torch.ones(len(spec.visits) // 2, spec.d_model))
 
     def before(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
         """In the second half: the stream plus the matching saved output."""
-        skip = visit.place - self.skips
-        if not 0 <= skip < self.skips:
+        skip = visit.place - visit.total // 2
+        if not 0 <= skip < visit.total // 2:
             return stream_BTD
         return torch.addcmul(stream_BTD, context.saved[NAME].pop(), self.weight_SD[skip].to(stream_BTD.dtype))
 
     def after(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
         """In the first half: saved for later."""
-        if visit.place < self.skips:
+        if visit.place < visit.total // 2:
             context.saved.setdefault(NAME, []).append(stream_BTD)
         return stream_BTD
