@@ -94,6 +94,8 @@ def with_preamble(**changes: int) -> bytes:
         (rebuilt({"sections": [["x", "raw", 1 << 33, 9, 0]]}), r"must be \[name, codec"),
         (rebuilt({"sections": [["x", "raw", 1 << 20, 9, 0]]}), "declares 1,048,576 bytes at offset"),
         (rebuilt({"sections": [["x", "raw", 0, 0, 0]] * 2}), "stands twice"),
+        (rebuilt({"sections": [["x" * 129, "raw", 0, 0, 0]]}), r"must be \[name, codec"),
+        (rebuilt({"sections": [["x", "brotli", 1030, 5, 0]]}, bytes(1030)), "takes 1,030 bytes for 5; it hides"),
         (rebuilt({"sections": []}, b"more"), "4 bytes follow the last section"),
     ],
 )

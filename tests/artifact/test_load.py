@@ -130,7 +130,7 @@ FORGERIES: list[tuple[bytes, str]] = [
     ),
     (
         changed({**PARSED.header, "model": None, "tensors": [["a", "float16", 16, "x", [1 << 20, 1 << 20]]]}),
-        "to hold tensors this large it must have 8,589,901,824",
+        "to hold tensors this large it must have 8,589,918,208",
     ),
     (
         changed({**PARSED.header, "model": None, "tensors": [["a", "row_column", 8, "x", [1 << 20, 1 << 10]]]}),

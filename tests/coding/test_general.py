@@ -1,6 +1,7 @@
 """Compressors give back what they got, within the size that was declared."""
 
 import lzma
+import struct
 import sys
 import zlib
 
@@ -51,6 +52,18 @@ def test_a_forged_section_cannot_fill_the_memory(codec: str) -> None:
         decompress(codec, packed, 1000)
     unpacked = int(str(caught.value).split(" holds ")[1].split()[0].replace(",", ""))
     assert 1000 < unpacked <= 2 << 20
+
+
+@pytest.mark.parametrize("codec", [name for name in CODECS if name != "raw"])
+def test_nothing_hides_behind_a_section(codec: str) -> None:
+    """No bytes behind the stream, no second stream, no frame that a reader skips."""
+    data = b"one two three " * 500
+    packed, skipped = compress(codec, data), struct.pack("<II", 0x184D2A50, 90) + bytes(range(90))
+    for hidden in (b"\0", b"x" * 1000, packed, compress(codec, b""), skipped):
+        with pytest.raises(FormatError, match=f"an? {codec} section (is cut short or followed|is damaged)"):
+            decompress(codec, packed + hidden, len(data))
+    with pytest.raises(FormatError):
+        decompress(codec, skipped + packed, len(data))
 
 
 def test_a_forged_window_is_refused() -> None:

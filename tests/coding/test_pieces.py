@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bytecap.coding.general import compress
-from bytecap.coding.pieces import from_columns, to_columns
+from bytecap.coding.pieces import check_texts, from_columns, to_columns
 from bytecap.core.errors import FormatError
 from tests.artifact.example import example_tokenizer
 
@@ -79,3 +79,22 @@ def test_forged_columns() -> None:
     ):
         with pytest.raises(FormatError, match="the tokenizer's columns"):
             from_columns(bad)
+
+
+def test_texts_are_utf8() -> None:
+    """Real files pass, also in another order of fields; what is not UTF-8 or no protocol buffer does not."""
+    good = example_tokenizer()
+    check_texts(good)
+    check_texts(b"")
+    swapped = b"\x15" + struct.pack("<f", 1.0) + b"\x18\x02" + b"\n\x01a"
+    check_texts(b"\n" + varint(len(swapped)) + swapped + good)
+    for wrong, message_ in (
+        (message(b"\xff", 0.0, 0), "not UTF-8"),
+        (good + message(b"ok\xc3", 0.0, 3), "not UTF-8"),
+        (b"\n" + varint(8) + b"\x18\x02" + b"\n\x02\xfe\xff" + b"\x18\x01", "not UTF-8"),
+        (good[:-3], "cut short"),
+        (b"\x0f\x0f", "not a SentencePiece model"),
+        (b"\n\xff\xff\xff\xff\x0f", "cut short"),
+    ):
+        with pytest.raises(FormatError, match=message_):
+            check_texts(wrong)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bytecap.artifact.header import read_header
 from bytecap.artifact.layout import PIECES, TOKENIZER, Parsed, SectionSize, parse
-from bytecap.coding.pieces import from_columns
+from bytecap.coding.pieces import check_texts, from_columns
 from bytecap.coding.planes import join_bytes
 from bytecap.core.errors import DataError, FormatError
 from bytecap.core.files import write_bytes
@@ -146,4 +146,6 @@ def _tokenizer(parsed: Parsed) -> bytes | None:
         return None
     at_most = MAX_TOKENIZER_FREE + MAX_TOKENIZER_RATIO * len(parsed.stored[present[0]])
     data = parsed.read(present[0], at_most=at_most)
-    return data if present[0] == TOKENIZER else from_columns(data)
+    tokenizer = data if present[0] == TOKENIZER else from_columns(data)
+    check_texts(tokenizer)
+    return tokenizer

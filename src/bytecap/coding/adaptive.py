@@ -159,7 +159,7 @@ class _Decoder:
 
 def encode_arrays(arrays: Sequence[npt.NDArray[np.integer]]) -> bytes:
     """All arrays, each in the way that leaves the smallest numbers."""
-    coder, earlier = _Encoder(), list[Array]()
+    coder, earlier = _Encoder(), _Earlier()
     for array in arrays:
         values = array.reshape(-1).astype(np.int64)
         way, quarters, rest = _best_way(values, earlier)
@@ -170,7 +170,7 @@ def encode_arrays(arrays: Sequence[npt.NDArray[np.integer]]) -> bytes:
             _encode_integer(coder, HEAD + place, number)
         for value in rest.tolist():
             _encode_integer(coder, spread, value)
-        earlier.append(values)
+        earlier.add(values)
     return coder.finish()
 
 
@@ -179,13 +179,13 @@ def decode_arrays(data: bytes, sizes: Sequence[int | Callable[[list[Array]], int
 
     A size may be worked out from the arrays before.
     """
-    coder, arrays = _Decoder(data), list[Array]()
+    coder, arrays, earlier = _Decoder(data), list[Array](), _Earlier()
     for given in sizes:
         size = given if isinstance(given, int) else given(arrays)
         way, quarters, middle, spread = (coder.integers(HEAD + place, 1)[0] for place in range(4))
         values = np.array(coder.integers(spread, size), np.int64)
         values += middle
-        likes = _like(arrays, size)
+        likes = earlier.like(size)
         if way == DIFFERENCES:
             values = np.cumsum(values)
         elif 0 <= way - FIRST_LIKE < len(likes) and abs(quarters) <= QUARTERS:
@@ -195,15 +195,16 @@ def decode_arrays(data: bytes, sizes: Sequence[int | Callable[[list[Array]], int
         if values.size and np.abs(values).max() >= MAX_VALUE:
             raise FormatError("a coded step or scale is too large")
         arrays.append(values)
+        earlier.add(values)
     if not len(data) <= coder.position <= len(data) + MAX_TRAILING_ZEROS:
         raise FormatError("the coded steps and scales do not end where their bytes end")
     return arrays
 
 
-def _best_way(values: Array, earlier: Sequence[Array]) -> tuple[int, int, Array]:
+def _best_way(values: Array, earlier: _Earlier) -> tuple[int, int, Array]:
     """How to foretell, the multiple in quarters, and what is left."""
     ways = [(ALONE, 0, values), (DIFFERENCES, 0, np.diff(values, prepend=0))]
-    for back, other in enumerate(_like(earlier, values.size)):
+    for back, other in enumerate(earlier.like(values.size)):
         centred = other - other.mean() if other.size else other
         square = float(np.square(centred, dtype=np.float64).sum())
         quarters = round(4 * float(centred @ values) / square) if square else 0
@@ -213,9 +214,18 @@ def _best_way(values: Array, earlier: Sequence[Array]) -> tuple[int, int, Array]
     return min(ways, key=lambda way: _rough_bits(way[2]))
 
 
-def _like(earlier: Sequence[Array], size: int) -> list[Array]:
-    """Arrays that may foretell one of this size, the last first."""
-    return [array for array in reversed(earlier) if array.size == size][:MAX_REFERENCES]
+class _Earlier:
+    """Arrays that may foretell others of their size."""
+
+    def __init__(self) -> None:
+        self._by_size: dict[int, list[Array]] = {}
+
+    def add(self, array: Array) -> None:
+        self._by_size[array.size] = [array, *self.like(array.size)[: MAX_REFERENCES - 1]]
+
+    def like(self, size: int) -> list[Array]:
+        """The last first."""
+        return self._by_size.get(size, [])
 
 
 def _multiple(array: Array, quarters: int) -> Array:

@@ -13,7 +13,7 @@ Letters: O rows, I columns, C contexts, M magnitude tokens.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +100,7 @@ def fit_rms_classes(symbols_OI: npt.NDArray[np.int16], next_states: npt.NDArray[
 
 def encode_blocks(blocks: Sequence[Block]) -> bytes:
     """All blocks as one section."""
-    merged, codes_CM = _best_tables(np.sum([count_tokens(block) for block in blocks], axis=0))
+    merged, codes_CM = _best_tables(_sum(count_tokens(block) for block in blocks))
     start, frequency = make_intervals(_full_tables(codes_CM))
     context = np.concatenate([_contexts(block, merged).reshape(-1) for block in blocks])
     tokens = np.concatenate([to_tokens(block.symbols_OI) for block in blocks])
@@ -118,7 +118,7 @@ def decode_blocks(data: bytes, classes: Sequence[RmsClasses]) -> list[npt.NDArra
         raise FormatError("a coded section is cut short")
     lanes, merged, table_size, stream_size, extra_size = _HEAD.unpack_from(data)
     count = sum(one.size for one in classes)
-    if not max(1, min(count // MIN_LANE_SYMBOLS, MAX_LANES)) <= lanes <= MAX_LANES or merged > 3:
+    if not _lanes_for(count) <= lanes <= MAX_LANES or merged > 3:
         raise FormatError(f"a coded section of {count:,} integers has {lanes} lanes and merges 2^{merged} classes")
     if len(data) != _HEAD.size + table_size + stream_size + extra_size:
         raise FormatError("the parts of a coded section do not add up to its size")
@@ -159,7 +159,7 @@ def section_costs(counts: Sequence[Ints]) -> list[float]:
     """Bytes of each block, from its counts, in the section that `encode_blocks` would make of them all."""
     if not counts:
         return []
-    whole_CM = np.sum(counts, axis=0)
+    whole_CM = _sum(counts)
     merged, codes_CM = _best_tables(whole_CM)
     bits_CM = EXTRA_WIDTHS - np.log2(np.maximum(_full_tables(codes_CM), 1) / TOTAL)
     bytes_of = [float((_merge(one, merged) * bits_CM).sum()) / 8 for one in counts]
@@ -184,6 +184,14 @@ def _decode_block(decoder: LaneDecoder, classes: RmsClasses, merged: int) -> npt
 
 def _contexts(block: Block, merged: int) -> Ints:
     return 2 * (block.classes.every() >> merged) + block.cosets_OI
+
+
+def _sum(counts: Iterable[Ints]) -> Ints:
+    """The counts of all blocks, without holding a stack of them."""
+    whole_CM = np.zeros((2 * CLASSES, MAGNITUDES), np.int64)
+    for one in counts:
+        whole_CM += one
+    return whole_CM
 
 
 def _merge(counts_CM: Ints, merged: int) -> Ints:

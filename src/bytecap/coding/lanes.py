@@ -55,7 +55,7 @@ class LaneDecoder:
         self._tokens = tokens
         self._start, self._frequency = start.reshape(-1), frequency.reshape(-1)
         kind = np.uint8 if tokens <= 256 else np.uint16
-        self._lookup = np.concatenate([np.repeat(np.arange(tokens, dtype=kind), row) for row in frequency])
+        self._lookup = np.repeat(np.tile(np.arange(tokens, dtype=kind), contexts), self._frequency)
         assert self._lookup.size == contexts * TOTAL
 
     def step(self, contexts: Ints) -> Ints:

@@ -10,6 +10,7 @@ Source:  field numbers: sentencepiece_model.proto of google/sentencepiece.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,8 @@ from bytecap.core.errors import FormatError
 
 _PIECE, _TEXT, _SCORE, _TYPE = 0x0A, 0x0A, 0x15, 0x18
 """Tags: field 1 of the file; fields 1 (bytes), 2 (float32) and 3 (number) of a piece."""
+_BYTES, _FIXED = 2, {1: 8, 5: 4}
+"""Wire types: bytes with their length in front, and numbers of so many bytes."""
 _NORMAL = 0
 """Sent for a piece without a type."""
 _HEAD = struct.Struct("<IIB")
@@ -71,6 +74,37 @@ def from_columns(columns: bytes) -> bytes:
             piece += bytes([_TYPE, kind])
         out += bytes([_PIECE]) + _to_varint(len(piece)) + piece
     return bytes(out) + columns[scores_end + count :]
+
+
+def check_texts(data: bytes) -> None:
+    """FormatError for a tokenizer's file that is no protocol buffer, or has a piece whose text is not UTF-8."""
+    for piece in _messages(data, _PIECE):
+        for text in _messages(piece, _TEXT):
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                raise FormatError(f"a piece of the tokenizer is not UTF-8: {text[:40]!r}") from None
+
+
+def _messages(data: bytes, tag: int) -> Iterator[bytes]:
+    """The contents of every field with this tag."""
+    position = 0
+    while position < len(data):
+        found, position = _varint(data, position)
+        if (wire := found & 7) == _BYTES:
+            size, position = _varint(data, position)
+            if found == tag:
+                yield data[position : position + size]
+        elif wire in _FIXED:
+            size = _FIXED[wire]
+        elif wire == 0:
+            _, position = _varint(data, position)
+            size = 0
+        else:
+            raise FormatError("the tokenizer is not a SentencePiece model")
+        position += size
+    if position > len(data):
+        raise FormatError("the tokenizer is cut short")
 
 
 def _join(texts: list[bytes], scores: npt.NDArray[np.float32], types: bytes, rest: bytes) -> bytes | None:

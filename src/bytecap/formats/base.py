@@ -23,6 +23,8 @@ from bytecap.formats.plan import TensorPlan
 from bytecap.formats.size_estimate import SizeEstimate, compressed_bytes
 
 MAX_SYMBOL = 32_767
+ROW_OF_BLOCK = 16
+"""What a row of a block costs to decode, in integers of an adaptive stream, however few columns it has."""
 MAX_WIDTH = 1 << 24
 """Numbers of an axis."""
 LARGEST = 1e38
@@ -102,7 +104,10 @@ class StoredFormat(ABC, Generic[T]):
         """What `bytecap inspect` says, such as `15 levels x row scale`."""
 
     def serial_numbers(self, shape: tuple[int, ...]) -> int:
-        """How many integers a reader decodes one at a time, a million in half a second; a file's size bounds them."""
+        """How many integers a reader decodes one at a time, a million a second; a file's size bounds them.
+
+        What else takes a reader's time counts as so many: a row of a block as `ROW_OF_BLOCK`.
+        """
         return 0
 
     def nearest(self, plan: TensorPlan, weight: npt.NDArray[np.float32]) -> StoredTensor:

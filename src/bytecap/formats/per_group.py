@@ -19,6 +19,7 @@ from bytecap.coding.adaptive import MAX_CODED_BYTES, decode_arrays, encode_array
 from bytecap.coding.blocks import Block, RmsClasses, count_tokens, fit_rms_classes
 from bytecap.core.errors import FormatError
 from bytecap.formats.base import (
+    ROW_OF_BLOCK,
     CodedSections,
     Parts,
     Plain,
@@ -89,8 +90,8 @@ class PerGroupFormat(StoredFormat[PerGroupQuantized]):
         return f"{count_levels(tensor.symbols_OI)} levels x scale of {tensor.group_size} columns"
 
     def serial_numbers(self, shape: tuple[int, ...]) -> int:
-        """Classes."""
-        return shape[0] + shape[1]
+        """Classes, and the rows."""
+        return shape[0] + shape[1] + ROW_OF_BLOCK * shape[0]
 
     def nearest(self, plan: TensorPlan, weight: npt.NDArray[np.float32]) -> StoredTensor:
         """Integers of `plan.bits` bits without the odd one below; a group whose float16 scale is 0 becomes zeros."""

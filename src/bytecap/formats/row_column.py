@@ -27,6 +27,7 @@ from bytecap.core.errors import FormatError
 from bytecap.formats.base import (
     LARGEST,
     MAX_SYMBOL,
+    ROW_OF_BLOCK,
     CodedSections,
     Parts,
     StoredFormat,
@@ -108,8 +109,8 @@ class RowColumnFormat(StoredFormat[RowColumnQuantized]):
         return f"{count_levels(tensor.symbols_OI)} levels x row x column step{trellis}"
 
     def serial_numbers(self, shape: tuple[int, ...]) -> int:
-        """Codes and spreads."""
-        return 2 * (shape[0] + shape[1])
+        """Codes and spreads, and the rows."""
+        return 2 * (shape[0] + shape[1]) + ROW_OF_BLOCK * shape[0]
 
     def coded_sections(self, tensors: Sequence[RowColumnQuantized]) -> dict[str, bytes]:
         """Integers role by role, and what is needed to read them."""

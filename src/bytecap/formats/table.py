@@ -14,9 +14,9 @@ _FILES = (row_column, per_group, per_tensor, per_channel, low_rank_corrected, fl
 FORMATS: dict[str, StoredFormat[Any]] = {found.name: found for file in _FILES for found in file.FORMATS}
 
 
-FREE_WEIGHTS, WEIGHTS_PER_BYTE = 1 << 22, 1 << 7
+FREE_WEIGHTS, WEIGHTS_PER_BYTE = 1 << 21, 1 << 7
 """Weights that any file may have, and more for each of its bytes, so that no small file asks for all memory."""
-FREE_SERIAL, SERIAL_PER_BYTE = 1 << 20, 1 << 5
+FREE_SERIAL, SERIAL_PER_BYTE = 1 << 19, 1 << 5
 """The same of integers that are decoded one at a time, so that no small file takes minutes."""
 
 
