@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from bytecap.artifact.load import loads
-from tests.artifact.example import example_file
+from bytecap.artifact.pack import ArtifactConfig, pack
+from bytecap.formats.tensor import QuantizedModel
+from tests.artifact.example import ABOUT, example_file
+from tests.formats.examples import EXAMPLES, shapes_of
 
 M = [8388608, 9975792, 11863283, 14107901]
 N = [1024, 1117, 1218, 1328, 1448, 1579, 1722, 1878]
@@ -110,7 +113,7 @@ def read_blocks(data: bytes, tensors: list[dict[str, Any]]) -> None:
     words = iter(struct.unpack_from(f"<{(lanes - 4 * K) // 2}H", data, begin + 4 * K))
     bits = iter(f"{byte:08b}"[i] for byte in data[begin + lanes :] for i in range(8))
     for one in tensors:
-        rows, columns = one["shape"]
+        rows, columns = one["shape"][:2]
         state, tokens = [0] * columns, []
         one["cosets"] = []
         for o in range(rows):
@@ -167,7 +170,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     bases = struct.unpack_from(f"<{len(gathered)}f", sections["codes"])
     stream = Adaptive(sections["codes"][4 * len(gathered) :])
     for one, base in zip(gathered, bases, strict=True):
-        sizes = [*one["shape"], *one["shape"]]
+        sizes = [*one["shape"][:2], *one["shape"][:2]]
         r, c, row_spreads, column_spreads = map(stream.array, sizes)
         one |= {"base": base, "r": r, "c": c}
         one["rows"] = [a - b for a, b in zip(row_spreads, r, strict=True)]
@@ -180,7 +183,15 @@ def read(data: bytes) -> dict[str, np.ndarray]:
         stream = Adaptive(sections["vectors"][4 * len(even) :])
         for one, step in zip(even, steps, strict=True):
             one |= {"step": step, "integers": stream.array(int(np.prod(one["shape"])))}
-    kinds = {"scales": "<f2", "factor_scales": "<f2", "float16": "<f2", "float32": "<f4"}
+    grouped = [row for row in rows if row["format"] == "per_group"]
+    if grouped:
+        stream = Adaptive(sections["group_classes"])
+        for one in grouped:
+            one["rows"], one["columns"] = map(stream.array, one["shape"])
+            one["group"], one["detail"] = one["detail"], 1
+        for role in dict.fromkeys(row["role"] for row in grouped):
+            read_blocks(sections[f"group_blocks.{role}"], [one for one in grouped if one["role"] == role])
+    kinds = {"group_scales": "<f2", "scales": "<f2", "factor_scales": "<f2", "float16": "<f2", "float32": "<f4"}
     plain = {name: iter(numbers(sections[name], kind)) for name, kind in kinds.items() if name in sections}
     integers = {name: list(data) for name, data in sections.items() if name.startswith("symbols.") or name == "factors"}
     return {one["name"]: weights_of(one, plain, integers) for one in rows}
@@ -193,19 +204,21 @@ def signed(integers: list[int], count: int) -> list[int]:
 
 def weights_of(one: dict[str, Any], plain: dict[str, Any], integers: dict[str, list[int]]) -> np.ndarray:
     shape, f = one["shape"], np.float32
+    if one["format"] == "per_group":
+        return grouped_weights(one, plain)
     if one["format"].startswith("float"):
         return np.array(list(itertools.islice(plain[one["format"]], int(np.prod(shape)))), f).reshape(shape)
     if one["format"] == "per_tensor":
         return np.array([f(n) * f(one["step"]) for n in one["integers"]], f).reshape(shape)
-    rows, columns = shape
-    found = np.zeros(shape, f)
+    rows, columns = shape[:2]
+    found = np.zeros((rows, columns), f)
     if one["format"] == "row_column":
         for o, i in itertools.product(range(rows), range(columns)):
             n, g = one["integers"][o][i], one["cosets"][o][i]
             level = n if one["detail"] == 1 else 2 * n - int(np.sign(n)) * g
             code = one["r"][o] + one["c"][i]
             found[o, i] = f(level) * (f(one["base"]) * f(M[code % 4] * 2.0 ** (code // 4 - 23)))
-        return found
+        return found.reshape(shape)
     raw = integers[f"symbols.{one['role']}"]
     if one["detail"] == 16:
         low, high = ([raw.pop(0) for _ in range(rows * columns)] for _ in range(2))
@@ -228,6 +241,16 @@ def weights_of(one: dict[str, Any], plain: dict[str, Any], integers: dict[str, l
     return found
 
 
+def grouped_weights(one: dict[str, Any], plain: dict[str, Any]) -> np.ndarray:
+    (rows, columns), f = one["shape"], np.float32
+    found = np.zeros((rows, columns), f)
+    for o in range(rows):
+        scales = list(itertools.islice(plain["group_scales"], -(-columns // one["group"])))
+        for i in range(columns):
+            found[o, i] = f(one["integers"][o][i]) * f(scales[i // one["group"]])
+    return found
+
+
 @pytest.mark.parametrize("spread", [0, 9, 900, 30_000])
 def test_a_reader_from_the_page(spread: int) -> None:
     """Every tensor of the example, narrow and wide, with and without a trellis."""
@@ -236,3 +259,19 @@ def test_a_reader_from_the_page(spread: int) -> None:
     assert list(found) == list(expected)
     for name, weights in expected.items():
         assert np.array_equal(found[name], weights.numpy()), name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_format_from_the_page(seed: int) -> None:
+    """A few shapes of each, with both axes of convolutions and short groups."""
+    rng = np.random.default_rng(seed)
+    tensors = {
+        f"{name}.{i}": EXAMPLES[name](rng, shape)
+        for name in EXAMPLES
+        for i, shape in enumerate(shapes_of(name))
+        if np.prod(shape) < 2500
+    }
+    data = pack(None, QuantizedModel(tensors), b"", ABOUT, ArtifactConfig(compressor="raw"))
+    found = read(data)
+    for name, tensor in tensors.items():
+        assert np.array_equal(found[name], tensor.weights()), name

@@ -1,7 +1,11 @@
 """What every stored format must do; a new one is found in the table by itself."""
 
 import dataclasses
+import inspect
 import math
+import sys
+import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,7 @@ from bytecap.artifact.pack import ArtifactConfig, pack
 from bytecap.core.errors import FormatError
 from bytecap.formats.base import StoredTensor, TensorEntry
 from bytecap.formats.floats import FloatTensor
+from bytecap.formats.plan import TensorPlan
 from bytecap.formats.size_estimate import coded_bytes
 from bytecap.formats.table import FORMATS, estimate_size, format_of
 from bytecap.formats.tensor import QuantizedModel
@@ -164,3 +169,51 @@ def test_every_format_is_exemplified() -> None:
     for name, found in FORMATS.items():
         assert found.name == name and name.isidentifier() and list(shapes_of(name))
         assert math.prod(next(shapes_of(name))) >= 1
+
+
+BEGIN = "<!-- formats: written by tests/contracts/test_formats.py from the formats' docstrings -->\n"
+END = "<!-- end of"
+PAGE = Path(__file__).parents[2] / "docs" / "artifact_format.md"
+
+
+def page() -> str:
+    """The part of the page that is written from docstrings: a heading and the text for each."""
+    parts = dict[str, list[str]]()
+    for name, found in FORMATS.items():
+        parts.setdefault(inspect.cleandoc(type(found).__doc__ or ""), []).append(f"`{name}`")
+    texts = []
+    for text, names in parts.items():
+        first, _, rest = text.partition("\n\n")
+        texts.append(f"### {', '.join(names)}\n\n{first}\n\n{rest}")
+    return "\n" + "\n\n".join(texts) + "\n\n"
+
+
+def test_the_page_is_that_of_the_docstrings() -> None:
+    """docs/artifact_format.md holds every format's docstring; `python -m tests.contracts.test_formats` writes them."""
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    assert rest.partition(END)[0] == page(), "run python -m tests.contracts.test_formats"
+    assert before and all(len((type(found).__doc__ or "").splitlines()) > 3 for found in FORMATS.values())
+
+
+def test_the_guide_makes_a_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/extending.md, in the table, stores what it should and refuses what it must."""
+    guide = (PAGE.parent / "extending.md").read_text("utf-8").partition("## A stored format")[2]
+    source = guide.partition("```python\n")[2].partition("```")[0]
+    module = types.ModuleType("bfloat16")
+    monkeypatch.setitem(sys.modules, "bfloat16", module)
+    exec(compile(source, "docs/extending.md", "exec"), module.__dict__)
+    (found,) = module.FORMATS
+    monkeypatch.setitem(FORMATS, found.name, found)
+    weight = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float32)
+    tensor = found.nearest(TensorPlan(name="a", role="scalar", shape=weight.shape, format=found.name), weight)
+    assert np.abs(tensor.weights() - weight).max() < 2**-8 * np.abs(weight).max()
+    data = packed({"a": tensor, "b": OTHER, "c": tensor}, "zlib")
+    assert same(loads(data).quantized.tensors["c"], tensor) and tensor_rows(loads(data))[0].format == found.name
+    assert estimate_size(tensor).own_bytes <= 2 * weight.size
+    with pytest.raises(FormatError, match="holds NaN or infinity"):
+        loads(packed({"a": dataclasses.replace(tensor, halves=tensor.halves | 0x7F80)}))
+
+
+if __name__ == "__main__":
+    head, _, tail = PAGE.read_text("utf-8").partition(BEGIN)
+    PAGE.write_text(head + BEGIN + page() + END + tail.partition(END)[2], "utf-8")
