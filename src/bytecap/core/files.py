@@ -218,6 +218,8 @@ def _sync_folder(folder: Path) -> None:
 def _is_running(process: int) -> bool:
     if process == os.getpid():
         return False  # it is not writing while it asks, so an earlier process had the same number
+    if os.name == "nt":
+        return True  # asking would end it there
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
