@@ -136,3 +136,59 @@ def test_endless_nesting(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("[" * 200_000)
     with pytest.raises(DataError, match="line 1 is not JSON"):
         list(Corpus((str(tmp_path / "a.jsonl"),)).documents())
+
+
+def test_one_bad_byte_loses_one_line(tmp_path: Path) -> None:
+    """A line of JSON that is not UTF-8 is left out alone, and counted; with strict it is an error."""
+    path = tmp_path / "a.jsonl"
+    lines = [json.dumps({"text": f"line {number}"}).encode() for number in range(1000)]
+    lines[1] = b'{"text":"\xff"}'
+    path.write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines))
+    corpus = Corpus((str(path),))
+    assert list(corpus.documents()) == [f"line {number}" for number in range(1000) if number != 1]
+    assert corpus.skipped == {"lines not UTF-8": 1}
+    with pytest.raises(DataError, match="byte 9 of line 2 cannot be decoded"):
+        list(Corpus((str(path),), strict=True).documents())
+
+
+@pytest.mark.parametrize("name", ["A.JSONL", "a.Jsonl.Gz", "a.jsonl.ZST"])
+def test_names_are_read_as_they_are_matched(tmp_path: Path, name: str) -> None:
+    """Capital letters in a suffix change nothing, in a folder or named alone."""
+    data = write_rows(tmp_path / name.lower()).read_bytes()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / name).write_bytes(data)
+    (folder / "z.TXT").write_text("text")
+    assert list(Corpus((str(folder),)).documents()) == [*TEXTS, "text"]
+    assert list(Corpus((str(folder / name),)).documents()) == TEXTS
+
+
+def test_a_name_with_brackets_is_itself_first(tmp_path: Path) -> None:
+    """A file or folder of exactly that name goes before what the name would match."""
+    (tmp_path / "a1.txt").write_text("matched")
+    assert list(Corpus((str(tmp_path / "a[1].txt"),)).documents()) == ["matched"]
+    (tmp_path / "a[1].txt").write_text("itself")
+    assert list(Corpus((str(tmp_path / "a[1].txt"),)).documents()) == ["itself"]
+    folder = tmp_path / "old [2019]*"
+    folder.mkdir()
+    (folder / "x.txt").write_text("inside")
+    assert list(Corpus((str(folder),)).documents()) == ["inside"]
+
+
+@pytest.mark.parametrize("suffix", ["txt", "jsonl"])
+def test_corrupt_archive(tmp_path: Path, suffix: str) -> None:
+    """Bytes that cannot be unpacked are an error that names the file."""
+    data = bytearray(gzip.compress(b'{"text": "the cap"}\n' * 999))
+    data[15] ^= 0xFF
+    path = tmp_path / f"a.{suffix}.gz"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"cannot read .*a.*gz: "):
+        list(Corpus((str(path),)).documents())
+
+
+def test_endless_integers(tmp_path: Path) -> None:
+    """A number of five thousand digits is an error like any other that is no JSON of ours."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "x"}\n{"id": ' + "7" * 5000 + ', "text": "y"}\n')
+    with pytest.raises(DataError, match="line 2 is not JSON"):
+        list(Corpus((str(path),)).documents())

@@ -13,6 +13,7 @@ from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer_training import train_tokenizer
 from bytecap.text.tokens import load_tokens
 from tests.conftest import make_document
+from tests.text.tokenizers import LLAMA, make_tokenizer
 
 
 def config(corpus: Path, **more: object) -> TextConfig:
@@ -116,3 +117,43 @@ def test_refusals(corpus: Path, tmp_path: Path) -> None:
         prepare(config(corpus, validation_bytes=800, document_length=1 << 20), tmp_path, Silent())
     with pytest.raises(DataError, match="does not exist"):
         load_tokens(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("damage", [b"{nonsense\n", b"7\n", b'"\xff"\n', b"7" * 5000 + b"\n"])
+def test_damaged_held_out_text(corpus: Path, tmp_path: Path, damage: bytes) -> None:
+    """What is no JSON text is named, with what to do."""
+    tokens = prepare(config(corpus), tmp_path, Silent())
+    path = tmp_path / "validation.jsonl"
+    path.write_bytes(path.read_bytes() + damage)
+    with pytest.raises(DataError, match=r"validation\.jsonl cannot be used: .*prepare again"):
+        tokens.validation_documents()
+
+
+@pytest.mark.parametrize("manifest", ["[]", "7", '{"digest": 7}', '{"train_shards": {"a": 1}}', "null", "7" * 5000])
+def test_manifests_of_another_shape(tmp_path: Path, manifest: str) -> None:
+    """Anything that is no manifest of ours is refused by name."""
+    (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(DataError, match=r"manifest\.json"):
+        load_tokens(tmp_path)
+
+
+def test_a_tokenizer_that_changes_the_text_is_refused_before_the_long_part(corpus: Path, tmp_path: Path) -> None:
+    """No training token is written for it, unless it is declared."""
+    path = tmp_path / "folding.model"
+    path.write_bytes(make_tokenizer("the cap of a file\n" * 50, normalization_rule_name="nfkc_cf").model)
+    held = tmp_path / "held.txt"
+    held.write_text("The Cap of a file")
+    about = {"tokenizer": str(path), "validation_paths": (str(held),)}
+    with pytest.raises(DataError, match=r"'The Cap of a file' becomes 'the cap of a file'.*lossy_tokenizer=true"):
+        prepare(config(corpus, **about), tmp_path / "t", Silent())
+    assert not list((tmp_path / "t").glob("fineweb_train*"))
+    assert prepare(config(corpus, lossy_tokenizer=True, **about), tmp_path / "t", Silent()).train_tokens
+
+
+def test_a_tokenizer_with_a_dummy_prefix_is_counted_right(corpus: Path, tmp_path: Path) -> None:
+    """A Llama-type tokenizer is taken as it is, own text and shards alike."""
+    path = tmp_path / "llama.model"
+    path.write_bytes(make_tokenizer("the cap of a file\n" * 50, **LLAMA).model)
+    tokens = prepare(config(corpus, tokenizer=str(path)), tmp_path / "t", Silent())
+    used = prepare(TextConfig(shards=str(tmp_path / "t"), tokenizer=str(path)), tmp_path / "u", Silent())
+    assert used.validation_tokens == tokens.validation_tokens

@@ -73,3 +73,24 @@ def test_damage_is_named(tmp_path: Path) -> None:
         open_shard(path, vocab_size=300)
     with pytest.raises(DataError, match="no token shards"):
         TokenStream([])
+
+
+def test_a_series_is_whole(tmp_path: Path) -> None:
+    """A shard that is missing between two others is named; a series may begin anywhere, and several follow in order."""
+    (first, second, third) = write(tmp_path, [list(range(10, 40))], shard_tokens=12)
+    second.rename(tmp_path / "other_train_000001.bin")
+    with pytest.raises(DataError, match=r"lacks shard 000001 of fineweb_train, between .*_000000\.bin and .*2\.bin"):
+        find_shards(tmp_path, "train")
+    first.unlink()
+    assert [path.name for path in find_shards(tmp_path, "train")] == [third.name, "other_train_000001.bin"]
+    third.rename(tmp_path / "fineweb_train_999999999999.bin")
+    assert len(find_shards(tmp_path, "train")) == 2
+
+
+@pytest.mark.parametrize("name", ["fineweb_train_000000 (1).bin", "fineweb_train_0.bin"])
+def test_almost_a_shard(tmp_path: Path, name: str) -> None:
+    """A copy beside a shard, as browsers leave them, is named, not read as one more."""
+    write(tmp_path, [[5, 6]])
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match="almost the name of a shard, such as fineweb_train_000000"):
+        find_shards(tmp_path, "train")

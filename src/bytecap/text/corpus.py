@@ -13,8 +13,8 @@ import codecs
 import glob
 import gzip
 import io
-import json
 import sysconfig
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bytecap.core.errors import DataError
+from bytecap.core.files import parse_json
 from bytecap.text.tokenizer import SPACE_MARK
 
 DOCUMENT_LENGTH = 1 << 20
@@ -29,6 +30,7 @@ DOCUMENT_LENGTH = 1 << 20
 
 _BLOCK_BYTES, _ZSTD_BYTES = 1 << 20, 1 << 16
 
+_COMPRESSED = (".gz", ".zst")
 _NOT_SOURCES = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 _TEXT_SUFFIXES = frozenset(
     [
@@ -111,8 +113,7 @@ class Corpus:
             return _standard_library()
         found: list[Path] = []
         for pattern in self.paths:
-            matches = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))] or [Path(pattern)]  # noqa: PTH207
-            inside = [file for match in matches for file in _expand(match)]
+            inside = [file for match in _matches(pattern) for file in _expand(match)]
             if not inside:
                 raise DataError(f"no text files at {pattern}; give a file, a folder or a glob with --text")
             found += inside
@@ -120,14 +121,27 @@ class Corpus:
 
     def _read(self, path: Path) -> Iterator[str]:
         try:
-            if ".jsonl" in path.suffixes:
-                yield from _json_lines(path, self.jsonl_field)
+            if ".jsonl" in _suffixes(path):
+                yield from self._json_lines(path)
             else:
                 yield from _plain_text(path, self.document_length)
         except UnicodeDecodeError as error:
             self._skip("not UTF-8", path, f"byte {error.start:,} cannot be decoded")
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"cannot read {path}: {error}", path=str(path)) from error
+
+    def _json_lines(self, path: Path) -> Iterator[str]:
+        """The text of each line; one that is not UTF-8 is left out alone."""
+        with _open(path) as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    yield _line_text(line.decode("utf-8-sig" if number == 1 else "utf-8"), self.jsonl_field)
+                except UnicodeDecodeError as error:
+                    self._skip("lines not UTF-8", path, f"byte {error.start:,} of line {number:,} cannot be decoded")
+                except ValueError as error:
+                    raise DataError(f"{path} line {number} {error}", path=str(path), line=number) from error
 
     def _usable(self, document: str, path: Path) -> bool:
         if not document:
@@ -156,6 +170,18 @@ def _standard_library() -> list[Path]:
     return [p for p in sorted(root.rglob("*.py")) if not _NOT_SOURCES & set(p.relative_to(root).parts)]
 
 
+def _matches(pattern: str) -> list[Path]:
+    """What lies at a path: the file or folder of exactly that name, also where the name reads as a glob; else these."""
+    if Path(pattern).exists():
+        return [Path(pattern)]
+    return [Path(p) for p in sorted(glob.glob(pattern, recursive=True))] or [Path(pattern)]  # noqa: PTH207
+
+
+def _suffixes(path: Path) -> list[str]:
+    """The suffixes of a name in lower case: `.JSONL.Gz` says the same as `.jsonl.gz`."""
+    return [suffix.lower() for suffix in path.suffixes]
+
+
 def _expand(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
@@ -163,7 +189,7 @@ def _expand(path: Path) -> list[Path]:
 
 
 def _is_text_name(path: Path) -> bool:
-    suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".zst")]
+    suffixes = [suffix for suffix in _suffixes(path) if suffix not in _COMPRESSED]
     return bool(suffixes) and (suffixes[-1] in _TEXT_SUFFIXES or suffixes[-1] == ".jsonl")
 
 
@@ -172,9 +198,9 @@ def _hidden(relative: Path) -> bool:
 
 
 def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return gzip.open(path, "rb")  # type: ignore[return-value]
-    if path.suffix == ".zst":
+    if path.suffix.lower() == ".zst":
         return io.BufferedReader(_ZstdFrames(path))
     return path.open("rb")
 
@@ -216,7 +242,7 @@ class _ZstdFrames(io.RawIOBase):
 
 def _plain_text(path: Path, length: int) -> Iterator[str]:
     """The text of one file, cut at line ends; the whole file is checked first, so that it is used whole or not."""
-    if path.suffix not in (".gz", ".zst") and path.stat().st_size <= length:
+    if path.suffix.lower() not in _COMPRESSED and path.stat().st_size <= length:
         yield path.read_bytes().decode("utf-8")
         return
     for _ in _decoded(path):
@@ -241,22 +267,16 @@ def _decoded(path: Path) -> Iterator[str]:
         yield decoder.decode(b"", final=True)
 
 
-def _json_lines(path: Path, field_name: str) -> Iterator[str]:
-    with _open(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise DataError(f"{path} line {number} is not JSON: {error}", path=str(path), line=number) from error
-            text = row.get(field_name) if isinstance(row, dict) else row  # a line may be the text itself
-            if not isinstance(text, str):
-                keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
-                raise DataError(
-                    f"{path} line {number} has no text under {field_name!r} (found: {keys}); choose the field with "
-                    "--set text.field=NAME",
-                    path=str(path),
-                    line=number,
-                )
-            yield text
+def _line_text(line: str, field_name: str) -> str:
+    """The text in one line of JSON; ValueError, which goes on after the line's number, where there is none."""
+    try:
+        row = parse_json(line)
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from error
+    text = row.get(field_name) if isinstance(row, dict) else row  # a line may be the text itself
+    if isinstance(text, str):
+        return text
+    keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+    raise ValueError(
+        f"has no text under {field_name!r} (found: {keys[:200]}); choose the field with --set text.field=NAME"
+    )

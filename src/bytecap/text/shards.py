@@ -8,6 +8,8 @@ Source:    openai/parameter-golf, data/README.md and train_gpt.py. The file name
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -34,8 +36,28 @@ def shard_name(split: str, index: int) -> str:
 
 
 def find_shards(folder: Path, split: str) -> list[Path]:
-    """Shards of a split in stream order; an empty list when there are none."""
-    return sorted(p for p in folder.glob(f"*_{split}_[0-9]*.bin"))
+    """Shards of a split in stream order; an empty list when there are none.
+
+    DataError where one is missing between two others, or a name is almost that of a shard.
+    """
+    series: dict[str, dict[int, Path]] = {}
+    for path in folder.glob(f"*_{split}_[0-9]*.bin"):
+        match = re.fullmatch(rf"(.*)_{split}_([0-9]+)\.bin", path.name)
+        if match is None or int(match[2]) in series.get(match[1], {}):
+            raise DataError(
+                f"{path} has almost the name of a shard, such as {shard_name(split, 0)}; rename or remove it",
+                path=str(path),
+            )
+        series.setdefault(match[1], {})[int(match[2])] = path
+    for name, found in series.items():
+        for before, after in itertools.pairwise(sorted(found)):
+            if after != before + 1:
+                raise DataError(
+                    f"{folder} lacks shard {before + 1:06d} of {name}_{split}, between {found[before].name} and "
+                    f"{found[after].name}; copy it again, or remove those after it",
+                    path=str(folder),
+                )
+    return [found[index] for _, found in sorted(series.items()) for index in sorted(found)]
 
 
 def open_shard(path: Path, *, vocab_size: int | None = None) -> npt.NDArray[np.uint16]:

@@ -7,13 +7,12 @@ Out:  Tokens, saved as `manifest.json`.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from bytecap.core.errors import DataError
-from bytecap.core.files import read_json, write_json
+from bytecap.core.files import parse_json, read_json, write_json
 from bytecap.core.settings import NOT_SAVED, history, to_saved
 from bytecap.core.settings_reader import from_saved
 from bytecap.text.shards import TokenStream
@@ -72,8 +71,17 @@ class Tokens:
         """Raw held-out documents, or None where only tokens are at hand."""
         if self.validation_text is None:
             return None
-        lines = (self.folder / self.validation_text).read_text("utf-8").split("\n")
-        return [json.loads(line) for line in lines if line]
+        path = self.folder / self.validation_text
+        documents = []
+        try:
+            for line in filter(None, path.read_bytes().split(b"\n")):
+                documents.append(parse_json(line))
+            if not all(isinstance(document, str) for document in documents):
+                raise ValueError("a line holds no text")
+        except (OSError, ValueError) as error:
+            remedy = f"delete {self.folder} and prepare again"
+            raise DataError(f"{path} cannot be used: {error}; {remedy}", path=str(path)) from error
+        return documents
 
 
 def save_tokens(tokens: Tokens) -> None:
