@@ -310,6 +310,7 @@ def next_token(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
     return model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].reshape(-1)
 
 
+@pytest.mark.slow
 def test_random_states_and_the_default_type_are_left_alone() -> None:
     """What torch draws next is what it would have drawn; a default of float64 changes neither file nor default."""
     torch.manual_seed(0)
@@ -327,6 +328,7 @@ def test_random_states_and_the_default_type_are_left_alone() -> None:
     assert first.data == second.data
 
 
+@pytest.mark.slow
 def test_sparse_gradients_and_small_label_types() -> None:
     """Sparse embeddings are measured like dense ones, and labels may be of any whole type."""
     torch.manual_seed(0)

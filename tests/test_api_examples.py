@@ -15,6 +15,8 @@ import torch
 import bytecap
 from tests.end_to_end.test_old_runs import GOLDEN
 
+pytestmark = pytest.mark.slow
+
 FUNCTIONS = ("fit", "load", "load_state_dict", "score", "generate")
 
 

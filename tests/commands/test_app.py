@@ -22,6 +22,8 @@ from bytecap.core.errors import FormatError, Stopped
 from bytecap.text.tokens import load_tokens
 from tests.runs import SETTINGS, call
 
+pytestmark = pytest.mark.slow
+
 CODES = {0, 2, 3, 4, 5, 7}
 """What an input can lead to; 1 is a fault of ours."""
 SETS = [f"--set={name}={value}" for name, value in SETTINGS.items()]

@@ -59,6 +59,7 @@ def bytecap(*words: str, **streams: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "bytecap", *words], stderr=subprocess.PIPE, **streams)  # type: ignore
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("inspect", "RUN"), ("--help",), ("recipes", "--json")])
 def test_a_reader_that_stops(words: tuple[str, ...], finished: Path) -> None:
     """`bytecap inspect FILE | head -1` ends without a traceback."""

@@ -46,6 +46,7 @@ def test_nothing_asked_shows_the_page(capsys: pytest.CaptureFixture[str]) -> Non
     assert call("--version") == 0 and re.fullmatch(r"\d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS, ids=NAMES)
 def test_examples(
     verb: object, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -44,6 +44,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         package.__path__.remove(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_technique(folder: Path) -> None:
     """File, recipe and test of the guide."""
     source, recipe, slow_test = find_blocks("A technique of the model")
@@ -60,6 +61,7 @@ def test_a_technique(folder: Path) -> None:
     names["test_equals_the_slow_formula"]()  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_a_training_hook(folder: Path, stream: TokenStream) -> None:
     """The hook of the guide, its state through a stop, and the settings that it shows."""
     source, settings = find_blocks("A training hook")

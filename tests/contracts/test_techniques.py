@@ -54,6 +54,7 @@ def test_survives(name: str, tmp_path: Path) -> None:
     check_survives(name, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_compiles(name: str) -> None:
     """One graph."""
@@ -133,6 +134,7 @@ def add(folder: Path, name: str, body: str) -> None:
     (folder / f"{name}.py").write_text(textwrap.dedent(HEAD) + body.replace("\n    ", "\n").removeprefix("    "))
 
 
+@pytest.mark.slow
 def test_a_file_is_all_it_takes(folder: Path, tmp_path: Path) -> None:
     """Found, built, and right; no list had to be told."""
     add(folder, "added_good", GOOD)

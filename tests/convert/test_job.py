@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from bytecap.convert.job import convert, find_files
 from bytecap.core.errors import BytecapError, ConfigError, DataError
 
+pytestmark = pytest.mark.slow
+
 W = {"a": torch.ones(4, 4), "b": torch.zeros(3)}
 
 

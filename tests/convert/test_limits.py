@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TRIES = {
     "write": "open({outside!r}, 'w')",
     "append": "open({outside!r}, 'ab')",

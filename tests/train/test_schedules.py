@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bytecap.train.schedules import momentum_at, progress_at, rate_multiplier
 
 
+@pytest.mark.slow
 @given(st.floats(0.1, 50.0), st.floats(0.001, 0.09), st.randoms(use_true_random=False))
 def test_last_step_is_at_the_end(budget: float, step: float, random: object) -> None:
     """Steps of uneven length: the last progress is 1, and the budget is used up to within two steps."""

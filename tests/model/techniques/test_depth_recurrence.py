@@ -47,6 +47,7 @@ def test_equals_copied_blocks() -> None:
     assert torch.equal(model.hidden(TOKENS_BT, 1), long.hidden(TOKENS_BT, 1))
 
 
+@pytest.mark.slow
 def test_can_be_switched() -> None:
     """The same parameters in either order, also those of the skips; a compiled model follows the switch."""
     techniques = {"depth_recurrence": DepthRecurrenceConfig(blocks="1-2 of 4"), **with_defaults("gated_skips")}

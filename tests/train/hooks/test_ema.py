@@ -61,6 +61,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, stream: TokenStream, start
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_which_weights_are_exported(tmp_path: Path, stream: TokenStream) -> None:
     """The last ones unless the settings say otherwise; the others are kept beside them; training itself is the same."""
     plain = finished(tmp_path / "plain", stream)
