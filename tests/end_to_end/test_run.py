@@ -43,6 +43,9 @@ def test_record_and_files(finished: Path) -> None:
     assert set(record["compressors"]) == {"whole", "per_document", "sample"}
     assert set(record["seconds"]) == {"prepare", "train", "fit", "score", "report"}
     assert record["training"]["steps"] == 40 and record["sample"]["continued"]
+    every = list(range(record["recipe"]["model"]["n_layers"]))
+    assert record["model"]["visits"] == every
+    assert record["model"]["techniques"] == {"unet_skips": every, "residual_mix": every}
 
 
 def test_score_from_the_file_is_the_score_in_the_record(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from bytecap.core.errors import ConfigError
-from bytecap.model.selectors import block_count, block_range
+from bytecap.model.selectors import select_between, select_last
 
 
 @pytest.mark.parametrize(
@@ -12,14 +12,14 @@ from bytecap.model.selectors import block_count, block_range
 )
 def test_count(selector: int | str, n_layers: int, blocks: int) -> None:
     """Rounded to the nearest, one at least."""
-    assert block_count(selector, n_layers) == blocks
+    assert list(select_last(selector, n_layers)) == list(range(n_layers - blocks, n_layers))
 
 
 @pytest.mark.parametrize("selector", [0, 6, -1, "0 of 4", "5 of 4", "4", "1 of 0", "a of b"])
 def test_refused(selector: int | str) -> None:
     """With what it is and what it may be."""
-    with pytest.raises(ConfigError, match="it must"):
-        block_count(selector, 5)
+    with pytest.raises(ConfigError, match=r"last_blocks is .* it must"):
+        select_last(selector, 5)
 
 
 @pytest.mark.parametrize(
@@ -37,18 +37,18 @@ def test_refused(selector: int | str) -> None:
 )
 def test_range(selector: str, n_layers: int, blocks: list[int]) -> None:
     """The place scales with the model, and something is left of it."""
-    assert list(block_range(selector, n_layers)) == blocks
+    assert list(select_between(selector, n_layers)) == blocks
 
 
 def test_neighbouring_ranges_neither_overlap_nor_leave_a_gap() -> None:
     """Borders are rounded alike from both sides, in any model that has as many blocks."""
     for n_layers in range(11, 40):
-        three = [block_range(f"{selector} of 11", n_layers) for selector in ("0-2", "3-5", "6-10")]
+        three = [select_between(f"{selector} of 11", n_layers) for selector in ("0-2", "3-5", "6-10")]
         assert [block for blocks in three for block in blocks] == list(range(n_layers))
 
 
 @pytest.mark.parametrize("selector", ["5-3", "3-5 of 5", "3", "-1-2", "3-11", "a-b", "", "0-0 of 0"])
 def test_ranges_refused(selector: str) -> None:
     """With what it is and what it may be."""
-    with pytest.raises(ConfigError, match="it must"):
-        block_range(selector, 11)
+    with pytest.raises(ConfigError, match=r"blocks is .* it must"):
+        select_between(selector, 11)

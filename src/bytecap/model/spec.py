@@ -89,6 +89,7 @@ class ModelConfig:
         for name, config in self.techniques.items():
             try:
                 check_bounds(config)
+                config.selected_blocks(self)
                 config.check(self)
             except ConfigError as error:
                 raise ConfigError(f"model.techniques.{name}: {error}") from error
@@ -100,7 +101,7 @@ class ModelConfig:
 
     @property
     def visits(self) -> list[int]:
-        """The blocks in the order in which the finished model visits them."""
+        """The longest order in which blocks are ever visited: training may begin with a shorter one."""
         blocks = list(range(self.n_layers))
         for config in self.techniques.values():
             blocks = config.visits(blocks)

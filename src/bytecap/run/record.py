@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bytecap.artifact.load import Artifact
 from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import DataError
 from bytecap.core.files import read_object, unusable_json
 from bytecap.core.units import bits_per_weight
 from bytecap.fitting.report import read_report, report_path
+from bytecap.model.hooks import Techniques
+from bytecap.model.spec import ModelSpec
 from bytecap.report.tables import summary
 from bytecap.run.folder import MODEL, RECORD, SCORE
 from bytecap.run.recipe import Recipe
@@ -53,7 +57,7 @@ class RunRecord:
     seconds: dict[str, float]
     """Wall time of each stage; `train` by its own clock, over all restarts, without compilation and checkpoints."""
     model: dict[str, Any]
-    """Parameters, by role."""
+    """Parameters, by role; the blocks in which each technique works, and the order in which blocks are visited."""
     training: dict[str, Any]
     """Steps, tokens, tokens per second, epochs of the text, last loss in nats per token."""
     artifact: dict[str, Any]
@@ -128,7 +132,15 @@ def model_summary(artifact: Artifact) -> dict[str, Any]:
     by_role: dict[str, int] = {}
     for tensor in artifact.quantized.tensors.values():
         by_role[tensor.role] = by_role.get(tensor.role, 0) + math.prod(tensor.shape)
-    return {"parameters": artifact.quantized.weights, "by_role": by_role}
+    return {"parameters": artifact.quantized.weights, "by_role": by_role, **_resolved_blocks(artifact.spec)}
+
+
+def _resolved_blocks(spec: ModelSpec | None) -> dict[str, Any]:
+    if spec is None:
+        return {}
+    with torch.device("meta"):
+        visits = Techniques(spec).order(list(range(spec.n_layers)))
+    return {"techniques": {n: list(its.selected_blocks(spec)) for n, its in spec.techniques.items()}, "visits": visits}
 
 
 def training_summary(done: TrainingState, tokens: Tokens) -> dict[str, Any]:

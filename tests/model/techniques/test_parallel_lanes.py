@@ -73,7 +73,7 @@ def test_published_start() -> None:
     """Lanes from block 8 of 11, residual 1.1, posts 1."""
     spec = ModelSpec(**SHAPE, n_layers=11, techniques=with_defaults("parallel_lanes"))  # type: ignore[arg-type]
     technique = ParallelLanes(ParallelLanesConfig(), spec)
-    assert technique.first_block == 8
+    assert technique.blocks == range(8, 11)
     assert torch.equal(technique.keep_P2, torch.full((3, 2), 1.1)) and torch.equal(
         technique.add_P22, torch.ones(3, 2, 2)
     )

@@ -36,7 +36,7 @@ def test_equals_the_slow_formula() -> None:
 def test_start() -> None:
     """A table of small numbers, a projection at zero, factors of a tenth, in 2 of 11 blocks."""
     technique = ValueEmbedding(ValueEmbeddingConfig(), ModelSpec(vocab_size=999, n_layers=11))
-    assert 0.0099 < technique.table_VW.std().item() < 0.0101 and technique.first_block == 9
+    assert 0.0099 < technique.table_VW.std().item() < 0.0101 and technique.blocks == range(9, 11)
     assert not technique.projection.weight.any() and technique.projection.weight.shape == (256, 128)
     torch.testing.assert_close(technique.scale_E, torch.full((2,), 0.1))
 

@@ -38,8 +38,8 @@ def test_equals_the_slow_formula() -> None:
 
 def test_last_blocks() -> None:
     """A number or a share; not more than there are."""
-    assert XSA(XSAConfig(), SPEC).first_block == 3
-    assert XSA(XSAConfig(last_blocks=4), SPEC).first_block == 1
+    assert XSA(XSAConfig(), SPEC).blocks == range(3, 5)
+    assert XSA(XSAConfig(last_blocks=4), SPEC).blocks == range(1, 5)
     for wrong in (6, 0, "4 of 3", "some"):
         with pytest.raises(ConfigError, match="last_blocks is"):
-            XSAConfig(last_blocks=wrong).check(SPEC)
+            XSAConfig(last_blocks=wrong).selected_blocks(SPEC)

@@ -29,6 +29,10 @@ class TechniqueConfig:
     def check(self, model: ModelConfig) -> None:
         """ConfigError for settings that this model's shape does not allow."""
 
+    def selected_blocks(self, model: ModelConfig) -> range:
+        """The blocks in which it works, from a selector of `model/selectors.py`; ConfigError for any there are not."""
+        return range(model.n_layers)
+
     def visits(self, blocks: list[int]) -> list[int]:
         """The longest order that the technique's hook `order` ever makes of `blocks`; override both or none.
 

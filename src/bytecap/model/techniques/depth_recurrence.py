@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bytecap.core.errors import ConfigError
 from bytecap.core.settings import bounds
-from bytecap.model.selectors import block_range
+from bytecap.model.selectors import select_between
 from bytecap.model.spec import ModelConfig, ModelSpec
 from bytecap.model.techniques.base import Technique, TechniqueConfig
 
@@ -32,16 +31,13 @@ class DepthRecurrenceConfig(TechniqueConfig):
     active: bool = True
     """False leaves the repeats out, and the parameters of other techniques as they are with them."""
 
-    def check(self, model: ModelConfig) -> None:
-        """ConfigError for blocks that there are not."""
-        try:
-            block_range(self.blocks, model.n_layers)
-        except ConfigError as error:
-            raise ConfigError(f"blocks {error}") from None
+    def selected_blocks(self, model: ModelConfig) -> range:
+        """Those that are repeated."""
+        return select_between(self.blocks, model.n_layers)
 
     def visits(self, blocks: list[int]) -> list[int]:
         """The order with every repeat."""
-        repeated = block_range(self.blocks, len(blocks))
+        repeated = select_between(self.blocks, len(blocks))
         return (
             blocks[: repeated.start] + self.repeats * blocks[repeated.start : repeated.stop] + blocks[repeated.stop :]
         )

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bytecap.core.errors import ConfigError
 from bytecap.model.roles import Role
-from bytecap.model.selectors import block_count
+from bytecap.model.selectors import select_last
 from bytecap.model.spec import ModelConfig, ModelSpec
 from bytecap.model.techniques.base import Context, Technique, TechniqueConfig, Visit
 
@@ -36,12 +36,13 @@ class ParallelLanesConfig(TechniqueConfig):
     last_blocks: int | str = "3 of 11"
     """How many of the last blocks: a number, or a share that scales with model.n_layers."""
 
+    def selected_blocks(self, model: ModelConfig) -> range:
+        """The last ones."""
+        return select_last(self.last_blocks, model.n_layers)
+
     def check(self, model: ModelConfig) -> None:
-        """ConfigError for more blocks than there are, and where a block without lanes follows one that has them."""
-        try:
-            first = model.n_layers - block_count(self.last_blocks, model.n_layers)
-        except ConfigError as error:
-            raise ConfigError(f"last_blocks {error}") from None
+        """ConfigError where a block without lanes follows one that has them."""
+        first = self.selected_blocks(model).start
         laned = [block >= first for block in model.visits]
         if laned != sorted(laned):
             raise ConfigError(
@@ -60,15 +61,15 @@ class ParallelLanes(Technique):
 
     def __init__(self, config: ParallelLanesConfig, spec: ModelSpec) -> None:
         super().__init__(config, spec)
-        lanes = block_count(config.last_blocks, spec.n_layers)
-        self.first_block = spec.n_layers - lanes
-        self.keep_P2 = nn.Parameter(torch.full((lanes, 2), 1.1))
-        self.add_P22 = nn.Parameter(torch.ones(lanes, 2, 2))
+        self.blocks = config.selected_blocks(spec)
+        blocks = len(self.blocks)
+        self.keep_P2 = nn.Parameter(torch.full((blocks, 2), 1.1))
+        self.add_P22 = nn.Parameter(torch.ones(blocks, 2, 2))
         """By block, source (attention, MLP) and lane."""
 
     def before(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
         """Lane 0, which is kept as it is before other techniques blend it."""
-        if visit.block >= self.first_block:
+        if visit.block in self.blocks:
             context.saved.setdefault(NAME, [context.first_BTD]).append(stream_BTD)
         return stream_BTD
 
@@ -78,7 +79,7 @@ class ParallelLanes(Technique):
 
     def mlp_input(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
         """Lane 1."""
-        return context.saved[NAME][0] if visit.block >= self.first_block else stream_BTD
+        return context.saved[NAME][0] if visit.block in self.blocks else stream_BTD
 
     def mlp_output(self, update_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
         """The update of the MLP, kept for both lanes."""
@@ -86,7 +87,7 @@ class ParallelLanes(Technique):
 
     def after(self, stream_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
         """Lane 0 with both updates, at the last visit the mean of the lanes."""
-        place = visit.block - self.first_block
+        place = visit.block - self.blocks.start
         if place < 0:
             context.saved[NAME] = [stream_BTD]  # lane 1, should lanes begin with the next visit
             return stream_BTD
@@ -100,6 +101,6 @@ class ParallelLanes(Technique):
         return (lanes[0] + lanes[1]) / 2 if visit.place == visit.total - 1 else lanes[0]
 
     def _keep(self, update_BTD: Tensor, visit: Visit, context: Context) -> Tensor:
-        if visit.block >= self.first_block:
+        if visit.block in self.blocks:
             context.saved[NAME].append(update_BTD)
         return update_BTD

@@ -20,11 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bytecap.core.errors import ConfigError
 from bytecap.core.settings import bounds
 from bytecap.model.layers import Linear
 from bytecap.model.roles import Role
-from bytecap.model.selectors import block_count
+from bytecap.model.selectors import select_last
 from bytecap.model.spec import MAX_WIDTH, ModelConfig, ModelSpec
 from bytecap.model.techniques.base import Context, Technique, TechniqueConfig, Visit
 
@@ -44,12 +43,9 @@ class ValueEmbeddingConfig(TechniqueConfig):
     scale: float = field(default=0.1, metadata=bounds(1e-6, 1e3))
     """Start of the learned factors s."""
 
-    def check(self, model: ModelConfig) -> None:
-        """ConfigError for more blocks than there are."""
-        try:
-            block_count(self.last_blocks, model.n_layers)
-        except ConfigError as error:
-            raise ConfigError(f"last_blocks {error}") from None
+    def selected_blocks(self, model: ModelConfig) -> range:
+        """The last ones."""
+        return select_last(self.last_blocks, model.n_layers)
 
 
 class ValueEmbedding(Technique):
@@ -61,21 +57,20 @@ class ValueEmbedding(Technique):
 
     def __init__(self, config: ValueEmbeddingConfig, spec: ModelSpec) -> None:
         super().__init__(config, spec)
-        blocks = block_count(config.last_blocks, spec.n_layers)
-        self.first_block = spec.n_layers - blocks
+        self.blocks = config.selected_blocks(spec)
         self.table_VW = nn.Parameter(torch.empty(spec.vocab_size, config.width))
         if not self.table_VW.is_meta:
             nn.init.normal_(self.table_VW, std=config.std)
         self.projection = Linear(config.width, spec.n_kv_heads * spec.d_head, zero=True)
-        self.scale_E = nn.Parameter(torch.full((blocks,), config.scale))
+        self.scale_E = nn.Parameter(torch.full((len(self.blocks),), config.scale))
 
     def value(self, value_BGTK: Tensor, visit: Visit, context: Context) -> Tensor:
         """The values with their tokens' embedding, which is computed at the first visit and kept."""
-        if visit.block < self.first_block:
+        if visit.block not in self.blocks:
             return value_BGTK
         if NAME not in context.saved:
             row_BTW = F.embedding(context.tokens_BT, self.table_VW).to(value_BGTK.dtype)
             B, G, T, K = value_BGTK.shape
             context.saved[NAME] = [self.projection(row_BTW).view(B, T, G, K).transpose(1, 2)]
-        scale = self.scale_E[visit.block - self.first_block].to(value_BGTK.dtype)
+        scale = self.scale_E[visit.block - self.blocks.start].to(value_BGTK.dtype)
         return value_BGTK + scale * context.saved[NAME][0]

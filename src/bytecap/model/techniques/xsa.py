@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from bytecap.core.errors import ConfigError
-from bytecap.model.selectors import block_count
+from bytecap.model.selectors import select_last
 from bytecap.model.spec import ModelConfig, ModelSpec
 from bytecap.model.techniques.base import Attended, Context, Technique, TechniqueConfig, Visit
 
@@ -28,12 +27,9 @@ class XSAConfig(TechniqueConfig):
     last_blocks: int | str = "4 of 12"
     """How many of the last blocks: a number, or a share that scales with model.n_layers."""
 
-    def check(self, model: ModelConfig) -> None:
-        """ConfigError for more blocks than there are."""
-        try:
-            block_count(self.last_blocks, model.n_layers)
-        except ConfigError as error:
-            raise ConfigError(f"last_blocks {error}") from None
+    def selected_blocks(self, model: ModelConfig) -> range:
+        """The last ones."""
+        return select_last(self.last_blocks, model.n_layers)
 
 
 class XSA(Technique):
@@ -43,11 +39,11 @@ class XSA(Technique):
 
     def __init__(self, config: XSAConfig, spec: ModelSpec) -> None:
         super().__init__(config, spec)
-        self.first_block = spec.n_layers - block_count(config.last_blocks, spec.n_layers)
+        self.blocks = config.selected_blocks(spec)
 
     def heads(self, heads_BHTK: Tensor, attended: Attended, visit: Visit, context: Context) -> Tensor:
         """The heads' outputs without their part along the position's own value."""
-        if visit.block < self.first_block:
+        if visit.block not in self.blocks:
             return heads_BHTK
         B, G, T, K = attended.value_BGTK.shape
         own_BG1TK = F.normalize(attended.value_BGTK, dim=-1).unsqueeze(2)
