@@ -1,6 +1,8 @@
 """The tokens folder holds both splits, apart, with digests that follow the content."""
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,12 +10,14 @@ import pytest
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Silent
 from bytecap.text.config import TextConfig
-from bytecap.text.prepare import encode_documents, prepare
+from bytecap.text.prepare import digest_contents, encode_documents, prepare
 from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer_training import train_tokenizer
-from bytecap.text.tokens import load_tokens
+from bytecap.text.tokens import Tokens, load_tokens, with_file_digests
 from tests.conftest import make_document
 from tests.text.tokenizers import LLAMA, make_tokenizer
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "run_0_1"
 
 
 def config(corpus: Path, **more: object) -> TextConfig:
@@ -125,6 +129,7 @@ def test_damaged_held_out_text(corpus: Path, tmp_path: Path, damage: bytes) -> N
     tokens = prepare(config(corpus), tmp_path, Silent())
     path = tmp_path / "validation.jsonl"
     path.write_bytes(path.read_bytes() + damage)
+    tokens = with_file_digests(tokens)
     with pytest.raises(DataError, match=r"validation\.jsonl cannot be used: .*prepare again"):
         tokens.validation_documents()
 
@@ -157,3 +162,53 @@ def test_a_tokenizer_with_a_dummy_prefix_is_counted_right(corpus: Path, tmp_path
     tokens = prepare(config(corpus, tokenizer=str(path)), tmp_path / "t", Silent())
     used = prepare(TextConfig(shards=str(tmp_path / "t"), tokenizer=str(path)), tmp_path / "u", Silent())
     assert used.validation_tokens == tokens.validation_tokens
+
+
+def test_text_prepared_again_goes_with_old_products() -> None:
+    """The contents of a manifest of version 0.1.0 have the digest that they had, under today's names."""
+    old = load_tokens(GOLDEN / "tokens")
+    later = {"digest", "folder", "validation_byte_shards", "file_digests"}
+    contents = {f.name: getattr(old, f.name) for f in dataclasses.fields(old) if f.name not in later}
+    assert digest_contents(contents) == old.digest
+    assert old.unchecked and "have no digests" in old.unchecked
+
+
+def flip(path: Path) -> None:
+    """Change one byte in the middle, which leaves the form of any file here whole."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_damage_is_seen_when_a_file_is_used(corpus: Path, tmp_path: Path) -> None:
+    """One bit of each file: it is named with the fix; what is not damaged can be used."""
+    prepare(config(corpus), tmp_path, Silent())
+    uses: dict[str, Callable[[Tokens], object]] = {
+        "fineweb_train_000000.bin": Tokens.train_stream,
+        "fineweb_val_000000.bin": Tokens.validation_stream,
+        "validation.jsonl": Tokens.validation_documents,
+        "tokenizer.model": lambda tokens: tokens.tokenizer,
+    }
+    for name, use in uses.items():
+        use(load_tokens(tmp_path))
+        whole = (tmp_path / name).read_bytes()
+        flip(tmp_path / name)
+        with pytest.raises(DataError, match=rf"{name} was damaged or changed .*put back a copy, or delete .* again"):
+            use(load_tokens(tmp_path))
+        for other, fine in uses.items():
+            if other != name:
+                fine(load_tokens(tmp_path))
+        (tmp_path / name).unlink()
+        with pytest.raises(DataError, match=rf"cannot read .*{name}: "):
+            use(load_tokens(tmp_path))
+        (tmp_path / name).write_bytes(whole)
+
+
+def test_damage_of_shards_that_lie_elsewhere(corpus: Path, tmp_path: Path) -> None:
+    """They are to be copied again, and not prepared again."""
+    prepare(config(corpus), tmp_path / "a", Silent())
+    shards = TextConfig(shards=str(tmp_path / "a"), tokenizer=str(tmp_path / "a" / "tokenizer.model"))
+    assert not prepare(shards, tmp_path / "b", Silent()).unchecked
+    flip(tmp_path / "a" / "fineweb_val_000000.bin")
+    with pytest.raises(DataError, match=r"fineweb_val_000000\.bin was damaged .* copy it again"):
+        load_tokens(tmp_path / "b").validation_stream()

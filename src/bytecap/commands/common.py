@@ -110,7 +110,10 @@ def open_run(folder: Path, quiet: bool) -> Iterator[tuple[Recipe, Tokens, Consol
     console = Console(quiet=quiet)
     with writing(folder):
         console.log_to(folder / LOG)
-        yield load(folder / RECIPE), load_tokens(folder / TOKENS), console
+        tokens = load_tokens(folder / TOKENS)
+        if tokens.unchecked:
+            console.note(tokens.unchecked)
+        yield load(folder / RECIPE), tokens, console
 
 
 def find_artifact(path: Path) -> tuple[Path, Path | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ def digest_json(value: Any) -> str:
 def digest_bytes(data: bytes) -> str:
     """Digest of raw bytes."""
     return hashlib.sha256(data).hexdigest()[:DIGEST_LENGTH]
+
+
+def digest_file(path: Path) -> str:
+    """Digest of a file's bytes, read in pieces; OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
 
 
 def digest_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:

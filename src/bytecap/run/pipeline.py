@@ -79,7 +79,10 @@ def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dic
 def prepare_stage(recipe: Recipe, folder: Path, console: Console) -> Tokens:
     """Raw text to token shards; a cap that no training can meet is refused as soon as the tokenizer is known."""
     if (folder / TOKENS / MANIFEST).exists():
-        return load_tokens(folder / TOKENS)
+        tokens = load_tokens(folder / TOKENS)
+        if tokens.unchecked:
+            console.note(tokens.unchecked)
+        return tokens
     with console.stage("prepare"), timed(folder, "prepare"):
         return prepare(recipe.text, folder / TOKENS, console, lambda tokenizer: _refuse_small_cap(recipe, tokenizer))
 

@@ -23,7 +23,7 @@ from bytecap.text.shards import MAX_VOCAB, ShardWriter, TokenStream
 from bytecap.text.survey import Survey, note_skipped, open_corpus, survey_corpus, tokenizer_sample
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokenizer_training import train_tokenizer
-from bytecap.text.tokens import Tokens, save_tokens
+from bytecap.text.tokens import Tokens, save_tokens, with_file_digests
 
 
 def prepare(
@@ -34,10 +34,16 @@ def prepare(
     for stale in folder.glob("fineweb_*.bin"):
         stale.unlink()  # an interrupted preparation
     value = use_shards(config, accept) if config.shards else _from_documents(config, folder, progress, accept)
-    contents = {k: v for k, v in value.items() if k not in ("corpus", "skipped")}
-    tokens = Tokens(digest=digest_json(contents), folder=folder, **value)
+    tokens = with_file_digests(Tokens(digest=digest_contents(value), folder=folder, **value))
     save_tokens(tokens)
     return tokens
+
+
+def digest_contents(value: dict[str, Any]) -> str:
+    """Digest of what tokens are made of; that of version 0.1.0, so that text prepared again goes with old products."""
+    first_names = {"tokenizer_path": "tokenizer"}
+    described = ("corpus", "skipped")
+    return digest_json({first_names.get(key, key): item for key, item in value.items() if key not in described})
 
 
 def _from_documents(
