@@ -35,14 +35,32 @@ def matvec(weight: Tensor, x: list[float]) -> list[float]:
     return [sum(w * v for w, v in zip(row, x, strict=True)) for row in weight.tolist()]
 
 
-def slow_rotate(x: list[float], position: int, base: float) -> list[float]:
-    half = len(x) // 2
+def slow_rotate(x: list[float], position: int, spec: ModelSpec) -> list[float]:
+    turned = spec.rope_dims or len(x)
+    half = turned // 2
     out = list(x)
     for i in range(half):
-        angle = position * base ** (-2 * i / len(x))
+        angle = position * spec.rope_base ** (-2 * i / turned)
         c, s = math.cos(angle), math.sin(angle)
         out[i], out[half + i] = x[i] * c + x[half + i] * s, x[half + i] * c - x[i] * s
     return out
+
+
+def slow_activation(kind: str, up: float, gate: float) -> float:
+    """The four formulas, one number at a time."""
+    return {
+        "relu2": max(up, 0.0) ** 2,
+        "leaky_relu2": (up if up > 0 else up / 2) ** 2,
+        "gelu": up * (1 + math.erf(up / math.sqrt(2))) / 2,
+        "swiglu": gate / (1 + math.exp(-gate)) * up,
+    }[kind]
+
+
+def slow_mlp(spec: ModelSpec, weights: dict[str, Tensor], block: str, x: list[float]) -> list[float]:
+    up = matvec(weights[f"{block}.mlp.up.weight"], x)
+    gate = matvec(weights[f"{block}.mlp.gate.weight"], x) if spec.activation == "swiglu" else up
+    hidden = [slow_activation(spec.activation, u, g) for u, g in zip(up, gate, strict=True)]
+    return matvec(weights[f"{block}.mlp.down.weight"], hidden)
 
 
 def slow_logits(model: GPT, tokens: list[int], documents: list[int]) -> list[list[float]]:
@@ -64,7 +82,8 @@ def slow_logits(model: GPT, tokens: list[int], documents: list[int]) -> list[lis
             for x, y in zip(stream, first, strict=True)
         ]
         block = f"blocks.{i}"
-        inputs = [slow_norm(x) for x in stream]
+        shrink = 1 / math.sqrt(i + 1) if spec.ln_scale else 1.0
+        inputs = [[shrink * v for v in slow_norm(x)] for x in stream]
         attended = slow_attention(spec, weights, block, inputs, documents)
         scale = weights[f"{block}.attention_scale"].tolist()
         stream = [
@@ -72,8 +91,7 @@ def slow_logits(model: GPT, tokens: list[int], documents: list[int]) -> list[lis
         ]
         scale = weights[f"{block}.mlp_scale"].tolist()
         for t, x in enumerate(stream):
-            hidden = [max(v, 0.0) ** 2 for v in matvec(weights[f"{block}.mlp.up.weight"], slow_norm(x))]
-            out = matvec(weights[f"{block}.mlp.down.weight"], hidden)
+            out = slow_mlp(spec, weights, block, [shrink * v for v in slow_norm(x)])
             stream[t] = [a + s * b for a, s, b in zip(x, scale, out, strict=True)]
         if i < spec.n_layers // 2:
             saved.append([list(x) for x in stream])
@@ -94,11 +112,11 @@ def slow_attention(
         joined: list[float] = []
         for h in range(spec.n_heads):
             g = h // per_group
-            q = slow_rotate(slow_norm(query[t][h * K : (h + 1) * K]), t, spec.rope_base)
+            q = slow_rotate(slow_norm(query[t][h * K : (h + 1) * K]), t, spec)
             seen = [s for s in range(t + 1) if documents[s] == documents[t]]
             scores = []
             for s in seen:
-                k = slow_rotate(slow_norm(key[s][g * K : (g + 1) * K]), s, spec.rope_base)
+                k = slow_rotate(slow_norm(key[s][g * K : (g + 1) * K]), s, spec)
                 scores.append(gain[h] * sum(a * b for a, b in zip(q, k, strict=True)) / math.sqrt(K))
             top = max(scores)
             chances = [math.exp(z - top) for z in scores]
@@ -110,9 +128,20 @@ def slow_attention(
     return out
 
 
-def test_equals_the_slow_forward() -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"rope_dims": 2},
+        {"activation": "leaky_relu2"},
+        {"activation": "gelu"},
+        {"activation": "swiglu"},
+        {"ln_scale": True},
+    ],
+)
+def test_equals_the_slow_forward(fields: dict[str, Any]) -> None:
     """Logits and losses, with two documents in one row."""
-    model = random_model()
+    model = random_model(dataclasses.replace(SPEC, **fields))
     tokens = [1, 7, 3, 9, 1, 4, 4, 20]
     documents = [1, 1, 1, 1, 2, 2, 2, 2]
     tokens_BT = torch.tensor([tokens])
@@ -152,9 +181,10 @@ def test_documents_are_isolated_unless_told_otherwise(across: bool) -> None:
     assert same is not across
 
 
-def test_every_parameter_is_live_and_has_a_role() -> None:
+@pytest.mark.parametrize("activation", ["relu2", "swiglu"])
+def test_every_parameter_is_live_and_has_a_role(activation: Any) -> None:
     """A loss reaches every parameter; roles are complete."""
-    model = random_model()
+    model = random_model(dataclasses.replace(SPEC, activation=activation))
     tokens_BT = torch.randint(2, 50, (2, 9))
     model(tokens_BT[:, :-1], tokens_BT[:, 1:], 1).sum().backward()
     roles = parameter_roles(model)
@@ -183,6 +213,12 @@ def test_spec_refusals() -> None:
     """Shapes that cannot be built name the setting; a spec survives JSON."""
     for bad, message in (
         ({"d_model": 18}, "multiple of twice model.n_heads"),
+        (
+            {"rope_dims": 6},
+            r"model.rope_dims is 6; .* at most 4, the head width \(model.d_model 16 / model.n_heads 4\)",
+        ),
+        ({"rope_dims": 3}, "model.rope_dims is 3; it must be an even number"),
+        ({"activation": "swish"}, "activation"),
         ({"n_kv_heads": 3}, "multiple of model.n_kv_heads"),
         ({"n_layers": 0}, "n_layers is 0; it must lie between 1 and 256"),
         ({"n_layers": 1}, r"model.techniques.unet_skips: .* needs 2 blocks at least, and model.n_layers is 1; raise "),

@@ -65,7 +65,7 @@ class GPT(nn.Module):
 
     def _context(self, tokens_BT: Tensor, bos: int) -> Context:
         positions, device = tokens_BT.size(1), tokens_BT.device
-        cos_TK, sin_TK = rotary_table(positions, self.spec.d_head, self.spec.rope_base, device)
+        cos_TK, sin_TK = rotary_table(positions, self.spec.rotary_dims, self.spec.rope_base, device)
         document_BT = document_numbers(tokens_BT, bos)
         mask_B1TT = None
         if not self.spec.across_documents:

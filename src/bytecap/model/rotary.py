@@ -1,7 +1,8 @@
 """Rotary positions: queries and keys are turned by an angle that grows with the position.
 
-Letters: T positions, K head width.
-Source:  RoFormer, arXiv 2104.09864; halves instead of neighbouring pairs, as in GPT-NeoX and the naive baseline.
+Letters: T positions, K head width, R channels that turn (the first R of K).
+Source:  RoFormer, arXiv 2104.09864; halves instead of neighbouring pairs, as in GPT-NeoX and the naive baseline;
+         part of the head as in GPT-NeoX, arXiv 2204.06745.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ import torch
 from torch import Tensor
 
 
-def rotary_table(positions: int, d_head: int, base: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of shape (T, K/2), float32."""
-    frequencies = base ** (-torch.arange(0, d_head, 2, dtype=torch.float64, device=device) / d_head)
+def rotary_table(positions: int, rotary_dims: int, base: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of shape (T, R/2), float32."""
+    frequencies = base ** (-torch.arange(0, rotary_dims, 2, dtype=torch.float64, device=device) / rotary_dims)
     angles_TK = torch.outer(torch.arange(positions, dtype=torch.float64, device=device), frequencies)
     return angles_TK.cos().float(), angles_TK.sin().float()
 
 
 def rotate(heads_BHTK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
-    """Turn each pair (channel i, channel i + K/2) by its angle; the shape stays."""
-    first, second = heads_BHTK.chunk(2, dim=-1)
+    """Turn each pair (channel i, channel i + R/2) of the first R channels by its angle; the other channels stay."""
+    half = cos_TK.size(-1)
+    first, second, rest = heads_BHTK.tensor_split((half, 2 * half), dim=-1)
     cos_TK, sin_TK = cos_TK.to(first.dtype), sin_TK.to(first.dtype)
-    return torch.cat((first * cos_TK + second * sin_TK, second * cos_TK - first * sin_TK), dim=-1)
+    return torch.cat((first * cos_TK + second * sin_TK, second * cos_TK - first * sin_TK, rest), dim=-1)

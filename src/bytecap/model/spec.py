@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 
 from bytecap.core.errors import ConfigError
 from bytecap.core.settings import bounds, check_bounds, history, tables_by_name, to_sparse
@@ -23,6 +23,7 @@ MAX_CONTEXT = 1 << 14
 """Positions of a scoring window: a mask of all pairs then has 256 MiB."""
 MAX_SEED = 1 << 62
 """Seeds of weights, order of text and samples are smaller; every generator takes them."""
+Activation: TypeAlias = Literal["relu2", "leaky_relu2", "gelu", "swiglu"]
 _COUNT = bounds(1, MAX_WIDTH)
 _POSITIVE = bounds(1e-30, 1e30)
 
@@ -61,6 +62,13 @@ class ModelConfig:
     """Hidden width F of the MLP."""
     rope_base: float = field(default=10_000.0, metadata=_POSITIVE)
     """Base of the rotary frequencies."""
+    rope_dims: int = field(default=0, metadata=bounds(0, MAX_WIDTH))
+    """Channels of each head that positions turn, an even number; the others carry no position. 0: the whole head."""
+    activation: Activation = "relu2"
+    """Between the MLP's two maps: squared ReLU, the square of leaky ReLU with slope 0.5, GELU, or SwiGLU, which has a
+    third map (F, D), the gate."""
+    ln_scale: bool = False
+    """What the attention and the MLP of block i (from 0) read is divided by √(i + 1)."""
     qk_gain: float = field(default=1.5, metadata=_POSITIVE)
     """Start of the learned gain on the normalised queries, one for each head."""
     logit_softcap: float = field(default=30.0, metadata=_POSITIVE)
@@ -83,6 +91,11 @@ class ModelConfig:
                 f"model.d_model {self.d_model} must be a multiple of twice model.n_heads {self.n_heads}, because "
                 "rotary positions turn pairs of channels"
             )
+        if self.rope_dims > self.d_head or self.rope_dims % 2:
+            raise ConfigError(
+                f"model.rope_dims is {self.rope_dims}; it must be an even number of at most {self.d_head}, the head "
+                f"width (model.d_model {self.d_model} / model.n_heads {self.n_heads}), or 0 for the whole head"
+            )
         if self.n_heads % self.n_kv_heads:
             raise ConfigError(f"model.n_heads {self.n_heads} must be a multiple of model.n_kv_heads {self.n_kv_heads}")
         object.__setattr__(self, "techniques", {name: self.techniques[name] for name in in_order(self.techniques)})
@@ -98,6 +111,11 @@ class ModelConfig:
     def d_head(self) -> int:
         """Head width K."""
         return self.d_model // self.n_heads
+
+    @property
+    def rotary_dims(self) -> int:
+        """Channels R of a head that positions turn."""
+        return self.rope_dims or self.d_head
 
     @property
     def visits(self) -> list[int]:
