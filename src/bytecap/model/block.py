@@ -20,7 +20,6 @@ from bytecap.model.roles import Role
 from bytecap.model.spec import Activation, ModelSpec
 from bytecap.model.techniques.base import Context, Visit
 
-
 LEAKY_SLOPE = 0.5
 
 
