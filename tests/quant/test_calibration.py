@@ -266,3 +266,23 @@ def test_two_heads_and_single_vectors() -> None:
             broken, [torch.full((4,), torch.nan)], lambda m, x: (m(x), torch.tensor([1])), source_digest="x",
             progress=Silent(), total_tokens=1,
         )  # fmt: skip
+
+
+class Hashed(Tied):
+    """A second table of as many rows, of which a hash picks one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hashes = nn.Parameter(torch.randn(11, 6))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (B, T, 11)."""
+        return F.linear(F.embedding(tokens, self.table) + F.embedding(tokens % 2, self.hashes), self.table)
+
+
+def test_rows_of_hashes_are_not_taken_for_tokens() -> None:
+    """What the model thinks of tokens says nothing of a table that happens to have as many rows."""
+    found = calibrate(Hashed(), BATCHES, answers, source_digest="x", progress=Silent(), total_tokens=96)
+    unread_V = found.tensors["hashes"].outputs[2:]
+    assert unread_V.min() > 0 and np.ptp(unread_V) < 1e-6 * unread_V.max()
+    assert np.ptp(np.diag(found.tensors["table"].outputs)) > 0

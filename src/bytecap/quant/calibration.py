@@ -34,6 +34,8 @@ from bytecap.quant.statistics import Calibration, Curvature
 
 PSEUDO = 4.0
 """Occurrences that general knowledge about a token counts for."""
+MOST_UNLIKE = 0.5
+"""Difference between the frequencies of an embedding's rows and of labels, 0 to 2, up to which rows are tokens."""
 MEASURED = ("linear", "embedding")
 
 
@@ -186,11 +188,19 @@ def _reading(sums: Sums, text: _Text) -> Tensor:
     all tokens as by `PSEUDO` occurrences.
     """
     seen_V, expected_V = sums.seen, text.probability
-    if expected_V is None or expected_V.shape != seen_V.shape:
+    if expected_V is None or not _rows_are_tokens(seen_V, text):
         expected_V = torch.full_like(seen_V, float(seen_V.mean()))
     overall = sums.outputs.sum() / seen_V.sum()
     square_V = (sums.outputs + PSEUDO * overall) / (seen_V + PSEUDO)
     return 0.5 * (seen_V + expected_V) * square_V
+
+
+def _rows_are_tokens(seen_V: Tensor, text: _Text) -> bool:
+    """Tell a table of tokens from one of as many hashes: its rows are read about as often as they come as labels."""
+    if text.labels is None or text.labels.shape != seen_V.shape:
+        return False
+    labels_V = text.labels.to(seen_V.device)
+    return float((seen_V / seen_V.sum() - labels_V / labels_V.sum()).abs().sum()) < MOST_UNLIKE
 
 
 def _curvature(name: str, uses: dict[str, Sums], text: _Text, square: float) -> Curvature:
