@@ -115,6 +115,17 @@ def check_trains(name: str) -> None:
         assert not torch.equal(parameter, start[own]), f"{name}.{own} does not move"
 
 
+def check_low_precision(name: str) -> None:
+    """Under autocast the stream stays in bfloat16, and the loss is near that of float32."""
+    model = build_random(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden_BTD = model.hidden(TOKENS_BT, BOS)
+        loss_BT = model(TOKENS_BT[:, :-1], TOKENS_BT[:, 1:], BOS)
+    assert hidden_BTD.dtype == torch.bfloat16, f"{name} leaves the stream in {hidden_BTD.dtype}"
+    exact_BT = model(TOKENS_BT[:, :-1], TOKENS_BT[:, 1:], BOS)
+    assert loss_BT.dtype == torch.float32 and (loss_BT - exact_BT).abs().mean() < 0.1 * exact_BT.mean()
+
+
 def check_compiles(name: str) -> None:
     """The forward pass is one graph without breaks, with the same values."""
     model = build_random(name)

@@ -20,6 +20,7 @@ from tests.contracts.techniques import (
     check_causal_and_isolated,
     check_compiles,
     check_live,
+    check_low_precision,
     check_neutral,
     check_roles,
     check_survives,
@@ -68,6 +69,12 @@ def test_neutral(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_low_precision(name: str) -> None:
+    """Parameters are cast to the stream's type."""
+    check_low_precision(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_trains(name: str) -> None:
     """The loss falls."""
     check_trains(name)
@@ -107,6 +114,9 @@ SLOW_START = """
             self.scale_D = nn.Parameter(torch.full((spec.d_model,), 0.01))
         roles: ClassVar[dict[str, Role]] = {"scale_D": Role.SCALAR}
         def before(self, stream_BTD, visit, context): return stream_BTD + self.scale_D
+"""
+UPCAST = """
+        def before(self, stream_BTD, visit, context): return stream_BTD + torch.ones(stream_BTD.size(-1))
 """
 DEAD = "        def before(self, stream_BTD, visit, context): return stream_BTD + 0"
 FUTURE = "        def before(self, stream_BTD, visit, context): return stream_BTD + stream_BTD.roll(-1, 1)"
@@ -150,6 +160,7 @@ def test_a_file_is_all_it_takes(folder: Path, tmp_path: Path) -> None:
         (DEAD, check_live, "changes nothing"),
         (FUTURE, check_causal_and_isolated, "looks into the future"),
         (LEAK, check_causal_and_isolated, "reaches another document"),
+        (UPCAST, check_low_precision, "leaves the stream in torch.float32"),
         (SLOW_START, check_neutral, "claims to start neutral"),
         (ROLELESS, check_roles, "Added has the parameters scale_D, and its `roles` give none"),
     ],

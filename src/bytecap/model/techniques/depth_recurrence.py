@@ -17,7 +17,7 @@ from bytecap.model.selectors import select_between
 from bytecap.model.spec import ModelConfig, ModelSpec
 from bytecap.model.techniques.base import Technique, TechniqueConfig
 
-MAX_REPEATS = 64
+MAX_REPEATS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
