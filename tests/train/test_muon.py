@@ -27,19 +27,41 @@ def test_singular_values_follow_the_polynomial(shape: tuple[int, int]) -> None:
         torch.testing.assert_close(one.double(), slow_orthogonalize(expected, 5), atol=2e-5, rtol=1e-4)
 
 
-def test_steps_equal_the_slow_optimizer() -> None:
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this version of PyTorch has no Muon")
+@pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 24)])
+def test_near_torchs_own_muon(shape: tuple[int, int]) -> None:
+    """Three steps of plain Muon with the same settings; PyTorch iterates in bfloat16, hence the tolerance."""
+    torch.manual_seed(4)
+    start = torch.randn(shape)
+    ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    mine = Muon([ours], lr=0.1, momentum=0.9, weight_decay=0.05, steps=5)
+    reference = torch.optim.Muon([theirs], lr=0.1, momentum=0.9, weight_decay=0.05, ns_steps=5)
+    for _ in range(3):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        mine.step()
+        reference.step()
+    moved = (theirs - start).norm()
+    assert (ours - theirs).norm() < 0.02 * moved
+
+
+@pytest.mark.parametrize("row_normalized", [False, True])
+def test_steps_equal_the_slow_optimizer(row_normalized: bool) -> None:
     """Momentum, look-ahead, scale and decay over several steps, matrices of two shapes."""
     torch.manual_seed(1)
     parameters = [torch.nn.Parameter(torch.randn(s)) for s in ((6, 6), (12, 6), (6, 6))]
     expected = [p.detach().double().clone() for p in parameters]
     buffers = [torch.zeros_like(e) for e in expected]
-    optimizer = Muon(parameters, lr=0.1, momentum=0.9, weight_decay=0.01, steps=5)
+    optimizer = Muon(parameters, lr=0.1, momentum=0.9, weight_decay=0.01, steps=5, row_normalized=row_normalized)
     for _ in range(4):
         for i, parameter in enumerate(parameters):
             parameter.grad = torch.randn_like(parameter)
             gradient = parameter.grad.double()
             buffers[i] = 0.9 * buffers[i] + gradient
-            update = slow_orthogonalize(gradient + 0.9 * buffers[i], 5)
+            ahead = gradient + 0.9 * buffers[i]
+            if row_normalized:
+                ahead = torch.stack([row / row.square().sum().sqrt() for row in ahead])
+            update = slow_orthogonalize(ahead, 5)
             rows, columns = parameter.shape
             expected[i] = expected[i] * (1 - 0.1 * 0.01) - 0.1 * max(1.0, rows / columns) ** 0.5 * update
         optimizer.step()

@@ -1,8 +1,12 @@
 """Roles decide who moves a parameter."""
 
+import dataclasses
+import math
+
 import pytest
 import torch
 
+from bytecap.core.errors import ConfigError
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
@@ -35,3 +39,54 @@ def test_a_role_that_no_optimizer_moves_is_an_error() -> None:
     model.techniques["residual_mix"].roles = {"mix_L2D": made_up_role()}  # type: ignore[assignment]
     with pytest.raises(TypeError, match=r"optimizers\.py has no entry for the role router of techniques\.residual_mix"):
         Optimizers(model, OptimizerConfig(), torch.device("cpu"))
+
+
+def with_gradients() -> GPT:
+    torch.manual_seed(0)
+    model = GPT(SPEC)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    return model
+
+
+def test_adamw_equals_the_formula_for_clip_decay_and_eps() -> None:
+    """First step of the embedding and of a scale: clipped gradient, decay by role, eps; entry by entry."""
+    config = OptimizerConfig(
+        embedding_lr=0.5,
+        scalar_lr=0.25,
+        embedding_weight_decay=0.1,
+        scalar_weight_decay=0.2,
+        clip_norm=0.3,
+        adam_eps=0.01,
+    )
+    model = with_gradients()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    length = math.sqrt(sum(g.double().square().sum().item() for g in gradients.values()))
+    Optimizers(model, config, torch.device("cpu")).step(0.0)
+    after = dict(model.named_parameters())
+    for name, rate, decay in (("embedding", 0.5, 0.1), ("blocks.0.mlp_scale", 0.25, 0.2)):
+        for old, new, gradient in zip(
+            before[name].flatten(), after[name].flatten(), gradients[name].flatten(), strict=True
+        ):
+            g = gradient.item() * 0.3 / length
+            expected = old.item() * (1 - rate * decay) - rate * g / (abs(g) + 0.01)
+            assert new.item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_short_gradients_are_not_clipped_and_matrix_decay_ramps() -> None:
+    """A clip above the norm changes nothing; the group's decay follows its schedule."""
+    plain, clipped = with_gradients(), with_gradients()
+    config = OptimizerConfig(matrix_weight_decay=0.02, matrix_weight_decay_end=0.08, warmdown=0.5)
+    optimizers = Optimizers(plain, config, torch.device("cpu"))
+    optimizers.step(0.75)
+    assert optimizers.muon.param_groups[0]["weight_decay"] == pytest.approx(0.05)
+    Optimizers(clipped, dataclasses.replace(config, clip_norm=1e6), torch.device("cpu")).step(0.75)
+    for one, other in zip(plain.parameters(), clipped.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_ramp_without_a_warmdown_is_refused() -> None:
+    """It would change nothing."""
+    with pytest.raises(ConfigError, match=r"matrix_weight_decay_end is 0\.08, .*optimizer\.warmdown is 0; raise"):
+        OptimizerConfig(matrix_weight_decay_end=0.08, warmdown=0.0)

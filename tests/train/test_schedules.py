@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bytecap.train.schedules import momentum_at, progress_at, rate_multiplier
+from bytecap.train.schedules import decay_at, momentum_at, progress_at, rate_multiplier
 
 
 @pytest.mark.slow
@@ -35,3 +35,10 @@ def test_rates() -> None:
     assert [momentum_at(p, start=0.8, end=0.9, warmup=0.5) for p in (0.0, 0.25, 0.5, 1.0)] == pytest.approx(
         [0.8, 0.85, 0.9, 0.9]
     )
+
+
+def test_decay_ramps_over_the_warmdown() -> None:
+    """Half a cosine: a quarter of the way is sin²(π/8) of the change; without an end nothing moves."""
+    values = [decay_at(p, start=0.02, end=0.08, warmdown=0.4) for p in (0.0, 0.6, 0.7, 0.8, 1.0)]
+    assert values == pytest.approx([0.02, 0.02, 0.02 + 0.06 * 0.1464466, 0.05, 0.08])
+    assert decay_at(0.9, start=0.02, end=None, warmdown=0.4) == 0.02 == decay_at(1.0, start=0.02, end=1.0, warmdown=0.0)

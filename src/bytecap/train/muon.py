@@ -54,12 +54,24 @@ def _through_gram(x: Tensor, steps: int) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, with decoupled weight decay."""
+    """Nesterov momentum, orthogonalised, with decoupled weight decay.
+
+    `row_normalized` divides each row by its length before the orthogonalisation: MuonEq-R, as in
+    openai/parameter-golf #1586.
+    """
 
     def __init__(
-        self, params: list[torch.nn.Parameter], *, lr: float, momentum: float, weight_decay: float, steps: int
+        self,
+        params: list[torch.nn.Parameter],
+        *,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        steps: int,
+        row_normalized: bool = False,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps})
+        self._row_normalized = row_normalized
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -83,7 +95,10 @@ class Muon(torch.optim.Optimizer):
             buffers.append(state["momentum"])
         torch._foreach_lerp_(buffers, gradients, 1.0 - group["momentum"])
         looked_ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
-        update = orthogonalize(torch.stack(looked_ahead), group["steps"])
+        direction_NOI = torch.stack(looked_ahead)
+        if self._row_normalized:
+            direction_NOI /= direction_NOI.norm(dim=-1, keepdim=True).clamp_min(NORM_FLOOR)
+        update = orthogonalize(direction_NOI, group["steps"])
         rows, columns = parameters[0].shape
         scale = max(1.0, rows / columns) ** 0.5
         if group["weight_decay"]:

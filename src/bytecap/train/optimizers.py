@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from bytecap.core.errors import ConfigError
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.roles import Role, parameter_roles, refuse_unknown_roles
 from bytecap.train.muon import Muon
-from bytecap.train.schedules import momentum_at, rate_multiplier
+from bytecap.train.schedules import decay_at, momentum_at, rate_multiplier
 
 _RATE, _SHARE, _BELOW_1 = bounds(0, 1000), bounds(0, 1), bounds(0, 0.999999)
 
@@ -31,6 +32,14 @@ class OptimizerConfig:
     """AdamW, for gains, scales and mixes."""
     matrix_weight_decay: float = field(default=0.0, metadata=_RATE)
     """Decoupled decay of matrices."""
+    matrix_weight_decay_end: float | None = field(default=None, metadata=_RATE)
+    """Where the decay of matrices ends; over the warmdown it goes there along half a cosine. None: it stays."""
+    embedding_weight_decay: float = field(default=0.0, metadata=_RATE)
+    """Decoupled decay of the embedding."""
+    scalar_weight_decay: float = field(default=0.0, metadata=_RATE)
+    """Decoupled decay of gains, scales and mixes."""
+    clip_norm: float | None = field(default=None, metadata=bounds(1e-9, 1e9))
+    """Largest norm of all gradients together; longer ones are scaled down to it. None: no clip."""
     momentum: float = field(default=0.95, metadata=_BELOW_1)
     """Muon's momentum after its warm-up."""
     momentum_start: float = field(default=0.85, metadata=_BELOW_1)
@@ -41,6 +50,10 @@ class OptimizerConfig:
     """Iterations of the orthogonalisation."""
     adam_betas: tuple[float, float] = field(default=(0.9, 0.95), metadata=_BELOW_1)
     """AdamW's two decay rates."""
+    adam_eps: float = field(default=1e-8, metadata=bounds(1e-30, 1))
+    """What AdamW adds to the root of the second moment."""
+    row_normalized: bool = False
+    """Muon divides each row of an update by its length before the orthogonalisation (MuonEq-R)."""
     warmup: float = field(default=0.0, metadata=_SHARE)
     """Fraction over which the learning rates rise."""
     warmdown: float = field(default=0.5, metadata=_SHARE)
@@ -51,6 +64,11 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         """ConfigError for numbers that cannot be."""
         check_bounds(self)
+        if self.matrix_weight_decay_end is not None and self.warmdown == 0:
+            raise ConfigError(
+                f"train.optimizer.matrix_weight_decay_end is {self.matrix_weight_decay_end}, which is reached over the "
+                "warmdown, and train.optimizer.warmdown is 0; raise warmdown or leave the end out"
+            )
 
 
 class Optimizers:
@@ -69,10 +87,12 @@ class Optimizers:
             momentum=config.momentum,
             weight_decay=config.matrix_weight_decay,
             steps=config.newton_schulz_steps,
+            row_normalized=config.row_normalized,
         )
-        groups = [{"params": by_role[role], "lr": rates[role]} for role in rates if role is not Role.MATRIX]
+        decays = {Role.EMBEDDING: config.embedding_weight_decay, Role.SCALAR: config.scalar_weight_decay}
+        groups = [{"params": by_role[role], "lr": rates[role], "weight_decay": decays[role]} for role in decays]
         self.adamw = torch.optim.AdamW(
-            groups, betas=config.adam_betas, eps=1e-8, weight_decay=0.0, fused=True if device.type == "cuda" else None
+            groups, betas=config.adam_betas, eps=config.adam_eps, fused=True if device.type == "cuda" else None
         )
         self._peaks = [(group, float(group["lr"])) for group in self.muon.param_groups + self.adamw.param_groups]
 
@@ -93,6 +113,14 @@ class Optimizers:
             group["momentum"] = momentum_at(
                 progress, start=config.momentum_start, end=config.momentum, warmup=config.momentum_warmup
             )
+            group["weight_decay"] = decay_at(
+                progress,
+                start=config.matrix_weight_decay,
+                end=config.matrix_weight_decay_end,
+                warmdown=config.warmdown,
+            )
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._names.values(), config.clip_norm)
         for optimizer in (self.muon, self.adamw):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

@@ -5,6 +5,8 @@ Progress runs from 0 at the first step to exactly 1 at the last, whatever the sp
 
 from __future__ import annotations
 
+import math
+
 
 def progress_at(elapsed: float, budget: float, step_seconds: float) -> float:
     """Progress of the step about to run; 1 when it is the last that fits, and then no other may follow.
@@ -30,3 +32,11 @@ def rate_multiplier(progress: float, *, warmup: float, warmdown: float, floor: f
 def momentum_at(progress: float, *, start: float, end: float, warmup: float) -> float:
     """Linear from `start` to `end` over the first `warmup` of the run."""
     return end if progress >= warmup else start + (end - start) * progress / warmup
+
+
+def decay_at(progress: float, *, start: float, end: float | None, warmdown: float) -> float:
+    """`start` until the warmdown, then along half a cosine to `end`; openai/parameter-golf #309. No end: `start`."""
+    if end is None or warmdown <= 0 or progress <= 1.0 - warmdown:
+        return start
+    through = (progress - (1.0 - warmdown)) / warmdown
+    return start + (end - start) * (1.0 - math.cos(math.pi * through)) / 2
