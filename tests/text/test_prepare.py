@@ -9,13 +9,15 @@ import pytest
 
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Silent
+from bytecap.text.byte_check import check_table
+from bytecap.text.byte_counts import build_table
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import digest_contents, encode_documents, prepare
-from bytecap.text.shards import TokenStream
+from bytecap.text.shards import ShardWriter, TokenStream
 from bytecap.text.tokenizer_training import train_tokenizer
 from bytecap.text.tokens import Tokens, load_tokens, with_file_digests
 from tests.conftest import make_document
-from tests.text.tokenizers import LLAMA, make_tokenizer
+from tests.text.tokenizers import CONTEST, LLAMA, make_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run_0_1"
 
@@ -212,3 +214,23 @@ def test_damage_of_shards_that_lie_elsewhere(corpus: Path, tmp_path: Path) -> No
     flip(tmp_path / "a" / "fineweb_val_000000.bin")
     with pytest.raises(DataError, match=r"fineweb_val_000000\.bin was damaged .* copy it again"):
         load_tokens(tmp_path / "b").validation_stream()
+
+
+@pytest.mark.parametrize("settings", [LLAMA, CONTEST], ids=["Llama", "contest"])
+def test_shards_that_begin_inside_a_document(corpus: Path, tmp_path: Path, settings: dict[str, object]) -> None:
+    """What a download of the last shard alone is: used and counted, though its first piece has lost its word."""
+    tokenizer = make_tokenizer("the cap of a file\n" * 50, **settings)
+    path = tmp_path / "other.model"
+    path.write_bytes(tokenizer.model)
+    prepare(config(corpus, tokenizer=str(path), lossy_tokenizer=True), tmp_path / "a", Silent())
+    ids = tokenizer.encode("the cap of a file under the cap of a file")
+    (tmp_path / "a" / "fineweb_val_000000.bin").unlink()
+    for begin in range(1, len(ids) - 1):
+        writer = ShardWriter(tmp_path / "a", "val", 10_000)
+        writer.write([*ids[begin:], tokenizer.bos, *tokenizer.encode("a file")])
+        writer.close()
+        shards = TextConfig(shards=str(tmp_path / "a"), tokenizer=str(path))
+        found = prepare(shards, tmp_path / "b", Silent())
+        raw = tokenizer.decode(ids)[len(tokenizer.decode(ids[: begin + 1])) :]
+        check = check_table(build_table(tokenizer), tokenizer, found.validation_stream(), raw=None)
+        assert check.counted == check.decoded == len(raw) + len("a file")
