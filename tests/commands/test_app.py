@@ -156,7 +156,8 @@ def test_no_input_file_gives_a_traceback(
     bad.mkdir()
     if place == "convert":  # its own process: the files that torch itself looks into are in tests/convert
         monkeypatch.setattr("bytecap.convert.job._run_child", run_child_here)
-    known = {"MODEL": finished / "model.bcap", "CHECKPOINT": finished / "checkpoint.safetensors", "CORPUS": corpus}
+    run = shutil.copytree(finished, tmp_path / "run")
+    known = {"MODEL": run / "model.bcap", "CHECKPOINT": run / "checkpoint.safetensors", "CORPUS": corpus}
     for number, path in enumerate(bad_files(bad)):
         words = [str(known.get(word, word)).replace("BAD", str(path)) for word in PLACES[place]]
         words = [word.replace("OUT", str(tmp_path / f"out{number}")) for word in words]
