@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from bytecap.core.errors import ConfigError
+from bytecap.core.errors import ConfigError, DataError
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
@@ -90,3 +90,11 @@ def test_a_ramp_without_a_warmdown_is_refused() -> None:
     """It would change nothing."""
     with pytest.raises(ConfigError, match=r"matrix_weight_decay_end is 0\.08, .*optimizer\.warmdown is 0; raise"):
         OptimizerConfig(matrix_weight_decay_end=0.08, warmdown=0.0)
+
+
+@pytest.mark.parametrize("state", ["blocks.0.attention.query.weight/momentum", "nothing/momentum", "nothing"])
+def test_the_state_of_another_model_is_refused(state: str) -> None:
+    """By name and shape, with what to do."""
+    optimizers = Optimizers(GPT(SPEC), OptimizerConfig(), torch.device("cpu"))
+    with pytest.raises(DataError, match=r"optimizer state .* of shape \(3,\).*delete the checkpoint"):
+        optimizers.load_state_tensors({state: torch.zeros(3)})

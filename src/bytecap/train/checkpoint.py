@@ -80,11 +80,18 @@ class Checkpoint:
     def model(self) -> GPT:
         """The model, on CPU."""
         model = build_model(self.spec)
+        self.load_into(model)
+        return model
+
+    def load_into(self, model: GPT) -> None:
+        """Give `model` the saved weights; DataError where they are not of its shapes."""
         try:
             model.load_state_dict(self.weights, strict=True)
         except RuntimeError as error:
-            raise DataError(f"the checkpoint does not hold the model that it names: {error}") from None
-        return model
+            why = " ".join(str(error).split())
+            raise DataError(
+                f"the checkpoint does not hold the model that it names ({why}); delete it to train again"
+            ) from None
 
 
 def build_model(spec: ModelSpec) -> GPT:

@@ -172,7 +172,7 @@ class Trainer:
                 f"{self.job.made_from[0]}); choose another --out",
                 path=str(path),
             )
-        self.model.load_state_dict(saved.weights)
+        saved.load_into(self.model)
         self.optimizers.load_state_tensors(saved.optimizer)
         for name, hook in self.hooks.items():
             hook.load_state_tensors({key: value.to(self.device) for key, value in saved.hooks.get(name, {}).items()})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from bytecap.core.errors import ConfigError
+from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.roles import Role, parameter_roles, refuse_unknown_roles
 from bytecap.train.muon import Muon
@@ -135,10 +135,15 @@ class Optimizers:
         }
 
     def load_state_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Restore what `state_tensors` gave."""
+        """Restore what `state_tensors` gave; DataError for the state of another model."""
         adam = {id(p) for group in self.adamw.param_groups for p in group["params"]}
         for full_name, value in tensors.items():
-            name, key = full_name.rsplit("/", 1)
-            parameter = self._names[name]
+            name, _, key = full_name.rpartition("/")
+            parameter = self._names.get(name)
+            if parameter is None or (key != "step" and value.shape != parameter.shape):
+                raise DataError(
+                    f"the checkpoint holds the optimizer state {full_name} of shape {tuple(value.shape)}, which no "
+                    "parameter of this model has; delete the checkpoint to train again"
+                )
             optimizer: torch.optim.Optimizer = self.adamw if id(parameter) in adam else self.muon
             optimizer.state[parameter][key] = value.clone() if key == "step" else value.to(parameter.device).clone()
