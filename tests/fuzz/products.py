@@ -77,9 +77,10 @@ def _with_its_digest(header: Any, data: bytes) -> bytes:
         if not any(key.startswith("model/") for key in header):  # a calibration
             arrays = safetensors.numpy.load(data)
             about["digest"] = digest_json([json.loads(about["bytecap"]), digest_arrays(dict(sorted(arrays.items())))])
+        body = read_safetensors(data)[1]  # not of a header whose numbers Python itself refuses to read
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError):
         return data
-    return write_safetensors(json.dumps(header), read_safetensors(data)[1])
+    return write_safetensors(json.dumps(header), body)
 
 
 def convert(rng: random.Random, material: Material, folder: Path) -> list[int]:
