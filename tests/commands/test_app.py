@@ -223,3 +223,37 @@ def test_no_damaged_product_gives_a_traceback(
         code = call(words[0], run, *words[1:])
         out, err = capsys.readouterr()
         assert code in CODES and "Traceback" not in err + out, (name, way, words, code, err)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 7.28 TiB for an array"),
+        RuntimeError("can't allocate memory: you tried to allocate 4000 bytes. Error"),
+    ],
+)
+def test_too_little_memory(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What no allocator can give is told in a sentence with the amount, where the allocator says one."""
+
+    def fail(arguments: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr("bytecap.commands.verbs.call", fail)
+    assert call("recipes") == 7
+    said = capsys.readouterr().err
+    assert "more memory than there is" in said
+    assert ("4000 bytes" in said or "7.28 TiB" in said) == bool(str(error))
+
+
+def test_other_faults_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A RuntimeError that speaks of anything else is a fault of ours."""
+
+    def fail(arguments: list[str]) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr("bytecap.commands.verbs.call", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        call("recipes")

@@ -120,7 +120,7 @@ def test_no_tensor_is_lost_while_bytes_are_left() -> None:
     """A matrix whose curvature is all but zero by mistake is stored once its zeros leave bytes free."""
     one = fitter(0)
     factors = dict(one.problem.factors)
-    factors["a"] = Factors(1e18 * factors["a"].inputs_II, factors["a"].outputs)
+    factors["a"] = Factors(1e18 * factors["a"].inputs, factors["a"].outputs)
     blind = SizeSearch(dataclasses.replace(one.problem, factors=factors), packed)
     result = blind.fit(40_000, Silent())
     weight = one.problem.weights["a"]

@@ -19,12 +19,12 @@ def test_against_the_plain_inverse() -> None:
     """UᵀU is the inverse of the adaptive_damping matrix, and U is upper triangular."""
     found = curvature()
     factors = build_factors("m", found, damping=0.1, two_sided=True)
-    for factor, matrix in ((factors.inputs_II, found.inputs_II), (factors.outputs, found.outputs)):
+    for factor, matrix in ((factors.inputs, found.inputs_II), (factors.outputs, found.outputs)):
         adaptive_damping = matrix.astype(float) + 0.1 * np.mean(np.diag(matrix)) * np.eye(len(matrix))
         assert np.allclose(factor.T @ factor, np.linalg.inv(adaptive_damping), rtol=1e-9)
         assert np.array_equal(factor, np.triu(factor))
     assert np.array_equal(factors.row_factors_O, np.diag(factors.outputs))
-    assert np.array_equal(factors.column_factors_I, np.diag(factors.inputs_II))
+    assert np.array_equal(factors.column_factors_I, np.diag(factors.inputs))
 
 
 def test_one_side() -> None:

@@ -102,3 +102,14 @@ def test_without_feedback() -> None:
     assert np.array_equal(round_without_feedback(weight, steps, 1), np.rint(weight / steps).astype(np.int16))
     alone = np.abs(round_without_feedback(weight, steps, 8)).mean()
     assert alone == pytest.approx(np.abs(round_with_feedback(weight, steps, U, V, states=8).symbols_OI).mean(), rel=0.2)
+
+
+def test_diagonal_inputs_are_the_matrix_without_feedback() -> None:
+    """A factor given by its diagonal rounds to the same as the diagonal matrix."""
+    rng = np.random.default_rng(3)
+    weight, steps = rng.standard_normal((6, 300)).astype(np.float32), np.full((6, 300), 0.3, np.float32)
+    diagonal, rows = rng.uniform(0.5, 2, 300), np.ones(6)
+    short = round_with_feedback(weight, steps, diagonal, rows, states=4)
+    long = round_with_feedback(weight, steps, np.diag(diagonal), rows, states=4)
+    assert np.array_equal(short.symbols_OI, long.symbols_OI)
+    assert short.loss == pytest.approx(long.loss)

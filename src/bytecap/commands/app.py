@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import re
 import sys
 
 from bytecap.commands.output import leave, leave_unread
@@ -33,6 +34,20 @@ def main(arguments: list[str] | None = None) -> None:
         leave(error, as_json=as_json)
     except OSError as error:
         leave(_unusable(error), as_json=as_json)
+    except (MemoryError, RuntimeError) as error:
+        leave(_too_large(error), as_json=as_json)
+
+
+def _too_large(error: MemoryError | RuntimeError) -> BackendError:
+    """What an allocator says, which PyTorch raises as a RuntimeError; any other is a fault of ours and stays."""
+    said = str(error)
+    if not isinstance(error, MemoryError) and not re.search("can't allocate memory|out of memory", said):
+        raise error
+    asked = re.search(r"allocate ([\d.]+ [KMGT]?i?[Bb]\w*)", said)
+    amount = f" ({asked[1]} were asked for)" if asked else ""
+    return BackendError(
+        f"this takes more memory than there is{amount}; choose a smaller model, batch or context, or a larger machine"
+    )
 
 
 def _unusable(error: OSError) -> BackendError:

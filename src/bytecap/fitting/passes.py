@@ -130,12 +130,18 @@ def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.ND
     errors outgrow the weights.
     """
     pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
-    rows = curve.outputs if curve.outputs.ndim == 2 else np.diag(curve.outputs)
-    whole = np.outer(np.square(rows).sum(axis=0), np.square(curve.inputs_II[:, take]).sum(axis=0))
+    whole = np.outer(_diagonal_of_square(curve.outputs), _diagonal_of_square(curve.inputs[..., take]))
     grown = np.maximum(whole / pivots**2 - 1, 0)  # of an error that carries on into the weights behind it
     errors = np.minimum(STEP_MSE, np.square(some / steps) + STEP_MSE * grown) * steps**2
     variance: Floats = np.minimum(errors * grown, np.square(some).mean()).astype(np.float32)
     return variance
+
+
+def _diagonal_of_square(factor: Doubles) -> Doubles:
+    """The diagonal of UᵀU, of a factor that may be given by its diagonal."""
+    square = np.square(factor)
+    diagonal: Doubles = square.sum(axis=0) if factor.ndim == 2 else square
+    return diagonal
 
 
 def _round_tensor(
@@ -147,7 +153,7 @@ def _round_tensor(
         return RoundedTensor(plan, stored, estimate_size(stored), 0.0)
     curve, steps = factors[plan.name], make_steps(plan.base, *plan.codes())
     rounded = round_with_feedback(
-        weight, steps, curve.inputs_II.astype(np.float32), curve.outputs.astype(np.float32),
+        weight, steps, curve.inputs.astype(np.float32), curve.outputs.astype(np.float32),
         states=plan.states, lambda_OI=_price(weight, steps, curve.row_factors_O, plan.states, rd_lambda),
     )  # fmt: skip
     stored = _stepped(plan, rounded.symbols_OI)

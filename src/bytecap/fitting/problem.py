@@ -200,7 +200,7 @@ def _relative_factors(
     for name in names:
         rows, columns = weights[name].shape
         rms = math.sqrt(_mean_square(weights[name])) or 1.0
-        found[name] = Factors(np.eye(columns), np.full(rows, proportion * rms))
+        found[name] = Factors(np.ones(columns), np.full(rows, proportion * rms))
     return found
 
 

@@ -23,8 +23,8 @@ Doubles = npt.NDArray[np.float64]
 class Factors:
     """The factors of one weight of shape (O, I)."""
 
-    inputs_II: Doubles
-    """U."""
+    inputs: Doubles
+    """U, (I, I), or its diagonal (I,) where errors are not fed back to later columns."""
     outputs: Doubles
     """V, (O, O) for feedback on both sides, or 1 / sqrt(G_ii), (O,), for one."""
 
@@ -36,7 +36,7 @@ class Factors:
     @property
     def column_factors_I(self) -> Doubles:
         """U_jj."""
-        return np.diagonal(self.inputs_II)
+        return np.diagonal(self.inputs) if self.inputs.ndim == 2 else self.inputs
 
 
 def build_factors(

@@ -39,13 +39,16 @@ class Rounded:
 def round_with_feedback(
     weight_OI: Floats,
     steps_OI: Floats,
-    inputs_II: npt.NDArray[np.floating],
+    inputs: npt.NDArray[np.floating],
     outputs: npt.NDArray[np.floating],
     *,
     states: int = SCALAR,
     lambda_OI: Floats | None = None,
 ) -> Rounded:
-    """Round column by column; `outputs` is V (O, O) for feedback on both sides, or its diagonal (O,) for one."""
+    """Round column by column, with error feedback along each side whose factor is a matrix.
+
+    `inputs` is U, (I, I) or its diagonal (I,); `outputs` is V, (O, O) or its diagonal (O,).
+    """
     values_IO = np.array(weight_OI.T, np.float32, order="C")
     steps_IO = np.ascontiguousarray(steps_OI.T, np.float32)
     columns, rows = values_IO.shape
@@ -62,11 +65,11 @@ def round_with_feedback(
         here = slice(begin, end)
         error_JO = np.zeros((end - begin, rows), np.float32)
         round_block(
-            values_IO[here], steps_IO[here], np.ascontiguousarray(inputs_II[here, here], np.float32), V_OO,
+            values_IO[here], steps_IO[here], _diagonal_block(inputs, here), V_OO,
             pivot_O**-2.0, lambda_IO[here], table, two_sided, symbols_IO[here], rounded_IO[here], error_JO,
         )  # fmt: skip
-        if end < columns:
-            values_IO[end:] -= inputs_II[here, end:].T.astype(np.float32) @ error_JO
+        if end < columns and inputs.ndim == 2:
+            values_IO[end:] -= inputs[here, end:].T.astype(np.float32) @ error_JO
         if two_sided:
             loss += _two_sided_loss(error_JO, V_OO)
         else:
@@ -79,10 +82,14 @@ def round_without_feedback(
 ) -> npt.NDArray[np.int16]:
     """Integers along the cheapest path of each column by itself: their size is nearly that of a full rounding."""
     rows, columns = weight_OI.shape
-    none_II = np.eye(columns, dtype=np.float32)
-    return round_with_feedback(
-        weight_OI, steps_OI, none_II, np.ones(rows, np.float32), states=states, lambda_OI=lambda_OI
-    ).symbols_OI
+    no_feedback = np.ones(columns, np.float32), np.ones(rows, np.float32)
+    return round_with_feedback(weight_OI, steps_OI, *no_feedback, states=states, lambda_OI=lambda_OI).symbols_OI
+
+
+def _diagonal_block(inputs: npt.NDArray[np.floating], here: slice) -> Floats:
+    """The square of U that belongs to the columns `here`."""
+    block_JJ = inputs[here, here] if inputs.ndim == 2 else np.diag(inputs[here])
+    return np.ascontiguousarray(block_JJ, np.float32)
 
 
 def _two_sided_loss(error_JO: Floats, V_OO: Floats) -> float:
