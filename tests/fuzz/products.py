@@ -78,7 +78,7 @@ def _with_its_digest(header: Any, data: bytes) -> bytes:
             arrays = safetensors.numpy.load(data)
             about["digest"] = digest_json([json.loads(about["bytecap"]), digest_arrays(dict(sorted(arrays.items())))])
         body = read_safetensors(data)[1]  # not of a header whose numbers Python itself refuses to read
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return data
     return write_safetensors(json.dumps(header), body)
 
