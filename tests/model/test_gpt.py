@@ -95,8 +95,9 @@ def slow_logits(model: GPT, tokens: list[int], documents: list[int]) -> list[lis
             stream[t] = [a + s * b for a, s, b in zip(x, scale, out, strict=True)]
         if i < spec.n_layers // 2:
             saved.append([list(x) for x in stream])
+    logits = [matvec(weights["embedding" if spec.tied else "head"], slow_norm(x)) for x in stream]
     cap = spec.logit_softcap
-    return [[cap * math.tanh(z / cap) for z in matvec(weights["embedding"], slow_norm(x))] for x in stream]
+    return [[cap * math.tanh(z / cap) for z in row] for row in logits] if cap else logits
 
 
 def slow_attention(
@@ -137,6 +138,8 @@ def slow_attention(
         {"activation": "gelu"},
         {"activation": "swiglu"},
         {"ln_scale": True},
+        {"tied": False},
+        {"logit_softcap": 0.0},
     ],
 )
 def test_equals_the_slow_forward(fields: dict[str, Any]) -> None:
@@ -191,7 +194,20 @@ def test_every_parameter_is_live_and_has_a_role(activation: Any) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
         assert (roles[name] is Role.MATRIX) == (parameter.ndim == 2 and name.startswith("blocks"))
-    assert roles["embedding"] is Role.EMBEDDING
+    assert roles["embedding"] is Role.EMBEDDING and "head" not in roles
+
+
+def test_an_untied_head_starts_at_zero_and_has_a_role() -> None:
+    """A fresh model gives every token the same chance; the embedding is read, the head alone is an output map."""
+    model = GPT(dataclasses.replace(SPEC, tied=False))
+    assert parameter_roles(model)["head"] is Role.HEAD and parameter_roles(model)["embedding"] is Role.EMBEDDING
+    tokens_BT = torch.tensor([[1, 5, 6, 7]])
+    assert (logits_of(model, tokens_BT) == 0).all()
+    changed = random_model(model.spec)
+    before = logits_of(changed, tokens_BT)
+    with torch.no_grad():
+        changed.embedding[9:] += 1.0  # rows that no token reads
+    assert torch.equal(logits_of(changed, tokens_BT), before)
 
 
 def test_starts_as_the_baseline() -> None:
@@ -219,6 +235,9 @@ def test_spec_refusals() -> None:
         ),
         ({"rope_dims": 3}, "model.rope_dims is 3; it must be an even number"),
         ({"activation": "swish"}, "activation"),
+        ({"block": "lama"}, "block must be one of baseline, llama"),
+        ({"logit_softcap": -1}, "logit_softcap is -1"),
+        ({"logit_softcap": 0, "techniques": {"asymmetric_softcap": {}}}, "asymmetric_softcap: .* model.logit_softcap"),
         ({"n_kv_heads": 3}, "multiple of model.n_kv_heads"),
         ({"n_layers": 0}, "n_layers is 0; it must lie between 1 and 256"),
         ({"n_layers": 1}, r"model.techniques.unet_skips: .* needs 2 blocks at least, and model.n_layers is 1; raise "),

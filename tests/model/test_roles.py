@@ -23,6 +23,13 @@ def test_a_mistake_names_parameters_and_roles() -> None:
             parameter_roles(nn.Sequential(module))
 
 
+def test_a_parameter_that_is_none_needs_no_role() -> None:
+    """A model without it is whole."""
+    module = Linear(2, 3)
+    module.weight = None  # type: ignore[assignment]
+    assert parameter_roles(nn.Sequential(module)) == {}
+
+
 def test_a_role_without_an_entry() -> None:
     """Named with its parameters and with the table that lacks it."""
     roles = {"a": Role.MATRIX, "b.gate": made_up_role(), "c.gate": made_up_role()}

@@ -15,6 +15,7 @@ from bytecap.quant.allocation import Shape
         ("whatever.7", "embedding", ("embedding", 7)),
         ("transformer.h.2.attn.c_attn.weight", "matrix", ("attention", 2)),
         ("model.layers.0.self_attn.q_proj.weight", "matrix", ("attention", 0)),
+        ("head", "head", ("embedding", None)),
         ("lm_head.weight", "matrix", ("embedding", None)),
         ("blocks.3.mlp_scale", "matrix", ("other", 3)),
         ("layer3.dense", "matrix", ("other", None)),

@@ -16,8 +16,8 @@ from tests.model.test_roles import made_up_role
 
 def test_groups_follow_roles() -> None:
     """Matrices go to Muon, the rest to AdamW with its own rate; every parameter exactly once."""
-    model = GPT(SPEC)
-    config = OptimizerConfig(matrix_lr=1.0, embedding_lr=2.0, scalar_lr=3.0, warmdown=0.5, floor=0.0)
+    model = GPT(dataclasses.replace(SPEC, tied=False))
+    config = OptimizerConfig(matrix_lr=1.0, embedding_lr=2.0, head_lr=4.0, scalar_lr=3.0, warmdown=0.5, floor=0.0)
     optimizers = Optimizers(model, config, torch.device("cpu"))
     rates = {
         id(p): group["lr"]
@@ -25,12 +25,14 @@ def test_groups_follow_roles() -> None:
         for group in o.param_groups
         for p in group["params"]
     }
-    expected = {Role.MATRIX: 1.0, Role.EMBEDDING: 2.0, Role.SCALAR: 3.0}
+    expected = {Role.MATRIX: 1.0, Role.EMBEDDING: 2.0, Role.HEAD: 4.0, Role.SCALAR: 3.0}
     roles = parameter_roles(model)
     assert {name: rates[id(p)] for name, p in model.named_parameters()} == {n: expected[r] for n, r in roles.items()}
     optimizers.step(0.75)
     assert optimizers.matrix_rate(0.75) == 0.5 == optimizers.muon.param_groups[0]["lr"]
-    assert [group["lr"] for group in optimizers.adamw.param_groups] == [1.0, 1.5]
+    assert [group["lr"] for group in optimizers.adamw.param_groups] == [1.0, 2.0, 1.5]
+    tied = Optimizers(GPT(SPEC), OptimizerConfig(), torch.device("cpu"))
+    assert [group["lr"] for group in tied.adamw.param_groups] == [0.05, 0.04]  # no group without parameters
 
 
 def test_a_role_that_no_optimizer_moves_is_an_error() -> None:

@@ -36,7 +36,7 @@ NO_CURVATURE = 1e-9
 DAMPING_TOLERANCE = 1.2
 """Damping is adapted only where it must be so many times larger than the setting."""
 
-ROWS_APART = {Role.MATRIX: False, Role.SCALAR: False, Role.EMBEDDING: True}
+ROWS_APART = {Role.MATRIX: False, Role.SCALAR: False, Role.EMBEDDING: True, Role.HEAD: True}
 """Roles whose rows have a damping of their own and take up no errors of each other."""
 
 Floats = npt.NDArray[np.float32]

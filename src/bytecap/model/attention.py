@@ -1,4 +1,4 @@
-"""Grouped-query causal attention with normalised queries and keys.
+"""Grouped-query causal attention, with normalised queries and keys except in a Llama block.
 
 Letters: B sequences, T positions, D width, H query heads, G key/value heads, K head width.
 Source:  grouped queries, arXiv 2305.13245; the gain on normalised queries as in openai/parameter-golf's baseline.
@@ -24,6 +24,8 @@ class Attention(nn.Module):
     """Mixes positions; sees what `context.mask` allows."""
 
     roles: ClassVar[dict[str, Role]] = {"query_gain": Role.SCALAR}
+    query_gain: nn.Parameter | None
+    """None where queries and keys are not normalised."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -32,7 +34,8 @@ class Attention(nn.Module):
         self.key = Linear(spec.d_model, spec.n_kv_heads * spec.d_head)
         self.value = Linear(spec.d_model, spec.n_kv_heads * spec.d_head)
         self.out = Linear(spec.d_model, spec.d_model, zero=True)
-        self.query_gain = nn.Parameter(torch.full((spec.n_heads,), spec.qk_gain))
+        normalised = spec.block != "llama"
+        self.query_gain = nn.Parameter(torch.full((spec.n_heads,), spec.qk_gain)) if normalised else None
 
     def forward(self, x_BTD: Tensor, visit: Visit, context: Context, techniques: Techniques) -> Tensor:
         """(B, T, D) to (B, T, D)."""
@@ -41,9 +44,12 @@ class Attention(nn.Module):
         key_BGTK = self.key(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
         value_BGTK = self.value(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
         value_BGTK = techniques.value(value_BGTK, visit, context)
-        query_BHTK = rotate(norm(query_BHTK), context.cos_TK, context.sin_TK)
-        query_BHTK = query_BHTK * self.query_gain.to(x_BTD.dtype)[:, None, None]
-        key_BGTK = rotate(norm(key_BGTK), context.cos_TK, context.sin_TK)
+        if self.query_gain is not None:
+            query_BHTK, key_BGTK = norm(query_BHTK), norm(key_BGTK)
+        query_BHTK = rotate(query_BHTK, context.cos_TK, context.sin_TK)
+        key_BGTK = rotate(key_BGTK, context.cos_TK, context.sin_TK)
+        if self.query_gain is not None:
+            query_BHTK = query_BHTK * self.query_gain.to(x_BTD.dtype)[:, None, None]
         heads_BHTK = F.scaled_dot_product_attention(
             query_BHTK,
             key_BGTK,

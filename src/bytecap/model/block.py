@@ -2,11 +2,13 @@
 
 Letters: B sequences, T positions, D width, F MLP width.
 Source:  openai/parameter-golf's baseline; squared ReLU from Primer, arXiv 2109.08668; SwiGLU, arXiv 2002.05202;
+         a block with norms of its own and nothing else, Llama, arXiv 2302.13971;
          the scale 1/√(i + 1) of a block's input as in openai/parameter-golf #332, leaky ReLU(0.5)² as in #1586.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from bytecap.model.attention import Attention
 from bytecap.model.hooks import Techniques
-from bytecap.model.layers import Linear, norm
+from bytecap.model.layers import Linear, Norm, norm
 from bytecap.model.roles import Role
 from bytecap.model.spec import Activation, ModelSpec
 from bytecap.model.techniques.base import Context, Visit
@@ -49,28 +51,37 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each with a scale for each channel that starts at 1."""
+    """Attention and MLP. Each has a scale for each channel that starts at 1; a Llama block has weights in its norms."""
 
     roles: ClassVar[dict[str, Role]] = {"attention_scale": Role.SCALAR, "mlp_scale": Role.SCALAR}
+    attention_scale: nn.Parameter | None
+    mlp_scale: nn.Parameter | None
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
+        llama = spec.block == "llama"
         self.attention = Attention(spec)
         self.mlp = MLP(spec)
         self.ln_scale = spec.ln_scale
-        self.attention_scale = nn.Parameter(torch.ones(spec.d_model))
-        self.mlp_scale = nn.Parameter(torch.ones(spec.d_model))
+        self.attention_norm: Callable[[Tensor], Tensor] = Norm(spec.d_model) if llama else norm
+        self.mlp_norm: Callable[[Tensor], Tensor] = Norm(spec.d_model) if llama else norm
+        self.attention_scale = None if llama else nn.Parameter(torch.ones(spec.d_model))
+        self.mlp_scale = None if llama else nn.Parameter(torch.ones(spec.d_model))
 
     def forward(self, stream_BTD: Tensor, visit: Visit, context: Context, techniques: Techniques) -> Tensor:
         """The residual stream after this block."""
-        attended_BTD = self.attention(self._input(stream_BTD, visit), visit, context, techniques)
-        attended_BTD = self.attention_scale.to(stream_BTD.dtype) * attended_BTD
+        input_BTD = self._shrink(self.attention_norm(stream_BTD), visit)
+        attended_BTD = _scale(self.attention(input_BTD, visit, context, techniques), self.attention_scale)
         stream_BTD = stream_BTD + techniques.attention_output(attended_BTD, visit, context)
-        mlp_BTD = self.mlp(self._input(techniques.mlp_input(stream_BTD, visit, context), visit))
-        mlp_BTD = self.mlp_scale.to(stream_BTD.dtype) * mlp_BTD
+        input_BTD = self._shrink(self.mlp_norm(techniques.mlp_input(stream_BTD, visit, context)), visit)
+        mlp_BTD = _scale(self.mlp(input_BTD), self.mlp_scale)
         return stream_BTD + techniques.mlp_output(mlp_BTD, visit, context)
 
-    def _input(self, stream_BTD: Tensor, visit: Visit) -> Tensor:
+    def _shrink(self, normed_BTD: Tensor, visit: Visit) -> Tensor:
         """The normalised stream as attention and MLP of this block read it."""
-        normed_BTD = norm(stream_BTD)
         return normed_BTD * (visit.block + 1) ** -0.5 if self.ln_scale else normed_BTD
+
+
+def _scale(update_BTD: Tensor, scale_D: Tensor | None) -> Tensor:
+    """What attention or MLP adds, channel by channel, where the block has such scales."""
+    return update_BTD if scale_D is None else scale_D.to(update_BTD.dtype) * update_BTD

@@ -7,6 +7,7 @@ Differs: attention is isolated by document unless the spec says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from bytecap.model.block import Block
 from bytecap.model.hooks import Techniques
-from bytecap.model.layers import norm
+from bytecap.model.layers import Norm, norm
 from bytecap.model.roles import Role
 from bytecap.model.rotary import rotary_table
 from bytecap.model.spec import ModelSpec
@@ -23,9 +24,11 @@ from bytecap.model.techniques.base import Context, Visit
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer with a tied embedding."""
+    """A decoder-only transformer."""
 
-    roles: ClassVar[dict[str, Role]] = {"embedding": Role.EMBEDDING}
+    roles: ClassVar[dict[str, Role]] = {"embedding": Role.EMBEDDING, "head": Role.HEAD}
+    head: nn.Parameter | None
+    """None where the embedding is the output map too."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -33,14 +36,18 @@ class GPT(nn.Module):
         self.embedding = nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
         if not self.embedding.is_meta:  # there, normal_ would import torch's compiler: seconds for nothing
             nn.init.normal_(self.embedding, std=spec.embedding_std)
+        self.head = None if spec.tied else nn.Parameter(torch.zeros(spec.vocab_size, spec.d_model))
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.n_layers))
+        self.final_norm: Callable[[Tensor], Tensor] = Norm(spec.d_model) if spec.block == "llama" else norm
         self.techniques = Techniques(spec)
 
     def hidden(self, tokens_BT: Tensor, bos: int) -> Tensor:
         """The normalised last stream, (B, T, D); a document begins at each token `bos`."""
         context, techniques = self._context(tokens_BT, bos), self.techniques
         embedded_BTD = F.embedding(tokens_BT, self.embedding).to(_compute_dtype(tokens_BT.device))
-        stream_BTD = norm(techniques.embed(embedded_BTD, context))
+        stream_BTD = techniques.embed(embedded_BTD, context)
+        if self.spec.block != "llama":
+            stream_BTD = norm(stream_BTD)
         context.first_BTD = stream_BTD = techniques.first(stream_BTD, context)
         order = techniques.order(list(range(self.spec.n_layers)))
         for place, block in enumerate(order):
@@ -48,11 +55,14 @@ class GPT(nn.Module):
             stream_BTD = techniques.before(stream_BTD, visit, context)
             stream_BTD = self.blocks[block](stream_BTD, visit, context, techniques)
             stream_BTD = techniques.after(stream_BTD, visit, context)
-        return norm(stream_BTD)
+        return self.final_norm(stream_BTD)
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """Softcapped logits of any (..., D) hidden states, float32."""
-        raw = self.techniques.logits(F.linear(hidden_BTD, self.embedding.to(hidden_BTD.dtype)).float())
+        weight_VD = self.embedding if self.head is None else self.head
+        raw = self.techniques.logits(F.linear(hidden_BTD, weight_VD.to(hidden_BTD.dtype)).float())
+        if self.spec.logit_softcap == 0:
+            return raw
         cap = self.techniques.softcap(self.spec.logit_softcap, raw)
         return torch.tanh(raw / cap) * cap
 
@@ -66,6 +76,8 @@ class GPT(nn.Module):
     def _context(self, tokens_BT: Tensor, bos: int) -> Context:
         positions, device = tokens_BT.size(1), tokens_BT.device
         cos_TK, sin_TK = rotary_table(positions, self.spec.rotary_dims, self.spec.rope_base, device)
+        if self.spec.block == "llama":
+            sin_TK = -sin_TK  # Llama turns the other way, and so do the programs that run its models
         document_BT = document_numbers(tokens_BT, bos)
         mask_B1TT = None
         if not self.spec.across_documents:

@@ -1,4 +1,4 @@
-"""The two layers everything is made of: a linear map without bias and a norm without parameters."""
+"""The layers everything is made of: a linear map without bias, and a norm without weights or with them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,20 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) to (..., O), in the precision of x: weights are kept in float32 and cast when used."""
         return F.linear(x, self.weight.to(x.dtype))
+
+
+class Norm(nn.Module):
+    """The norm with a learned factor for each channel, which starts at 1."""
+
+    roles: ClassVar[dict[str, Role]] = {"weight": Role.SCALAR}
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D), in the precision of x."""
+        return norm(x) * self.weight.to(x.dtype)
 
 
 def norm(x: Tensor) -> Tensor:

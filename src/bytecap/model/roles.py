@@ -1,7 +1,7 @@
 """What a parameter is for. Optimizer group, default grid and coding section are tables keyed by role.
 
 Every module that owns parameters declares `roles`, a table from its own parameter names to roles; nothing is routed
-by a piece of a name.
+by a piece of a name. A parameter that is None is one that this model has not, and needs no role.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ class Role(StrEnum):
     """A linear map inside a block: many weights, coded coarsely."""
     EMBEDDING = "embedding"
     """The token table, also the output map when tied."""
+    HEAD = "head"
+    """The output map when it is not tied to the token table."""
     SCALAR = "scalar"
     """Gains, scales and mixes: few and sensitive: one step for the tensor."""
 
@@ -30,7 +32,7 @@ def parameter_roles(model: nn.Module) -> dict[str, Role]:
     """
     roles: dict[str, Role] = {}
     for prefix, module in model.named_modules():
-        declared = getattr(module, "roles", {})
+        declared = {n: role for n, role in getattr(module, "roles", {}).items() if getattr(module, n, role) is not None}
         own = [name for name, _ in module.named_parameters(recurse=False)]
         if set(own) != set(declared) or not all(isinstance(role, Role) for role in declared.values()):
             given = ", ".join(f"{name}: {role}" for name, role in declared.items())

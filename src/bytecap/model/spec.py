@@ -24,6 +24,7 @@ MAX_CONTEXT = 1 << 14
 MAX_SEED = 1 << 62
 """Seeds of weights, order of text and samples are smaller; every generator takes them."""
 Activation: TypeAlias = Literal["relu2", "leaky_relu2", "gelu", "swiglu"]
+Backbone: TypeAlias = Literal["baseline", "llama"]
 _COUNT = bounds(1, MAX_WIDTH)
 _POSITIVE = bounds(1e-30, 1e30)
 
@@ -50,6 +51,11 @@ def tables_from_names(value: Any) -> Any:
 class ModelConfig:
     """A decoder-only transformer. Source of the backbone: openai/parameter-golf, the naive baseline."""
 
+    block: Backbone = "baseline"
+    """What stands around the maps of a block. "baseline": norms without weights, one of the embeddings too, normalised
+    queries and keys with a learned gain, a learned scale of what attention and MLP add. "llama": norms with weights and
+    nothing else, as Llama has them; with `activation = "swiglu"`, `logit_softcap = 0` and no techniques other programs
+    run the model."""
     n_layers: int = field(default=9, metadata=bounds(1, MAX_LAYERS))
     """Blocks."""
     d_model: int = field(default=512, metadata=_COUNT)
@@ -70,9 +76,11 @@ class ModelConfig:
     ln_scale: bool = False
     """What the attention and the MLP of block i (from 0) read is divided by √(i + 1)."""
     qk_gain: float = field(default=1.5, metadata=_POSITIVE)
-    """Start of the learned gain on the normalised queries, one for each head."""
-    logit_softcap: float = field(default=30.0, metadata=_POSITIVE)
-    """Logits are c tanh(z / c)."""
+    """Start of the learned gain on the normalised queries, one for each head; block "llama" has none."""
+    logit_softcap: float = field(default=30.0, metadata=bounds(0, 1e30))
+    """Logits are c tanh(z / c); 0: as they are."""
+    tied: bool = True
+    """The embedding is the output map too. False: the output map is a matrix (V, D) of its own, which starts at 0."""
     embedding_std: float = field(default=0.005, metadata=_POSITIVE)
     """Standard deviation of the embedding at the start."""
     techniques: Mapping[str, TechniqueConfig] = field(

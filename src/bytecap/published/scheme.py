@@ -72,11 +72,12 @@ def locate_tensor(entry: Shape) -> tuple[str, int | None]:
     """Class and block number of a matrix or embedding, from whole parts of its dotted name.
 
     `blocks.3.mlp.up.weight` is (mlp, 3): the first part that is a number counts blocks, the first part that is a known
-    word names the class. An embedding is known by its role, too. What has neither is (other, None).
+    word names the class. An embedding is known by its role, too, and so is an output head. What has
+    neither is (other, None).
     """
     parts = entry.name.split(".")
     number = next((int(part) for part in parts if part.isdecimal()), None)
-    if entry.role == "embedding":
+    if entry.role in ("embedding", "head"):
         return EMBEDDING, number
     found = (kind for part in parts for kind, words in _WORDS.items() if part in words)
     return next(found, OTHER), number

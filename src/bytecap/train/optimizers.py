@@ -28,6 +28,8 @@ class OptimizerConfig:
     """Muon, for matrices."""
     embedding_lr: float = field(default=0.05, metadata=_RATE)
     """AdamW, for the embedding."""
+    head_lr: float = field(default=0.008, metadata=_RATE)
+    """AdamW, for an output map that is not tied to the embedding (`model.tied`)."""
     scalar_lr: float = field(default=0.04, metadata=_RATE)
     """AdamW, for gains, scales and mixes."""
     matrix_weight_decay: float = field(default=0.0, metadata=_RATE)
@@ -36,6 +38,8 @@ class OptimizerConfig:
     """Where the decay of matrices ends; over the warmdown it goes there along half a cosine. None: it stays."""
     embedding_weight_decay: float = field(default=0.0, metadata=_RATE)
     """Decoupled decay of the embedding."""
+    head_weight_decay: float = field(default=0.0, metadata=_RATE)
+    """Decoupled decay of an output map of its own."""
     scalar_weight_decay: float = field(default=0.0, metadata=_RATE)
     """Decoupled decay of gains, scales and mixes."""
     clip_norm: float | None = field(default=None, metadata=bounds(1e-9, 1e9))
@@ -76,7 +80,10 @@ class Optimizers:
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, device: torch.device) -> None:
         self._config = config
-        rates = {Role.MATRIX: config.matrix_lr, Role.EMBEDDING: config.embedding_lr, Role.SCALAR: config.scalar_lr}
+        rates = {
+            Role.MATRIX: config.matrix_lr, Role.EMBEDDING: config.embedding_lr, Role.HEAD: config.head_lr,
+            Role.SCALAR: config.scalar_lr,
+        }  # fmt: skip
         roles = parameter_roles(model)
         refuse_unknown_roles(roles, rates, "train/optimizers.py")
         self._names: dict[str, nn.Parameter] = dict(model.named_parameters())
@@ -89,8 +96,14 @@ class Optimizers:
             steps=config.newton_schulz_steps,
             row_normalized=config.row_normalized,
         )
-        decays = {Role.EMBEDDING: config.embedding_weight_decay, Role.SCALAR: config.scalar_weight_decay}
-        groups = [{"params": by_role[role], "lr": rates[role], "weight_decay": decays[role]} for role in decays]
+        decays = {
+            Role.EMBEDDING: config.embedding_weight_decay, Role.HEAD: config.head_weight_decay,
+            Role.SCALAR: config.scalar_weight_decay,
+        }  # fmt: skip
+        groups = [
+            {"params": by_role[role], "lr": rates[role], "weight_decay": decay}
+            for role, decay in decays.items() if by_role[role]
+        ]  # fmt: skip
         self.adamw = torch.optim.AdamW(
             groups, betas=config.adam_betas, eps=config.adam_eps, fused=True if device.type == "cuda" else None
         )

@@ -10,19 +10,35 @@ Differs: the softcaps are learned with everything else, where the source learned
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from bytecap.core.errors import ConfigError
 from bytecap.model.roles import Role
-from bytecap.model.spec import ModelSpec
+from bytecap.model.spec import ModelConfig, ModelSpec
 from bytecap.model.techniques.base import Technique, TechniqueConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsymmetricSoftcapConfig(TechniqueConfig):
+    """No settings."""
+
+    def check(self, model: ModelConfig) -> None:
+        """ConfigError for a model without a softcap."""
+        if model.logit_softcap == 0:
+            raise ConfigError(
+                "the two softcaps start at model.logit_softcap, which is 0, a model without one; raise it, or switch "
+                "the technique off"
+            )
 
 
 class AsymmetricSoftcap(Technique):
     """Two numbers: the softcap above zero and the one below."""
 
+    config_class = AsymmetricSoftcapConfig
     roles: ClassVar[dict[str, Role]] = {"caps_2": Role.SCALAR}
     starts_neutral = True
 
