@@ -156,6 +156,7 @@ def load(path: Path) -> Recipe:
 
 def _derived(recipe: Recipe) -> Recipe:
     train = dataclasses.replace(recipe.train, micro_batch=recipe.train.micro_batch or recipe.train.batch)
+    train.check_hooks(recipe.model)
     context = recipe.score.context or train.context
     score = dataclasses.replace(recipe.score, context=context)
     if score.stride > context:

@@ -42,8 +42,12 @@ class TrainingState:
     """How far a training run has come."""
 
     step: int = 0
+    progress: float = 0.0
+    """Where in the run the last step was: 0 in the first, 1 in the last, and it never falls."""
     seconds: float = 0.0
     """On the training clock, over all restarts."""
+    compile_seconds: float = 0.0
+    """Before the training clock, over all restarts; 0 where nothing is compiled."""
     tokens: int = 0
     position: int = 0
     """Windows drawn from the training text."""
@@ -67,9 +71,9 @@ class Checkpoint:
     weights: dict[str, Tensor] = dataclasses.field(default_factory=dict, metadata=NOT_SAVED)
     """By parameter; each is a tensor of the file."""
     optimizer: dict[str, Tensor] = dataclasses.field(default_factory=dict, metadata=NOT_SAVED)
-    """By parameter and state; each is a tensor of the file. Empty when training has finished, like `hooks`."""
+    """By parameter and state; each is a tensor of the file. Empty when training has finished."""
     hooks: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict, metadata=NOT_SAVED)
-    """State of each training hook; each is a tensor of the file."""
+    """State of each training hook; each is a tensor of the file. Of a finished run, that of hooks that say so alone."""
     exported: str = "last"
     """Which weights of a finished run `weights` are (`train.exported_weights`)."""
     other_weights: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict, metadata=NOT_SAVED)

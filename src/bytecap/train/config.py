@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bytecap.core.errors import ConfigError
 from bytecap.core.settings import bounds, check_bounds, tables_by_name
-from bytecap.model.spec import MAX_CONTEXT
+from bytecap.model.spec import MAX_CONTEXT, ModelConfig
 from bytecap.train.hooks import HOOKS, hook_config
 from bytecap.train.hooks.base import HookConfig
 from bytecap.train.optimizers import OptimizerConfig
@@ -40,7 +40,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Learning rates and schedules."""
     hooks: Mapping[str, HookConfig] = field(default_factory=dict, metadata=tables_by_name(hook_config))
-    """What runs after each step and at the end, each with its settings."""
+    """What runs around each step and at the end, each with its settings."""
     exported_weights: str = LAST
     """Which weights a finished checkpoint is of: "last", or those of a hook such as "ema"; it keeps the others too."""
 
@@ -62,3 +62,12 @@ class TrainConfig:
                 f"train.exported_weights is {wanted}, and this run gives {', '.join(known)}; choose one of them, or "
                 f"switch on the hook with --set train.hooks.{wanted}=true"
             )
+
+    def check_hooks(self, model: ModelConfig) -> None:
+        """ConfigError for a hook whose settings cannot be, or that would change nothing in a run of this model."""
+        for name, config in self.hooks.items():
+            try:
+                check_bounds(config)
+                config.check(self, model)
+            except ConfigError as error:
+                raise ConfigError(f"train.hooks.{name}: {error}") from error

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,16 +72,21 @@ class Trainer:
     def __init__(self, job: TrainingJob, folder: Path, device: torch.device, progress: Progress) -> None:
         self.job, self.config = job, job.config
         self.folder, self.device, self.progress = folder, device, progress
+        self.config.check_hooks(job.spec)
         torch.manual_seed(job.seed)
         self.model = build_model(job.spec).to(device)
         self.optimizers = Optimizers(self.model, self.config.optimizer, device)
         self.hooks = {name: HOOKS.find(name)(config, self.model) for name, config in self.config.hooks.items()}
+        for hook in self.hooks.values():
+            hook.prepare(job)
         self.state = TrainingState()
         self._resume()
         shape = {"batch": self.config.batch, "context": self.config.context}
         self.batches = TrainBatches(job.stream, **shape, seed=job.seed, position=self.state.position)
         self.clock = Clock(self.state.seconds)
-        self._loss = self._loss_function()
+        self._loss: Any = self.model
+        if device.type == "cuda" and self.config.compile:
+            self.compile()
         self._step_seconds = self.state.seconds / self.state.step if self.state.step else 0.0
 
     def run(self) -> TrainingState:
@@ -106,19 +112,25 @@ class Trainer:
         return self.state
 
     def _progress(self) -> float:
+        """Progress of the step about to run; it never falls, so that no phase is left again when a step was slow."""
         if self.config.steps is not None:
             return progress_at(self.state.step, self.config.steps, 1.0)
-        return progress_at(self.clock.seconds, self.config.seconds, self._step_seconds)
+        found = progress_at(self.clock.seconds, self.config.seconds, self._step_seconds)
+        return max(found, self.state.progress)
 
     def _step(self, progress: float) -> None:
         begin = self.clock.seconds
         rows = torch.from_numpy(self.batches.next())
         micro = self.config.micro_batch or self.config.batch
         total = torch.zeros((), device=self.device)
+        for hook in self.hooks.values():
+            hook.before_step(self.model, progress)
         for part in torch.split(rows, micro):
-            loss = self._mean_loss(part.to(self.device)) * (part.size(0) / rows.size(0))
+            loss = self._mean_loss(part.to(self.device), progress) * (part.size(0) / rows.size(0))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        for hook in self.hooks.values():
+            hook.after_backward(self.model, progress)
         value = float(total)
         rate = self.optimizers.matrix_rate(progress)
         if not math.isfinite(value):
@@ -129,8 +141,10 @@ class Trainer:
         spent = self.clock.seconds - begin
         first = self._step_seconds == 0.0 or self.state.step < 2
         self._step_seconds = spent if first else _SPEED_MEMORY * self._step_seconds + (1 - _SPEED_MEMORY) * spent
-        self.state = TrainingState(
+        self.state = dataclasses.replace(
+            self.state,
             step=self.state.step + 1,
+            progress=progress,
             seconds=self.clock.seconds,
             tokens=self.state.tokens + self.config.batch * self.config.context,
             position=self.batches.position,
@@ -141,24 +155,35 @@ class Trainer:
         append(self.folder / METRICS, json.dumps(row) + "\n")
         self._tell(value)
 
-    def _mean_loss(self, rows_BT: torch.Tensor) -> torch.Tensor:
+    def _mean_loss(self, rows_BT: torch.Tensor, progress: float) -> torch.Tensor:
+        for hook in self.hooks.values():
+            rows_BT = hook.rows(rows_BT, progress)
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         with autocast(self.device):
             return self._loss(tokens_BT, target_BT, self.job.bos).mean()  # type: ignore[no-any-return]
 
-    def _loss_function(self) -> Any:
-        """The model itself, compiled on a GPU; compilation happens on random tokens before the clock starts."""
-        if self.device.type != "cuda" or not self.config.compile:
-            return self.model
-        compiled = torch.compile(self.model, dynamic=False)
+    def compile(self, **options: Any) -> None:
+        """Compile every graph that the rest of the run will see, on random tokens, while the clock stands still."""
+        begin = time.perf_counter()
         with self.clock.paused():
+            self._loss = torch.compile(self.model, dynamic=False, **options)
             micro = self.config.micro_batch or self.config.batch
             rows = torch.randint(self.job.spec.vocab_size, (micro, self.config.context + 1), device=self.device)
-            self._loss = compiled
-            self._mean_loss(rows).backward()  # type: ignore[no-untyped-call]
-            self.model.zero_grad(set_to_none=True)
-            torch.cuda.synchronize(self.device)
-        return compiled
+            for progress in self._phases():
+                for hook in self.hooks.values():
+                    if hook.switches:
+                        hook.before_step(self.model, progress)
+                self._mean_loss(rows, progress).backward()  # type: ignore[no-untyped-call]
+                self.model.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+        spent = time.perf_counter() - begin
+        self.state = dataclasses.replace(self.state, compile_seconds=self.state.compile_seconds + spent)
+
+    def _phases(self) -> list[float]:
+        """Where each of the phases that are still to come, or going on, begins."""
+        starts = sorted({0.0, *(start for hook in self.hooks.values() for start in hook.switches)})
+        return [start for start, end in zip(starts, [*starts[1:], math.inf], strict=True) if end > self.state.progress]
 
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT
@@ -197,7 +222,8 @@ class Trainer:
         weights = {LAST: last} | {name: {**last, **one} for name, one in given.items() if one}
         self.state = dataclasses.replace(self.state, finished=True)
         exported = self.config.exported_weights
-        self._write(weights=weights.pop(exported), exported=exported, other_weights=weights)
+        kept = {name: hook.state_tensors() for name, hook in self.hooks.items() if hook.keeps_state}
+        self._write(weights=weights.pop(exported), exported=exported, other_weights=weights, hooks=kept)
 
     def _write(self, **content: Any) -> None:
         with self.clock.paused():

@@ -32,6 +32,7 @@ class EMA(TrainingHook):
     """Keeps one average for each parameter."""
 
     config_class = EMAConfig
+    changes = ("average",)
     gives_weights = True
 
     def __init__(self, config: EMAConfig, model: nn.Module) -> None:
