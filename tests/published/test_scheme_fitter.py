@@ -99,6 +99,16 @@ def test_group_wise(name: str) -> None:
             assert (np.abs(stored.weights() - weight) <= 0.502 * steps_OI).all()
 
 
+def test_ranks_by_what_the_source_has_gathered() -> None:
+    """The squared gradients of a training run come with its weights, and go before those of the calibration."""
+    weights, calibration = material()
+    ranked = [name for name in weights if name in calibration.tensors]
+    source = WeightSource(weights, SHAPES, "x", None, training_squares={n: float(i) for i, n in enumerate(ranked)})
+    made = SchemeFitter(source, calibration, SchemeOptions("pr332", keep_small=0), packed).fit(None, Silent())
+    levels = {tensor.name: tensor.rule.levels for tensor in made.plan.tensors if tensor.rule is not None}
+    assert [levels[name] for name in ranked] == [127, 31, 31, 63]
+
+
 def test_the_repair() -> None:
     """Three tensors, those that lost most, and they are nearer to what they were."""
     weights, _ = material()

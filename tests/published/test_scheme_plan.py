@@ -1,5 +1,7 @@
 """Each published plan as its source tells it, tensor by tensor."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -109,6 +111,17 @@ def test_pr332() -> None:
     levels = {7: 63, 6: 31, 5: 15}
     for name in ranked[1:-1]:
         assert tensors[name].rule == by_range(levels[bits[name]], -levels[bits[name]])
+
+
+def test_pr332_ranks_by_what_training_has_gathered() -> None:
+    """Where it has, whatever the calibration says."""
+    shapes = shapes_of(12)
+    ranked = [entry.name for entry in shapes if entry.role != "scalar"]
+    gathered = {name: float(rank) for rank, name in enumerate(ranked)}
+    calibration = load_or_measure_calibration(shapes, {name: -rank for name, rank in gathered.items()})
+    bits = rank_bits(shapes, dataclasses.replace(calibration, training_squares=gathered))
+    assert bits == rank_bits(shapes, load_or_measure_calibration(shapes, gathered)) != rank_bits(shapes, calibration)
+    assert (bits[ranked[0]], bits[ranked[-1]]) == (5, 7)
 
 
 def test_pr332_unranked() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import Shape
 from bytecap.train.checkpoint import load_checkpoint
+from bytecap.train.hooks import squared_gradients
 
 MAX_WEIGHT, MAX_EXACT_INTEGER = 1e30, 1 << 24
 """Beyond which a tensor holds something else than weights, and beyond which 32 bits do not hold whole numbers."""
@@ -45,6 +46,8 @@ class WeightSource:
     """The model around the weights; None where only weights are at hand."""
     context: int | None = None
     """Positions that it was trained on, where that is known."""
+    training_squares: dict[str, float] = field(default_factory=dict)
+    """Mean squared gradients by name, where training has gathered them."""
 
     @property
     def spec(self) -> ModelSpec | None:
@@ -102,7 +105,9 @@ def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = 
                         "those it was trained on, or fit it outside this folder with --text and --tokenizer",
                         path=str(path),
                     )
-                return dataclasses.replace(source_from_module(saved.model()), context=saved.context)
+                squares = squared_gradients.mean_squares(saved.hooks.get(squared_gradients.NAME, {}))
+                source = source_from_module(saved.model())
+                return dataclasses.replace(source, context=saved.context, training_squares=squares)
             return _as_stored(file, path)
     except (safetensors.SafetensorError, OSError) as error:
         raise DataError(f"{path} is not a safetensors file ({error}); give another one", path=str(path)) from error

@@ -78,6 +78,8 @@ class SchemeFitter:
     def __init__(
         self, source: WeightSource, calibration: Calibration | None, options: SchemeOptions, pack: Pack
     ) -> None:
+        if calibration is not None:
+            calibration = dataclasses.replace(calibration, training_squares=source.training_squares)
         self._source, self._calibration, self._options, self._pack = source, calibration, options, pack
         self._policy = find_scheme(options.name)
         quantized = [t for t in self._plan(1.0).tensors if t.format not in (FLOAT16, FLOAT32)]

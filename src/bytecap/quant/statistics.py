@@ -53,3 +53,5 @@ class Calibration:
     """Digest of text and settings, where it is kept to be used again."""
     vectors: dict[str, float] = field(default_factory=dict)
     """For every other parameter the mean over its elements of the Fisher information of one position."""
+    training_squares: dict[str, float] = field(default_factory=dict)
+    """Mean squared gradients that training has gathered, for schemes that rank by them; empty where it has not."""

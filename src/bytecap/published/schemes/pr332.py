@@ -1,7 +1,8 @@
 """Seven, six or five bits by the rank of a tensor's squared gradient; eight for the embedding.
 
 Source:  openai/parameter-golf #332.
-Differs: a weight that the calibration never saw has no rank, and gets six bits.
+Differs: a weight that the calibration never saw has no rank, and gets six bits. The squares are those that training has
+         gathered (the hook `squared_gradients`), as in the run; without them, those of the calibration.
 """
 
 from bytecap.core.errors import ConfigError
@@ -20,10 +21,13 @@ def rank_bits(shapes: list[Shape], calibration: Calibration) -> dict[str, int]:
 
     Fractions are of the number of tensors; the embedding takes a rank too, though it is always stored at 8 bits.
     """
+    squares = calibration.training_squares or {
+        name: curvature.gradient_square for name, curvature in calibration.tensors.items()
+    }
     scores = {
-        entry.name: calibration.tensors[entry.name].gradient_square
+        entry.name: squares[entry.name]
         for entry in shapes
-        if len(entry.shape) == 2 and entry.shape[0] >= RANKED_ROWS and entry.name in calibration.tensors
+        if len(entry.shape) == 2 and entry.shape[0] >= RANKED_ROWS and entry.name in squares
     }
     if not scores:
         raise ConfigError(
