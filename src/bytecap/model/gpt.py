@@ -14,9 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bytecap.core.products import linear
 from bytecap.model.block import Block
 from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Norm, norm
+from bytecap.model.loss import blocks_suit, mean_loss, token_losses
 from bytecap.model.roles import Role
 from bytecap.model.rotary import rotary_table
 from bytecap.model.spec import ModelSpec
@@ -59,19 +61,28 @@ class GPT(nn.Module):
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """Softcapped logits of any (..., D) hidden states, float32."""
-        weight_VD = self.embedding if self.head is None else self.head
-        raw = self.techniques.logits(F.linear(hidden_BTD, weight_VD.to(hidden_BTD.dtype)).float())
+        raw = self.techniques.logits(linear(hidden_BTD, self._output_VD.to(hidden_BTD.dtype)).float())
         if self.spec.logit_softcap == 0:
             return raw
         cap = self.techniques.softcap(self.spec.logit_softcap, raw)
         return torch.tanh(raw / cap) * cap
 
-    def forward(self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0) -> Tensor:
-        """Loss in nats of each target but the first `skip` of a row, (B, T - skip), float32."""
-        hidden_BTD = self.hidden(tokens_BT, bos)[:, skip:]
+    def forward(self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0, reduce: bool = False) -> Tensor:
+        """Loss in nats of each target but the first `skip` of a row, (B, T - skip), or their mean; float32."""
+        hidden_ND = self.hidden(tokens_BT, bos)[:, skip:].flatten(0, 1)
         target_BT = target_BT[:, skip:]
-        loss_N = F.cross_entropy(self.logits(hidden_BTD).flatten(0, 1), target_BT.flatten(), reduction="none")
-        return loss_N.view(target_BT.shape)
+        target_N, weight_VD, softcap = target_BT.flatten(), self._output_VD, self.spec.logit_softcap
+        if blocks_suit(hidden_ND, weight_VD, softcap) and not self.techniques.change("logits", "softcap"):
+            if reduce:
+                return mean_loss(hidden_ND, weight_VD, target_N, softcap)
+            if not torch.is_grad_enabled():
+                return token_losses(hidden_ND, weight_VD, target_N, softcap).view(target_BT.shape)
+        loss_N = F.cross_entropy(self.logits(hidden_ND), target_N, reduction="none")
+        return loss_N.mean() if reduce else loss_N.view(target_BT.shape)
+
+    @property
+    def _output_VD(self) -> Tensor:
+        return self.embedding if self.head is None else self.head
 
     def _context(self, tokens_BT: Tensor, bos: int) -> Context:
         positions, device = tokens_BT.size(1), tokens_BT.device

@@ -27,6 +27,10 @@ class Techniques(nn.ModuleDict):
             hook: [t for t in self.values() if isinstance(t, Technique) and _overrides(t, hook)] for hook in HOOKS
         }
 
+    def change(self, *hooks: str) -> bool:
+        """True where a technique overrides one of these hooks."""
+        return any(self._by_hook[hook] for hook in hooks)
+
     def embed(self, embedded_BTD: Tensor, context: Context) -> Tensor:
         for technique in self._by_hook["embed"]:
             embedded_BTD = technique.embed(embedded_BTD, context)

@@ -160,7 +160,7 @@ class Trainer:
             rows_BT = hook.rows(rows_BT, progress)
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         with autocast(self.device):
-            return self._loss(tokens_BT, target_BT, self.job.bos).mean()  # type: ignore[no-any-return]
+            return self._loss(tokens_BT, target_BT, self.job.bos, reduce=True)  # type: ignore[no-any-return]
 
     def compile(self, **options: Any) -> None:
         """Compile every graph that the rest of the run will see, on random tokens, while the clock stands still."""

@@ -1,0 +1,88 @@
+"""Cross-entropy of softcapped logits in blocks of positions that stay in the processor's cache.
+
+Logits of all positions would be the largest tensors of a step by far, and a dozen passes over them would take longer
+than all its products. Here a block's logits are made, used and forgotten, and the gradients are made on the way,
+because a mean's are known up to one number when the loss is.
+
+    c tanh(z / c) = c (2 s - 1),  s = sigmoid(2 z / c)
+    loss = log sum exp(2 c s) - 2 c s[target],   d loss / d z = 4 s (1 - s) (p - onehot)
+
+Letters: N positions, R positions of a block, D width, V vocabulary.
+Source:  Cut Your Losses, arXiv 2411.09009 (blocks, gradients without a tensor of all logits).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bytecap.core.products import add_product, product, suits
+
+MAX_SOFTCAP = 36.0
+"""exp(2 c) and its sum over a vocabulary stay finite in float32."""
+_BLOCK_LOGITS = 1 << 18
+"""Logits of one block: 1 MiB, of which a few copies fit into the cache of one core."""
+_MIN_ROWS = 64
+
+
+def blocks_suit(hidden_ND: Tensor, embedding_VD: Tensor, softcap: float) -> bool:
+    """True where this file can be used: float32 on CPU, a softcap, and one whose exponentials are finite."""
+    return 0 < softcap <= MAX_SOFTCAP and suits(hidden_ND, embedding_VD)
+
+
+def token_losses(hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, softcap: float) -> Tensor:
+    """Nats of each target, (N,), without gradients."""
+    found = [loss_R for _, loss_R, *_ in _blocks(hidden_ND.detach(), embedding_VD.detach(), target_N, softcap)]
+    return torch.cat(found)
+
+
+def mean_loss(hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, softcap: float) -> Tensor:
+    """Mean nats of the targets, a number with gradients to hidden states and embedding."""
+    return _MeanLoss.apply(hidden_ND, embedding_VD, target_N, softcap)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _blocks(
+    hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, softcap: float
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
+    """Each block's place, losses (R,), sigmoids s (R, V), exponentials exp(2 c s) (R, V) and their sums (R, 1)."""
+    rows = max(_MIN_ROWS, _BLOCK_LOGITS // embedding_VD.size(0))
+    exponent = 2 * softcap * math.log2(math.e)
+    for begin in range(0, len(hidden_ND), rows):
+        place = slice(begin, begin + rows)
+        sigmoid_RV = product(hidden_ND[place] * (2 / softcap), embedding_VD).sigmoid_()
+        exponential_RV = torch.mul(sigmoid_RV, exponent).exp2_()
+        sum_R1 = exponential_RV.sum(-1, keepdim=True)
+        at_target_R1 = sigmoid_RV.gather(-1, target_N[place, None])
+        loss_R = (sum_R1.log() - 2 * softcap * at_target_R1).squeeze(-1)
+        yield place, loss_R, sigmoid_RV, exponential_RV, sum_R1
+
+
+class _MeanLoss(torch.autograd.Function):
+    """The mean, with the gradients of hidden states and embedding made block by block in the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, softcap: float) -> Tensor:
+        total = hidden_ND.new_zeros(())
+        hidden_gradient_ND = torch.empty_like(hidden_ND)
+        embedding_gradient_DV = torch.zeros_like(embedding_VD.T, memory_format=torch.contiguous_format)
+        for place, loss_R, sigmoid_RV, p_RV, sum_R1 in _blocks(hidden_ND, embedding_VD, target_N, softcap):
+            total += loss_R.sum()
+            target_R1 = target_N[place, None]
+            p_RV *= sum_R1.reciprocal()
+            p_RV.scatter_add_(-1, target_R1, p_RV.new_full((1, 1), -1.0).expand_as(target_R1))
+            gradient_RV = torch.ops.aten.sigmoid_backward.grad_input(p_RV, sigmoid_RV, grad_input=p_RV)
+            hidden_gradient_ND[place] = product(gradient_RV, embedding_VD.T)
+            embedding_gradient_DV = add_product(embedding_gradient_DV, hidden_ND[place].T, gradient_RV.T)
+        ctx.save_for_backward(hidden_gradient_ND, embedding_gradient_DV)
+        return total / len(hidden_ND)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        hidden_gradient_ND, embedding_gradient_DV = ctx.saved_tensors
+        scale = gradient * (4 / len(hidden_gradient_ND))
+        return hidden_gradient_ND * scale, (embedding_gradient_DV * scale).T.contiguous(), None, None
