@@ -40,8 +40,9 @@ def add_product(sum_NO: Tensor, x_NI: Tensor, weight_OI: Tensor) -> Tensor:
 
 def suits(*tensors: Tensor) -> bool:
     """True where products of these tensors go through oneDNN."""
-    fitting = all(t.dtype == torch.float32 and t.device.type == "cpu" and t.numel() > 0 for t in tensors)
-    return fitting and not torch.compiler.is_compiling() and _has_onednn()
+    if torch.compiler.is_compiling():  # it fuses and chooses products by itself
+        return False
+    return all(t.dtype == torch.float32 and t.device.type == "cpu" and t.numel() > 0 for t in tensors) and _has_onednn()
 
 
 @cache
