@@ -33,7 +33,7 @@ class Attention(nn.Module):
         self.query = Linear(spec.d_model, spec.d_model)
         self.key = Linear(spec.d_model, spec.n_kv_heads * spec.d_head)
         self.value = Linear(spec.d_model, spec.n_kv_heads * spec.d_head)
-        self.out = Linear(spec.d_model, spec.d_model, zero=True)
+        self.out = Linear(spec.d_model, spec.d_model, zero=True, to_stream=True)
         normalised = spec.block != "llama"
         self.query_gain = nn.Parameter(torch.full((spec.n_heads,), spec.qk_gain)) if normalised else None
 

@@ -32,7 +32,7 @@ class MLP(nn.Module):
         super().__init__()
         self.activation: Activation = spec.activation
         self.up = Linear(spec.d_model, spec.d_ff)
-        self.down = Linear(spec.d_ff, spec.d_model, zero=True)
+        self.down = Linear(spec.d_ff, spec.d_model, zero=True, to_stream=True)
         if self.activation == "swiglu":
             self.gate = Linear(spec.d_model, spec.d_ff)
 

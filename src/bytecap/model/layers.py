@@ -13,12 +13,16 @@ from bytecap.model.roles import Role
 
 
 class Linear(nn.Module):
-    """y = x Wᵀ, W of shape (O, I); starts uniform within ±1/√I, or at zero."""
+    """y = x Wᵀ, W of shape (O, I); starts uniform within ±1/√I, or at zero.
+
+    `to_stream` says that y is added to the residual stream; `train/initialization.py`, which has other starts, asks.
+    """
 
     roles: ClassVar[dict[str, Role]] = {"weight": Role.MATRIX}
 
-    def __init__(self, inputs: int, outputs: int, *, zero: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, *, zero: bool = False, to_stream: bool = False) -> None:
         super().__init__()
+        self.to_stream = to_stream
         self.weight = nn.Parameter(torch.zeros(outputs, inputs))
         if not zero:
             nn.init.uniform_(self.weight, -(inputs**-0.5), inputs**-0.5)

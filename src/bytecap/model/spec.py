@@ -25,6 +25,7 @@ MAX_SEED = 1 << 62
 """Seeds of weights, order of text and samples are smaller; every generator takes them."""
 Activation: TypeAlias = Literal["relu2", "leaky_relu2", "gelu", "swiglu"]
 Backbone: TypeAlias = Literal["baseline", "llama"]
+Init: TypeAlias = Literal["default", "orthogonal", "overtone"]
 _COUNT = bounds(1, MAX_WIDTH)
 _POSITIVE = bounds(1e-30, 1e30)
 
@@ -83,6 +84,9 @@ class ModelConfig:
     """The embedding is the output map too. False: the output map is a matrix (V, D) of its own, which starts at 0."""
     embedding_std: float = field(default=0.005, metadata=_POSITIVE)
     """Standard deviation of the embedding at the start."""
+    init: Init = "default"
+    """How training starts the other weights: uniform and zero, or orthogonal matrices in place of the uniform ones, or
+    an embedding whose k-th singular value is the first one divided by √k ("overtone")."""
     techniques: Mapping[str, TechniqueConfig] = field(
         default_factory=lambda: with_defaults("unet_skips", "residual_mix"),
         metadata=tables_by_name(technique_config) | history(upgrade=tables_from_names),

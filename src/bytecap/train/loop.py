@@ -41,6 +41,7 @@ from bytecap.train.checkpoint import (
 )
 from bytecap.train.config import LAST, TrainConfig
 from bytecap.train.hooks import HOOKS
+from bytecap.train.initialization import initialize
 from bytecap.train.optimizers import Optimizers
 from bytecap.train.schedules import progress_at
 
@@ -74,7 +75,7 @@ class Trainer:
         self.folder, self.device, self.progress = folder, device, progress
         self.config.check_hooks(job.spec)
         torch.manual_seed(job.seed)
-        self.model = build_model(job.spec).to(device)
+        self.model = initialize(build_model(job.spec)).to(device)
         self.optimizers = Optimizers(self.model, self.config.optimizer, device)
         self.hooks = {name: HOOKS.find(name)(config, self.model) for name, config in self.config.hooks.items()}
         for hook in self.hooks.values():

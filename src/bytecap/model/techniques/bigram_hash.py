@@ -52,7 +52,8 @@ class BigramHash(Technique):
     def __init__(self, config: BigramHashConfig, spec: ModelSpec) -> None:
         super().__init__(config, spec)
         self.table_NW = nn.Parameter(torch.zeros(config.buckets, config.width))
-        self.projection = Linear(config.width, spec.d_model) if config.width != spec.d_model else nn.Identity()
+        whole = config.width == spec.d_model
+        self.projection = nn.Identity() if whole else Linear(config.width, spec.d_model, to_stream=True)
         self.scale = nn.Parameter(torch.full((1,), config.scale))
 
     def embed(self, embedded_BTD: Tensor, context: Context) -> Tensor:
