@@ -1,7 +1,9 @@
 """Sampling continues with what the model finds likely."""
 
+import pytest
 import torch
 
+from bytecap.core.errors import NumericsError
 from bytecap.model.gpt import GPT
 from bytecap.model.sampling import sample
 from tests.model.test_gpt import SPEC, random_model
@@ -22,3 +24,15 @@ def test_temperature_zero_is_greedy_and_seeds_repeat() -> None:
     assert sample(model, prompt, temperature=0.0, stop=expected[0], **about) == []
     drawn = [sample(model, prompt, temperature=1.0, stop=-1, **about) for _ in range(2)]
     assert drawn[0] == drawn[1] and all(0 <= t < SPEC.vocab_size for t in drawn[0])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_that_overflows_is_told(temperature: float) -> None:
+    """Weights that are finite by themselves may overflow in the forward pass: no text is made of that."""
+    model = random_model()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".mlp." in name:
+                parameter.fill_(1e30)
+    with pytest.raises(NumericsError, match="no finite numbers"):
+        sample(model, [1, 5], tokens=2, context=99, temperature=temperature, seed=0, stop=-1)
