@@ -57,6 +57,17 @@ def test_learns_and_finishes(tmp_path: Path, stream: TokenStream) -> None:
     assert trained_model(tmp_path / "a")[1].progressed == done
 
 
+def test_the_last_step_moves(tmp_path: Path, stream: TokenStream) -> None:
+    """Rates are those of a line that ends one step behind the last; without the setting the last step is at 0."""
+    optimizer = OptimizerConfig(last_step_moves=True, matrix_lr=1.0, warmdown=0.5)
+    trainer(tmp_path / "a", stream, steps=10, optimizer=optimizer).run()
+    expected = [1.0] * 6 + [0.8, 0.6, 0.4, 0.2]
+    assert [row["rate"] for row in rows(tmp_path / "a")] == pytest.approx(expected)
+    clock = trainer(tmp_path / "b", stream, steps=None, seconds=0.5, optimizer=optimizer)
+    clock.run()
+    assert 0 < rows(tmp_path / "b")[-1]["rate"] < 0.5
+
+
 def test_accumulation_equals_the_whole_batch(tmp_path: Path, stream: TokenStream) -> None:
     """Gradients of parts add up to those of the batch."""
     weights = []

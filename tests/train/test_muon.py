@@ -45,14 +45,22 @@ def test_near_torchs_own_muon(shape: tuple[int, int]) -> None:
     assert (ours - theirs).norm() < 0.02 * moved
 
 
-@pytest.mark.parametrize("row_normalized", [False, True])
-def test_steps_equal_the_slow_optimizer(row_normalized: bool) -> None:
-    """Momentum, look-ahead, scale and decay over several steps, matrices of two shapes."""
+@pytest.mark.parametrize(("row_normalized", "after"), [(False, False), (True, False), (False, True)])
+def test_steps_equal_the_slow_optimizer(row_normalized: bool, after: bool) -> None:
+    """Momentum, look-ahead, scale and decay before or after the update over several steps, matrices of two shapes."""
     torch.manual_seed(1)
     parameters = [torch.nn.Parameter(torch.randn(s)) for s in ((6, 6), (12, 6), (6, 6))]
     expected = [p.detach().double().clone() for p in parameters]
     buffers = [torch.zeros_like(e) for e in expected]
-    optimizer = Muon(parameters, lr=0.1, momentum=0.9, weight_decay=0.01, steps=5, row_normalized=row_normalized)
+    optimizer = Muon(
+        parameters,
+        lr=0.1,
+        momentum=0.9,
+        weight_decay=0.3,
+        steps=5,
+        row_normalized=row_normalized,
+        decay_after_update=after,
+    )
     for _ in range(4):
         for i, parameter in enumerate(parameters):
             parameter.grad = torch.randn_like(parameter)
@@ -63,7 +71,9 @@ def test_steps_equal_the_slow_optimizer(row_normalized: bool) -> None:
                 ahead = torch.stack([row / row.square().sum().sqrt() for row in ahead])
             update = slow_orthogonalize(ahead, 5)
             rows, columns = parameter.shape
-            expected[i] = expected[i] * (1 - 0.1 * 0.01) - 0.1 * max(1.0, rows / columns) ** 0.5 * update
+            moved = 0.1 * max(1.0, rows / columns) ** 0.5 * update
+            kept = 1 - 0.1 * 0.3
+            expected[i] = (expected[i] - moved) * kept if after else expected[i] * kept - moved
         optimizer.step()
     for parameter, value in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.detach().double(), value, atol=1e-4, rtol=1e-4)

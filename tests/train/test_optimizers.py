@@ -88,6 +88,21 @@ def test_short_gradients_are_not_clipped_and_matrix_decay_ramps() -> None:
         assert torch.equal(one, other)
 
 
+def test_a_taper_from_a_fraction_of_the_run_on() -> None:
+    """Matrix decay to half after 70 %, whatever the warmdown."""
+    config = OptimizerConfig(
+        matrix_weight_decay=0.1, matrix_weight_decay_end=0.05, decay_ramp="linear", decay_ramp_start=0.7, warmdown=0.0
+    )
+    optimizers = Optimizers(with_gradients(), config, torch.device("cpu"))
+    found = []
+    for progress in (0.5, 0.7, 0.85, 1.0):
+        optimizers.step(progress)
+        found.append(optimizers.muon.param_groups[0]["weight_decay"])
+    assert found == pytest.approx([0.1, 0.1, 0.075, 0.05])
+    with pytest.raises(ConfigError, match=r"decay_ramp_start is 0\.7, and without .*matrix_weight_decay_end nothing"):
+        OptimizerConfig(decay_ramp_start=0.7)
+
+
 def test_a_ramp_without_a_warmdown_is_refused() -> None:
     """It would change nothing."""
     with pytest.raises(ConfigError, match=r"matrix_weight_decay_end is 0\.08, .*optimizer\.warmdown is 0; raise"):

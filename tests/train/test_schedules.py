@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bytecap.train.schedules import decay_at, momentum_at, progress_at, rate_multiplier
+from bytecap.train.schedules import momentum_at, progress_at, progress_before_step, ramped, rate_multiplier
 
 
 @pytest.mark.slow
@@ -37,8 +37,17 @@ def test_rates() -> None:
     )
 
 
-def test_decay_ramps_over_the_warmdown() -> None:
-    """Half a cosine: a quarter of the way is sin²(π/8) of the change; without an end nothing moves."""
-    values = [decay_at(p, start=0.02, end=0.08, warmdown=0.4) for p in (0.0, 0.6, 0.7, 0.8, 1.0)]
+def test_ramps() -> None:
+    """Half a cosine: a quarter of the way is sin²(π/8) of the change; a taper to half is a straight line."""
+    values = [ramped(p, start=0.02, end=0.08, begin=0.6, ramp="cosine") for p in (0.0, 0.6, 0.7, 0.8, 1.0)]
     assert values == pytest.approx([0.02, 0.02, 0.02 + 0.06 * 0.1464466, 0.05, 0.08])
-    assert decay_at(0.9, start=0.02, end=None, warmdown=0.4) == 0.02 == decay_at(1.0, start=0.02, end=1.0, warmdown=0.0)
+    values = [ramped(p, start=0.1, end=0.05, begin=0.7, ramp="linear") for p in (0.5, 0.7, 0.85, 1.0)]
+    assert values == pytest.approx([0.1, 0.1, 0.075, 0.05])
+    assert ramped(0.9, start=0.02, end=None, begin=0.6, ramp="cosine") == 0.02
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_the_beginning_of_each_step(steps: int) -> None:
+    """Step by step: i of n equal parts lie before step i, so the last begins one part before the end."""
+    found = [progress_before_step(progress_at(i, steps, 1.0), i) for i in range(steps)]
+    assert found == pytest.approx([i / steps for i in range(steps)])

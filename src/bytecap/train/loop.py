@@ -43,7 +43,7 @@ from bytecap.train.config import LAST, TrainConfig
 from bytecap.train.hooks import HOOKS
 from bytecap.train.initialization import initialize
 from bytecap.train.optimizers import Optimizers
-from bytecap.train.schedules import progress_at
+from bytecap.train.schedules import progress_at, progress_before_step
 
 METRICS = "metrics.jsonl"
 """A line for each step: step, seconds, tokens, loss in nats per token, learning rate of the matrices."""
@@ -133,10 +133,13 @@ class Trainer:
         for hook in self.hooks.values():
             hook.after_backward(self.model, progress)
         value = float(total)
-        rate = self.optimizers.matrix_rate(progress)
+        schedule = progress
+        if self.config.optimizer.last_step_moves:
+            schedule = progress_before_step(progress, self.state.step)
+        rate = self.optimizers.matrix_rate(schedule)
         if not math.isfinite(value):
             raise self._not_finite(value, rate)
-        self.optimizers.step(progress)
+        self.optimizers.step(schedule)
         for hook in self.hooks.values():
             hook.after_step(self.model, progress)
         spent = self.clock.seconds - begin

@@ -57,7 +57,7 @@ class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised, with decoupled weight decay.
 
     `row_normalized` divides each row by its length before the orthogonalisation: MuonEq-R, as in
-    openai/parameter-golf #1586.
+    openai/parameter-golf #1586. `decay_after_update` decays what the update has moved, as in #332.
     """
 
     def __init__(
@@ -69,9 +69,11 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float,
         steps: int,
         row_normalized: bool = False,
+        decay_after_update: bool = False,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps})
         self._row_normalized = row_normalized
+        self._decay_after_update = decay_after_update
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -101,6 +103,9 @@ class Muon(torch.optim.Optimizer):
         update = orthogonalize(direction_NOI, group["steps"])
         rows, columns = parameters[0].shape
         scale = max(1.0, rows / columns) ** 0.5
-        if group["weight_decay"]:
-            torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
+        kept = 1.0 - group["lr"] * group["weight_decay"]
+        if kept != 1.0 and not self._decay_after_update:
+            torch._foreach_mul_(parameters, kept)
         torch._foreach_add_(parameters, list(update.to(parameters[0].dtype).unbind()), alpha=-group["lr"] * scale)
+        if kept != 1.0 and self._decay_after_update:
+            torch._foreach_mul_(parameters, kept)

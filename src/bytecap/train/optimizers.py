@@ -15,7 +15,7 @@ from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.roles import Role, parameter_roles, refuse_unknown_roles
 from bytecap.train.muon import Muon
-from bytecap.train.schedules import decay_at, momentum_at, rate_multiplier
+from bytecap.train.schedules import Ramp, momentum_at, ramped, rate_multiplier
 
 _RATE, _SHARE, _BELOW_1 = bounds(0, 1000), bounds(0, 1), bounds(0, 0.999999)
 
@@ -35,7 +35,13 @@ class OptimizerConfig:
     matrix_weight_decay: float = field(default=0.0, metadata=_RATE)
     """Decoupled decay of matrices."""
     matrix_weight_decay_end: float | None = field(default=None, metadata=_RATE)
-    """Where the decay of matrices ends; over the warmdown it goes there along half a cosine. None: it stays."""
+    """Where the decay of matrices ends. None: it stays."""
+    decay_ramp_start: float | None = field(default=None, metadata=bounds(0, 0.999999))
+    """Fraction of the run after which it goes there. None: with the warmdown."""
+    decay_ramp: Ramp = "cosine"
+    """How it goes there: along half a cosine, or linear."""
+    decay_after_update: bool = False
+    """Matrices are decayed when their update has been added, not before."""
     embedding_weight_decay: float = field(default=0.0, metadata=_RATE)
     """Decoupled decay of the embedding."""
     head_weight_decay: float = field(default=0.0, metadata=_RATE)
@@ -64,15 +70,27 @@ class OptimizerConfig:
     """Last fraction, over which they fall."""
     floor: float = field(default=0.0, metadata=_SHARE)
     """Where they end, as a share of the peak."""
+    last_step_moves: bool = False
+    """Rates reach the floor behind the last step instead of in it: with a floor of 0 that step would move nothing."""
 
     def __post_init__(self) -> None:
         """ConfigError for numbers that cannot be."""
         check_bounds(self)
-        if self.matrix_weight_decay_end is not None and self.warmdown == 0:
+        if self.matrix_weight_decay_end is not None and self.decay_begin == 1:
             raise ConfigError(
                 f"train.optimizer.matrix_weight_decay_end is {self.matrix_weight_decay_end}, which is reached over the "
-                "warmdown, and train.optimizer.warmdown is 0; raise warmdown or leave the end out"
+                "warmdown, and train.optimizer.warmdown is 0; raise warmdown, set decay_ramp_start or leave the end out"
             )
+        if self.matrix_weight_decay_end is None and self.decay_ramp_start is not None:
+            raise ConfigError(
+                f"train.optimizer.decay_ramp_start is {self.decay_ramp_start}, and without "
+                "train.optimizer.matrix_weight_decay_end nothing changes there; set both or none"
+            )
+
+    @property
+    def decay_begin(self) -> float:
+        """Fraction of the run after which the decay of matrices changes."""
+        return 1.0 - self.warmdown if self.decay_ramp_start is None else self.decay_ramp_start
 
 
 class Optimizers:
@@ -95,6 +113,7 @@ class Optimizers:
             weight_decay=config.matrix_weight_decay,
             steps=config.newton_schulz_steps,
             row_normalized=config.row_normalized,
+            decay_after_update=config.decay_after_update,
         )
         decays = {
             Role.EMBEDDING: config.embedding_weight_decay, Role.HEAD: config.head_weight_decay,
@@ -126,11 +145,12 @@ class Optimizers:
             group["momentum"] = momentum_at(
                 progress, start=config.momentum_start, end=config.momentum, warmup=config.momentum_warmup
             )
-            group["weight_decay"] = decay_at(
+            group["weight_decay"] = ramped(
                 progress,
                 start=config.matrix_weight_decay,
                 end=config.matrix_weight_decay_end,
-                warmdown=config.warmdown,
+                begin=config.decay_begin,
+                ramp=config.decay_ramp,
             )
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._names.values(), config.clip_norm)
