@@ -31,7 +31,7 @@ def sample(
         logits_V = model.logits(model.hidden(window_BT, stop)[0, -1]).cpu()
         if not torch.isfinite(logits_V).all():
             raise NumericsError(
-                "the model gives logits that are no finite numbers, so its weights overflow; make the file again from a "
+                "the model gives logits that are no finite numbers: its weights overflow; make the file again from a "
                 "checkpoint whose score is finite"
             )
         if temperature > MIN_TEMPERATURE:
