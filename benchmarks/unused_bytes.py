@@ -19,7 +19,7 @@ from bytecap.core.progress import Silent
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import open_checkpoint
 from bytecap.run import recipe as recipes
-from bytecap.run.job import run_job
+from bytecap.run.job import load_or_measure_calibration, run_job
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
 
@@ -33,7 +33,7 @@ def main() -> None:
     folder, count = options.run, options.caps
     recipe, tokens = recipes.load(folder / "recipe.toml"), load_tokens(folder / "tokens")
     source = open_checkpoint(folder / CHECKPOINT, finished=True)
-    job = run_job(recipe, tokens, folder, source, Silent())
+    job = run_job(recipe, tokens, source, load_or_measure_calibration(recipe, tokens, folder, source, Silent()))
     search, calibration = job.fitter, job.calibration
     assert calibration is not None and isinstance(search, SizeSearch)
     weights = sum(value.size for value in source.weights.values())

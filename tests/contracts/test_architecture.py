@@ -103,7 +103,8 @@ def test_forbidden_words() -> None:
         # convert/child.py alone reads what torch.save wrote, in a process of its own.
         found = len(re.findall("torch[.]load|(?i:(?<!no )pickle)", text)) if path.parent.name != "convert" else 0
         assert found == 0 and text.count("torch.load(") == text.count("weights_only=True"), path
-        assert "os.environ" not in text and "getenv" not in text, path
+        # core/distributed.py alone reads what torchrun sets.
+        assert path.name == "distributed.py" or ("os.environ" not in text and "getenv" not in text), path
         assert "math.log(2" not in text or path.name == "units.py", path
 
 

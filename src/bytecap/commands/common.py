@@ -100,20 +100,23 @@ def open_run(folder: Path, quiet: bool) -> Iterator[tuple[Recipe, Tokens, Consol
 
     DataError for any other folder, BackendError when another process is writing into it.
     """
-    from bytecap.core.lock import writing
-    from bytecap.run.folder import LOG, RECIPE, TOKENS
+    from bytecap.core.distributed import together, world
+    from bytecap.run.folder import LOG, RECIPE, TOKENS, writing_run
     from bytecap.run.recipe import load
     from bytecap.text.tokens import load_tokens
 
-    if not (folder / RECIPE).is_file():
-        raise DataError(f"{folder} is not a run folder: it has no {RECIPE}; make one with `bytecap prepare`")
-    console = Console(quiet=quiet)
-    with writing(folder):
-        console.log_to(folder / LOG)
-        tokens = load_tokens(folder / TOKENS)
-        if tokens.unchecked:
-            console.note(tokens.unchecked)
-        yield load(folder / RECIPE), tokens, console
+    console = Console(quiet=quiet or not world().is_main)
+    with together():
+        if not (folder / RECIPE).is_file():
+            raise DataError(f"{folder} is not a run folder: it has no {RECIPE}; make one with `bytecap prepare`")
+    with writing_run(folder):
+        with together():
+            if world().is_main:
+                console.log_to(folder / LOG)
+            recipe, tokens = load(folder / RECIPE), load_tokens(folder / TOKENS)
+            if tokens.unchecked:
+                console.note(tokens.unchecked)
+        yield recipe, tokens, console
 
 
 def find_artifact(path: Path) -> tuple[Path, Path | None]:

@@ -12,12 +12,15 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+from bytecap.core.distributed import world
 from bytecap.core.errors import BytecapError, Stopped, exit_code_for
 from bytecap.core.terminal import visible, visible_json, visible_line
 
 
 def print_result(value: dict[str, Any], as_json: bool, text: str) -> None:
-    """Print what a verb found: all of it as JSON, or `text` for people."""
+    """Print what a verb found: all of it as JSON, or `text` for people; of several processes rank 0 prints."""
+    if not world().is_main:
+        return
     print(visible_json(json.dumps(value, indent=2, ensure_ascii=False)) if as_json else visible(text), flush=True)
 
 
@@ -27,8 +30,16 @@ def warn(text: str) -> None:
 
 
 def leave(error: BytecapError | Stopped, *, as_json: bool) -> NoReturn:
-    """Say what went wrong, on stdout too where JSON was asked for, and exit with the error's code."""
+    """Say what went wrong, on stdout too where JSON was asked for, and exit with the error's code.
+
+    Of several processes each says what only it has found, and only rank 0 that a signal came, for that goes to all.
+    """
+    here = world()
     with contextlib.suppress(OSError):  # whoever read the output may be gone; the exit code tells it all the same
+        if not here.is_main:
+            if isinstance(error, BytecapError):
+                warn(f"rank {here.rank}: {error}")
+            raise SystemExit(exit_code_for(error))
         if as_json:
             about = {"kind": type(error).__name__, "message": str(error), **_plain(error.values)}
             print(json.dumps({"error": about}), flush=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bytecap.commands.common import (
     Device,
     Json,
@@ -17,10 +19,12 @@ from bytecap.commands.common import (
     run_folder,
 )
 from bytecap.commands.output import print_result
+from bytecap.core.distributed import from_main, joined, together, world
 from bytecap.report.console import Console
 from bytecap.report.tables import summary
 
 
+@joined()
 def run(
     recipe: RecipeName = "baseline",
     *,
@@ -34,11 +38,12 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Text in, fitted and scored model out: every stage in turn."""
-    resolved = resolve_recipe(recipe, track, seed, set_, text)
+    with together():
+        resolved = resolve_recipe(recipe, track, seed, set_, text)
     from bytecap.run import pipeline
 
-    folder = run_folder(resolved, out)
-    record = pipeline.run(resolved, folder, device, Console(quiet=quiet))
+    folder = Path(from_main(lambda: str(run_folder(resolved, out))))
+    record = pipeline.run(resolved, folder, device, Console(quiet=quiet or not world().is_main))
     print_result(record, json, summary(record, str(folder)))
 
 

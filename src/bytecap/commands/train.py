@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bytecap.commands.common import Device, Json, Quiet, RunFolder, Verb, open_run
 from bytecap.commands.output import print_result
+from bytecap.core.distributed import joined
 
 
+@joined()
 def train(folder: RunFolder, *, device: Device = "auto", json: Json = False, quiet: Quiet = False) -> None:
     """Train the model of a prepared run folder, or go on training it."""
     from bytecap.core.device import choose_device

@@ -9,13 +9,21 @@ from typing import Any
 
 import torch
 
+from bytecap.core.distributed import world
 from bytecap.core.errors import BackendError, ConfigError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `auto`, `cpu`, `cuda` or `cuda:N`; BackendError when it is not there."""
+    """The device called `auto`, `cpu`, `cuda` or `cuda:N`; BackendError when it is not there.
+
+    Of several processes on one machine each takes the GPU of its own number.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if world().size > 1 and name.startswith("cuda"):
+        if name != "cuda":
+            raise ConfigError(f"--device is {name}, and several processes cannot share one GPU; use --device cuda")
+        name = f"cuda:{world().local_rank}"
     if name != "cpu" and not name.startswith("cuda"):
         raise ConfigError(f"--device is {name!r}; it must be auto, cpu, cuda or cuda:N")
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -28,8 +36,12 @@ def choose_device(name: str) -> torch.device:
         raise ConfigError(f"--device is {name!r}; it must be auto, cpu, cuda or cuda:N") from error
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if device.index is not None and device.index >= count:
-        raise BackendError(f"--device {name} was asked for but there are {count}, counted from 0")
+        raise BackendError(f"--device {name} was asked for but there are {count}, counted from 0{_too_many()}")
     return device
+
+
+def _too_many() -> str:
+    return "; start fewer processes a machine with --nproc_per_node" if world().size > 1 else ""
 
 
 def autocast(device: torch.device) -> AbstractContextManager[Any]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bytecap.core.distributed import from_main, together, world
 from bytecap.core.errors import BackendError, ConfigError, DataError
 from bytecap.core.files import make_folder, read_object, write_json
-from bytecap.core.lock import LOCK
+from bytecap.core.lock import LOCK, writing
 from bytecap.fitting.report import report_path
 from bytecap.run import recipe as recipes
 from bytecap.run.recipe import Recipe
@@ -38,11 +39,17 @@ def enter(recipe: Recipe, folder: Path) -> Recipe:
 
     Returns the recipe in the folder, whose descriptions may be those of an older version.
     """
+    from_main(lambda: _claim(recipe, folder))
+    with together():
+        return recipes.load(folder / RECIPE)
+
+
+def _claim(recipe: Recipe, folder: Path) -> None:
     path = folder / RECIPE
     if path.exists():
         there = recipes.load(path)
         if there.digest == recipe.digest:
-            return there
+            return
         if any((folder / name).exists() for name in _PRODUCTS):
             keys = ", ".join(_differences(there.to_json(), recipe.to_json())[:5])
             raise ConfigError(
@@ -51,7 +58,6 @@ def enter(recipe: Recipe, folder: Path) -> Recipe:
             )
     make_folder(folder)
     recipes.save(recipe, path)
-    return recipe
 
 
 def find_model(folder: Path) -> Path:
@@ -71,8 +77,19 @@ def find_model(folder: Path) -> Path:
 
 
 @contextmanager
+def writing_run(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this run alone, of whose processes rank 0 writes; errors as of `core.lock.writing`."""
+    with ExitStack() as held:
+        from_main(lambda: held.enter_context(writing(folder)))
+        yield
+
+
+@contextmanager
 def timed(folder: Path, stage: str) -> Iterator[None]:
     """Adds the seconds inside to `seconds.json`, also when the stage is left by an error."""
+    if not world().is_main:
+        yield
+        return
     before, begin = load_seconds(folder), time.perf_counter()
 
     def save() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bytecap.artifact.pack import Provenance
 from bytecap.core.digest import digest_bytes, digest_json
+from bytecap.core.distributed import from_main, together, world
 from bytecap.core.errors import BackendError
 from bytecap.core.progress import Progress
 from bytecap.fitting.job import Container, FitJob, build_job
@@ -27,9 +28,8 @@ from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import Tokens
 
 
-def run_job(recipe: Recipe, tokens: Tokens, folder: Path, source: WeightSource, progress: Progress) -> FitJob:
+def run_job(recipe: Recipe, tokens: Tokens, source: WeightSource, calibration: Calibration | None) -> FitJob:
     """The fit that a run's recipe asks for."""
-    calibration = load_or_measure_calibration(recipe, tokens, folder, source, progress)
     container = run_container(recipe, tokens, source.digest)
     text = run_text(recipe, tokens)
     adaptation = None if source.model is None else make_adaptation(source.model, text, recipe.quant)
@@ -77,27 +77,42 @@ def load_or_measure_calibration(
 ) -> Calibration | None:
     """Curvature measured once for all sizes and kept in the folder; None where the recipe asks for none.
 
-    One with other settings than the folder's own recipe has is not kept.
+    One with other settings than the folder's own recipe has is not kept. Several processes measure together, and one
+    that is kept already is given on rank 0 alone.
     """
-    path = folder / CALIBRATION
     if recipe.quant.calibration_tokens == 0 or source.model is None:
         return None
     measured_on = _measured_on(recipe, tokens)
-    if path.exists():
-        saved = load_calibration(path, source.digest)
-        vectors = {current_name(n, source.model.spec.techniques): value for n, value in saved.vectors.items()}
-        saved = dataclasses.replace(saved, vectors=vectors)
-        if saved.measured_on == measured_on:
-            return saved
-        progress.note("the calibration in this folder is of other text or settings; measured again")
+    with together():
+        kept = _load_kept(folder, source, measured_on, progress) if world().is_main else None
+    if from_main(lambda: kept is not None):
+        return kept
     found = measure(source.model, run_text(recipe, tokens), recipe.quant, source.digest, progress)
     found = dataclasses.replace(found, measured_on=measured_on)
-    if measured_on == _measured_on(recipes.load(folder / RECIPE), tokens):
+    from_main(lambda: _keep(found, recipe, tokens, folder, progress))
+    return found
+
+
+def _load_kept(folder: Path, source: WeightSource, measured_on: str, progress: Progress) -> Calibration | None:
+    """The calibration in `folder`, if it is of this text and these settings."""
+    path = folder / CALIBRATION
+    if not path.exists():
+        return None
+    assert source.model is not None
+    saved = load_calibration(path, source.digest)
+    vectors = {current_name(n, source.model.spec.techniques): value for n, value in saved.vectors.items()}
+    if saved.measured_on != measured_on:
+        progress.note("the calibration in this folder is of other text or settings; measured again")
+        return None
+    return dataclasses.replace(saved, vectors=vectors)
+
+
+def _keep(found: Calibration, recipe: Recipe, tokens: Tokens, folder: Path, progress: Progress) -> None:
+    if found.measured_on == _measured_on(recipes.load(folder / RECIPE), tokens):
         try:
-            save_calibration(path, found)
+            save_calibration(folder / CALIBRATION, found)
         except BackendError:
             progress.note(f"the calibration cannot be kept in {folder}, so the next fit measures again")
-    return found
 
 
 def _measured_on(recipe: Recipe, tokens: Tokens) -> str:

@@ -16,19 +16,19 @@ from bytecap.artifact.generate import generate
 from bytecap.artifact.load import load
 from bytecap.core.device import choose_device, hardware
 from bytecap.core.digest import digest_bytes, digest_json
+from bytecap.core.distributed import from_main, refuse_differences, together, world
 from bytecap.core.errors import FormatError
 from bytecap.core.files import read_object, write_bytes, write_json
-from bytecap.core.lock import writing
 from bytecap.core.progress import Part
 from bytecap.core.version import __version__
-from bytecap.fitting.job import Container, refuse_small
+from bytecap.fitting.job import Container, FitJob, refuse_small
 from bytecap.fitting.report import report_path
 from bytecap.fitting.source import open_checkpoint, source_from_module
 from bytecap.model.spec import ModelSpec
 from bytecap.report.compressors import compressor_baselines
 from bytecap.report.console import Console
-from bytecap.run.folder import LOG, MODEL, RECIPE, RECORD, SCORE, TOKENS, enter, load_seconds, timed
-from bytecap.run.job import build_provenance, run_job
+from bytecap.run.folder import LOG, MODEL, RECIPE, RECORD, SCORE, TOKENS, enter, load_seconds, timed, writing_run
+from bytecap.run.job import build_provenance, load_or_measure_calibration, run_job
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import (
     SCHEMA,
@@ -59,76 +59,100 @@ def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dic
     A finished run gives its record again, if the file is still the one that it speaks of. BackendError when another
     process is writing into the folder, ConfigError when it holds a run of another recipe.
     """
-    device = choose_device(device_name)
-    with writing(folder):
+    with together():
+        device = choose_device(device_name)
+    refuse_differences({"the digest of the recipe": recipe.digest})
+    with writing_run(folder):
         recipe = enter(recipe, folder)
-        console.log_to(folder / LOG)
-        if (folder / RECORD).exists():
-            record = load_record(folder)
-            if (fault := record_fault(record, recipe, folder)) is None:
-                console.note(f"{folder} is finished; this is its record")
-                return record
-            console.note(f"{fault}; made again from what is here")
+        if world().is_main:
+            console.log_to(folder / LOG)
+        if (record := from_main(lambda: _finished(recipe, folder, console))) is not None:
+            return record
         tokens = prepare_stage(recipe, folder, console)
         train_stage(recipe, tokens, folder, device, console)
         fit_stage(recipe, tokens, folder, device, console)
         scores = score_stage(recipe, tokens, folder, device, console)
-        return report_stage(recipe, tokens, scores, folder, device, console)
+        machine = {**hardware(device), "processes": world().size}
+        return from_main(lambda: report_stage(recipe, tokens, scores, folder, machine, console))
+
+
+def _finished(recipe: Recipe, folder: Path, console: Console) -> dict[str, Any] | None:
+    """The record of a finished run, if the file is still the one that it speaks of."""
+    if not (folder / RECORD).exists():
+        return None
+    record = load_record(folder)
+    if (fault := record_fault(record, recipe, folder)) is None:
+        console.note(f"{folder} is finished; this is its record")
+        return record
+    console.note(f"{fault}; made again from what is here")
+    return None
 
 
 def prepare_stage(recipe: Recipe, folder: Path, console: Console) -> Tokens:
     """Raw text to token shards; a cap that no training can meet is refused as soon as the tokenizer is known."""
-    if (folder / TOKENS / MANIFEST).exists():
+    from_main(lambda: _prepare(recipe, folder, console))
+    with together():
         tokens = load_tokens(folder / TOKENS)
-        if tokens.unchecked:
-            console.note(tokens.unchecked)
-        return tokens
-    with console.stage("prepare"), timed(folder, "prepare"):
-        return prepare(recipe.text, folder / TOKENS, console, lambda tokenizer: _refuse_small_cap(recipe, tokenizer))
+    refuse_differences({"the digest of the tokens": tokens.digest})
+    if tokens.unchecked:
+        console.note(tokens.unchecked)
+    return tokens
+
+
+def _prepare(recipe: Recipe, folder: Path, console: Console) -> None:
+    if not (folder / TOKENS / MANIFEST).exists():
+        with console.stage("prepare"), timed(folder, "prepare"):
+            prepare(recipe.text, folder / TOKENS, console, lambda tokenizer: _refuse_small_cap(recipe, tokenizer))
 
 
 def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
     """Tokens to a finished checkpoint, continuing where an interrupted run stopped."""
-    job = TrainingJob(
-        config=recipe.train,
-        spec=ModelSpec.of(recipe.model, tokens.vocab_size),
-        stream=tokens.train_stream(),
-        bos=tokens.tokenizer.bos,
-        seed=recipe.run.seed,
-        tokens=tokens.digest,
-        made_from=tuple(digest_json([digest, tokens.digest]) for digest in recipe.known_digests),
-    )
+    with together():
+        job = TrainingJob(
+            config=recipe.train,
+            spec=ModelSpec.of(recipe.model, tokens.vocab_size),
+            stream=tokens.train_stream(),
+            bos=tokens.tokenizer.bos,
+            seed=recipe.run.seed,
+            tokens=tokens.digest,
+            made_from=tuple(digest_json([digest, tokens.digest]) for digest in recipe.known_digests),
+        )
     with console.stage("train"), timed(folder, "train"):
         Trainer(job, folder, device, console).run()
 
 
 def fit_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
     """Checkpoint to the file under the cap with the least loss; a file that this recipe has made already stays."""
-    source = open_checkpoint(folder / CHECKPOINT, finished=True, tokens=tokens.digest)
-    if _is_fitted(folder, recipe, source.digest, console):
+    with together():
+        source = open_checkpoint(folder / CHECKPOINT, finished=True, tokens=tokens.digest)
+    if from_main(lambda: _is_fitted(folder, recipe, source.digest, console)):
         return
     if source.model is not None:
         source.model.to(device)
     with console.stage("fit"), timed(folder, "fit"):
-        budget = recipe.artifact.budget
-        fitted = run_job(recipe, tokens, folder, source, console).fit(budget, console)
-        write_json(report_path(folder / MODEL), fitted.report)
-        write_bytes(folder / MODEL, fitted.result.data)
-        console.note(f"{len(fitted.result.data):,} of {budget.file_bytes:,} bytes")
+        calibration = load_or_measure_calibration(recipe, tokens, folder, source, console)
+        from_main(lambda: _fit(run_job(recipe, tokens, source, calibration), recipe, folder, console))
+
+
+def _fit(job: FitJob, recipe: Recipe, folder: Path, console: Console) -> None:
+    budget = recipe.artifact.budget
+    fitted = job.fit(budget, console)
+    write_json(report_path(folder / MODEL), fitted.report)
+    write_bytes(folder / MODEL, fitted.result.data)
+    console.note(f"{len(fitted.result.data):,} of {budget.file_bytes:,} bytes")
 
 
 def score_stage(
     recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console
 ) -> dict[str, dict[str, Any]]:
     """Bits per byte of the checkpoint and of the file, sliding and plain."""
-    artifact_digest = digest_bytes((folder / MODEL).read_bytes())
-    if (folder / SCORE).exists():
-        saved = read_object(folder / SCORE, SCORES)
-        if saved["artifact"] == artifact_digest:
-            return dict(saved["scores"])
-    before, after = trained_model(folder)[0].to(device), load(folder / MODEL).model().to(device)
+    if (known := from_main(lambda: _known_scores(folder))) is not None:
+        return known
+    with together():
+        before, after = trained_model(folder)[0].to(device), load(folder / MODEL).model().to(device)
     with console.stage("score"), timed(folder, "score"):
-        validation = build_validation(recipe, tokens)
+        with together():
+            validation = build_validation(recipe, tokens)
         plain, sliding = scoring_context(recipe), recipe.score.stride
         passes = dict(zip(SCORED, ((before, sliding), (after, sliding), (before, plain), (after, plain)), strict=True))
         scores = {
@@ -137,12 +161,25 @@ def score_stage(
         }
     values = {name: score.to_json() for name, score in scores.items()}
     check = dataclasses.asdict(validation.check)
-    write_json(folder / SCORE, {"artifact": artifact_digest, "byte_check": check, "scores": values})
+    made = {"artifact": _model_digest(folder), "byte_check": check, "scores": values}
+    from_main(lambda: write_json(folder / SCORE, made))
     return values
 
 
+def _known_scores(folder: Path) -> dict[str, Any] | None:
+    """The scores in `folder`, if they are of its file."""
+    if not (folder / SCORE).exists():
+        return None
+    saved = read_object(folder / SCORE, SCORES)
+    return dict(saved["scores"]) if saved["artifact"] == _model_digest(folder) else None
+
+
+def _model_digest(folder: Path) -> str:
+    return digest_bytes((folder / MODEL).read_bytes())
+
+
 def report_stage(
-    recipe: Recipe, tokens: Tokens, scores: dict[str, Any], folder: Path, device: torch.device, console: Console
+    recipe: Recipe, tokens: Tokens, scores: dict[str, Any], folder: Path, machine: dict[str, Any], console: Console
 ) -> dict[str, Any]:
     """Everything the stages left, in one record."""
     with console.stage("report"), timed(folder, "report"):
@@ -160,7 +197,7 @@ def report_stage(
         recipe=recipe.to_json(),
         recipe_digest=recipe.digest,
         corpus=corpus_summary(tokens, scores["after"]["text_bytes"]),
-        hardware=hardware(device),
+        hardware=machine,
         seconds={**load_seconds(folder), "train": reached.seconds},
         model=model_summary(artifact),
         training=training_summary(reached, tokens),

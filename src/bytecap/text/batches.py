@@ -19,9 +19,14 @@ from bytecap.text.shards import TokenStream
 
 
 class TrainBatches:
-    """Endless batches; `position` (windows drawn so far) is the whole state."""
+    """Endless batches; `position` (windows drawn so far) is the whole state.
 
-    def __init__(self, stream: TokenStream, *, batch: int, context: int, seed: int, position: int = 0) -> None:
+    `share` takes some rows of every batch, such as `slice(1, None, 4)` for the second of four processes.
+    """
+
+    def __init__(
+        self, stream: TokenStream, *, batch: int, context: int, seed: int, position: int = 0, share: slice = slice(None)
+    ) -> None:
         self._windows = (len(stream) - 1) // context - 1
         if self._windows < 1:
             raise DataError(
@@ -30,11 +35,12 @@ class TrainBatches:
                 tokens=len(stream),
             )
         self._stream, self._batch, self._context, self._seed = stream, batch, context, seed
+        self._rows = range(batch)[share]
         self.position = position
 
     def next(self) -> npt.NDArray[np.int64]:
-        """The next (B, T + 1) windows."""
-        rows = [self._window(self.position + i) for i in range(self._batch)]
+        """The next (B, T + 1) windows, or the asked share of them; the position moves on by the whole B."""
+        rows = [self._window(self.position + i) for i in self._rows]
         self.position += self._batch
         return np.stack(rows)
 

@@ -23,6 +23,7 @@ import torch
 from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.clock import Clock
 from bytecap.core.device import autocast
+from bytecap.core.distributed import from_main, gather, refuse_differences, said_by_main, spread, together, world
 from bytecap.core.errors import SIGNAL_NAMES, DataError, NumericsError, Stopped
 from bytecap.core.files import append, keep_lines
 from bytecap.core.progress import Progress
@@ -43,6 +44,7 @@ from bytecap.train.config import LAST, TrainConfig
 from bytecap.train.hooks import HOOKS
 from bytecap.train.initialization import initialize
 from bytecap.train.optimizers import Optimizers
+from bytecap.train.parallel import agreed_progress, decide, rows_of_rank, sum_gradients
 from bytecap.train.schedules import progress_at, progress_before_step
 
 METRICS = "metrics.jsonl"
@@ -73,22 +75,32 @@ class Trainer:
     def __init__(self, job: TrainingJob, folder: Path, device: torch.device, progress: Progress) -> None:
         self.job, self.config = job, job.config
         self.folder, self.device, self.progress = folder, device, progress
-        self.config.check_hooks(job.spec)
-        torch.manual_seed(job.seed)
-        self.model = initialize(build_model(job.spec)).to(device)
-        self.optimizers = Optimizers(self.model, self.config.optimizer, device)
-        self.hooks = {name: HOOKS.find(name)(config, self.model) for name, config in self.config.hooks.items()}
-        for hook in self.hooks.values():
-            hook.prepare(job)
-        self.state = TrainingState()
-        self._resume()
-        shape = {"batch": self.config.batch, "context": self.config.context}
-        self.batches = TrainBatches(job.stream, **shape, seed=job.seed, position=self.state.position)
+        with together():
+            continued = self._build()
+        refuse_differences({"the digest of recipe and tokens": job.made_from[0], "the checkpoint": continued})
+        spread(self.model.state_dict().values())  # an initialisation may round otherwise on another machine
         self.clock = Clock(self.state.seconds)
         self._loss: Any = self.model
         if device.type == "cuda" and self.config.compile:
             self.compile()
         self._step_seconds = self.state.seconds / self.state.step if self.state.step else 0.0
+
+    def _build(self) -> str:
+        """Model, optimizers, hooks and data, as they were when the run was saved; which checkpoint that was."""
+        job, config = self.job, self.config
+        config.check_hooks(job.spec)
+        rows = rows_of_rank(config.batch, config.micro_batch)
+        torch.manual_seed(job.seed)
+        self.model = initialize(build_model(job.spec)).to(self.device)
+        self.optimizers = Optimizers(self.model, config.optimizer, self.device)
+        self.hooks = {name: HOOKS.find(name)(its, self.model) for name, its in config.hooks.items()}
+        for hook in self.hooks.values():
+            hook.prepare(job)
+        self.state = TrainingState()
+        continued = self._resume()
+        shape = {"batch": config.batch, "context": config.context}
+        self.batches = TrainBatches(job.stream, **shape, seed=job.seed, position=self.state.position, share=rows)
+        return continued
 
     def run(self) -> TrainingState:
         """Train to the end of the budget, saving on the way."""
@@ -101,12 +113,14 @@ class Trainer:
         with deferred() as stop:
             progress = 0.0
             while progress < 1.0:
-                progress = self._progress()
+                progress = agreed_progress(self._progress())
                 self._step(progress)
-                if stop.number is not None:
+                due = progress < 1.0 and self.clock.seconds - saved_at >= self.config.checkpoint_seconds
+                decision = decide(stop.number, due)
+                if decision.stop is not None:
                     self._save()
-                    raise Stopped(stop.number, self._stopped(stop.number))
-                if progress < 1.0 and self.clock.seconds - saved_at >= self.config.checkpoint_seconds:
+                    raise Stopped(decision.stop, self._stopped(decision.stop))
+                if decision.save:
                     self._save()
                     saved_at = self.clock.seconds
         self._finish()
@@ -127,9 +141,10 @@ class Trainer:
         for hook in self.hooks.values():
             hook.before_step(self.model, progress)
         for part in torch.split(rows, micro):
-            loss = self._mean_loss(part.to(self.device), progress) * (part.size(0) / rows.size(0))
+            loss = self._mean_loss(part.to(self.device), progress) * (part.size(0) / (rows.size(0) * world().size))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        sum_gradients(self.model, total)
         for hook in self.hooks.values():
             hook.after_backward(self.model, progress)
         value = float(total)
@@ -138,7 +153,7 @@ class Trainer:
             schedule = progress_before_step(progress, self.state.step)
         rate = self.optimizers.matrix_rate(schedule)
         if not math.isfinite(value):
-            raise self._not_finite(value, rate)
+            raise said_by_main(self._not_finite(value, rate))
         self.optimizers.step(schedule)
         for hook in self.hooks.values():
             hook.after_step(self.model, progress)
@@ -156,7 +171,8 @@ class Trainer:
         )
         row = {"step": self.state.step, "seconds": round(self.state.seconds, 3), "tokens": self.state.tokens}
         row |= {"loss": round(value, 5), "rate": round(rate, 7)}
-        append(self.folder / METRICS, json.dumps(row) + "\n")
+        if world().is_main:
+            append(self.folder / METRICS, json.dumps(row) + "\n")
         self._tell(value)
 
     def _mean_loss(self, rows_BT: torch.Tensor, progress: float) -> torch.Tensor:
@@ -171,7 +187,8 @@ class Trainer:
         begin = time.perf_counter()
         with self.clock.paused():
             self._loss = torch.compile(self.model, dynamic=False, **options)
-            micro = self.config.micro_batch or self.config.batch
+            each = self.config.batch // world().size
+            micro = min(self.config.micro_batch or each, each)
             rows = torch.randint(self.job.spec.vocab_size, (micro, self.config.context + 1), device=self.device)
             for progress in self._phases():
                 for hook in self.hooks.values():
@@ -181,6 +198,7 @@ class Trainer:
                 self.model.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
+            gather(None)  # the clock starts when the last process is ready
         spent = time.perf_counter() - begin
         self.state = dataclasses.replace(self.state, compile_seconds=self.state.compile_seconds + spent)
 
@@ -189,11 +207,12 @@ class Trainer:
         starts = sorted({0.0, *(start for hook in self.hooks.values() for start in hook.switches)})
         return [start for start, end in zip(starts, [*starts[1:], math.inf], strict=True) if end > self.state.progress]
 
-    def _resume(self) -> None:
+    def _resume(self) -> str:
+        """Go on from the folder's checkpoint if there is one; what tells it from others."""
         path = self.folder / CHECKPOINT
         if not path.exists():
-            keep_lines(self.folder / METRICS, 0)  # of steps before a first checkpoint that never came
-            return
+            self._keep_metrics(0)  # of steps before a first checkpoint that never came
+            return "none"
         saved = load_checkpoint(path)
         if saved.made_from not in self.job.made_from:
             raise DataError(
@@ -209,7 +228,12 @@ class Trainer:
         self.progress.note(f"continuing from step {self.state.step:,} at {self.state.seconds:.1f} s")
         if saved.digest is None:
             self.progress.note("the checkpoint is of an older version, without a digest that would show damage")
-        keep_lines(self.folder / METRICS, self.state.step)  # later steps will be made again
+        self._keep_metrics(self.state.step)  # later steps will be made again
+        return f"that of step {self.state.step:,} with digest {saved.digest}"
+
+    def _keep_metrics(self, steps: int) -> None:
+        if world().is_main:
+            keep_lines(self.folder / METRICS, steps)
 
     def _save(self) -> None:
         """What it takes to go on from here."""
@@ -235,7 +259,7 @@ class Trainer:
                 spec=self.job.spec, made_from=self.job.made_from[0], tokens=self.job.tokens,
                 context=self.config.context, progressed=self.state, **content,
             )  # fmt: skip
-            save_checkpoint(self.folder / CHECKPOINT, saved)
+            from_main(lambda: save_checkpoint(self.folder / CHECKPOINT, saved))
 
     def _tell(self, loss: float) -> None:
         state = self.state

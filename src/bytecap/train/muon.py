@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bytecap.train.sharding import Shards
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NORM_FLOOR = 1e-7
 
@@ -74,6 +76,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps})
         self._row_normalized = row_normalized
         self._decay_after_update = decay_after_update
+        self.shards = Shards(list(params))
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -88,6 +91,20 @@ class Muon(torch.optim.Optimizer):
                 self._step_shape(parameters, group)
 
     def _step_shape(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        update_NOI = self.shards.gather(parameters, self._updates(self.shards.mine(parameters), group))
+        rows, columns = parameters[0].shape
+        scale = max(1.0, rows / columns) ** 0.5
+        kept = 1.0 - group["lr"] * group["weight_decay"]
+        if kept != 1.0 and not self._decay_after_update:
+            torch._foreach_mul_(parameters, kept)
+        torch._foreach_add_(parameters, list(update_NOI.to(parameters[0].dtype).unbind()), alpha=-group["lr"] * scale)
+        if kept != 1.0 and self._decay_after_update:
+            torch._foreach_mul_(parameters, kept)
+
+    def _updates(self, parameters: list[Tensor], group: dict[str, Any]) -> Tensor:
+        """Momentum moved, and the orthogonal directions (N, O, I) of matrices of one shape."""
+        if not parameters:
+            return torch.empty(0)
         gradients = [p.grad for p in parameters if p.grad is not None]
         buffers = []
         for parameter in parameters:
@@ -100,12 +117,4 @@ class Muon(torch.optim.Optimizer):
         direction_NOI = torch.stack(looked_ahead)
         if self._row_normalized:
             direction_NOI /= direction_NOI.norm(dim=-1, keepdim=True).clamp_min(NORM_FLOOR)
-        update = orthogonalize(direction_NOI, group["steps"])
-        rows, columns = parameters[0].shape
-        scale = max(1.0, rows / columns) ** 0.5
-        kept = 1.0 - group["lr"] * group["weight_decay"]
-        if kept != 1.0 and not self._decay_after_update:
-            torch._foreach_mul_(parameters, kept)
-        torch._foreach_add_(parameters, list(update.to(parameters[0].dtype).unbind()), alpha=-group["lr"] * scale)
-        if kept != 1.0 and self._decay_after_update:
-            torch._foreach_mul_(parameters, kept)
+        return orthogonalize(direction_NOI, group["steps"])

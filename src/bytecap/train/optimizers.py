@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from bytecap.core.distributed import gather_tensors
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.roles import Role, parameter_roles, refuse_unknown_roles
@@ -159,13 +160,16 @@ class Optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def state_tensors(self) -> dict[str, torch.Tensor]:
-        """Every state tensor, named `<parameter>/<state>`."""
-        return {
-            f"{name}/{key}": value
-            for name, parameter in self._names.items()
+        """Every state tensor, named `<parameter>/<state>`, those that other ranks hold included; all must call this."""
+        muon, adamw = (
+            {
+                f"{name}/{key}": value
+                for name, parameter in self._names.items()
+                for key, value in optimizer.state.get(parameter, {}).items()
+            }
             for optimizer in (self.muon, self.adamw)
-            for key, value in optimizer.state.get(parameter, {}).items()
-        }
+        )
+        return gather_tensors(muon, next(iter(self._names.values())).device) | adamw
 
     def load_state_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
         """Restore what `state_tensors` gave; DataError for the state of another model."""
@@ -179,4 +183,6 @@ class Optimizers:
                     "parameter of this model has; delete the checkpoint to train again"
                 )
             optimizer: torch.optim.Optimizer = self.adamw if id(parameter) in adam else self.muon
+            if optimizer is self.muon and not self.muon.shards.owns(parameter):
+                continue
             optimizer.state[parameter][key] = value.clone() if key == "step" else value.to(parameter.device).clone()

@@ -1,0 +1,141 @@
+"""Several processes at one job, started by torchrun as a user starts them.
+
+    python -m torch.distributed.run --standalone --nproc_per_node=2 -m tests.processes NAME FOLDER
+
+calls the function NAME below in each; what they find they write into FOLDER.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bytecap.commands.output import leave
+from bytecap.core import distributed
+from bytecap.core.errors import BytecapError, ConfigError, Stopped
+from bytecap.core.progress import Silent
+from bytecap.core.signals import stop_at_once
+from bytecap.model.spec import ModelSpec
+from bytecap.text.shards import ShardWriter, TokenStream
+from bytecap.train.config import TrainConfig
+from bytecap.train.hooks.ema import EMAConfig
+from bytecap.train.loop import Trainer, TrainingJob
+from bytecap.train.optimizers import OptimizerConfig
+
+ROOT = Path(__file__).parents[1]
+SPEC = ModelSpec(vocab_size=50, n_layers=3, d_model=16, n_heads=4, n_kv_heads=2, d_ff=24)
+STEPS = 30
+
+
+def torchrun(processes: int, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a module of Python in so many processes; without colours, so that sentences can be found."""
+    source = str(Path(distributed.__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": f"{source}:{ROOT}", "OMP_NUM_THREADS": "1"}
+    start = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
+    return subprocess.run(
+        [sys.executable, *start, *map(str, words)], cwd=ROOT, env=environment, capture_output=True, text=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+
+
+def make_stream(folder: Path) -> TokenStream:
+    """Text with a pattern, written once: each token is followed by the next."""
+    path = folder / "text"
+    if not path.exists():
+        path.mkdir()
+        writer = ShardWriter(path, "train", 1 << 20)
+        for start in np.random.default_rng(0).integers(2, 50, 300).tolist():
+            writer.write([1, *((start + i) % 48 + 2 for i in range(20))])
+        writer.close()
+    return TokenStream(sorted(path.iterdir()))
+
+
+def make_trainer(folder: Path, out: str, progress: Any = None, made_from: str = "x", **changes: Any) -> Trainer:
+    """A short run with everything that has to be exact over processes: clip, decay, accumulation, an average."""
+    optimizer = OptimizerConfig(clip_norm=0.5, matrix_weight_decay=0.1)
+    hooks = {"ema": EMAConfig(decay=0.8, start=0.2)}
+    values = {"steps": STEPS, "batch": 8, "micro_batch": 1, "context": 16, "checkpoint_seconds": 1e9, **changes}
+    config = TrainConfig(optimizer=optimizer, hooks=hooks, **values)
+    job = TrainingJob(
+        config=config, spec=SPEC, stream=make_stream(folder), bos=1, seed=0, tokens="t", made_from=(made_from,)
+    )
+    (folder / out).mkdir(exist_ok=True)
+    return Trainer(job, folder / out, torch.device("cpu"), progress or Silent())
+
+
+class SignalAt(Silent):
+    """Sends a signal to this process when it has made a step."""
+
+    def __init__(self, step: int, number: int) -> None:
+        self.step, self.number = step, number
+
+    def update(self, done: float, total: float, text: str = "") -> None:
+        if done == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def train(folder: Path) -> None:
+    """To the end, going on where a checkpoint is."""
+    make_trainer(folder, f"of_{distributed.world().size}").run()
+
+
+def kill(folder: Path) -> None:
+    """Rank 1 is gone after step 12; a checkpoint is saved after each step."""
+    progress = SignalAt(12, signal.SIGKILL) if distributed.world().rank == 1 else Silent()
+    make_trainer(folder, "killed", progress, checkpoint_seconds=0).run()
+
+
+def stop(folder: Path) -> None:
+    """Rank 1 alone gets a signal after step 20, and all stop; the checkpoint is that of `kill`."""
+    progress = SignalAt(20, signal.SIGTERM) if distributed.world().rank == 1 else Silent()
+    make_trainer(folder, "killed", progress).run()
+
+
+def differ(folder: Path) -> None:
+    """Rank 1 has other tokens."""
+    make_trainer(folder, "differ", made_from=f"tokens {distributed.world().rank}").run()
+
+
+def collect(folder: Path) -> None:
+    """Every collective once; each rank writes what it got, and at last rank 1 fails."""
+    world = distributed.world()
+    rank = float(world.rank)
+    numbers, whole = torch.full((2,), rank), torch.tensor([world.rank + 1])
+    distributed.all_reduce([numbers, whole])
+    spread = torch.full((2,), rank)
+    distributed.spread([spread])
+    found = {
+        "share": list(world.share(5)),
+        "words": distributed.gather({"rank": world.rank, "text": "é" * world.rank}),
+        "numbers": distributed.gather_numbers([rank, -rank]),
+        "sum": [numbers.tolist(), whole.tolist()],
+        "stack": distributed.all_gather(torch.full((1, 2), rank)).tolist(),
+        "spread": spread.tolist(),
+        "tensors": {
+            name: [str(value.dtype), value.tolist()]
+            for name, value in distributed.gather_tensors(
+                {f"of {world.rank}": torch.full((world.rank + 1,), world.rank, dtype=torch.int64)}, "cpu"
+            ).items()
+        },
+        "from_main": distributed.from_main(lambda: [distributed.world().size, world.rank]),
+    }
+    (folder / f"collected_{world.rank}.json").write_text(json.dumps(found))
+    with distributed.together():
+        if world.rank:
+            raise ConfigError(f"rank {world.rank} of {world.size} has failed")
+
+
+if __name__ == "__main__":
+    try:
+        with stop_at_once(), distributed.joined():
+            globals()[sys.argv[1]](Path(sys.argv[2]))
+    except (BytecapError, Stopped) as error:
+        leave(error, as_json=False)
