@@ -19,6 +19,8 @@ from bytecap.core.progress import Silent
 from bytecap.model.block import Block
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import with_defaults
+from bytecap.published.scheme_plan import training_grids
+from bytecap.run.grids import model_shapes
 from bytecap.text.shards import TokenStream
 from bytecap.train.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
 from bytecap.train.config import TrainConfig
@@ -33,6 +35,8 @@ START = 0.4
 """Of every hook that has one: from the fifth step on, steps 5 / 11 and later."""
 MODEL: ModelSpec = dataclasses.replace(SPEC, techniques=with_defaults("unet_skips", "residual_mix", "depth_recurrence"))
 """A model in which every hook has something to do."""
+
+GRIDS = training_grids("int8", model_shapes(MODEL), keep_small=0)
 
 
 class WatchedTrainer(Trainer):
@@ -68,7 +72,7 @@ def build_job(stream: TokenStream, name: str | None) -> TrainingJob:
     hooks = {} if name is None else {name: default_config(name)}
     return TrainingJob(
         config=TrainConfig(steps=STEPS, batch=4, context=16, micro_batch=4, checkpoint_seconds=1e9, hooks=hooks),
-        spec=MODEL, stream=stream, bos=1, seed=0, tokens="t", made_from=("x",),
+        spec=MODEL, stream=stream, bos=1, seed=0, tokens="t", made_from=("x",), grids=GRIDS,
     )  # fmt: skip
 
 

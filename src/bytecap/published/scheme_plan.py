@@ -63,6 +63,23 @@ def scheme_plan(
     return BitPlan(source_digest=source_digest, scheme=name, step_scale=scale, tensors=tuple(tensors))
 
 
+def training_grids(name: str, shapes: list[Shape], keep_small: int) -> dict[str, ScaleRule]:
+    """The row grid of each weight that a scheme quantizes, for training on it.
+
+    ConfigError where the scheme has no row grid, or one that only the finished weights tell.
+    """
+    scheme = find_scheme(name)
+    if scheme.group is not None or scheme.rank_bits is not None or not scheme.own_size:
+        usable = [n for n, other in SCHEMES.items() if not (other.group or other.rank_bits) and other.own_size]
+        raise ConfigError(
+            f"the grid of scheme {name} is not one of rows, or is known only when training has ended, so no run can be "
+            f"trained on it; choose one of {', '.join(usable)}"
+        )
+    inputs = SchemeInputs(1.0, 1.0, _count_blocks(shapes), {})
+    rules = {entry.name: _find_rule(entry, scheme, inputs, keep_small) for entry in shapes}
+    return {entry: rule for entry, rule in rules.items() if rule is not None}
+
+
 def find_scheme(name: str) -> Scheme:
     """The scheme of that name; ConfigError names the nearest and all of them."""
     if name not in SCHEMES:

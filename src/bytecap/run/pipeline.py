@@ -28,6 +28,7 @@ from bytecap.model.spec import ModelSpec
 from bytecap.report.compressors import compressor_baselines
 from bytecap.report.console import Console
 from bytecap.run.folder import LOG, MODEL, RECIPE, RECORD, SCORE, TOKENS, enter, load_seconds, timed, writing_run
+from bytecap.run.grids import run_grids
 from bytecap.run.job import build_provenance, load_or_measure_calibration, run_job
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import (
@@ -108,14 +109,16 @@ def _prepare(recipe: Recipe, folder: Path, console: Console) -> None:
 def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
     """Tokens to a finished checkpoint, continuing where an interrupted run stopped."""
     with together():
+        spec = ModelSpec.of(recipe.model, tokens.vocab_size)
         job = TrainingJob(
             config=recipe.train,
-            spec=ModelSpec.of(recipe.model, tokens.vocab_size),
+            spec=spec,
             stream=tokens.train_stream(),
             bos=tokens.tokenizer.bos,
             seed=recipe.run.seed,
             tokens=tokens.digest,
             made_from=tuple(digest_json([digest, tokens.digest]) for digest in recipe.known_digests),
+            grids=run_grids(recipe, spec),
         )
     with console.stage("train"), timed(folder, "train"):
         Trainer(job, folder, device, console).run()

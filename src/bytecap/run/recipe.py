@@ -34,11 +34,13 @@ from bytecap.core.settings_reader import from_authored, from_saved
 from bytecap.core.toml import parse_toml, toml_value
 from bytecap.core.version import __version__
 from bytecap.model.spec import MAX_SEED, ModelConfig
+from bytecap.published.scheme_plan import training_grids
 from bytecap.quant.allocation import QuantConfig
 from bytecap.run.recipe_0_1 import digest_0_1
 from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.text.config import TextConfig
 from bytecap.train.config import TrainConfig
+from bytecap.train.hooks import fake_quantization
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +156,17 @@ def load(path: Path) -> Recipe:
     return recipe
 
 
+def training_scheme(recipe: Recipe) -> str | None:
+    """The published scheme on whose grid the run trains; None without fake quantization."""
+    config = recipe.train.hooks.get(fake_quantization.NAME)
+    return config.scheme if isinstance(config, fake_quantization.FakeQuantizationConfig) else None
+
+
 def _derived(recipe: Recipe) -> Recipe:
     train = dataclasses.replace(recipe.train, micro_batch=recipe.train.micro_batch or recipe.train.batch)
     train.check_hooks(recipe.model)
+    if (scheme := training_scheme(recipe)) is not None:
+        training_grids(scheme, [], 0)
     context = recipe.score.context or train.context
     score = dataclasses.replace(recipe.score, context=context)
     if score.stride > context:

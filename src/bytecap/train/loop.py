@@ -14,7 +14,8 @@ import dataclasses
 import json
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from bytecap.core.errors import SIGNAL_NAMES, DataError, NumericsError, Stopped
 from bytecap.core.files import append, keep_lines
 from bytecap.core.progress import Progress
 from bytecap.core.signals import deferred
+from bytecap.formats.plan import ScaleRule
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.text.batches import TrainBatches
@@ -67,6 +69,8 @@ class TrainingJob:
     """Digest of the tokens."""
     made_from: tuple[str, ...]
     """Digest of recipe and tokens, then those that older versions gave to the same."""
+    grids: Mapping[str, ScaleRule] = field(default_factory=dict)
+    """The grid of each weight that is to be stored on one, for fake quantization."""
 
 
 class Trainer:

@@ -1,0 +1,31 @@
+"""The grid that a run is trained on, where its recipe asks for fake quantization.
+
+In:   a recipe, and the shape of its model.
+Out:  the rule of each weight's row scales.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from bytecap.formats.plan import ScaleRule
+from bytecap.model.gpt import GPT
+from bytecap.model.roles import parameter_roles
+from bytecap.model.spec import ModelSpec
+from bytecap.published.scheme_plan import training_grids
+from bytecap.quant.allocation import Shape
+from bytecap.run.recipe import Recipe, training_scheme
+
+
+def run_grids(recipe: Recipe, spec: ModelSpec) -> dict[str, ScaleRule]:
+    """The grid of each weight that the scheme of the training quantizes; empty without fake quantization."""
+    scheme = training_scheme(recipe)
+    return {} if scheme is None else training_grids(scheme, model_shapes(spec), recipe.model.d_model**2 // 4)
+
+
+def model_shapes(spec: ModelSpec) -> list[Shape]:
+    """Name, role and shape of every weight of a model, which is not built for it."""
+    with torch.device("meta"):
+        model = GPT(spec)
+    roles = parameter_roles(model)
+    return [Shape(name, str(roles[name]), tuple(value.shape)) for name, value in model.named_parameters()]

@@ -1,0 +1,101 @@
+"""Fake quantization: from `start` on the forward pass reads the weights as a published scheme will store them.
+
+    straight-through: forward and backward at q(W), the update to W    noise: both at W + u, u uniform in ± half a step
+
+q rounds to the scheme's grid of this very step (train/row_grid.py). Gradients are those at the weights that were read,
+optimizers move the raw ones, and what is saved, averaged and scored are the raw ones alone.
+
+Source:  straight-through as in openai/parameter-golf PR #65 (int6, from the first step) and #219; uniform noise, arXiv
+         2104.08500 and 2004.07320.
+Differs: train and export have one grid. #65 left the floor of the scale out in training, #219 trained int6 and stored
+         int5; a run that is finished by another scheme is refused (run/recipe.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from bytecap.core.errors import ConfigError
+from bytecap.core.settings import bounds
+from bytecap.formats.plan import ScaleRule
+from bytecap.train.hooks.base import HookConfig, TrainingHook
+from bytecap.train.row_grid import round_to_grid, row_scales
+
+if TYPE_CHECKING:
+    from bytecap.train.loop import TrainingJob
+
+NAME = "fake_quantization"
+_STEPS = "steps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeQuantizationConfig(HookConfig):
+    """From when on, and on which grid."""
+
+    start: float = field(default=0.0, metadata=bounds(0.0, 1.0))
+    """Fraction of the run after which it begins; 0 is the first step."""
+    scheme: str = "int8"
+    """The published scheme whose row scales and integers are the grid (`bytecap fit --help`)."""
+    noise: bool = False
+    """Uniform noise of one step in place of rounding."""
+
+
+class FakeQuantization(TrainingHook):
+    """Puts other weights in place before the forward pass and the raw ones back after the backward pass."""
+
+    config_class = FakeQuantizationConfig
+    changes = ("weights",)
+
+    def __init__(self, config: FakeQuantizationConfig, model: nn.Module) -> None:
+        super().__init__(config, model)
+        self.config, self.steps = config, 0
+        self.rules: Mapping[str, ScaleRule] = {}
+        self._raw: dict[str, Tensor] = {}
+
+    def prepare(self, job: TrainingJob) -> None:
+        """Know the grid of each weight."""
+        self.rules = job.grids
+        if not self.rules:
+            raise ConfigError(
+                f"train.hooks.{NAME}: scheme {self.config.scheme} quantizes no weight of this model, so nothing would "
+                "change; choose another scheme, or lower artifact.keep_small"
+            )
+
+    @torch.no_grad()
+    def before_step(self, model: nn.Module, progress: float) -> None:
+        """Keep the raw weights, and put what is read in their place."""
+        if progress < self.config.start:
+            return
+        parameters = dict(model.named_parameters())
+        device = next(iter(parameters.values())).device
+        generator = torch.Generator(device).manual_seed(self.steps)
+        for name, rule in self.rules.items():
+            weight_OI = parameters[name].data
+            self._raw[name] = weight_OI.clone()
+            if self.config.noise:
+                noise_OI = torch.rand(weight_OI.shape, generator=generator, device=device) - 0.5
+                weight_OI.add_(noise_OI * row_scales(weight_OI, rule)[:, None])
+            else:
+                weight_OI.copy_(round_to_grid(weight_OI, rule))
+        self.steps += 1
+
+    @torch.no_grad()
+    def after_backward(self, model: nn.Module, progress: float) -> None:
+        """Put the raw weights back."""
+        parameters = dict(model.named_parameters())
+        for name, raw_OI in self._raw.items():
+            parameters[name].data.copy_(raw_OI)
+        self._raw.clear()
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """How many steps had it: the seed of the next one's noise."""
+        return {_STEPS: torch.tensor(self.steps)}
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Go on counting."""
+        self.steps = int(tensors[_STEPS])

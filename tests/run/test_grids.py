@@ -1,0 +1,53 @@
+"""The grid of training is the grid of the file."""
+
+import numpy as np
+import pytest
+import torch
+
+from bytecap.core.errors import ConfigError
+from bytecap.fitting.source import source_from_module
+from bytecap.model.gpt import GPT
+from bytecap.model.spec import ModelSpec
+from bytecap.published.scheme_plan import scheme_plan
+from bytecap.run import recipe as recipes
+from bytecap.run.grids import model_shapes, run_grids
+from bytecap.run.recipe import Recipe
+from bytecap.train.row_grid import round_to_grid
+
+HOOK = "train.hooks.fake_quantization"
+
+
+def resolve(*overrides: str) -> Recipe:
+    return recipes.resolve("baseline", track="laptop", overrides=list(overrides))
+
+
+@pytest.mark.parametrize("scheme", ["int8", "pr65", "pr219"])
+def test_the_grid_is_that_of_the_plan(scheme: str) -> None:
+    """Tensor by tensor the rule by which the scheme makes a file of the finished weights, small ones left out."""
+    recipe = resolve(f"{HOOK}.scheme={scheme}")
+    spec = ModelSpec.of(recipe.model, recipe.text.vocab_size)
+    torch.manual_seed(0)
+    source = source_from_module(GPT(spec))
+    assert model_shapes(spec) == source.shapes
+    plan = scheme_plan(scheme, source.shapes, None, "x", keep_small=spec.d_model**2 // 4)
+    grids = run_grids(recipe, spec)
+    assert grids == {tensor.name: tensor.rule for tensor in plan.tensors if tensor.rule is not None}
+    assert {"embedding", "blocks.0.attention.query.weight", "blocks.0.mlp.up.weight"} <= grids.keys()
+    weight = source.weights["embedding"]
+    again = round_to_grid(round_to_grid(torch.from_numpy(weight), grids["embedding"]), grids["embedding"])
+    assert np.isfinite(again.numpy()).all()
+
+
+def test_no_hook_no_grid() -> None:
+    """Nothing is trained on a grid unless a recipe says so."""
+    recipe = resolve()
+    assert run_grids(recipe, ModelSpec.of(recipe.model, 300)) == {}
+
+
+@pytest.mark.parametrize("scheme", ["pr332", "int4_group64", "best_published"])
+def test_grids_that_training_cannot_know(scheme: str) -> None:
+    """Ranks of the finished weights, groups of columns, steps that a cap decides: refused when the recipe is read."""
+    with pytest.raises(ConfigError, match=rf"the grid of scheme {scheme} .* choose one of int8, pr65, pr219"):
+        resolve(f"{HOOK}.scheme={scheme}")
+    with pytest.raises(ConfigError, match="there is no scheme"):
+        resolve(f"{HOOK}.scheme=pr66")
