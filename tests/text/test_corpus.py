@@ -66,7 +66,7 @@ def test_missing_and_empty(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no text files at .*nothing"):
         list(Corpus((str(tmp_path / "nothing"),)).documents())
     (tmp_path / "empty.txt").write_text("")
-    with pytest.raises(DataError, match="every file is empty or unusable"):
+    with pytest.raises(DataError, match=r"no text in .*: all are empty; give files that hold text in UTF-8"):
         list(Corpus((str(tmp_path),)).documents())
 
 
@@ -85,6 +85,9 @@ def test_wrong_rows_name_line_and_field(tmp_path: Path) -> None:
         list(Corpus((str(path),)).documents())
     path.write_text('"x"\n7\n')
     with pytest.raises(DataError, match=r"line 2 has no text under 'text' \(found: int\)"):
+        list(Corpus((str(path),)).documents())
+    path.write_text('{"text": 7}\n')
+    with pytest.raises(DataError, match=r"line 1 has no text under 'text' \(text is of type int\)"):
         list(Corpus((str(path),)).documents())
     path.write_text("{nonsense\n")
     with pytest.raises(DataError, match="line 1 is not JSON"):

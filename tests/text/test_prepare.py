@@ -113,6 +113,19 @@ def test_one_long_text_is_cut(tmp_path: Path) -> None:
     assert sum(map(len, train + held)) == len(text) and all(d in text for d in train + held)
 
 
+def test_one_short_text_is_cut(tmp_path: Path) -> None:
+    """A single file that would be held out whole is cut into some 32 documents; one that cannot be is told so."""
+    path = tmp_path / "one.txt"
+    path.write_text("".join(make_document(i) for i in range(20)))
+    tokens = prepare(TextConfig(paths=(str(path),), vocab_size=300), tmp_path / "tokens", Silent())
+    assert tokens.document_length == path.stat().st_size // 32
+    assert 1 <= len(tokens.validation_documents() or ()) < 8 and tokens.train_tokens > tokens.validation_tokens
+    lines = tmp_path / "one.jsonl"
+    lines.write_text(json.dumps(path.read_text()))
+    with pytest.raises(DataError, match=r"one\.jsonl is one document of [\d,]+ bytes, which is held out"):
+        prepare(TextConfig(paths=(str(lines),), vocab_size=300), tmp_path / "tokens", Silent())
+
+
 def test_refusals(corpus: Path, tmp_path: Path) -> None:
     """Settings that exclude each other, missing files, and a corpus too small to hold anything out."""
     with pytest.raises(ConfigError, match="needs the tokenizer"):

@@ -34,7 +34,8 @@ class TextConfig:
     """An unusable file is an error instead of skipped and counted."""
     document_length: int | None = dataclasses.field(default=None, metadata=bounds(1, MAX_TEXT_BYTES))
     """Characters after which a text file is cut, at a line end, into several documents. None: 1,048,576, or 16,384
-    where otherwise every document would be too long to be held out; the record says which."""
+    where otherwise every document would be too long to be held out, or a part in 32 of a text that is one document
+    alone (at least 256); the record says which."""
     validation_fraction: float = dataclasses.field(default=0.05, metadata=bounds(0.0, 1.0))
     """Largest share of the text held out."""
     validation_bytes: int = dataclasses.field(default=1_000_000, metadata=bounds(1, MAX_TEXT_BYTES))

@@ -105,7 +105,8 @@ class Corpus:
                     count += 1
                     yield document
         if count == 0:
-            raise DataError(f"no text in {self.name}: every file is empty or unusable ({dict(self.skipped)})")
+            found = ", ".join(f"{number:,} {reason}" for reason, number in self.skipped.items()) or "all are empty"
+            raise DataError(f"no text in {self.name}: {found}; give files that hold text in UTF-8")
 
     def files(self) -> list[Path]:
         """The files, folders expanded, sorted within each given path. Raises DataError for a path without files."""
@@ -128,7 +129,8 @@ class Corpus:
         except UnicodeDecodeError as error:
             self._skip("not UTF-8", path, f"byte {error.start:,} cannot be decoded")
         except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"cannot read {path}: {error}", path=str(path)) from error
+            reason = getattr(error, "strerror", None) or error  # libraries of compressed files have no number
+            raise DataError(f"cannot read {path}: {reason}; repair or remove it", path=str(path)) from error
 
     def _json_lines(self, path: Path) -> Iterator[str]:
         """The text of each line; one that is not UTF-8 is left out alone."""
@@ -276,7 +278,8 @@ def _line_text(line: str, field_name: str) -> str:
     text = row.get(field_name) if isinstance(row, dict) else row  # a line may be the text itself
     if isinstance(text, str):
         return text
-    keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
-    raise ValueError(
-        f"has no text under {field_name!r} (found: {keys[:200]}); choose the field with --set text.field=NAME"
-    )
+    if isinstance(row, dict) and field_name in row:
+        found = f"{field_name} is of type {type(text).__name__}"
+    else:
+        found = f"found: {', '.join(map(str, row)) if isinstance(row, dict) else type(row).__name__}"
+    raise ValueError(f"has no text under {field_name!r} ({found[:200]}); choose the field with --set text.field=NAME")

@@ -18,7 +18,8 @@ from bytecap.text.config import TextConfig
 from bytecap.text.corpus import DOCUMENT_LENGTH, Corpus
 from bytecap.text.split import choose_validation, document_hash, refuse_shared
 
-SHORT_DOCUMENT = 1 << 14
+SHORT_DOCUMENT, MIN_DOCUMENT, PARTS = 1 << 14, 1 << 8, 32
+"""Characters of a document where long ones cannot be held out; of a text that is one document alone, a part in 32."""
 
 
 @dataclass
@@ -58,20 +59,29 @@ def survey_corpus(config: TextConfig, progress: Progress) -> Survey:
     """One pass over the corpus, which decides what is held out; a second, with shorter documents, where it must be."""
     corpus = open_corpus(config, config.paths)
     held_out = open_corpus(config, config.validation_paths) if config.validation_paths else None
-    total, order = 0, hashlib.sha256()
+    total, order, different = 0, hashlib.sha256(), set[int]()
 
     def keys() -> Iterator[tuple[int, int]]:
         nonlocal total
         for document in corpus.documents():
             key, size = document_hash(document), len(document.encode())
             total += size
+            if len(different) < 2:
+                different.add(key)
             order.update(key.to_bytes(8, "big"))
             yield key, size
 
     if held_out is None:
         hashes = choose_validation(keys(), fraction=config.validation_fraction, max_bytes=config.validation_bytes)
-        if not hashes and config.document_length is None:
-            return survey_corpus(dataclasses.replace(config, document_length=SHORT_DOCUMENT), progress)
+        alone = len(different) == 1 and bool(hashes)
+        if config.document_length is None and (alone or not hashes):
+            length = min(max(total // PARTS, MIN_DOCUMENT), SHORT_DOCUMENT) if alone else SHORT_DOCUMENT
+            return survey_corpus(dataclasses.replace(config, document_length=length), progress)
+        if alone:
+            raise DataError(
+                f"{corpus.name} is one document of {total:,} bytes, which is held out, so none is left for training; "
+                "give more text, or cut it finer with --set text.document_length=4096"
+            )
     else:
         hashes = {document_hash(document) for document in held_out.documents()}
         refuse_shared([d for d in corpus.documents() if document_hash(d) in hashes])

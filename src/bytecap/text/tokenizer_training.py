@@ -21,6 +21,8 @@ from bytecap.text.config import BYTE_PIECES, SPECIAL_PIECES
 from bytecap.text.tokenizer import Tokenizer
 
 _CHUNK_CHARACTERS = 4000
+_SOURCE_LINE = re.compile(r"^\w+: \S+\(\d+\) \[.*\] *")
+"""Where in its own source SentencePiece stopped, which tells a user nothing."""
 _COVERAGE = 0.9995
 """Share of the text whose characters get pieces of their own; SentencePiece's default."""
 
@@ -30,10 +32,10 @@ def train_tokenizer(documents: Iterable[str], vocab_size: int) -> Tokenizer:
 
     Ids as in the contest's tokenizers: PAD 0, BOS 1, EOS 2, UNK 3, bytes 4 to 259, then merges.
     """
-    out = io.BytesIO()
+    out, chunks = io.BytesIO(), list(_chunks(documents))
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(_frequent_characters(list(_chunks(documents)), vocab_size)),
+            sentence_iterator=iter(_frequent_characters(chunks, vocab_size)),
             model_writer=out,
             model_type="bpe",
             vocab_size=vocab_size,
@@ -53,9 +55,10 @@ def train_tokenizer(documents: Iterable[str], vocab_size: int) -> Tokenizer:
             minloglevel=2,
         )
     except RuntimeError as error:
+        said = _SOURCE_LINE.sub("", str(error).splitlines()[-1])
         raise DataError(
-            f"no tokenizer of {vocab_size} pieces can be learned from this text ({str(error).splitlines()[-1]}); give "
-            "more text or lower --set text.vocab_size"
+            f"no tokenizer of {vocab_size} pieces can be learned from {sum(map(len, chunks)):,} characters of training "
+            f"text{f' ({said})' if said else ''}; give more text or lower --set text.vocab_size"
         ) from error
     return Tokenizer.from_bytes(out.getvalue(), origin="the tokenizer trained on this text")
 
