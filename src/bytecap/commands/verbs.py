@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
 from bytecap.commands import convert, fit, generate, inspect, prepare, recipes, run, score, train
@@ -65,7 +65,9 @@ def _examples(lines: tuple[str, ...]) -> str:
 
 def _sentence(error: CycloptsError) -> str:
     """What the parser found, in one line, and the next step."""
+    if isinstance(error, UnusedCliTokensError):
+        return f"nothing takes {' '.join(map(repr, error.unused_tokens or ()))}; put text with spaces into quotes"
     error.verbose = False
     verb = " ".join(error.command_chain or ())
-    found = " ".join(str(error).split()).rstrip(".")
+    found = " ".join(str(error).split()).rstrip("., ")
     return f"{found}; `bytecap {verb + ' ' if verb else ''}--help` lists what there is"

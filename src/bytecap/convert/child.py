@@ -87,10 +87,10 @@ def load_tables(path: Path) -> Any:
 
 def _foreign_names(path: Path) -> list[str]:
     with zipfile.ZipFile(path) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise DataError(f"{path} is a compressed archive, which torch.save never writes; unpack it first")
         if any(Path(name).name == "constants.pkl" for name in archive.namelist()):
             raise DataError(f"{path} is a TorchScript program, not weights; save its state_dict() where it was made")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise DataError(f"{path} is a compressed archive, which torch.save never writes; unpack it first")
     return torch.serialization.get_unsafe_globals_in_checkpoint(path)
 
 

@@ -26,6 +26,11 @@ WEIGHTS, REPLY = "weights.safetensors", "reply.json"
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 WHOLE = ("model.safetensors", "pytorch_model.bin")
 """Names of what a published model's folder holds, in the order in which they are looked for."""
+OTHER_KINDS = {
+    ".onnx": "ONNX", ".gguf": "GGUF", ".h5": "HDF5", ".keras": "Keras", ".npz": "NumPy", ".npy": "NumPy",
+    ".tflite": "TFLite", ".msgpack": "Flax",
+}  # fmt: skip
+"""Suffixes of what PyTorch never wrote."""
 _SHOWN_TAIL = 300
 
 
@@ -80,6 +85,12 @@ def find_files(source: Path) -> dict[Path, list[str] | None]:
         raise ConfigError(f"{source} is a folder without {', '.join((*INDICES, *WHOLE))}; give the checkpoint itself")
     if not source.is_file():
         raise DataError(f"{source} does not exist; give a checkpoint", path=str(source))
+    if (kind := OTHER_KINDS.get(source.suffix)) is not None:
+        raise ConfigError(
+            f"{source} is a file of {kind}, and only PyTorch's and safetensors are read; where it can be opened, write "
+            "its arrays by name with safetensors.numpy.save_file",
+            path=str(source),
+        )
     if source.suffix != ".json":
         return {source: None}
     shards = _weight_map(source)
