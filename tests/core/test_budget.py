@@ -27,3 +27,5 @@ def test_slack_and_refusal() -> None:
     refuse_small_cap(100, 100)
     with pytest.raises(BudgetError, match="at least 101 bytes"):
         refuse_small_cap(101, 100)
+    with pytest.raises(BudgetError, match=r"most of it is kept at 16 bits or more \(a, b, c, d, e, \.\.\)"):
+        refuse_small_cap(101, 100, "abcdef")

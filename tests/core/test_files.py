@@ -65,6 +65,12 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_no_name_at_all() -> None:
+    """The empty path is a folder, not a file."""
+    with pytest.raises(BackendError, match=r"cannot save \.: a folder is where a file is needed"):
+        write_bytes(Path(), b"x")
+
+
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is refused before any work; a place that can be written to is not touched."""
     refuse_place(tmp_path / "new" / "deep" / "a.bin")

@@ -11,7 +11,7 @@ from bytecap.artifact.pack import ArtifactConfig, pack
 from bytecap.core.budget import MIN_SLACK_BYTES
 from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Silent
-from bytecap.fitting.problem import FitProblem
+from bytecap.fitting.problem import FitProblem, build_problem
 from bytecap.fitting.result import FitResult
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import WeightSource
@@ -125,3 +125,13 @@ def test_no_tensor_is_lost_while_bytes_are_left() -> None:
     result = blind.fit(40_000, Silent())
     weight = one.problem.weights["a"]
     assert np.square(result.model.tensors["a"].weights() - weight).mean() < 1e-3 * np.square(weight).mean()
+
+
+def test_what_is_never_rounded_is_named_where_it_fills_the_file() -> None:
+    """A convolution of width 3 stays at 16 bits; a cap below that says so."""
+    generator = np.random.default_rng(0)
+    weights = {"conv": generator.normal(size=(8, 8, 3)).astype(np.float32), "map": np.ones((4, 4), np.float32)}
+    shapes = [Shape(name, "matrix", weight.shape) for name, weight in weights.items()]
+    problem = build_problem(WeightSource(weights, shapes, "x", None), None, QuantConfig())
+    with pytest.raises(BudgetError, match=r"most of it is kept at 16 bits or more \(conv\)"):
+        SizeSearch(problem, packed).predict(300, Silent())

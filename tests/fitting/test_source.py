@@ -58,6 +58,17 @@ def test_what_cannot_be_weights(tmp_path: Path) -> None:
     save_file({"bias": torch.full((2, 2), torch.finfo(torch.float32).min)}, path)
     with pytest.raises(NumericsError, match=r"tensor bias holds values up to 3\.4e"):
         open_checkpoint(path)
+    save_file({"x" * 1025: torch.ones(2, 2)}, path)
+    with pytest.raises(DataError, match=r"a tensor has the name 'x{80}', of 1,025 letters; rename it to at most 1,024"):
+        open_checkpoint(path)
+
+
+def test_numbers_below_what_squares_can_hold(tmp_path: Path) -> None:
+    """A tensor of denormal numbers is one of zeros; beside larger ones they stay."""
+    path = tmp_path / "w.safetensors"
+    save_file({"dead": torch.full((4, 4), 1e-42), "alive": torch.tensor([[1e-42, 1.0]])}, path)
+    source = open_checkpoint(path)
+    assert not source.weights["dead"].any() and source.weights["alive"].all()
 
 
 def test_parameters_that_are_no_numbers_to_round() -> None:

@@ -14,7 +14,7 @@ import torch
 
 from bytecap.artifact.layout import Parsed
 from bytecap.core.errors import BytecapError, FormatError
-from bytecap.formats.base import MAX_WIDTH, TensorEntry
+from bytecap.formats.base import MAX_NAME, MAX_WIDTH, TensorEntry
 from bytecap.formats.table import FORMATS, min_file_bytes
 from bytecap.model.gpt import GPT
 from bytecap.model.renames import current_name
@@ -23,8 +23,8 @@ from bytecap.model.spec import MAX_CONTEXT, ModelSpec
 
 KEYS = ("written_by", "model", "tensors", "made_from", "lossless", "context")
 MADE_FROM = ("recipe", "corpus", "checkpoint", "tokenizer")
-MAX_WORD, MAX_NAME = 64, 1024
-"""Letters of a digest, a version or a role, and of a tensor's name."""
+MAX_WORD = 64
+"""Letters of a digest, a version or a role."""
 _NAMES_IN_VERSION_2 = {
     "steps": "row_column", "even": "per_tensor", "row_scales": "per_channel",
     "row_scales_low_rank": "low_rank_corrected", "float16": "float16", "float32": "float32",

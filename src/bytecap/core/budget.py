@@ -6,12 +6,15 @@ Out:  the most bytes of the file, how near to it a fit must come, and a refusal 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bytecap.core.errors import BudgetError, ConfigError
 
 MIN_SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 """A fit has arrived when at most so many bytes, or this share of the cap, are left."""
+MAX_SHOWN = 5
+"""Names in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,20 @@ def slack_bytes(file_bytes: int) -> int:
     return max(MIN_SLACK_BYTES, int(SLACK_SHARE * file_bytes))
 
 
-def refuse_small_cap(smallest_bytes: int, file_bytes: int) -> None:
-    """Raise BudgetError when even the smallest file is larger than `file_bytes`."""
+def refuse_small_cap(smallest_bytes: int, file_bytes: int, kept: Sequence[str] = ()) -> None:
+    """Raise BudgetError when even the smallest file is larger than `file_bytes`.
+
+    `kept` names tensors that are never rounded to a few bits, where those take most of it.
+    """
     if smallest_bytes > file_bytes:
+        way_out = "train a model with fewer or narrower layers or a smaller vocabulary"
+        if kept:
+            shown = ", ".join([*kept[:MAX_SHOWN], ".."] if len(kept) > MAX_SHOWN else kept)
+            way_out = f"leave out what the model can do without: most of it is kept at 16 bits or more ({shown})"
         raise BudgetError(
             f"a cap of {file_bytes:,} bytes cannot be met: this model, tokenizer and header take at least "
             f"{smallest_bytes:,} bytes, with every weight of linear maps and embeddings rounded to zero. Raise the "
-            "cap, or train a model with fewer or narrower layers or a smaller vocabulary",
+            f"cap, or {way_out}",
             smallest_bytes=smallest_bytes,
             cap_bytes=file_bytes,
         )

@@ -30,6 +30,8 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     written to becomes a BackendError, also where a library has an error type of its own for it. What a library leaves
     beside its file when it is killed lies in the temporary folder too, where `remove_stale` finds it.
     """
+    if not path.name:  # the empty path, or the root
+        raise unwritable(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import torch
 
 from bytecap.artifact.load import Artifact, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
-from bytecap.core.budget import FileBudget, refuse_small_cap
+from bytecap.core.budget import FileBudget
 from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Progress
 from bytecap.fitting.problem import build_problem
@@ -146,4 +146,4 @@ def read_back(result: FitResult) -> Artifact:
 def refuse_small(source: WeightSource, config: QuantConfig, container: Container, budget: FileBudget) -> None:
     """Raise BudgetError where even the smallest file of these weights is over the budget, whatever their values."""
     search = SizeSearch(build_problem(source, None, config), container.packer(source))
-    refuse_small_cap(search.smallest().size_bytes, budget.file_bytes)
+    search.refuse_small_cap(budget.file_bytes)

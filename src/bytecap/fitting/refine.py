@@ -117,7 +117,8 @@ def refine(
         step_scale, plans = _moved(problem, candidates.current, wanted, order, step_scale)
         before = gap
         if plans:
-            progress.note(f"{gap:+,.0f} bytes left; {len(plans)} tensors rounded again")
+            where = "left" if gap > 0 else "too many"
+            progress.note(f"{abs(gap):,.0f} bytes {where}; {len(plans)} tensors rounded again")
             candidates.accept(problem.round(plans, progress, weights))
             rounded += sum(math.prod(plan.shape) for plan in plans)
         elif gap > 0:

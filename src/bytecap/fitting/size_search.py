@@ -29,6 +29,8 @@ from bytecap.fitting.problem import FitProblem
 from bytecap.fitting.refine import MAX_STEP_SCALE, MIN_STEP_SCALE, Candidates, bytes_per_octave, refine
 from bytecap.fitting.result import FitResult, Prediction
 from bytecap.fitting.sequential import StartAdaptation, round_sequentially
+from bytecap.formats.floats import FLOAT16, FLOAT32
+from bytecap.formats.plan import BitPlan
 from bytecap.formats.row_column import ROW_COLUMN
 from bytecap.formats.size_estimate import coded_bytes
 from bytecap.formats.table import estimate_size
@@ -40,6 +42,8 @@ MAX_SECANT_STEPS, SIZE_TOLERANCE = 24, 0.002
 MIN_RESPONSE, MAX_RESPONSE = 1 / 16, 2.0
 """Bounds of the bytes that an octave gives in a secant step, as a share of what is expected."""
 
+_FLOAT_BYTES = {FLOAT16: 2, FLOAT32: 4}
+
 Pack = Callable[[QuantizedModel], bytes]
 Floats = npt.NDArray[np.float32]
 
@@ -50,6 +54,8 @@ class _Smallest:
 
     size_bytes: int
     overhead_bytes: float
+    kept: tuple[str, ...]
+    """Names of the tensors that stay at 16 or 32 bits, the largest first, where those take most of the file."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,14 @@ class SizeSearch:
             model = QuantizedModel(tensors)
             size = len(self.pack(model))
             coded = sum(coded_bytes({name: estimate_size(tensor) for name, tensor in tensors.items()}).values())
-            self._smallest = _Smallest(max(size, model.min_file_bytes), size - coded)
+            size_bytes = max(size, model.min_file_bytes)
+            self._smallest = _Smallest(size_bytes, size - coded, _kept(plan, size_bytes))
         return self._smallest
+
+    def refuse_small_cap(self, file_bytes: int, slack: int = 0) -> None:
+        """Raise BudgetError where even the smallest file, with some slack, is larger than `file_bytes`."""
+        smallest = self.smallest()
+        refuse_small_cap(smallest.size_bytes + slack, file_bytes, smallest.kept)
 
     def predict(self, file_bytes: int, progress: Progress) -> Prediction:
         """The multiplier whose estimated size is `file_bytes`; BudgetError when no file can be that small."""
@@ -119,7 +131,7 @@ class SizeSearch:
 
     def _predicted(self, file_bytes: int, progress: Progress) -> _Estimated:
         if file_bytes not in self._known:
-            refuse_small_cap(self.smallest().size_bytes, file_bytes)
+            self.refuse_small_cap(file_bytes)
             problem = self.problem
             found = self._secant(problem, file_bytes, self._initial_step_scale(file_bytes), progress)
             if problem.calibration is not None:
@@ -165,7 +177,7 @@ class SizeSearch:
         if candidates.best is None:
             # Every file came out over the cap: so near to the smallest one that single tensors cannot close the gap.
             slack = slack_bytes(file_bytes)
-            refuse_small_cap(self.smallest().size_bytes + slack, file_bytes)
+            self.refuse_small_cap(file_bytes, slack)
             smaller = self._fit(file_bytes - slack, self._predicted(file_bytes - slack, progress), progress)
             return dataclasses.replace(smaller, predicted_bytes=prediction.size_bytes)
         data, rounded = candidates.best
@@ -200,6 +212,16 @@ def _loss(
     if problem.calibration is None:
         return None
     return prediction.loss if adapted else sum(entry.loss for entry in rounded.values())
+
+
+def _kept(plan: BitPlan, size_bytes: int) -> tuple[str, ...]:
+    """Names of the tensors at 16 or 32 bits, the largest first, if they take more than half of the file."""
+    bytes_by_name = {
+        t.name: math.prod(t.shape) * _FLOAT_BYTES[t.format] for t in plan.tensors if t.format in _FLOAT_BYTES
+    }
+    if 2 * sum(bytes_by_name.values()) < size_bytes:
+        return ()
+    return tuple(sorted(bytes_by_name, key=lambda name: -bytes_by_name[name]))
 
 
 def _lost(result: FitResult, weights: Mapping[str, Floats]) -> list[str]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bytecap.core.digest import digest_arrays
 from bytecap.core.errors import ConfigError, DataError, NumericsError
-from bytecap.formats.base import MAX_WIDTH
+from bytecap.formats.base import MAX_NAME, MAX_WIDTH
 from bytecap.model.gpt import GPT
 from bytecap.model.renames import first_name
 from bytecap.model.roles import Role, parameter_roles
@@ -30,8 +30,10 @@ from bytecap.quant.allocation import Shape
 from bytecap.train.checkpoint import load_checkpoint
 from bytecap.train.hooks import squared_gradients
 
-MAX_WEIGHT, MAX_EXACT_INTEGER = 1e30, 1 << 24
+MAX_WEIGHT, MAX_EXACT_INTEGER = 1e15, 1 << 24
 """Beyond which a tensor holds something else than weights, and beyond which 32 bits do not hold whole numbers."""
+MIN_WEIGHT = 1e-30
+"""A tensor without larger weights counts as zero: its steps and squares would be beyond what 32 bits hold."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -110,7 +112,9 @@ def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = 
                 return dataclasses.replace(source, context=saved.context, training_squares=squares)
             return _as_stored(file, path)
     except (safetensors.SafetensorError, OSError) as error:
-        raise DataError(f"{path} is not a safetensors file ({error}); give another one", path=str(path)) from error
+        raise DataError(
+            f"{path} is not a safetensors file ({error}); give one, or make one with `bytecap convert`", path=str(path)
+        ) from error
 
 
 def _build_source(
@@ -126,14 +130,19 @@ def _build_source(
                 f"tensor {name} of shape {tuple(value.shape)} is empty or wider than {MAX_WIDTH:,}; {leave_out}",
                 tensor=name,
             )
-        if float(value.abs().max()) > MAX_WEIGHT:
+        if (largest := float(value.abs().max())) > MAX_WEIGHT:
             raise NumericsError(
-                f"tensor {name} holds values up to {float(value.abs().max()):.3g}, which are no weights (a mask?); "
-                f"{leave_out}",
+                f"tensor {name} holds values up to {largest:.3g}, which are no weights (a mask?); {leave_out}",
                 tensor=name,
             )
-        if not name.isprintable():
-            raise DataError(f"a tensor has the name {name!r}, which cannot be printed; rename it", tensor=name)
+        if largest < MIN_WEIGHT and name not in exact:
+            tensors[name] = torch.zeros_like(value)
+        if not name.isprintable() or len(name) > MAX_NAME:
+            raise DataError(
+                f"a tensor has the name {name[:80]!a}, of {len(name):,} letters; rename it to at most {MAX_NAME:,} "
+                "that can be printed",
+                tensor=name,
+            )
     weights = {name: np.asarray(value.numpy(), np.float32, order="C") for name, value in tensors.items()}
     shapes = [Shape(name, roles[name], value.shape, exact=name in exact) for name, value in weights.items()]
     techniques = () if model is None else model.spec.techniques

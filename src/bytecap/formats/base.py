@@ -25,8 +25,8 @@ from bytecap.formats.size_estimate import SizeEstimate, compressed_bytes
 MAX_SYMBOL = 32_767
 ROW_OF_BLOCK = 16
 """What a row of a block costs to decode, in integers of an adaptive stream, however few columns it has."""
-MAX_WIDTH = 1 << 24
-"""Numbers of an axis."""
+MAX_WIDTH, MAX_NAME = 1 << 24, 1024
+"""Numbers of an axis, and letters of a tensor's name."""
 LARGEST = 1e38
 """No weight may come near the end of float32."""
 
