@@ -51,7 +51,7 @@ class WatchedTrainer(Trainer):
 
     def _note_forward(self, module: nn.Module, arguments: Any) -> None:
         weights = {name: value.detach().clone() for name, value in self.model.named_parameters()}
-        self.seen.append({"data": tuple(arguments[0].shape), "weights": weights, "graph": []})
+        self.seen.append({"data": arguments[0].tolist(), "weights": weights, "graph": []})
 
     def _note_block(self, module: nn.Module, arguments: Any) -> None:
         assert isinstance(module, Block)
@@ -96,6 +96,9 @@ def check_survives(name: str, folder: Path, stream: TokenStream) -> None:
             build_trainer(folder / "stopped", stream, name, stop).run()
     resumed = finish(folder / "stopped", build_trainer(folder / "stopped", stream, name))
     assert_same(straight.weights, resumed.weights)
+    before = (folder / "straight" / CHECKPOINT).read_bytes()
+    assert build_trainer(folder / "straight", stream, name).run().finished  # once more, as the same command does
+    assert (folder / "straight" / CHECKPOINT).read_bytes() == before
     for one, other in ((straight.other_weights, resumed.other_weights), (straight.hooks, resumed.hooks)):
         assert one.keys() == other.keys()
         for group in one:

@@ -15,6 +15,8 @@ from bytecap.text.shards import TokenStream
 from bytecap.train import hooks
 from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
 from bytecap.train.hooks import HOOKS
+from tests.contracts.hooks import check_changes, check_start
+from tests.contracts.hooks import check_survives as check_survives_stops
 from tests.contracts.techniques import (
     check_causal_and_isolated,
     check_compiles,
@@ -64,8 +66,12 @@ def test_a_technique(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_training_hook(folder: Path, stream: TokenStream) -> None:
     """The hook of the guide, its state through a stop, and the settings that it shows."""
-    source, settings = find_blocks("A training hook")
-    (folder / "largest_weight.py").write_text(source)
+    source, phase, settings = find_blocks("A training hook")
+    for name, text in (("largest_weight", source), ("row_start", phase)):
+        (folder / f"{name}.py").write_text(text)
+        check_survives_stops(name, folder / name, stream)
+        check_changes(name, folder / f"{name}_changes", stream)
+        check_start(name)
     states = []
     for name, stops in (("straight", [20]), ("stopped", [7, 20])):
         for step in stops:

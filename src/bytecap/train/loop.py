@@ -43,10 +43,10 @@ from bytecap.train.checkpoint import (
     save_checkpoint,
 )
 from bytecap.train.config import LAST, TrainConfig
-from bytecap.train.hooks import HOOKS
 from bytecap.train.initialization import initialize
 from bytecap.train.optimizers import Optimizers
 from bytecap.train.parallel import agreed_progress, decide, rows_of_rank, sum_gradients
+from bytecap.train.run_hooks import RunHooks
 from bytecap.train.schedules import progress_at, progress_before_step
 
 METRICS = "metrics.jsonl"
@@ -85,7 +85,7 @@ class Trainer:
         spread(self.model.state_dict().values())  # an initialisation may round otherwise on another machine
         self.clock = Clock(self.state.seconds)
         self._loss: Any = self.model
-        if device.type == "cuda" and self.config.compile:
+        if device.type == "cuda" and self.config.compile and not self.state.finished:
             self.compile()
         self._step_seconds = self.state.seconds / self.state.step if self.state.step else 0.0
 
@@ -97,9 +97,7 @@ class Trainer:
         torch.manual_seed(job.seed)
         self.model = initialize(build_model(job.spec)).to(self.device)
         self.optimizers = Optimizers(self.model, config.optimizer, self.device)
-        self.hooks = {name: HOOKS.find(name)(its, self.model) for name, its in config.hooks.items()}
-        for hook in self.hooks.values():
-            hook.prepare(job)
+        self.hooks = RunHooks(job, self.model)
         self.state = TrainingState()
         continued = self._resume()
         shape = {"batch": config.batch, "context": config.context}
@@ -142,15 +140,13 @@ class Trainer:
         rows = torch.from_numpy(self.batches.next())
         micro = self.config.micro_batch or self.config.batch
         total = torch.zeros((), device=self.device)
-        for hook in self.hooks.values():
-            hook.before_step(self.model, progress)
+        self.hooks.before_step(progress)
         for part in torch.split(rows, micro):
             loss = self._mean_loss(part.to(self.device), progress) * (part.size(0) / (rows.size(0) * world().size))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         sum_gradients(self.model, total)
-        for hook in self.hooks.values():
-            hook.after_backward(self.model, progress)
+        self.hooks.after_backward(progress)
         value = float(total)
         schedule = progress
         if self.config.optimizer.last_step_moves:
@@ -159,8 +155,7 @@ class Trainer:
         if not math.isfinite(value):
             raise said_by_main(self._not_finite(value, rate))
         self.optimizers.step(schedule)
-        for hook in self.hooks.values():
-            hook.after_step(self.model, progress)
+        self.hooks.after_step(progress)
         spent = self.clock.seconds - begin
         first = self._step_seconds == 0.0 or self.state.step < 2
         self._step_seconds = spent if first else _SPEED_MEMORY * self._step_seconds + (1 - _SPEED_MEMORY) * spent
@@ -180,8 +175,7 @@ class Trainer:
         self._tell(value)
 
     def _mean_loss(self, rows_BT: torch.Tensor, progress: float) -> torch.Tensor:
-        for hook in self.hooks.values():
-            rows_BT = hook.rows(rows_BT, progress)
+        rows_BT = self.hooks.rows(rows_BT, progress)
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         with autocast(self.device):
             return self._loss(tokens_BT, target_BT, self.job.bos, reduce=True)  # type: ignore[no-any-return]
@@ -194,10 +188,8 @@ class Trainer:
             each = self.config.batch // world().size
             micro = min(self.config.micro_batch or each, each)
             rows = torch.randint(self.job.spec.vocab_size, (micro, self.config.context + 1), device=self.device)
-            for progress in self._phases():
-                for hook in self.hooks.values():
-                    if hook.switches:
-                        hook.before_step(self.model, progress)
+            for progress in self.hooks.phases(self.state.progress):
+                self.hooks.before_step(progress, ahead=True)
                 self._mean_loss(rows, progress).backward()  # type: ignore[no-untyped-call]
                 self.model.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
@@ -205,11 +197,6 @@ class Trainer:
             gather(None)  # the clock starts when the last process is ready
         spent = time.perf_counter() - begin
         self.state = dataclasses.replace(self.state, compile_seconds=self.state.compile_seconds + spent)
-
-    def _phases(self) -> list[float]:
-        """Where each of the phases that are still to come, or going on, begins."""
-        starts = sorted({0.0, *(start for hook in self.hooks.values() for start in hook.switches)})
-        return [start for start, end in zip(starts, [*starts[1:], math.inf], strict=True) if end > self.state.progress]
 
     def _resume(self) -> str:
         """Go on from the folder's checkpoint if there is one; what tells it from others."""
@@ -225,10 +212,11 @@ class Trainer:
                 path=str(path),
             )
         saved.load_into(self.model)
-        self.optimizers.load_state_tensors(saved.optimizer)
-        for name, hook in self.hooks.items():
-            hook.load_state_tensors({key: value.to(self.device) for key, value in saved.hooks.get(name, {}).items()})
         self.state = saved.progressed
+        if self.state.finished:
+            return "the finished one"
+        self.optimizers.load_state_tensors(saved.optimizer)
+        self.hooks.load_states(saved.hooks, self.device)
         self.progress.note(f"continuing from step {self.state.step:,} at {self.state.seconds:.1f} s")
         if saved.digest is None:
             self.progress.note("the checkpoint is of an older version, without a digest that would show damage")
@@ -244,17 +232,16 @@ class Trainer:
         self._write(
             weights=self.model.state_dict(),
             optimizer=self.optimizers.state_tensors(),
-            hooks={name: hook.state_tensors() for name, hook in self.hooks.items()},
+            hooks=self.hooks.states(),
         )
 
     def _finish(self) -> None:
         """The weights that the settings name, and beside them all others there are."""
         last = self.model.state_dict()
-        given = {name: hook.at_end(self.model) for name, hook in self.hooks.items()}
-        weights = {LAST: last} | {name: {**last, **one} for name, one in given.items() if one}
+        weights = {LAST: last} | {name: {**last, **given} for name, given in self.hooks.weights().items()}
         self.state = dataclasses.replace(self.state, finished=True)
         exported = self.config.exported_weights
-        kept = {name: hook.state_tensors() for name, hook in self.hooks.items() if hook.keeps_state}
+        kept = self.hooks.states(finished=True)
         self._write(weights=weights.pop(exported), exported=exported, other_weights=weights, hooks=kept)
 
     def _write(self, **content: Any) -> None:
