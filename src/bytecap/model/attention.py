@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bytecap.model.attention_blocks import attend
 from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Linear, norm
 from bytecap.model.roles import Role
@@ -21,7 +22,7 @@ from bytecap.model.techniques.base import Attended, Context, Visit
 
 
 class Attention(nn.Module):
-    """Mixes positions; sees what `context.mask` allows."""
+    """Mixes positions; sees what `context` allows."""
 
     roles: ClassVar[dict[str, Role]] = {"query_gain": Role.SCALAR}
     query_gain: nn.Parameter | None
@@ -50,13 +51,16 @@ class Attention(nn.Module):
         key_BGTK = rotate(key_BGTK, context.cos_TK, context.sin_TK)
         if self.query_gain is not None:
             query_BHTK = query_BHTK * self.query_gain.to(x_BTD.dtype)[:, None, None]
-        heads_BHTK = F.scaled_dot_product_attention(
-            query_BHTK,
-            key_BGTK,
-            value_BGTK,
-            attn_mask=context.mask_B1TT,
-            is_causal=context.mask_B1TT is None,
-            enable_gqa=self.n_kv_heads != self.n_heads,
-        )
+        if context.blocks is not None:
+            heads_BHTK = attend(query_BHTK, key_BGTK, value_BGTK, context.blocks)
+        else:
+            heads_BHTK = F.scaled_dot_product_attention(
+                query_BHTK,
+                key_BGTK,
+                value_BGTK,
+                attn_mask=context.mask_B1TT,
+                is_causal=context.mask_B1TT is None,
+                enable_gqa=self.n_kv_heads != self.n_heads,
+            )
         heads_BHTK = techniques.heads(heads_BHTK, Attended(x_BTD, value_BGTK), visit, context)
         return self.out(heads_BHTK.transpose(1, 2).reshape(B, T, D))  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bytecap.core.products import linear
+from bytecap.model.attention_blocks import blocks_pay, query_blocks
 from bytecap.model.block import Block
 from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Norm, norm
@@ -90,11 +91,13 @@ class GPT(nn.Module):
         if self.spec.block == "llama":
             sin_TK = -sin_TK  # Llama turns the other way, and so do the programs that run its models
         document_BT = document_numbers(tokens_BT, bos)
-        mask_B1TT = None
-        if not self.spec.across_documents:
+        mask_B1TT = blocks = None
+        if blocks_pay(positions, self.spec.d_head, self.embedding):
+            blocks = query_blocks(document_BT, isolated=not self.spec.across_documents)
+        elif not self.spec.across_documents:
             causal_TT = torch.ones(positions, positions, dtype=torch.bool, device=device).tril()
             mask_B1TT = ((document_BT[:, :, None] == document_BT[:, None, :]) & causal_TT)[:, None]
-        return Context(tokens_BT, document_BT, cos_TK, sin_TK, mask_B1TT)
+        return Context(tokens_BT, document_BT, cos_TK, sin_TK, mask_B1TT, blocks)
 
 
 def document_numbers(tokens_BT: Tensor, bos: int) -> Tensor:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bytecap.model.attention_blocks import QueryBlock
 from bytecap.model.roles import Role
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class Context:
     """The rotary tables have half a head's width."""
     sin_TK: Tensor
     mask_B1TT: Tensor | None
-    """True where a query (third axis) may see a key (fourth axis); None means plain causal."""
+    """True where a query (third axis) may see a key (fourth axis); None means plain causal, or what `blocks` say."""
+    blocks: list[QueryBlock] | None = None
+    """The queries and keys that are compared, where attention works in blocks."""
     first_BTD: Tensor = field(init=False)
     """The stream that enters the first block; there from the hook `before` on."""
     saved: dict[str, list[Tensor]] = field(default_factory=dict)
