@@ -14,6 +14,7 @@ from bytecap.formats.per_channel import PER_CHANNEL
 from bytecap.formats.per_group import PER_GROUP
 from bytecap.formats.plan import BitPlan
 from bytecap.published import schemes
+from bytecap.published.rounding import row_scales
 from bytecap.published.scheme_plan import scheme_plan
 from bytecap.published.schemes import SCHEMES
 from bytecap.quant.allocation import Shape
@@ -82,15 +83,19 @@ def test_every_tensor_has_a_format(name: str) -> None:
 
 
 @every_scheme
-def test_it_is_scalable_as_it_declares(name: str) -> None:
-    """A step scale multiplies every step, or is refused."""
-    if not SCHEMES[name].scalable:
-        with pytest.raises(ConfigError, match="has one size and no step_scale"):
-            make_plan(name, 2.0)
-        return
-    for one, two in zip(make_plan(name).tensors, make_plan(name, 2.0).tensors, strict=True):
-        if one.rule is not None and two.rule is not None:
-            assert two.rule.amount == pytest.approx(2 * one.rule.amount)
+def test_a_step_scale_multiplies_every_step(name: str) -> None:
+    """Two scales apart by a factor of 2 give steps apart by 2; what a scale of 1 leaves at 16 bits has steps too."""
+    weight = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    for one, two in zip(make_plan(name, 2.0).tensors, make_plan(name, 4.0).tensors, strict=True):
+        if one.role == "scalar":
+            assert one == two
+        elif one.bits:
+            assert (one.bits, one.step_scale, two.step_scale) == (two.bits, 2.0, 4.0)
+        else:
+            assert one.rule is not None and two.rule is not None
+            fine, coarse = (row_scales(weight, rule).astype(np.float64) for rule in (one.rule, two.rule))
+            assert np.allclose(coarse, 2 * fine, rtol=2e-3)
+    assert make_plan(name).step_scale == 1.0
 
 
 @every_scheme

@@ -197,16 +197,18 @@ def test_schemes_under_a_cap(finished: Path, tmp_path: Path, capsys: Capture, sc
     assert 0 <= 4500 - report["bytes"] <= 64 and report["bytes"] == (tmp_path / "a.bcap").stat().st_size
 
 
-def test_a_scheme_with_one_size(finished: Path, tmp_path: Path, capsys: Capture) -> None:
-    """Under a wide cap bytes stay unused; the size over a narrow one is named, and nothing is written."""
+def test_a_scheme_by_range_under_any_cap(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Finer or coarser steps than published fill a cap; below the smallest file nothing is written."""
     given = (finished, "--scheme", "int8", "--keep-small", "0", "--out", tmp_path / "a.bcap")
-    (report,) = fitted(capsys, *given, "--cap", "9000")
-    assert report["unused_bytes"] == 9000 - report["bytes"] > 1000
+    for cap in (5000, 9000):
+        (report,) = fitted(capsys, *given, "--cap", str(cap))
+        assert 0 <= report["unused_bytes"] == cap - report["bytes"] <= 64 and (report["step_scale"] > 1) == (
+            cap == 5000
+        )
     (tmp_path / "a.bcap").unlink()
-    assert call("fit", *given, "--cap", "5000", "--json", "--quiet") == 4
+    assert call("fit", *given, "--cap", "1000", "--json", "--quiet") == 4
     error = json.loads(capsys.readouterr().out)["error"]
-    assert error["smallest_bytes"] == report["bytes"] and f"{report['bytes']:,} bytes, over the cap" in error["message"]
-    assert not (tmp_path / "a.bcap").exists()
+    assert 1000 < error["smallest_bytes"] < 5000 and not (tmp_path / "a.bcap").exists()
 
 
 def test_a_scheme_that_is_too_small_to_clip_less(finished: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -53,7 +53,7 @@ def packed(model: QuantizedModel) -> bytes:
     return pack(None, model, b"", ABOUT, ArtifactConfig(compressor="zlib"))
 
 
-def fitter(name: str, *, calibrated: bool = True, **others: float) -> SchemeFitter:
+def fitter(name: str, *, calibrated: bool = True, **others: float | str) -> SchemeFitter:
     weights, calibration = material()
     given = calibration if calibrated else None
     source = WeightSource(weights, SHAPES, "x", None)
@@ -137,7 +137,7 @@ def test_predicted_loss() -> None:
     assert blind.loss is None and blind.losses == {}
 
 
-@pytest.mark.parametrize("name", ["pr1394", "pr1586", "pr1797", "best_published"])
+@pytest.mark.parametrize("name", [name for name in SCHEMES if "group" not in name or name == "int4_group64"])
 @pytest.mark.parametrize("share", [0.6, 0.8, 0.95])
 def test_the_dial(name: str, share: float) -> None:
     """Never over, and within the slack under, wherever the scheme can be."""
@@ -162,13 +162,35 @@ def test_ends_of_the_dial() -> None:
     one.predict(smallest, Silent())
 
 
-def test_one_size() -> None:
-    """Used whatever the cap above it; refused below with its size."""
-    one = fitter("int8", calibrated=False)
-    size = len(one.fit(None, Silent()).data)
-    assert one.fit(size, Silent()) is one.fit(None, Silent()) is one.fit(10 * size, Silent())
-    with pytest.raises(BudgetError, match=f"one file of {size:,} bytes, over the cap of {size - 1:,}"):
-        one.fit(size - 1, Silent())
+@pytest.mark.parametrize("name", [name for name in SCHEMES if name != "best_published" and "group" not in name])
+def test_as_published(name: str) -> None:
+    """Its own bytes whatever the cap above them; below, its steps grow and that is said, or it is refused."""
+    shrinks, refuses = fitter(name, over_cap="shrink"), fitter(name, over_cap="refuse")
+    own = fitter(name).fit(None, Silent())
+    size = len(own.data)
+    assert shrinks.fit(size, Silent()).data == refuses.fit(10 * size, Silent()).data == own.data
+    assert own.plan.step_scale == 1.0 and own.own_bytes == size
+    notes: list[str] = []
+    heard = Silent()
+    heard.note = notes.append  # type: ignore[assignment]
+    small = shrinks.fit(size - 300, heard)
+    assert size - 364 <= len(small.data) <= size - 300 and small.own_bytes == size and small.plan.step_scale > 1
+    assert f"as published takes {size:,} bytes, 300 over the cap" in notes[0]
+    with pytest.raises(BudgetError, match=f"takes {size:,} bytes, 1 over the cap .* artifact.over_cap = 'shrink'"):
+        refuses.fit(size - 1, Silent())
+
+
+def test_ends_of_a_range() -> None:
+    """Nothing but zeros at the coarse end, integers of 16 bits at the fine one, of 8 in groups."""
+    for name, largest in (("int8", 32_767), ("pr219", 32_767), ("int4_group64", 127)):
+        one = fitter(name, calibrated=False)
+        fine = one.fit(10**6, Silent()).model.tensors["embedding"]
+        assert isinstance(fine, (PerChannelQuantized, PerGroupQuantized))
+        assert 0.95 * largest < np.abs(fine.symbols_OI).max() <= largest
+        with pytest.raises(BudgetError, match="take at least") as caught:
+            one.fit(100, Silent())
+        coarse = one.fit(caught.value.values["smallest_bytes"], Silent()).model.tensors
+        assert not any(tensor.weights().any() for n, tensor in coarse.items() if n != "blocks.0.scale")
 
 
 def test_an_embedding_step() -> None:

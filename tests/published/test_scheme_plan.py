@@ -9,7 +9,7 @@ from bytecap.core.errors import ConfigError
 from bytecap.formats.floats import FLOAT16, FLOAT32
 from bytecap.formats.per_channel import PER_CHANNEL
 from bytecap.formats.plan import BitPlan, ScaleRule, TensorPlan
-from bytecap.published.rounding import round_published
+from bytecap.published.rounding import round_published, row_scales
 from bytecap.published.scheme_plan import KEEP_SMALL, scheme_plan
 from bytecap.published.schemes import SCHEMES
 from bytecap.published.schemes.pr332 import rank_bits
@@ -148,16 +148,39 @@ def test_steps_by_deviations() -> None:
     assert make_steps(tensors["embedding"]) == (127, 20 / 127, True)
 
 
-@pytest.mark.parametrize("name", [name for name, scheme in SCHEMES.items() if scheme.scalable])
+@pytest.mark.parametrize("name", ["pr1394", "pr1586", "pr1797", "best_published"])
 def test_step_scale(name: str) -> None:
-    """The step_scale multiplies every step and stands in the plan."""
+    """The step_scale multiplies every step in deviations and stands in the plan."""
     one, three = plan_of(name), plan_of(name, step_scale=3.0)
     for key, tensor in one.items():
         if tensor.rule:
             assert make_steps(three[key])[1] == pytest.approx(3 * make_steps(tensor)[1])
     shapes = shapes_of(1)
     assert scheme_plan(name, shapes, load_or_measure_calibration(shapes), "x", 3.0).step_scale == 3.0
-    assert scheme_plan("int8", shapes, None, "x").step_scale == 0.0
+
+
+def test_step_scale_of_a_range() -> None:
+    """At 1 the published rule itself; at 2.5 steps as many times wider, and integers as many times fewer, rounded."""
+    for name, published, scaled in (("int8", (-127, 127), (-51, 51)), ("pr219", (-16, 15), (-6, 6))):
+        found = [plan_of(name, step_scale=scale)["blocks.0.mlp.up.weight"].rule for scale in (1.0, 2.5, 200.0)]
+        assert [rule.integers for rule in found if rule] == [published, scaled, (-1, 1)]
+    weight = np.random.default_rng(0).standard_normal((5, 400)).astype(np.float32)
+    one, two = (plan_of("pr65", step_scale=scale)["blocks.0.mlp.up.weight"].rule for scale in (1.0, 2.5))
+    assert one is not None and two is not None
+    expected = (np.quantile(np.abs(weight.astype(np.float64)), 0.9999984, axis=1) / 31 * 2.5).astype(np.float16)
+    assert np.array_equal(row_scales(weight, two), expected)
+    assert np.array_equal(
+        round_published(weight, two, None).symbols_OI, np.rint(weight / expected.astype(float)[:, None])
+    )
+
+
+def test_a_half_that_shrinks() -> None:
+    """The embedding of #309 is a half as published, and else integers of 12 bits and the scale, without a floor."""
+    assert plan_of("pr309")["embedding"].rule is None
+    rule = plan_of("pr309", step_scale=2.0)["embedding"].rule
+    assert rule is not None and (rule.integers, rule.floor, rule.feedback) == ((-1024, 1024), 0.0, False)
+    values = np.linspace(-0.01, 0.01, 101, dtype=np.float32)[None]
+    assert np.allclose(row_scales(values, rule), 0.01 / 2047 * 2, rtol=1e-3)
 
 
 def test_best_published() -> None:
@@ -202,7 +225,7 @@ def test_unmeasured_weights_are_rounded_to_nearest() -> None:
 
 
 def test_refusals() -> None:
-    """Unknown schemes and names, a missing calibration, step scales where there are none and impossible ones."""
+    """Unknown schemes and names, a missing calibration, and impossible step scales."""
     shapes = shapes_of(2)
     calibration = load_or_measure_calibration(shapes)
     with pytest.raises(
@@ -212,8 +235,6 @@ def test_refusals() -> None:
     for name in (name for name, scheme in SCHEMES.items() if scheme.calibrated):
         with pytest.raises(ConfigError, match=f"{name} needs curvature measured on text"):
             scheme_plan(name, shapes, None, "x")
-    with pytest.raises(ConfigError, match="int8 has one size and no step_scale"):
-        scheme_plan("int8", shapes, None, "x", 0.5)
     with pytest.raises(ConfigError, match="pr1586 has a fixed embedding"):
         scheme_plan("pr1586", shapes, calibration, "x", embedding_step=0.5)
     for bad in (0.0, -1.0, float("nan"), float("inf")):

@@ -10,7 +10,8 @@ probability tables.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from bytecap.artifact.layout import PIECES, TOKENIZER, Section, write
 from bytecap.coding.general import BROTLI, CODECS, RAW
@@ -18,12 +19,17 @@ from bytecap.coding.pieces import to_columns
 from bytecap.coding.planes import split_bytes
 from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError, nearest
+from bytecap.core.settings import bounds, check_bounds
 from bytecap.core.units import parse_bytes
 from bytecap.core.version import __version__
 from bytecap.formats.base import Plain, StoredTensor
 from bytecap.formats.table import FORMATS, format_of
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.spec import ModelSpec
+
+OverCap: TypeAlias = Literal["shrink", "refuse"]
+SHRINK: Literal["shrink"] = "shrink"
+REFUSE: Literal["refuse"] = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,14 @@ class ArtifactConfig:
     """For what is not coded by bytecap itself: brotli, zstd, zlib or lzma, at their strongest setting."""
     embed_tokenizer: bool = True
     """The tokenizer lies in the file and counts."""
+    scheme: str = ""
+    """How weights are quantized: empty for our own fit, `as_published` for the scheme that the recipe's source names,
+    or a scheme's name (`bytecap fit --help`). A run makes both its own fit and the published one, and records both."""
+    over_cap: OverCap = SHRINK
+    """What is done where a scheme's file is over the cap: all its steps grow (`shrink`), or the run is refused."""
+    keep_small: int | None = field(default=None, metadata=bounds(0, 1 << 40))
+    """Matrices of so many elements or fewer stay at 16 bits in a scheme. None: a quarter of model.d_model squared, the
+    published 65,536 at the published width of 512."""
 
     def __post_init__(self) -> None:
         """ConfigError for a size or compressor that cannot be."""
@@ -49,6 +63,7 @@ class ArtifactConfig:
             raise ConfigError(
                 f"artifact.reserve_bytes is {self.reserve_bytes}; it must lie between 0 and the cap {cap}"
             )
+        check_bounds(self)
         if self.compressor not in CODECS:
             raise ConfigError(
                 f"artifact.compressor is {self.compressor!r}{nearest(self.compressor, CODECS)}; choose one of "

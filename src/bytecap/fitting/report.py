@@ -40,7 +40,7 @@ _ROW = {
 _SINCE_0_2: dict[str, tuple[Any, Any]] = {
     "bits_per_weight": (None, float | None), "seconds": (None, float | None),
     "divergence": (None, (type(None), _DIVERGENCE)), "bits_per_byte": (None, (type(None), _DIVERGENCE)),
-    "tensors": ([], [_ROW]),
+    "tensors": ([], [_ROW]), "own_bytes": (None, int | None),
 }  # fmt: skip
 """Fields that reports of bytecap 0.1 lack, with what they are then and their shape."""
 _RENAMED = {"kappa": "step_scale", "made_from": "source_digest"}
@@ -85,6 +85,7 @@ def make_report(
         "reserve_bytes": 0 if budget is None else budget.reserve_bytes,
         "unused_bytes": None if budget is None else budget.file_bytes - len(result.data),
         "bits_per_weight": bits_per_weight(len(result.data), result.model.weights),
+        "own_bytes": result.own_bytes,
         "predicted_bytes": result.predicted_bytes,
         "predicted_increase_nats": result.loss,
         "step_scale": result.plan.step_scale,

@@ -40,6 +40,8 @@ class FitResult:
     """Size of the file as it was predicted before rounding."""
     roundings: float
     """Full passes over the weights."""
+    own_bytes: int | None = None
+    """Size of the file that a scheme makes with its own steps, where it was made."""
 
 
 class Fitter(Protocol):

@@ -37,6 +37,7 @@ from bytecap.formats.trellis import SCALAR, next_states
 
 PER_GROUP = "per_group"
 GROUP_SIZES, MIN_BITS, MAX_BITS = (32, 64, 128), 2, 8
+MAX_GROUP_SYMBOL = 2 ** (MAX_BITS - 1) - 1
 BLOCKS, CLASSES, SCALES = "group_blocks.", "group_classes", Plain("group_scales", 2)
 
 
@@ -95,11 +96,12 @@ class PerGroupFormat(StoredFormat[PerGroupQuantized]):
 
     def nearest(self, plan: TensorPlan, weight: npt.NDArray[np.float32]) -> StoredTensor:
         """Integers of `plan.bits` bits without the odd one below; a group whose float16 scale is 0 becomes zeros."""
-        (rows, columns), size, largest = weight.shape, plan.group_size, 2 ** (plan.bits - 1) - 1
+        (rows, columns), size, published = weight.shape, plan.group_size, 2 ** (plan.bits - 1) - 1
+        largest = max(1, round(published / plan.step_scale))
         groups = -(-columns // size)
         padded = np.pad(np.abs(weight), ((0, 0), (0, groups * size - columns))).reshape(rows, groups, size)
         with np.errstate(over="ignore"):  # looked for right below
-            scales_OG = (padded.max(axis=2) / np.float32(largest)).astype(np.float16)
+            scales_OG = (padded.max(axis=2) / np.float32(published) * np.float32(plan.step_scale)).astype(np.float16)
         if not np.isfinite(scales_OG).all():
             return to_float16(plan.role, weight)
         scales_OI = np.repeat(scales_OG.astype(np.float32), size, axis=1)[:, :columns]
@@ -132,7 +134,7 @@ class PerGroupFormat(StoredFormat[PerGroupQuantized]):
         for entry, part, symbols_OI in zip(
             entries, parts, decode_by_role(BLOCKS, [entry.role for entry in entries], classes, coded), strict=True
         ):
-            if np.abs(symbols_OI).max() >= 1 << MAX_BITS - 1:
+            if np.abs(symbols_OI).max() > MAX_GROUP_SYMBOL:
                 raise FormatError(f"an integer of tensor {entry.name} does not fit {MAX_BITS} bits")
             scales_OG = read_floats(entry, part[SCALES], "<f2").reshape(entry.shape[0], -1)
             tensors.append(PerGroupQuantized(entry.role, symbols_OI, scales_OG, entry.detail))

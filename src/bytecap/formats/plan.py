@@ -20,9 +20,9 @@ class ScaleRule:
     """How a published run finds the scale of a row: its clip divided by the largest integer."""
 
     levels: int
-    """Largest integer R: 15, 31, 63 or 127; 32,767 where nothing is clipped."""
+    """Largest integer R as published: 15, 31, 63 or 127; 32,767 where nothing is clipped."""
     lowest: int
-    """Smallest integer, -R or -R - 1."""
+    """Smallest integer as published, -R or -R - 1."""
     clip: str
     """`quantile` (of the absolute values), `absmax`, or `sigma` (standard deviations of the row)."""
     amount: float
@@ -31,6 +31,16 @@ class ScaleRule:
     """Least clip; 1.0 in the runs of March 2026, which then cannot follow rows below 1."""
     feedback: bool
     """Rounding is GPTQ's when true, else to nearest."""
+    step_scale: float = 1.0
+    """Factor s of every step, clip / R × s, with which the integers of a row become s times fewer."""
+
+    @property
+    def integers(self) -> tuple[int, int]:
+        """The smallest and the largest integer that are used: as published, or R / s on both sides."""
+        if self.step_scale == 1.0:
+            return self.lowest, self.levels
+        largest = max(1, round(self.levels / self.step_scale))
+        return -largest, largest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +60,8 @@ class TensorPlan:
     """Columns that share a scale in `per_group`."""
     bits: int = 0
     """Bits of the integers of `per_group`."""
+    step_scale: float = 1.0
+    """Factor of the steps of `per_group`; integers become fewer by it."""
     rule: ScaleRule | None = None
     """How `per_channel` scales are found."""
 
@@ -71,5 +83,5 @@ class BitPlan:
     scheme: str
     """`bytecap`, or the published policy."""
     step_scale: float
-    """The multiplier κ of all steps; 0 for a scheme that has none."""
+    """The multiplier κ of all steps; 1 are those of a published scheme."""
     tensors: tuple[TensorPlan, ...]

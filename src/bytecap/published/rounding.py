@@ -65,14 +65,14 @@ def round_published(
 
 
 def row_scales(weight_OI: Floats, rule: ScaleRule, *, name: str = "a weight") -> npt.NDArray[np.float16]:
-    """max(clip of the row, floor) / R, at 16 bits."""
+    """max(clip of the row, floor) / R times the rule's step scale, at 16 bits."""
     if rule.clip == SIGMA and weight_OI.shape[1] < 2:
         raise ConfigError(
             f"{name} has one column, so its rows have no standard deviation; keep it at 16 bits", tensor=name
         )
     least_O = np.maximum(_clip_of_rows(weight_OI, rule), rule.floor)
     with np.errstate(over="ignore"):  # looked for right below
-        scales_O = (least_O / rule.levels).astype(np.float32).astype(np.float16)
+        scales_O = (least_O / rule.levels * rule.step_scale).astype(np.float32).astype(np.float16)
     if not np.isfinite(scales_O).all():
         raise NumericsError(
             f"{name} has a row whose scale is beyond 65,504, which 16 bits cannot hold, or no number; train it again "
@@ -104,7 +104,7 @@ def _clipped(weight_OI: Floats, rule: ScaleRule) -> npt.NDArray[np.floating]:
 def _nearest(values: npt.NDArray[np.floating], scales: Doubles, rule: ScaleRule) -> Doubles:
     """Integers of values of one shape with their scales; a scale of 0 gives 0."""
     divisors = np.where(scales > 0, scales, np.inf)
-    return np.clip(np.rint(values / divisors), rule.lowest, rule.levels)
+    return np.clip(np.rint(values / divisors), *rule.integers)
 
 
 def _with_feedback(

@@ -10,9 +10,11 @@ attention, block number), so one function here, `locate_tensor`, reads names; no
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bytecap.coding.general import ZLIB
 from bytecap.core.errors import ConfigError
 from bytecap.formats.floats import FLOAT16
 from bytecap.formats.plan import ScaleRule
@@ -21,6 +23,8 @@ from bytecap.quant.allocation import Shape
 from bytecap.quant.statistics import Calibration
 
 CLIP_QUANTILE, CLIP_FLOOR = 0.9999984, 1.0
+HALF_BITS = 12
+"""A 16-bit float tells the numbers below its largest apart as integers of 12 bits do: 11 digits and a sign."""
 SIGMA_FLOOR = 1e-10
 EMBEDDING, ATTENTION, MLP, OTHER = "embedding", "attention", "mlp", "other"
 _WORDS = {
@@ -52,8 +56,8 @@ class Scheme:
     """How a tensor's row scales are found; None keeps it at 16 bits."""
     scalars: str = FLOAT16
     """The format of gains and other control vectors."""
-    scalable: bool = False
-    """One step scale makes files of any size of it."""
+    compressor: str = ZLIB
+    """What the run stored its integers with."""
     calibrated: bool = False
     """It needs curvature measured on text."""
     own_size: bool = True
@@ -113,7 +117,7 @@ def block_number(entry: Shape) -> int:
     return number
 
 
-def scale_by_range(bits: int, clip: str = QUANTILE) -> ScaleRule:
+def scale_by_range(bits: int, inputs: SchemeInputs, clip: str = QUANTILE) -> ScaleRule:
     """The rule of March 2026: a scale from the row's range, with a floor, and rounding to nearest.
 
     With `clip=ABSMAX` the largest weight sets the scale and the odd integer is used.
@@ -121,7 +125,17 @@ def scale_by_range(bits: int, clip: str = QUANTILE) -> ScaleRule:
     largest = 2 ** (bits - 1) - 1
     lowest = -largest - 1 if clip == ABSMAX else -largest
     amount = CLIP_QUANTILE if clip == QUANTILE else 0.0
-    return ScaleRule(levels=largest, lowest=lowest, clip=clip, amount=amount, floor=CLIP_FLOOR, feedback=False)
+    return ScaleRule(
+        levels=largest, lowest=lowest, clip=clip, amount=amount, floor=CLIP_FLOOR, feedback=False,
+        step_scale=inputs.step_scale,
+    )  # fmt: skip
+
+
+def keep_half(inputs: SchemeInputs) -> ScaleRule | None:
+    """A matrix that the run kept at 16 bits; once steps are scaled, integers as fine as a half at its row's maximum."""
+    if inputs.step_scale == 1.0:
+        return None
+    return dataclasses.replace(scale_by_range(HALF_BITS, inputs, ABSMAX), floor=0.0)
 
 
 def scale_by_deviation(levels: int, deviations: float) -> ScaleRule:

@@ -1,11 +1,11 @@
-"""A published scheme carried out: its plan, its rounding, and where it has a step scale, the largest file under a cap.
+"""A published scheme carried out: its plan, its rounding, and under a cap the largest file.
 
 In:   weights, a calibration where the scheme needs one, and a function that packs a QuantizedModel and gives its bytes.
 Out:  the plan, the quantized model and the file.
 
-The step scale multiplies all steps. It is found by bisection on real packed files, with a guess inside the bracket from
-one bit per weight and octave. A scheme with few levels clips when its steps are small, so it is not refined further
-than to a clip of `MIN_DEVIATIONS`: the bytes that are left then stay unused.
+The step scale multiplies all steps; at 1 a scheme is as published. It is found by bisection on real packed files, with
+a guess inside the bracket from one bit per weight and octave. A clip in deviations with few levels clips when its steps
+are small, so it is not refined further than to `MIN_DEVIATIONS`: the bytes that are left then stay unused.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bytecap.artifact.pack import REFUSE, SHRINK, OverCap
 from bytecap.core.budget import refuse_small_cap, slack_bytes
 from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Progress
@@ -25,24 +26,28 @@ from bytecap.fitting.report import Comparison
 from bytecap.fitting.result import FitResult
 from bytecap.fitting.size_search import Pack
 from bytecap.fitting.source import WeightSource
-from bytecap.formats.base import StoredTensor
+from bytecap.formats.base import MAX_SYMBOL, StoredTensor
 from bytecap.formats.floats import FLOAT16, FLOAT32
 from bytecap.formats.low_rank_corrected import LOW_RANK_CORRECTED, LowRankCorrected
 from bytecap.formats.per_channel import PerChannelQuantized
+from bytecap.formats.per_group import MAX_GROUP_SYMBOL
 from bytecap.formats.plan import BitPlan, TensorPlan
 from bytecap.formats.table import FORMATS
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.published.low_rank import low_rank_corrections
 from bytecap.published.rounding import SIGMA, round_published
 from bytecap.published.scheme_plan import KEEP_SMALL, find_scheme, scheme_plan
-from bytecap.published.schemes import SCHEMES
 from bytecap.quant.statistics import Calibration
 
 MIN_DEVIATIONS = 4.0
 MIN_STEP_SCALE, MAX_STEP_SCALE = 2.0**-9, 2.0**6
-"""Bounds of the step scale; at the upper one every weight is zero."""
+"""Bounds of the step scale; at the upper one every weight is zero where steps are in deviations."""
 CLOSEST = 2.0**-12
 """Octaves of the step scale below which sizes are not told apart."""
+ZERO_STEPS = 2.05
+"""Times its largest integer, the step scale at which a range has no integer but zero, the scale's rounding included."""
+_SCALED = 1.0 + 1e-9
+"""A step scale next to 1 under which nothing is as published."""
 MAX_TRIES, MAX_UNBRACKETED = 24, 4
 """Files made at most, and until both sides of the cap have been seen."""
 
@@ -58,6 +63,8 @@ class SchemeOptions:
     """Matrices of so many elements or fewer stay at 16 bits."""
     embedding_step: float = 1.0
     """The embedding's step over the matrices', where the scheme leaves it open."""
+    over_cap: OverCap | None = None
+    """What is done where the scheme as published is over the cap; None: the largest file, finer or coarser."""
 
 
 def build_scheme_job(
@@ -89,9 +96,10 @@ class SchemeFitter:
                 f"{options.keep_small:,} elements; give --keep-small 0"
             )
         self._count = sum(math.prod(tensor.shape) for tensor in quantized)
-        clips = [t.rule.amount for t in quantized if t.rule is not None and t.rule.clip == SIGMA]
-        finest = max([MIN_STEP_SCALE, *(MIN_DEVIATIONS / clip for clip in clips)])
-        self._ends = math.log2(min(finest, 1.0)), math.log2(MAX_STEP_SCALE)
+        bounds = [_bounds(tensor) for tensor in self._plan(_SCALED).tensors]
+        finest, coarsest = max(low for low, _ in bounds), max(high for _, high in bounds)
+        self._ends = math.log2(min(finest, 1.0)), math.log2(coarsest)
+        self._as_published = self._policy.own_size and options.over_cap is not None
         self._own: FitResult | None = None
         self._smallest: int | None = None
 
@@ -102,32 +110,44 @@ class SchemeFitter:
 
     def predict(self, file_bytes: int, progress: Progress) -> None:
         """Nothing but a refusal: BudgetError when no file of this scheme is as small as that."""
-        if self._policy.scalable:
-            if self._smallest is None:
-                self._smallest = len(self._made(MAX_STEP_SCALE)[1])
-            refuse_small_cap(self._smallest, file_bytes)
-        elif len(self._own_size().data) > file_bytes:
+        if self._as_published:
             own_bytes = len(self._own_size().data)
-            raise BudgetError(
-                f"scheme {self.scheme} makes one file of {own_bytes:,} bytes, over the cap of {file_bytes:,}, and its "
-                "steps cannot be scaled; raise the cap, or choose one of "
-                f"{', '.join(name for name, other in SCHEMES.items() if other.scalable)}",
-                smallest_bytes=own_bytes,
-                cap_bytes=file_bytes,
-            )
+            if own_bytes <= file_bytes:
+                return
+            if self._options.over_cap == REFUSE:
+                raise BudgetError(
+                    f"scheme {self.scheme} as published takes {own_bytes:,} bytes, {own_bytes - file_bytes:,} over the "
+                    f"cap of {file_bytes:,}; raise the cap, or let its steps grow with artifact.over_cap = {SHRINK!r}",
+                    smallest_bytes=own_bytes,
+                    cap_bytes=file_bytes,
+                )
+        if self._smallest is None:
+            self._smallest = len(self._made(2.0 ** self._ends[1])[1])
+        refuse_small_cap(self._smallest, file_bytes)
 
     def fit(self, file_bytes: int | None, progress: Progress) -> FitResult:
         """The largest file found of at most `file_bytes`, or of the scheme's own size; BudgetError where none is."""
         if file_bytes is None:
             return self._own_size()
         self.predict(file_bytes, progress)
-        return self._search(file_bytes, progress) if self._policy.scalable else self._own_size()
+        if not self._as_published:
+            return self._search(file_bytes, progress)
+        own = self._own_size()
+        if len(own.data) <= file_bytes:
+            return own
+        found = dataclasses.replace(self._search(file_bytes, progress), own_bytes=len(own.data))
+        progress.note(
+            f"scheme {self.scheme} as published takes {len(own.data):,} bytes, {len(own.data) - file_bytes:,} over the "
+            f"cap of {file_bytes:,}; its steps are multiplied by {found.plan.step_scale:.4f} to fit"
+        )
+        return found
 
     def _own_size(self) -> FitResult:
         if not self._policy.own_size:
             raise ConfigError(f"scheme {self.scheme} has no size of its own; give --cap, such as --cap 16MB")
         if self._own is None:
-            self._own = self._described(1.0, *self._made(1.0), 1)
+            made = self._described(1.0, *self._made(1.0), 1)
+            self._own = dataclasses.replace(made, own_bytes=len(made.data))
         return self._own
 
     def _search(self, cap_bytes: int, progress: Progress) -> FitResult:
@@ -207,6 +227,18 @@ class SchemeFitter:
             pushed_OI = outputs @ pushed_OI if outputs.ndim == 2 else outputs[:, None] * pushed_OI
             found[name] = 0.5 * float((pushed_OI.astype(np.float64) * error_OI).sum())
         return found
+
+
+def _bounds(plan: TensorPlan) -> tuple[float, float]:
+    """The least step scale of a tensor, whose integers must fit, and the one at which every weight is zero."""
+    if plan.bits:
+        largest = 2 ** (plan.bits - 1) - 1
+        return max(MIN_STEP_SCALE, largest / MAX_GROUP_SYMBOL), ZERO_STEPS * largest
+    if plan.rule is None:
+        return MIN_STEP_SCALE, 1.0
+    if plan.rule.clip == SIGMA:
+        return max(MIN_STEP_SCALE, MIN_DEVIATIONS / plan.rule.amount), MAX_STEP_SCALE
+    return max(MIN_STEP_SCALE, plan.rule.levels / MAX_SYMBOL), ZERO_STEPS * plan.rule.levels
 
 
 def needs_text(name: str) -> bool:

@@ -38,7 +38,7 @@ def scheme_plan(
 ) -> BitPlan:
     """The plan of a published run; ConfigError where the scheme has no such option or cannot do without a calibration.
 
-    `step_scale` multiplies the steps of scalable schemes (in `best_published` it is the step in standard deviations);
+    `step_scale` multiplies all steps; 1 are those of the run (`best_published` has none: it is the step in deviations).
     `embedding_step` is the embedding's step over the matrices', where the scheme leaves it open.
     """
     scheme = find_scheme(name)
@@ -56,11 +56,10 @@ def scheme_plan(
         tensors.append(
             TensorPlan(
                 name=entry.name, role=entry.role, shape=tuple(entry.shape), format=stored, rule=rule, bits=bits,
-                group_size=group_size,
+                group_size=group_size, step_scale=step_scale if bits else 1.0,
             )
         )  # fmt: skip
-    scale = step_scale if scheme.scalable else 0.0
-    return BitPlan(source_digest=source_digest, scheme=name, step_scale=scale, tensors=tuple(tensors))
+    return BitPlan(source_digest=source_digest, scheme=name, step_scale=step_scale, tensors=tuple(tensors))
 
 
 def training_grids(name: str, shapes: list[Shape], keep_small: int) -> dict[str, ScaleRule]:
@@ -98,9 +97,6 @@ def _refuse(
             f"scheme {name} needs curvature measured on text: fit a run folder, or a checkpoint of ours with --text "
             f"and --tokenizer. Weights without their model can be fitted by {uncalibrated}"
         )
-    if not scheme.scalable and step_scale != 1.0:
-        scalable = _names(lambda other: other.scalable)
-        raise ConfigError(f"scheme {name} has one size and no step_scale; choose one of {scalable}")
     if not scheme.embedding_step and embedding_step != 1.0:
         open_ = _names(lambda other: other.embedding_step)
         raise ConfigError(f"scheme {name} has a fixed embedding; an embedding step belongs to {open_}")

@@ -3,6 +3,7 @@
 Source:  openai/parameter-golf #1394 and #1586, activation order as in #508.
 """
 
+from bytecap.coding.general import BROTLI
 from bytecap.formats.plan import ScaleRule
 from bytecap.published.scheme import Scheme, SchemeInputs, is_embedding, scale_by_deviation
 from bytecap.quant.allocation import Shape
@@ -18,5 +19,5 @@ def _rule(entry: Shape, inputs: SchemeInputs) -> ScaleRule:
 
 SCHEME = Scheme(
     "GPTQ in activation order, nothing clipped, one step in row deviations for all", _rule,
-    scalable=True, calibrated=True, own_size=False, embedding_step=True,
+    compressor=BROTLI, calibrated=True, own_size=False, embedding_step=True,
 )  # fmt: skip

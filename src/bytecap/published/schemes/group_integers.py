@@ -5,6 +5,7 @@ Differs: the embedding is quantized like every matrix, and the integers are code
          fewer bits than its name says.
 """
 
+from bytecap.coding.general import BROTLI
 from bytecap.formats.per_group import GROUP_SIZES, MAX_BITS, MIN_BITS
 from bytecap.published.scheme import Scheme
 
@@ -12,6 +13,7 @@ FAMILY = {
     f"int{bits}_group{size}": Scheme(
         f"{bits} bits, a scale for each {size} columns of a row, rounded to nearest",
         lambda entry, inputs: None,
+        compressor=BROTLI,
         group=(bits, size),
     )
     for size in GROUP_SIZES

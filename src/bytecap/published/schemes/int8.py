@@ -6,4 +6,6 @@ Source:  openai/parameter-golf, `train_gpt.py`.
 from bytecap.formats.floats import FLOAT32
 from bytecap.published.scheme import Scheme, scale_by_range
 
-SCHEME = Scheme("8 bits everywhere, by range: the naive baseline", lambda entry, inputs: scale_by_range(8), FLOAT32)
+SCHEME = Scheme(
+    "8 bits everywhere, by range: the naive baseline", lambda entry, inputs: scale_by_range(8, inputs), FLOAT32
+)

@@ -3,6 +3,7 @@
 Source:  openai/parameter-golf #1394.
 """
 
+from bytecap.coding.general import BROTLI
 from bytecap.formats.plan import ScaleRule
 from bytecap.published.scheme import Scheme, SchemeInputs, is_embedding, scale_by_deviation
 from bytecap.quant.allocation import Shape
@@ -13,4 +14,4 @@ def _rule(entry: Shape, inputs: SchemeInputs) -> ScaleRule:
     return scale_by_deviation(levels, deviations * inputs.step_scale)
 
 
-SCHEME = Scheme("GPTQ, steps of 12.85/31 row deviations, embedding 20/127", _rule, scalable=True, calibrated=True)
+SCHEME = Scheme("GPTQ, steps of 12.85/31 row deviations, embedding 20/127", _rule, compressor=BROTLI, calibrated=True)

@@ -3,6 +3,7 @@
 Source:  openai/parameter-golf #1586.
 """
 
+from bytecap.coding.general import BROTLI
 from bytecap.formats.plan import ScaleRule
 from bytecap.published.scheme import ATTENTION, EMBEDDING, MLP, Scheme, SchemeInputs, scale_by_deviation, tensor_class
 from bytecap.quant.allocation import Shape
@@ -19,5 +20,5 @@ def find_rule(entry: Shape, inputs: SchemeInputs) -> ScaleRule:
 
 SCHEME = Scheme(
     "GPTQ, steps of 12/31 (MLP), 13/31 (attention), 15/63 (embedding) row deviations", find_rule,
-    scalable=True, calibrated=True,
+    compressor=BROTLI, calibrated=True,
 )  # fmt: skip

@@ -3,10 +3,11 @@
 Source:  openai/parameter-golf #1797; the correction is in `published/low_rank.py`.
 """
 
+from bytecap.coding.general import BROTLI
 from bytecap.published.scheme import Scheme
 from bytecap.published.schemes.pr1586 import find_rule
 
 SCHEME = Scheme(
     "pr1586 with a low-rank repair of the three tensors that lost most", find_rule,
-    scalable=True, calibrated=True, low_rank=True,
+    compressor=BROTLI, calibrated=True, low_rank=True,
 )  # fmt: skip

@@ -5,6 +5,7 @@ Differs: a weight that the calibration never saw has no rank, and gets six bits.
          gathered (the hook `squared_gradients`), as in the run; without them, those of the calibration.
 """
 
+from bytecap.coding.general import ZSTD
 from bytecap.core.errors import ConfigError
 from bytecap.formats.floats import FLOAT32
 from bytecap.formats.plan import ScaleRule
@@ -39,9 +40,10 @@ def rank_bits(shapes: list[Shape], calibration: Calibration) -> dict[str, int]:
 
 
 def _rule(entry: Shape, inputs: SchemeInputs) -> ScaleRule:
-    return scale_by_range(8 if is_embedding(entry) else inputs.bits.get(entry.name, 6))
+    return scale_by_range(8 if is_embedding(entry) else inputs.bits.get(entry.name, 6), inputs)
 
 
 SCHEME = Scheme(
-    "7, 6 or 5 bits by rank of squared gradient, embedding 8", _rule, FLOAT32, calibrated=True, rank_bits=rank_bits
-)
+    "7, 6 or 5 bits by rank of squared gradient, embedding 8", _rule, FLOAT32, compressor=ZSTD, calibrated=True,
+    rank_bits=rank_bits,
+)  # fmt: skip

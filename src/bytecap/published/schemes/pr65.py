@@ -10,7 +10,7 @@ from bytecap.quant.allocation import Shape
 
 
 def _rule(entry: Shape, inputs: SchemeInputs) -> ScaleRule:
-    return scale_by_range(8 if is_embedding(entry) else 6)
+    return scale_by_range(8 if is_embedding(entry) else 6, inputs)
 
 
 SCHEME = Scheme("matrices 6 bits, embedding 8, by range", _rule, FLOAT32)
