@@ -19,7 +19,8 @@ from bytecap.core.progress import Silent
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import open_checkpoint
 from bytecap.run import recipe as recipes
-from bytecap.run.job import load_or_measure_calibration, run_job
+from bytecap.run.finishes import finish_job, finishes
+from bytecap.run.job import load_or_measure_calibration
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
 
@@ -33,8 +34,8 @@ def main() -> None:
     folder, count = options.run, options.caps
     recipe, tokens = recipes.load(folder / "recipe.toml"), load_tokens(folder / "tokens")
     source = open_checkpoint(folder / CHECKPOINT, finished=True)
-    job = run_job(recipe, tokens, source, load_or_measure_calibration(recipe, tokens, folder, source, Silent()))
-    search, calibration = job.fitter, job.calibration
+    calibration = load_or_measure_calibration(recipe, tokens, folder, source, Silent())
+    search = finish_job(recipe, tokens, source, calibration, finishes(recipe)[0]).fitter
     assert calibration is not None and isinstance(search, SizeSearch)
     weights = sum(value.size for value in source.weights.values())
     most_loss, step_scale = calibration.unigram - calibration.loss, 2.0**-4

@@ -11,6 +11,9 @@ from typing import Any
 
 from bytecap.core.terminal import visible_line
 
+_NAMED_SCORES = ("before", "after", "compared", "before_plain", "after_plain")
+"""Scores that have a line of their own; others are of weights that training gave and did not export."""
+
 
 def columns(rows: Sequence[Sequence[str]], *, right: str = "") -> str:
     """Rows as aligned columns; `right` holds an `r` at the place of each column set flush right."""
@@ -57,6 +60,12 @@ def summary(record: dict[str, Any], folder: str) -> str:
         ["before fitting", "", f"{scores['before']['bits_per_byte']:.4f}   ({note})"],
         ["after fitting", "", f"{after['bits_per_byte']:.4f}   ({note})"],
         ["after, plain windows", "", f"{plain['bits_per_byte']:.4f}   (context {plain['context']}, no overlap)"],
+        *_finish_rows(record),
+        *(
+            [f"{name} weights, not fitted", "", f"{score['bits_per_byte']:.4f}   ({note})"]
+            for name, score in scores.items()
+            if name not in _NAMED_SCORES
+        ),
     ]
     files = [[path, what] for what, path in record["files"].items()]
     return "\n\n".join(
@@ -68,6 +77,18 @@ def summary(record: dict[str, Any], folder: str) -> str:
             f"files in {folder}\n" + _indented(columns(files)),
         ]
     )
+
+
+def _finish_rows(record: dict[str, Any]) -> list[list[str]]:
+    """The fits of a run at the same cap, where it made more than one; older records have none."""
+    found: dict[str, dict[str, Any]] = record.get("finishes", {})
+    rows = []
+    for scheme, finish in found.items():
+        note = f"{finish['bytes']:,} bytes"
+        if (finish["own_bytes"] or 0) > finish["bytes"]:
+            note += f"; {finish['own_bytes']:,} with its own steps, which had to grow {finish['step_scale']:.3f} times"
+        rows.append([f"fitted by {scheme}", "", f"{finish['bits_per_byte']:.4f}   ({note})"])
+    return rows if len(rows) > 1 else []
 
 
 def tensor_table(rows: Sequence[dict[str, Any]]) -> str:

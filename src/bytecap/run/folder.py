@@ -24,11 +24,14 @@ from bytecap.train.checkpoint import CHECKPOINT, load_training_state
 from bytecap.train.loop import METRICS
 
 RECIPE, TOKENS, MODEL = "recipe.toml", "tokens", "model.bcap"
+COMPARED = "compared.bcap"
+"""The same weights finished in the other way: as published where the model is ours, and the other way round."""
 CALIBRATION = "calibration.safetensors"
 SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.txt"
 
 FIT_REPORT = report_path(Path(MODEL)).name
-OWN = (RECIPE, TOKENS, METRICS, MODEL, FIT_REPORT, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG, LOCK)
+_FITS = tuple(name for file in (MODEL, COMPARED) for name in (file, report_path(Path(file)).name))
+OWN = (RECIPE, TOKENS, METRICS, *_FITS, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG, LOCK)
 """What the stages of a run write, and nobody else."""
 _PRODUCTS = (f"{TOKENS}/{MANIFEST}", CHECKPOINT, MODEL, RECORD)
 """What makes a folder worth keeping for its recipe: one that failed before is free for corrected settings."""

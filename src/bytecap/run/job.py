@@ -1,7 +1,7 @@
-"""The fit of a run folder: its checkpoint, its own text, the calibration that it keeps.
+"""What the fits of a run folder are made of: its own text, what a file says of it, the calibration that it keeps.
 
 In:   a recipe, the tokens of the run, its folder.
-Out:  a FitJob.
+Out:  text, container and calibration for a FitJob (run/finishes.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from bytecap.core.digest import digest_bytes, digest_json
 from bytecap.core.distributed import from_main, together, world
 from bytecap.core.errors import BackendError
 from bytecap.core.progress import Progress
-from bytecap.fitting.job import Container, FitJob, build_job
-from bytecap.fitting.measure import CalibrationText, make_adaptation, measure
+from bytecap.fitting.job import Container
+from bytecap.fitting.measure import CalibrationText, measure
 from bytecap.fitting.report import Comparison
 from bytecap.fitting.source import WeightSource
 from bytecap.model.renames import current_name
@@ -26,14 +26,6 @@ from bytecap.run.folder import CALIBRATION, RECIPE
 from bytecap.run.recipe import Recipe
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import Tokens
-
-
-def run_job(recipe: Recipe, tokens: Tokens, source: WeightSource, calibration: Calibration | None) -> FitJob:
-    """The fit that a run's recipe asks for."""
-    container = run_container(recipe, tokens, source.digest)
-    text = run_text(recipe, tokens)
-    adaptation = None if source.model is None else make_adaptation(source.model, text, recipe.quant)
-    return build_job(source, calibration, recipe.quant, container, adaptation, run_comparison(recipe, tokens))
 
 
 def run_text(recipe: Recipe, tokens: Tokens) -> CalibrationText:

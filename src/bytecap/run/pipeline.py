@@ -7,6 +7,7 @@ Out:  the products of every stage as files in the folder; a stage whose product 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,40 @@ from bytecap.artifact.load import load
 from bytecap.core.device import choose_device, hardware
 from bytecap.core.digest import digest_bytes, digest_json
 from bytecap.core.distributed import from_main, refuse_differences, together, world
-from bytecap.core.errors import FormatError
-from bytecap.core.files import read_object, write_bytes, write_json
+from bytecap.core.files import read_object, write_json
 from bytecap.core.progress import Part
 from bytecap.core.version import __version__
-from bytecap.fitting.job import Container, FitJob, refuse_small
-from bytecap.fitting.report import report_path
+from bytecap.fitting.job import Container, refuse_small
 from bytecap.fitting.source import open_checkpoint, source_from_module
 from bytecap.model.spec import ModelSpec
 from bytecap.report.compressors import compressor_baselines
 from bytecap.report.console import Console
-from bytecap.run.folder import LOG, MODEL, RECIPE, RECORD, SCORE, TOKENS, enter, load_seconds, timed, writing_run
+from bytecap.run.finishes import (
+    finish_job,
+    finishes,
+    finishes_summary,
+    missing_files,
+    refuse_missing_compressors,
+    write_finish,
+)
+from bytecap.run.folder import (
+    COMPARED,
+    LOG,
+    MODEL,
+    RECIPE,
+    RECORD,
+    SCORE,
+    TOKENS,
+    enter,
+    load_seconds,
+    timed,
+    writing_run,
+)
 from bytecap.run.grids import run_grids
-from bytecap.run.job import build_provenance, load_or_measure_calibration, run_job
+from bytecap.run.job import build_provenance, load_or_measure_calibration
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import (
     SCHEMA,
-    SCORED,
     SCORES,
     RunRecord,
     artifact_summary,
@@ -43,12 +61,12 @@ from bytecap.run.record import (
     record_fault,
     training_summary,
 )
-from bytecap.run.scoring import build_validation, score_model, scoring_context
+from bytecap.run.scoring import build_validation, score_model, scored_models, scoring_context
 from bytecap.text.prepare import prepare
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT, build_model, load_training_state
-from bytecap.train.loop import METRICS, Trainer, TrainingJob, trained_model
+from bytecap.train.loop import METRICS, Trainer, TrainingJob
 
 SAMPLE_PROMPT, SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 80, 160, 0.8
 """The sample continues the first 80 characters of held-out text by 160 tokens."""
@@ -65,6 +83,8 @@ def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dic
     refuse_differences({"the digest of the recipe": recipe.digest})
     with writing_run(folder):
         recipe = enter(recipe, folder)
+        with together():
+            refuse_missing_compressors(recipe)
         if world().is_main:
             console.log_to(folder / LOG)
         if (record := from_main(lambda: _finished(recipe, folder, console))) is not None:
@@ -125,60 +145,59 @@ def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.devi
 
 
 def fit_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
-    """Checkpoint to the file under the cap with the least loss; a file that this recipe has made already stays."""
+    """Checkpoint to files under the cap, our own fit and the published scheme; one that is made already stays."""
     with together():
         source = open_checkpoint(folder / CHECKPOINT, finished=True, tokens=tokens.digest)
-    if from_main(lambda: _is_fitted(folder, recipe, source.digest, console)):
+    missing = from_main(lambda: missing_files(folder, recipe, source.digest, console))
+    if not missing:
         return
     if source.model is not None:
         source.model.to(device)
     with console.stage("fit"), timed(folder, "fit"):
         calibration = load_or_measure_calibration(recipe, tokens, folder, source, console)
-        from_main(lambda: _fit(run_job(recipe, tokens, source, calibration), recipe, folder, console))
-
-
-def _fit(job: FitJob, recipe: Recipe, folder: Path, console: Console) -> None:
-    budget = recipe.artifact.budget
-    fitted = job.fit(budget, console)
-    write_json(report_path(folder / MODEL), fitted.report)
-    write_bytes(folder / MODEL, fitted.result.data)
-    console.note(f"{len(fitted.result.data):,} of {budget.file_bytes:,} bytes")
+        for finish in finishes(recipe):
+            if finish.file in missing:
+                job = partial(finish_job, recipe, tokens, source, calibration, finish)
+                from_main(partial(write_finish, job, recipe, folder, finish, console))
 
 
 def score_stage(
     recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console
 ) -> dict[str, dict[str, Any]]:
-    """Bits per byte of the checkpoint and of the file, sliding and plain."""
+    """Bits per byte of the checkpoint and of the files, sliding, and of checkpoint and model plain."""
     if (known := from_main(lambda: _known_scores(folder))) is not None:
         return known
     with together():
-        before, after = trained_model(folder)[0].to(device), load(folder / MODEL).model().to(device)
+        models = {name: model.to(device) for name, model in scored_models(folder).items()}
     with console.stage("score"), timed(folder, "score"):
         with together():
             validation = build_validation(recipe, tokens)
-        plain, sliding = scoring_context(recipe), recipe.score.stride
-        passes = dict(zip(SCORED, ((before, sliding), (after, sliding), (before, plain), (after, plain)), strict=True))
+        passes = {name: (model, recipe.score.stride) for name, model in models.items()}
+        passes |= {f"{name}_plain": (models[name], scoring_context(recipe)) for name in ("before", "after")}
         scores = {
             name: score_model(validation, model, recipe, stride, Part(console, name, index, len(passes)))
             for index, (name, (model, stride)) in enumerate(passes.items())
         }
     values = {name: score.to_json() for name, score in scores.items()}
     check = dataclasses.asdict(validation.check)
-    made = {"artifact": _model_digest(folder), "byte_check": check, "scores": values}
+    made = {**_digests(folder), "byte_check": check, "scores": values}
     from_main(lambda: write_json(folder / SCORE, made))
     return values
 
 
 def _known_scores(folder: Path) -> dict[str, Any] | None:
-    """The scores in `folder`, if they are of its file."""
+    """The scores in `folder`, if they are of its files."""
     if not (folder / SCORE).exists():
         return None
     saved = read_object(folder / SCORE, SCORES)
-    return dict(saved["scores"]) if saved["artifact"] == _model_digest(folder) else None
+    digests = {name: saved.get(name) for name in ("artifact", "compared") if name in saved}
+    return dict(saved["scores"]) if digests == _digests(folder) else None
 
 
-def _model_digest(folder: Path) -> str:
-    return digest_bytes((folder / MODEL).read_bytes())
+def _digests(folder: Path) -> dict[str, str]:
+    """Digests of the files that are scored."""
+    files = {"artifact": folder / MODEL, "compared": folder / COMPARED}
+    return {name: digest_bytes(path.read_bytes()) for name, path in files.items() if path.exists()}
 
 
 def report_stage(
@@ -206,11 +225,13 @@ def report_stage(
         training=training_summary(reached, tokens),
         artifact=artifact_summary(artifact, folder),
         byte_check=read_object(folder / SCORE, SCORES)["byte_check"],
+        finishes=finishes_summary(recipe, scores, folder),
         scores=scores,
         compressors=compressors,
         sample={"prompt": prompt, "continued": written[len(prompt) :]},
         files={
             "the model": MODEL,
+            **({"fitted in the other way": COMPARED} if "compared" in scores else {}),
             "this record": RECORD,
             "every setting": RECIPE,
             "training curve": METRICS,
@@ -219,19 +240,6 @@ def report_stage(
     ).to_json()
     write_json(folder / RECORD, record)
     return record
-
-
-def _is_fitted(folder: Path, recipe: Recipe, checkpoint_digest: str, console: Console) -> bool:
-    if not ((folder / MODEL).exists() and report_path(folder / MODEL).exists()):
-        return False
-    try:
-        made = load(folder / MODEL)
-    except FormatError as error:
-        console.note(f"{error}; made again from the checkpoint")
-        return False
-    known = made.made_from.get("recipe") in recipe.known_digests
-    size_fits = made.size_bytes <= recipe.artifact.budget.file_bytes
-    return known and made.made_from.get("checkpoint") == checkpoint_digest and size_fits
 
 
 def _refuse_small_cap(recipe: Recipe, tokenizer: Tokenizer) -> None:

@@ -34,13 +34,16 @@ from bytecap.core.settings_reader import from_authored, from_saved
 from bytecap.core.toml import parse_toml, toml_value
 from bytecap.core.version import __version__
 from bytecap.model.spec import MAX_SEED, ModelConfig
-from bytecap.published.scheme_plan import training_grids
+from bytecap.published.scheme_plan import find_scheme, training_grids
 from bytecap.quant.allocation import QuantConfig
 from bytecap.run.recipe_0_1 import digest_0_1
 from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.text.config import TextConfig
 from bytecap.train.config import TrainConfig
 from bytecap.train.hooks import fake_quantization
+
+AS_PUBLISHED = "as_published"
+"""The value of `artifact.scheme` that stands for the scheme of the recipe's source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,8 @@ class Source:
     date: str = ""
     claimed_bpb: float | None = None
     """Bits per byte that its authors report."""
+    scheme: str = ""
+    """The scheme that its weights were quantized by, a file of published/schemes/; empty where there is none."""
     status: Literal["partial", "ported", "reproduced"] = "partial"
     missing: tuple[str, ...] = ()
     """What is known to be left out."""
@@ -171,7 +176,24 @@ def _derived(recipe: Recipe) -> Recipe:
     score = dataclasses.replace(recipe.score, context=context)
     if score.stride > context:
         raise ConfigError(f"score.stride {score.stride} is larger than score.context {context}")
-    return dataclasses.replace(recipe, train=train, score=score)
+    artifact = dataclasses.replace(recipe.artifact, scheme=_scheme(recipe))
+    return dataclasses.replace(recipe, train=train, score=score, artifact=artifact)
+
+
+def _scheme(recipe: Recipe) -> str:
+    """The name of the scheme that the recipe asks for; ConfigError where its source names none, or one not known."""
+    wanted = recipe.artifact.scheme
+    if wanted == AS_PUBLISHED:
+        if not recipe.source.scheme:
+            raise ConfigError(
+                f"artifact.scheme is {AS_PUBLISHED}, and recipe {recipe.run.recipe} names no published scheme in "
+                "[source]; name one of `bytecap fit --help`, or leave it out for our own fit",
+                key="artifact.scheme",
+            )
+        wanted = recipe.source.scheme
+    for name in {wanted, recipe.source.scheme} - {""}:
+        find_scheme(name)
+    return wanted
 
 
 def _with_parent(name: str) -> dict[str, Any]:

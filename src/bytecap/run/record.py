@@ -32,7 +32,7 @@ SCHEMA = 2
 """Schema 1 had no `artifact.digest` and `compressors.sample`, and `kappa` for `artifact.step_scale`; it is read."""
 _SCORE = {"bits_per_byte": float, "text_bytes": int, "tokens": int, "context": int, "stride": int, "seconds": float}
 SCORED = ("before", "after", "before_plain", "after_plain")
-"""What the score stage scores: the checkpoint and the file, with the recipe's stride and with windows side by side."""
+"""What the score stage always scores: checkpoint and file, with the recipe's stride and with windows side by side."""
 SCORES = {"artifact": str, "byte_check": dict, "scores": dict.fromkeys(SCORED, _SCORE)}
 """The shape of `score.json`; `artifact` is the digest of the file that was scored."""
 
@@ -65,9 +65,13 @@ class RunRecord:
     of the loss in nats per token, bytes of each section."""
     byte_check: dict[str, Any]
     """Validation bytes as the table counts them, as decoded, and raw (null where not at hand)."""
+    finishes: dict[str, dict[str, Any]]
+    """Our own fit (`bytecap`) and the published scheme at the same cap, by scheme: file, bytes, own_bytes (with the
+    published steps, before they grew to fit), step_scale, compressor, bits_per_byte."""
     scores: dict[str, dict[str, Any]]
-    """`before` and `after` fitting, sliding as the recipe says; `before_plain` and `after_plain` with windows that do
-    not overlap. Each: bits_per_byte, nats, text_bytes, tokens, context, stride, seconds."""
+    """`before` and `after` fitting, `compared` of the other finish, and weights that training gave and did not export
+    (`last`, `ema`), sliding as the recipe says; `before_plain` and `after_plain` with windows that do not overlap.
+    Each: bits_per_byte, nats, text_bytes, tokens, context, stride, seconds."""
     compressors: dict[str, dict[str, float]]
     """Bits per byte of the same text: `whole` as one file, `per_document` as the sum over documents; and the `sample`
     of the text that they are of."""

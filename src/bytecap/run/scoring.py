@@ -6,6 +6,7 @@ Out:  bits per byte.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from bytecap.artifact.load import load
@@ -14,12 +15,13 @@ from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress, Silent
 from bytecap.model.gpt import GPT
 from bytecap.run import recipe as recipes
-from bytecap.run.folder import MODEL, RECIPE, TOKENS
+from bytecap.run.folder import COMPARED, MODEL, RECIPE, TOKENS
 from bytecap.run.recipe import Recipe
 from bytecap.scoring.evaluate import Score
 from bytecap.scoring.score_text import TextScore
 from bytecap.scoring.validation import Validation
 from bytecap.text.tokens import Tokens, load_tokens
+from bytecap.train.loop import trained_model
 
 
 def score_run(
@@ -59,6 +61,20 @@ def score_model(validation: Validation, model: GPT, recipe: Recipe, stride: int,
     return validation.score(
         model, context=scoring_context(recipe), stride=stride, batch_tokens=batch_tokens, progress=progress
     )
+
+
+def scored_models(folder: Path) -> dict[str, GPT]:
+    """What a run scores with its stride: the checkpoint, its file, the file to compare with, and other weights.
+
+    Other weights are those that training gave and did not export, by their name: `last`, or a hook's such as `ema`.
+    """
+    before, saved = trained_model(folder)
+    models = {"before": before, "after": load(folder / MODEL).model()}
+    if (folder / COMPARED).exists():
+        models["compared"] = load(folder / COMPARED).model()
+    for name, weights in saved.other_weights.items():
+        models[name] = dataclasses.replace(saved, weights=weights).model()
+    return models
 
 
 def scoring_context(recipe: Recipe) -> int:

@@ -1,0 +1,158 @@
+"""The two ways in which a run finishes its weights under one cap: our own fit, and the scheme that was published.
+
+In:   a recipe, its tokens, a checkpoint and what was measured of it.
+Out:  `model.bcap` in the way that the recipe chooses, and the other way's file beside it, to compare with.
+
+A published scheme is carried out with its own bits, clips and compressor. Where its file is over the cap its steps grow
+until it fits, or the run is refused (`artifact.over_cap`); to compare with, they always grow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bytecap.artifact.load import load
+from bytecap.artifact.pack import SHRINK
+from bytecap.coding.general import compress
+from bytecap.core.digest import digest_bytes
+from bytecap.core.errors import BackendError, BudgetError, ConfigError, FormatError, NumericsError
+from bytecap.core.files import write_bytes, write_json
+from bytecap.core.progress import Progress
+from bytecap.fitting.job import Container, FitJob, build_job
+from bytecap.fitting.measure import make_adaptation
+from bytecap.fitting.report import read_report, report_path
+from bytecap.fitting.source import WeightSource
+from bytecap.published.scheme_fitter import SchemeOptions, build_scheme_job
+from bytecap.published.scheme_plan import find_scheme
+from bytecap.quant.allocation import SCHEME as OURS
+from bytecap.quant.statistics import Calibration
+from bytecap.run.folder import COMPARED, MODEL
+from bytecap.run.job import run_comparison, run_container, run_text
+from bytecap.run.recipe import Recipe
+from bytecap.text.tokens import Tokens
+
+PUBLISHED_WIDTH_SHARE = 4
+"""Matrices of up to a quarter of the squared width stay at 16 bits: 65,536 elements at the published width of 512."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """One way of quantizing a run's weights, and the file that it makes."""
+
+    file: str
+    scheme: str
+    """A published scheme, or `bytecap` for our own fit."""
+
+
+def finishes(recipe: Recipe) -> tuple[Finish, ...]:
+    """The recipe's choice first, then the other way: our own fit, or the scheme of its source, if it has one."""
+    chosen = recipe.artifact.scheme or OURS
+    other = recipe.source.scheme if chosen == OURS else OURS
+    return (Finish(MODEL, chosen), *([Finish(COMPARED, other)] if other else []))
+
+
+def refuse_missing_compressors(recipe: Recipe) -> None:
+    """BackendError before any work where the compressor of a finish is not installed; another never takes its place."""
+    for finish in finishes(recipe):
+        codec = _compressor(recipe, finish)
+        try:
+            compress(codec, b"")
+        except BackendError as error:
+            raise BackendError(f"scheme {finish.scheme} stores its file with {codec}: {error}") from None
+
+
+def finish_job(
+    recipe: Recipe, tokens: Tokens, source: WeightSource, calibration: Calibration | None, finish: Finish
+) -> FitJob:
+    """The fit of one finish."""
+    container = run_container(recipe, tokens, source.digest)
+    comparison = run_comparison(recipe, tokens)
+    if finish.scheme == OURS:
+        adaptation = None
+        if source.model is not None:
+            adaptation = make_adaptation(source.model, run_text(recipe, tokens), recipe.quant)
+        return build_job(source, calibration, recipe.quant, container, adaptation, comparison)
+    config = dataclasses.replace(container.config, compressor=_compressor(recipe, finish))
+    options = SchemeOptions(
+        finish.scheme,
+        keep_small=keep_small(recipe),
+        over_cap=recipe.artifact.over_cap if finish.file == MODEL else SHRINK,
+    )
+    container = Container(container.provenance, config, container.tokenizer)
+    return build_scheme_job(source, calibration, options, container, comparison)
+
+
+def keep_small(recipe: Recipe) -> int:
+    """Matrices of so many elements or fewer stay at 16 bits in a scheme, at the scale of this model."""
+    chosen = recipe.artifact.keep_small
+    return recipe.model.d_model**2 // PUBLISHED_WIDTH_SHARE if chosen is None else chosen
+
+
+def write_finish(
+    make_job: Callable[[], FitJob], recipe: Recipe, folder: Path, finish: Finish, progress: Progress
+) -> None:
+    """The file of one finish and the report beside it.
+
+    Where the file to compare with cannot be made the reason is noted, and the run goes on without it.
+    """
+    path, budget = folder / finish.file, recipe.artifact.budget
+    try:
+        fitted = make_job().fit(budget, progress)
+    except (BudgetError, ConfigError, NumericsError) as error:
+        if finish.file == MODEL:
+            raise
+        progress.note(f"there is nothing to compare with: scheme {finish.scheme} cannot be carried out ({error})")
+        for stale in (path, report_path(path)):
+            stale.unlink(missing_ok=True)
+        return
+    write_json(report_path(path), fitted.report)
+    write_bytes(path, fitted.result.data)
+    what = "" if finish.scheme == OURS else f", scheme {finish.scheme}"
+    progress.note(f"{len(fitted.result.data):,} of {budget.file_bytes:,} bytes{what}")
+
+
+def missing_files(folder: Path, recipe: Recipe, checkpoint_digest: str, progress: Progress) -> list[str]:
+    """Names of the files that this recipe has not made of this checkpoint yet; a damaged one is noted."""
+    return [f.file for f in finishes(recipe) if not _is_made(folder, recipe, f, checkpoint_digest, progress)]
+
+
+def _is_made(folder: Path, recipe: Recipe, finish: Finish, checkpoint_digest: str, progress: Progress) -> bool:
+    path = folder / finish.file
+    if not (path.exists() and report_path(path).exists()):
+        return False
+    try:
+        made = load(path)
+    except FormatError as error:
+        progress.note(f"{error}; made again from the checkpoint")
+        return False
+    known = made.made_from.get("recipe") in recipe.known_digests
+    size_fits = made.size_bytes <= recipe.artifact.budget.file_bytes
+    scheme_fits = read_report(report_path(path))["scheme"] == finish.scheme
+    return known and made.made_from.get("checkpoint") == checkpoint_digest and size_fits and scheme_fits
+
+
+def finishes_summary(recipe: Recipe, scores: dict[str, dict[str, Any]], folder: Path) -> dict[str, dict[str, Any]]:
+    """What a record says of both finishes, by scheme."""
+    found = {}
+    for finish, score in zip(finishes(recipe), ("after", "compared"), strict=False):
+        path = folder / finish.file
+        if score not in scores:
+            continue
+        report = read_report(report_path(path))
+        found[finish.scheme] = {
+            "file": finish.file,
+            "digest": digest_bytes(path.read_bytes()),
+            "compressor": _compressor(recipe, finish),
+            **{name: report[name] for name in ("bytes", "unused_bytes", "own_bytes", "step_scale")},
+            "as_published": report["step_scale"] == 1.0 and finish.scheme == recipe.source.scheme,
+            "bits_per_byte": scores[score]["bits_per_byte"],
+        }
+    return found
+
+
+def _compressor(recipe: Recipe, finish: Finish) -> str:
+    return recipe.artifact.compressor if finish.scheme == OURS else find_scheme(finish.scheme).compressor
