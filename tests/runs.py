@@ -18,7 +18,7 @@ SETTINGS = {
 
 def arguments(corpus: Path, out: Path, **changes: Any) -> list[str]:
     sets = [f"--set={key}={value}" for key, value in {**SETTINGS, **changes}.items()]
-    return ["run", "--text", str(corpus), "--out", str(out), "--device", "cpu", *sets]
+    return ["run", "baseline", "--text", str(corpus), "--out", str(out), "--device", "cpu", *sets]
 
 
 def call(*given: str | Path) -> int:

@@ -231,8 +231,8 @@ def test_a_failed_run_leaves_its_folder_free(corpus: Path, tmp_path: Path, capsy
     """What failed before anything was made is corrected and called again; what was made is kept."""
     out = tmp_path / "run"
     assert call(*arguments(corpus, out, **{"artifact.cap_bytes": 1000})) == 4
-    assert call("prepare", *arguments(corpus, out)[1:3], "--out", out, "--set", "text.vocab_size=280") == 0
-    assert call("prepare", *arguments(corpus, out)[1:3], "--out", out, "--set", "text.vocab_size=290") == 2
+    assert call("prepare", *arguments(corpus, out)[1:4], "--out", out, "--set", "text.vocab_size=280") == 0
+    assert call("prepare", *arguments(corpus, out)[1:4], "--out", out, "--set", "text.vocab_size=290") == 2
     assert "holds a run of another recipe" in capsys.readouterr().err
     (out / "recipe.toml").write_text("")
     assert call("train", out) == 2 and "is not the recipe of a run: it has no [run]" in capsys.readouterr().err

@@ -107,7 +107,9 @@ def test_wrong_overrides(override: str, message: str) -> None:
 )
 def test_techniques_are_switched_by_their_tables(overrides: list[str], expected: list[str], tmp_path: Path) -> None:
     """On by a setting, `true` or an empty table, off by `false`; the order is theirs, not the tables'."""
-    recipe = recipes.resolve("xsa", track="laptop", overrides=overrides)
+    child = tmp_path / "xsa.toml"
+    child.write_text('[run]\nbase = "baseline"\n[model.techniques.xsa]\nlast_blocks = "4 of 12"\n')
+    recipe = recipes.resolve(str(child), track="laptop", overrides=overrides)
     assert list(recipe.model.techniques) == expected
     recipes.save(recipe, tmp_path / "recipe.toml")
     assert recipes.load(tmp_path / "recipe.toml") == recipe
@@ -133,3 +135,31 @@ def test_strings_survive_toml(tmp_path: Path) -> None:
     recipe = recipes.resolve("baseline", track="laptop", text=text)
     recipes.save(recipe, tmp_path / "recipe.toml")
     assert tomllib.loads((tmp_path / "recipe.toml").read_text())["text"]["paths"] == text
+
+
+def test_a_scale_of_a_recipe(tmp_path: Path) -> None:
+    """Numbers of a scale lie over every track that has it, below what the command line says, and over no other."""
+    child = tmp_path / "deep.toml"
+    child.write_text(
+        "[model]\nqk_gain = 5.0\n[scale.contest.model]\nn_layers = 12\n[scale.contest.train]\nbatch = 384\n"
+    )
+    for track, layers in (("laptop", 2), ("one_gpu", 12), ("contest_16mb", 12)):
+        recipe = recipes.resolve(str(child), track=track)
+        assert (recipe.model.n_layers, recipe.model.qk_gain) == (layers, 5.0)
+        assert (recipe.train.batch == 384) == (track != "laptop")
+    assert recipes.resolve(str(child), track="one_gpu", overrides=["model.n_layers=3"]).model.n_layers == 3
+    child.write_text("[scale.contst.model]\nn_layers = 12\n")
+    with pytest.raises(ConfigError, match=r"\[scale.contst\], and no track has that scale; did you mean contest"):
+        recipes.resolve(str(child), track="laptop")
+    child.write_text('scale = "contest"\n')
+    with pytest.raises(ConfigError, match="scale must be tables such as"):
+        recipes.resolve(str(child), track="laptop")
+
+
+def test_tracks_of_one_scale_have_one_shape() -> None:
+    """The contest on one GPU differs from the contest on eight in how its batch is run, and in nothing else."""
+    for name in catalog.names("recipes"):
+        one, eight = (recipes.resolve(name, track=track).to_json() for track in ("one_gpu", "contest_16mb"))
+        for settings in (one, eight):
+            del settings["run"], settings["train"]["micro_batch"]
+        assert one == eight

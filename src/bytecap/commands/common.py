@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bytecap.run.recipe import Recipe
     from bytecap.text.tokens import Tokens
 
+DEFAULT_RECIPE = "laptop_best"
 ARGUMENTS = Group("Input", sort_key=0)
 SETTINGS = Group("Settings", sort_key=3)
 OUTPUT = Group("Output", sort_key=4)
@@ -57,7 +58,10 @@ def whole_number(group: Group, text: str) -> Parameter:
     return option(group, text, converter=_whole_number)
 
 
-RecipeName = Annotated[str, option(ARGUMENTS, "What is built: a name from `bytecap recipes`, or a path.")]
+RecipeName = Annotated[
+    str | None,
+    option(ARGUMENTS, f"What is built: a name from `bytecap recipes`, or a path; {DEFAULT_RECIPE}, or that of --out."),
+]
 Artifact = Annotated[Path, option(ARGUMENTS, "A .bcap file, or a run folder with one in it.")]
 RunFolder = Annotated[Path, option(ARGUMENTS, "A run folder, made by `bytecap prepare` or `bytecap run`.")]
 Set = Annotated[list[str] | None, option(SETTINGS, "path=value, typed by the recipe.", name="--set")]
@@ -78,12 +82,20 @@ def refuse_empty_text(text: list[str] | None) -> None:
         )
 
 
-def resolve_recipe(recipe: str, track: str, seed: int, settings: list[str] | None, text: list[str] | None) -> Recipe:
-    """The recipe that the words of `run` and `prepare` mean, every setting filled in."""
-    from bytecap.run.recipe import resolve
+def resolve_recipe(
+    recipe: str | None, track: str, seed: int, settings: list[str] | None, text: list[str] | None, out: Path | None
+) -> Recipe:
+    """The recipe that the words of `run` and `prepare` mean, every setting filled in.
+
+    Where none is named it is that of the run in `out`, so that the same command goes on with it in every version.
+    """
+    from bytecap.run.folder import RECIPE
+    from bytecap.run.recipe import load, resolve
 
     refuse_empty_text(text)
-    return resolve(recipe, track=track, seed=seed, overrides=settings, text=text)
+    if recipe is None and out is not None and (out / RECIPE).is_file():
+        recipe = load(out / RECIPE).run.recipe
+    return resolve(recipe or DEFAULT_RECIPE, track=track, seed=seed, overrides=settings, text=text)
 
 
 def run_folder(recipe: Recipe, out: Path | None) -> Path:

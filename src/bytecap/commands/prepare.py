@@ -20,7 +20,7 @@ from bytecap.report.console import Console
 
 
 def prepare(
-    recipe: RecipeName = "baseline",
+    recipe: RecipeName = None,
     *,
     track: Track = "laptop",
     text: Text = None,
@@ -31,7 +31,7 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Make a run folder and its tokens; the first verb of a run done step by step."""
-    resolved = resolve_recipe(recipe, track, seed, set_, text)
+    resolved = resolve_recipe(recipe, track, seed, set_, text, out)
     from bytecap.core.lock import writing
     from bytecap.run import pipeline
     from bytecap.run.folder import LOG, enter

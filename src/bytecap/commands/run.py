@@ -26,7 +26,7 @@ from bytecap.report.tables import summary
 
 @joined()
 def run(
-    recipe: RecipeName = "baseline",
+    recipe: RecipeName = None,
     *,
     track: Track = "laptop",
     text: Text = None,
@@ -39,7 +39,7 @@ def run(
 ) -> None:
     """Text in, fitted and scored model out: every stage in turn."""
     with together():
-        resolved = resolve_recipe(recipe, track, seed, set_, text)
+        resolved = resolve_recipe(recipe, track, seed, set_, text, out)
     from bytecap.run import pipeline
 
     folder = Path(from_main(lambda: str(run_folder(resolved, out))))

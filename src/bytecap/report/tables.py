@@ -6,6 +6,7 @@ Out:  text for a terminal.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,14 @@ def columns(rows: Sequence[Sequence[str]], *, right: str = "") -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def paragraph(text: str, head: str) -> str:
+    """A text of any length in lines of at most 100 letters, `head` before the first and blanks before the others."""
+    return textwrap.fill(
+        visible_line(text), width=100, initial_indent=head, subsequent_indent=" " * len(head), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def summary(record: dict[str, Any], folder: str) -> str:

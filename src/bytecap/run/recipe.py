@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from bytecap.artifact.pack import ArtifactConfig
 from bytecap.core import catalog
-from bytecap.core.errors import ConfigError
+from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.files import write_bytes
 from bytecap.core.settings import (
     NOT_IN_DIGEST,
@@ -42,6 +42,8 @@ from bytecap.text.config import TextConfig
 from bytecap.train.config import TrainConfig
 from bytecap.train.hooks import fake_quantization
 
+SCALE = "scale"
+"""Key of a track's scale, and of a recipe's tables for one."""
 AS_PUBLISHED = "as_published"
 """The value of `artifact.scheme` that stands for the scheme of the recipe's source."""
 
@@ -116,8 +118,13 @@ def resolve(
     overrides: list[str] | None = None,
     text: list[str] | None = None,
 ) -> Recipe:
-    """The complete recipe: parent, recipe, track, overrides, each over the one before; then what is derived."""
-    table = _overlay(_with_parent(name), catalog.read("tracks", track))
+    """The complete recipe: parent, recipe, track, scale, overrides, each over the one before; then what is derived.
+
+    A recipe holds an idea, a track the budget and the shape that it is tried at. Where the idea has numbers of its own
+    at one scale (12 blocks of width 1408, a vocabulary of 8192), the recipe has them as `[scale.NAME.…]`, laid over
+    every track that says `scale = "NAME"`.
+    """
+    table = _with_scale(_with_parent(name), catalog.read("tracks", track), name)
     summary = catalog.read("recipes", name).get("run", {}).get("summary", "")
     table = _overlay(table, {"run": {"summary": summary, "recipe": name, "track": track, "seed": seed}})
     if text:
@@ -205,6 +212,22 @@ def _with_parent(name: str) -> dict[str, Any]:
     if parent.get("run", {}).get("base") is not None:
         raise ConfigError(f"recipe {name} has base {base}, which has a base itself; a recipe has at most one parent")
     return _overlay(parent, table)
+
+
+def _with_scale(recipe: dict[str, Any], track: dict[str, Any], name: str) -> dict[str, Any]:
+    """The track over the recipe, and over both what the recipe says of the track's scale."""
+    scales, scale = recipe.pop(SCALE, {}), str(track.pop(SCALE, ""))
+    known = {scale, *(catalog.read("tracks", known).get(SCALE, "") for known in catalog.names("tracks"))} - {""}
+    if not isinstance(scales, dict) or not all(isinstance(table, dict) for table in scales.values()):
+        raise ConfigError(f"recipe {name}: {SCALE} must be tables such as [{SCALE}.{min(known)}.model]", key=SCALE)
+    for wanted in scales:
+        if wanted not in known:
+            raise ConfigError(
+                f"recipe {name} has [{SCALE}.{wanted}], and no track has that scale{nearest(wanted, known)}; known: "
+                f"{', '.join(sorted(known))}",
+                key=f"{SCALE}.{wanted}",
+            )
+    return _overlay(_overlay(recipe, track), scales.get(scale, {}))
 
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

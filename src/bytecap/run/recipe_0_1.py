@@ -47,7 +47,7 @@ DEFAULTS: dict[str, Any] = {
 def digest_0_1(recipe: Any) -> str | None:
     """The digest of 0.1.0; None for a recipe with a setting that 0.1.0 did not know."""
     changed = to_canonical(recipe)
-    changed["source"] = to_full(recipe.source)
+    changed["source"] = {key: value for key, value in to_full(recipe.source).items() if key in DEFAULTS["source"]}
     changed.setdefault("run", {})["summary"] = recipe.run.summary
     techniques = changed.get("model", {}).get("techniques", [])
     if any(isinstance(entry, list) and entry[1] for entry in techniques):
