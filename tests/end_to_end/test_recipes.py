@@ -19,7 +19,12 @@ CAP = 8_000
 def toy(name: str) -> dict[str, Any]:
     """Settings of a recipe that are numbers of its scale, at the size of a toy."""
     model = recipes.resolve(name, track="laptop").model
-    settings: dict[str, Any] = {"artifact.cap_bytes": CAP, "train.steps": 12, "quant.calibration_tokens": 1024, "quant.states": 8}
+    settings: dict[str, Any] = {
+        "artifact.cap_bytes": CAP,
+        "train.steps": 12,
+        "quant.calibration_tokens": 1024,
+        "quant.states": 8,
+    }
     if model.rope_dims:
         settings["model.rope_dims"] = 4
     if "bigram_hash" in model.techniques:
