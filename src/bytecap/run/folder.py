@@ -37,6 +37,10 @@ _PRODUCTS = (f"{TOKENS}/{MANIFEST}", CHECKPOINT, MODEL, RECORD)
 """What makes a folder worth keeping for its recipe: one that failed before is free for corrected settings."""
 
 
+_DESCRIPTIONS = ("source.", "run.summary")
+"""Keys of a recipe that change no product, and so make no folder another one's."""
+
+
 def enter(recipe: Recipe, folder: Path) -> Recipe:
     """Make the folder this recipe's; ConfigError when it holds what another one made.
 
@@ -54,7 +58,8 @@ def _claim(recipe: Recipe, folder: Path) -> None:
         if there.digest == recipe.digest:
             return
         if any((folder / name).exists() for name in _PRODUCTS):
-            keys = ", ".join(_differences(there.to_json(), recipe.to_json())[:5])
+            found = _differences(there.to_json(), recipe.to_json())
+            keys = ", ".join([key for key in found if not key.startswith(_DESCRIPTIONS)][:5])
             raise ConfigError(
                 f"{folder} holds a run of another recipe (digest {there.digest}, this is {recipe.digest}; differing: "
                 f"{keys}). Choose another --out, or repeat the settings of that run to continue it"
