@@ -30,8 +30,8 @@ SETS = [f"--set={name}={value}" for name, value in SETTINGS.items()]
 MOMENTS: dict[str, tuple[list[str], float]] = {
     "inspect": (["inspect", "run"], 1.5),
     "score": (["score", "run", "--quiet"], 3.0),
-    "prepare": (["prepare", "--text", "CORPUS", "--out", "new", "--quiet", *SETS], 2.5),
-    "run": (["run", "--text", "CORPUS", "--out", "new", "--quiet", *SETS], 8.0),
+    "prepare": (["prepare", "baseline", "--text", "CORPUS", "--out", "new", "--quiet", *SETS], 2.5),
+    "run": (["run", "baseline", "--text", "CORPUS", "--out", "new", "--quiet", *SETS], 8.0),
     "fit": (["fit", "w.safetensors", "--cap", "30kB", "-o", "o.bcap", "--quiet"], 4.0),
     "convert": (["convert", "w.pt", "o.safetensors"], 1.5),
 }

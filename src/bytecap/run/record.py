@@ -59,7 +59,8 @@ class RunRecord:
     model: dict[str, Any]
     """Parameters, by role; the blocks in which each technique works, and the order in which blocks are visited."""
     training: dict[str, Any]
-    """Steps, tokens, tokens per second, epochs of the text, last loss in nats per token."""
+    """Steps, tokens, tokens per second, epochs of the text, last loss in nats per token, seconds of
+    compilation, which are not part of any other time."""
     artifact: dict[str, Any]
     """Bytes, digest, cap, reserve, unused bytes, bits per weight (whole file), step scale, predicted bytes and increase
     of the loss in nats per token, bytes of each section."""
@@ -155,6 +156,7 @@ def training_summary(done: TrainingState, tokens: Tokens) -> dict[str, Any]:
         "tokens_per_second": done.tokens / done.seconds,
         "epochs": done.tokens / tokens.train_tokens,
         "loss_nats_per_token": done.loss,
+        "compile_seconds": done.compile_seconds,
     }
 
 
