@@ -178,7 +178,7 @@ def test_thirty_steps(shape: tuple[int, int, int, int, int], stream: TokenStream
         loss = -chances.gather(-1, rows_BT[:, 1:, None]).mean()
         loss.backward()
         assert losses[step] == pytest.approx(loss.item(), abs=2e-4), step
-        left = (STEPS - 1 - step) / (STEPS - 1)
+        left = (STEPS - step) / STEPS
         optimizers.step(weights, min(1.0, left / recipe.train.optimizer.warmdown))
     assert losses[-1] < losses[0] - 0.5
     model = build_model(spec)
