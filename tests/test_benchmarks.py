@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runs import SETTINGS
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if path.name not in ("peer_worker.py", "peer_training.py"))
 TINY = ["model.n_layers=2", "model.d_model=16", "model.d_ff=32", "train.batch=2", "train.context=64"]
@@ -48,6 +50,21 @@ def test_fit_vs_published(finished: Path, monkeypatch: pytest.MonkeyPatch, capsy
     """A row for each side at equal bytes, with the ratio."""
     run(monkeypatch, "fit_vs_published.py", "--rates", "6.0", "--seeds", "0", "--tokens", "1024", str(finished))
     assert "KL ratio" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_recipes_on_laptop(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row with both finishes and the claim; a second call reads the finished run and adds another recipe."""
+    settings = {**SETTINGS, "train.steps": 8, "quant.calibration_tokens": 512, "quant.states": 8}
+    words = [f"--set={name}={value}" for name, value in settings.items() if name != "artifact.cap_bytes"]
+    words += ["--text", str(corpus), "--cap", "9kB", "--seeds", "0", "--out", str(tmp_path)]
+    for names in ("baseline", "baseline,mixed_int6_int8"):
+        run(monkeypatch, "recipes_on_laptop.py", "--recipes", names, *words)
+        rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+        assert [row[0].strip() for row in rows[2:]] == names.split(",") and {len(row) for row in rows} == {11}
+    assert rows[2][-1].strip() == "1.2244" and int(rows[2][4].replace(",", "")) < int(rows[2][7].replace(",", ""))
 
 
 @pytest.mark.slow
