@@ -163,3 +163,9 @@ def test_tracks_of_one_scale_have_one_shape() -> None:
         for settings in (one, eight):
             del settings["run"], settings["train"]["micro_batch"]
         assert one == eight
+
+
+def test_overrides_of_a_saved_recipe_know_former_names() -> None:
+    """A setting may be given under the name that it had when the recipe was saved."""
+    recipe = recipes.resolve("baseline", track="laptop")
+    assert recipes.with_overrides(recipe, ["quant.rate=0.3"]).quant.rd_lambda == 0.3

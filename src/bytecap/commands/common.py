@@ -87,14 +87,21 @@ def resolve_recipe(
 ) -> Recipe:
     """The recipe that the words of `run` and `prepare` mean, every setting filled in.
 
-    Where none is named it is that of the run in `out`, so that the same command goes on with it in every version.
+    Where none is named it is that of the run in `out`. A run that an older version began goes on with the recipe
+    that it has, whatever its file says today; what the words set is laid over it.
     """
+    from bytecap.core.toml import toml_value
     from bytecap.run.folder import RECIPE
-    from bytecap.run.recipe import load, resolve
+    from bytecap.run.recipe import is_older, load, resolve, with_overrides
 
     refuse_empty_text(text)
-    if recipe is None and out is not None and (out / RECIPE).is_file():
-        recipe = load(out / RECIPE).run.recipe
+    path = None if out is None else out / RECIPE
+    if path is not None and path.is_file():
+        there = load(path)
+        recipe = recipe or there.run.recipe
+        if is_older(path) and (there.run.recipe, there.run.track) == (recipe, track):
+            paths = [f"text.paths={toml_value(text)}"] if text else []
+            return with_overrides(there, [f"run.seed={seed}", *paths, *(settings or [])])
     return resolve(recipe or DEFAULT_RECIPE, track=track, seed=seed, overrides=settings, text=text)
 
 

@@ -26,6 +26,7 @@ from bytecap.core.settings import (
     check_bounds,
     class_by_name,
     digest_settings,
+    former_names,
     saved_fields,
     to_full,
     to_sparse,
@@ -138,7 +139,7 @@ def with_overrides(recipe: Recipe, overrides: list[str]) -> Recipe:
     """A resolved recipe with some settings replaced."""
     table = _without_none(recipe.to_json())
     for override in overrides:
-        table = _overlay(table, _override(override))
+        table = _overlay(table, _current_names(_override(override), recipe))
     return _derived(validate(table, origin="--set"))
 
 
@@ -166,6 +167,11 @@ def load(path: Path) -> Recipe:
     if recipe.score.context is None or recipe.train.micro_batch is None:  # a resolved recipe has them
         raise ConfigError(f"{path} is cut off: it lacks score.context or train.micro_batch; {remedy}", path=str(path))
     return recipe
+
+
+def is_older(path: Path) -> bool:
+    """Tell whether an older version wrote the recipe at `path`."""
+    return catalog.read_toml(path).get(WRITTEN_BY) != __version__
 
 
 def training_scheme(recipe: Recipe) -> str | None:
@@ -251,6 +257,18 @@ def _override(text: str) -> dict[str, Any]:
     for part in reversed(path.strip().split(".")):
         parsed = {part: parsed}
     return typing.cast(dict[str, Any], parsed)
+
+
+def _current_names(table: dict[str, Any], settings: Any) -> dict[str, Any]:
+    """A table with the keys that fields had in older versions under their names of today."""
+    if not dataclasses.is_dataclass(settings):
+        return table
+    names = {former: field.name for field in saved_fields(settings) for former in former_names(field)}
+    renamed = {names.get(key, key): value for key, value in table.items()}
+    return {
+        key: _current_names(value, getattr(settings, key, None)) if isinstance(value, dict) else value
+        for key, value in renamed.items()
+    }
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:
