@@ -14,13 +14,14 @@ from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.published.scheme_plan import training_grids
 from bytecap.quant.allocation import Shape
+from bytecap.run.finishes import keep_small
 from bytecap.run.recipe import Recipe, training_scheme
 
 
 def run_grids(recipe: Recipe, spec: ModelSpec) -> dict[str, ScaleRule]:
     """The grid of each weight that the scheme of the training quantizes; empty without fake quantization."""
     scheme = training_scheme(recipe)
-    return {} if scheme is None else training_grids(scheme, model_shapes(spec), recipe.model.d_model**2 // 4)
+    return {} if scheme is None else training_grids(scheme, model_shapes(spec), keep_small(recipe))
 
 
 def model_shapes(spec: ModelSpec) -> list[Shape]:

@@ -9,7 +9,6 @@ A saved recipe holds what differs from the defaults (core/settings.py) and shows
 from __future__ import annotations
 
 import dataclasses
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 from bytecap.artifact.pack import ArtifactConfig
 from bytecap.core import catalog
-from bytecap.core.errors import ConfigError, nearest
+from bytecap.core.errors import ConfigError
 from bytecap.core.files import write_bytes
 from bytecap.core.settings import (
     NOT_IN_DIGEST,
@@ -32,19 +31,18 @@ from bytecap.core.settings import (
     to_sparse,
 )
 from bytecap.core.settings_reader import from_authored, from_saved
-from bytecap.core.toml import parse_toml, toml_value
+from bytecap.core.toml import toml_value
 from bytecap.core.version import __version__
 from bytecap.model.spec import MAX_SEED, ModelConfig
 from bytecap.published.scheme_plan import find_scheme, training_grids
 from bytecap.quant.allocation import QuantConfig
+from bytecap.run.overlays import overlay, parse_override, with_parent, with_scale
 from bytecap.run.recipe_0_1 import digest_0_1
 from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.text.config import TextConfig
 from bytecap.train.config import TrainConfig
 from bytecap.train.hooks import fake_quantization
 
-SCALE = "scale"
-"""Key of a track's scale, and of a recipe's tables for one."""
 AS_PUBLISHED = "as_published"
 """The value of `artifact.scheme` that stands for the scheme of the recipe's source."""
 
@@ -125,13 +123,13 @@ def resolve(
     at one scale (12 blocks of width 1408, a vocabulary of 8192), the recipe has them as `[scale.NAME.…]`, laid over
     every track that says `scale = "NAME"`.
     """
-    table = _with_scale(_with_parent(name), catalog.read("tracks", track), name)
+    table = with_scale(with_parent(name), catalog.read("tracks", track), name)
     summary = catalog.read("recipes", name).get("run", {}).get("summary", "")
-    table = _overlay(table, {"run": {"summary": summary, "recipe": name, "track": track, "seed": seed}})
+    table = overlay(table, {"run": {"summary": summary, "recipe": name, "track": track, "seed": seed}})
     if text:
-        table = _overlay(table, {"text": {"paths": text}})
+        table = overlay(table, {"text": {"paths": text}})
     for override in overrides or []:
-        table = _overlay(table, _override(override))
+        table = overlay(table, parse_override(override))
     return _derived(validate(table, origin=f"recipe {name} on track {track}"))
 
 
@@ -139,7 +137,7 @@ def with_overrides(recipe: Recipe, overrides: list[str]) -> Recipe:
     """A resolved recipe with some settings replaced."""
     table = _without_none(recipe.to_json())
     for override in overrides:
-        table = _overlay(table, _current_names(_override(override), recipe))
+        table = overlay(table, _current_names(parse_override(override), recipe))
     return _derived(validate(table, origin="--set"))
 
 
@@ -206,57 +204,12 @@ def _scheme(recipe: Recipe) -> str:
         wanted = recipe.source.scheme
     for name in {wanted, recipe.source.scheme} - {""}:
         find_scheme(name)
+    if wanted and (trained := training_scheme(recipe)) not in (None, wanted):
+        raise ConfigError(
+            f"train.hooks.{fake_quantization.NAME}.scheme is {trained} and artifact.scheme is {wanted}: training would "
+            "read the weights on another grid than the file has; make them the same, or leave one out"
+        )
     return wanted
-
-
-def _with_parent(name: str) -> dict[str, Any]:
-    table = catalog.read("recipes", name)
-    base = table.get("run", {}).get("base")
-    if base is None:
-        return table
-    parent = catalog.read("recipes", base)
-    if parent.get("run", {}).get("base") is not None:
-        raise ConfigError(f"recipe {name} has base {base}, which has a base itself; a recipe has at most one parent")
-    return _overlay(parent, table)
-
-
-def _with_scale(recipe: dict[str, Any], track: dict[str, Any], name: str) -> dict[str, Any]:
-    """The track over the recipe, and over both what the recipe says of the track's scale."""
-    scales, scale = recipe.pop(SCALE, {}), str(track.pop(SCALE, ""))
-    known = {scale, *(catalog.read("tracks", known).get(SCALE, "") for known in catalog.names("tracks"))} - {""}
-    if not isinstance(scales, dict) or not all(isinstance(table, dict) for table in scales.values()):
-        raise ConfigError(f"recipe {name}: {SCALE} must be tables such as [{SCALE}.{min(known)}.model]", key=SCALE)
-    for wanted in scales:
-        if wanted not in known:
-            raise ConfigError(
-                f"recipe {name} has [{SCALE}.{wanted}], and no track has that scale{nearest(wanted, known)}; known: "
-                f"{', '.join(sorted(known))}",
-                key=f"{SCALE}.{wanted}",
-            )
-    return _overlay(_overlay(recipe, track), scales.get(scale, {}))
-
-
-def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Tables merge, everything else is replaced."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _overlay(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _override(text: str) -> dict[str, Any]:
-    """`train.seconds=30` as a nested table; the value is TOML, or a plain string where it is not."""
-    path, equals, value = text.partition("=")
-    if not equals or not path.strip():
-        raise ConfigError(f"--set {text!r} must be path=value, such as --set train.seconds=30")
-    try:
-        parsed: Any = parse_toml(f"x = {value}")["x"]
-    except ValueError:
-        parsed = value.strip()
-    for part in reversed(path.strip().split(".")):
-        parsed = {part: parsed}
-    return typing.cast(dict[str, Any], parsed)
 
 
 def _current_names(table: dict[str, Any], settings: Any) -> dict[str, Any]:

@@ -1,0 +1,16 @@
+"""Tables are laid over each other key by key; tests/run/test_recipe.py has what comes of it."""
+
+from bytecap.run.overlays import overlay, parse_override
+
+
+def test_overlay() -> None:
+    """Tables merge at any depth, everything else is replaced, and neither table is changed."""
+    below, above = {"a": {"b": 1, "c": [1, 2]}, "d": 3}, {"a": {"c": [4]}, "d": {"e": 5}}
+    assert overlay(below, above) == {"a": {"b": 1, "c": [4]}, "d": {"e": 5}}
+    assert below == {"a": {"b": 1, "c": [1, 2]}, "d": 3}
+
+
+def test_words() -> None:
+    """TOML where it is TOML, text where it is not."""
+    assert parse_override("a.b=[1, 2]") == {"a": {"b": [1, 2]}}
+    assert parse_override("a.b=some words = x") == {"a": {"b": "some words = x"}}
