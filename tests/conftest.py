@@ -18,6 +18,7 @@ settings.load_profile("no_test_asserts_a_time")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--contest-data", type=Path, help="folder with datasets/ and tokenizers/ of Parameter Golf")
+    parser.addoption("--multilingual-text", type=Path, help="folder with *.jsonl.gz of text in many languages")
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,15 @@ def contest_data(request: pytest.FixtureRequest) -> Path:
     path: Path | None = request.config.getoption("--contest-data")
     if path is None:
         pytest.skip("needs --contest-data=PATH")
+    return path
+
+
+@pytest.fixture(scope="session")
+def multilingual_text(request: pytest.FixtureRequest) -> Path:
+    """Text in many languages; the test is skipped where no path was given."""
+    path: Path | None = request.config.getoption("--multilingual-text")
+    if path is None:
+        pytest.skip("needs --multilingual-text=PATH")
     return path
 
 

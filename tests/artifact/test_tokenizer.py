@@ -37,6 +37,10 @@ def test_a_tokenizer_that_is_none() -> None:
     artifact = loads(example_file())
     with pytest.raises(FormatError, match="the tokenizer in the file is not a SentencePiece model"):
         artifact_tokenizer(dataclasses.replace(artifact, tokenizer=b"nonsense"))
+    forged = example_tokenizer().replace(b"\n\x05<pad>", b"\n\x10<transform:case>")
+    forged = b"\n" + bytes([forged[1] + 11]) + forged[2:]
+    with pytest.raises(FormatError, match="tokenizer in the file asks for <transform:case> and has no piece for one"):
+        artifact_tokenizer(dataclasses.replace(artifact, tokenizer=forged))
     piece = example_tokenizer().replace(b"<unk>", b"<u\xffk>")
     with pytest.raises(FormatError, match="piece 3 of the tokenizer in the file is not UTF-8"):
         artifact_tokenizer(dataclasses.replace(artifact, tokenizer=piece))

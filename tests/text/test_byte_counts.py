@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from bytecap.text.byte_counts import build_table
+from bytecap.text.case_transform import MARKS
 from bytecap.text.tokenizer import Tokenizer
+from bytecap.text.tokenizer_training import train_tokenizer
 from tests.conftest import make_document
+from tests.text.test_case_transform import ODDITIES
 from tests.text.tokenizers import LLAMA, make_tokenizer
 
 TEXT = "".join(make_document(i) for i in range(20))
@@ -48,3 +51,18 @@ def test_a_first_space_counts_where_it_is_one_of_the_text(settings: dict[str, ob
     tokenizer = make_tokenizer(TEXT, **settings)
     ids = np.array([tokenizer.bos, *tokenizer.encode(text)])
     assert int(build_table(tokenizer).count(ids[:-1], ids[1:]).sum()) == len(text.encode())
+
+
+@pytest.fixture(scope="module")
+def without_case() -> Tokenizer:
+    return train_tokenizer([TEXT.title(), TEXT, TEXT.upper()], 400, "case")
+
+
+@pytest.mark.parametrize("text", [text for text in ODDITIES if text and "\ud800" not in text])
+def test_marks_count_nothing(without_case: Tokenizer, text: str) -> None:
+    """A document's pieces have together the bytes of its original text; marks have none."""
+    tokenizer, table = without_case, build_table(without_case)
+    ids = np.array([tokenizer.bos, *tokenizer.encode(text)])
+    assert tokenizer.decode(ids[1:].tolist()) == text
+    assert int(table.count(ids[:-1], ids[1:]).sum()) == len(text.encode())
+    assert {int(table.bytes_V[tokenizer.pieces.index(mark)]) for mark in MARKS} == {0}

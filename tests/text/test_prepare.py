@@ -51,6 +51,40 @@ def test_digests_follow_content(corpus: Path, tmp_path: Path) -> None:
     assert same_split.corpus_digest == first.corpus_digest and same_split.digest != first.digest
 
 
+def test_case_is_factored_out_and_counted_as_it_was(corpus: Path, tmp_path: Path) -> None:
+    """Documents come back with their capitals, their bytes are those of the raw text, and fewer pieces are needed."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for i in range(40):
+        (folder / f"{i}.txt").write_text(make_document(i).title() + "\uf5c0")
+    tokens = prepare(config(folder, transform="case"), tmp_path / "a", Silent())
+    plain = prepare(config(folder), tmp_path / "b", Silent())
+    held = [tokens.tokenizer.decode(d.tolist()) for d in tokens.validation_stream().documents(1)]
+    assert held == tokens.validation_documents() == plain.validation_documents() and held[0].endswith("\uf5c0")
+    check = check_table(build_table(tokens.tokenizer), tokens.tokenizer, tokens.validation_stream(), raw=held)
+    assert check.counted == check.decoded == check.raw == tokens.validation_bytes == plain.validation_bytes
+    assert (tokens.corpus_digest, tokens.digest != plain.digest) == (plain.corpus_digest, True)
+
+
+def test_a_given_tokenizer_must_have_the_transform_of_the_settings(corpus: Path, tmp_path: Path) -> None:
+    """Both ways, for documents and for shards, naming both settings; where they agree it is used."""
+    made = prepare(config(corpus, transform="case"), tmp_path / "case", Silent())
+    path = str(tmp_path / "case" / "tokenizer.model")
+    with pytest.raises(ConfigError, match=r"text\.transform is none, .* text\.tokenizer was trained with case"):
+        prepare(config(corpus, tokenizer=path), tmp_path / "t", Silent())
+    with pytest.raises(ConfigError, match=r"text\.transform is none"):
+        prepare(TextConfig(shards=str(tmp_path / "case"), tokenizer=path), tmp_path / "u", Silent())
+    again = prepare(config(corpus, tokenizer=path, transform="case"), tmp_path / "v", Silent())
+    assert again.tokenizer_digest == made.tokenizer_digest
+    prepare(TextConfig(shards=str(tmp_path / "case"), tokenizer=path, transform="case"), tmp_path / "w", Silent())
+    prepare(config(corpus), tmp_path / "plain", Silent())
+    plain = str(tmp_path / "plain" / "tokenizer.model")
+    with pytest.raises(ConfigError, match=r"text\.transform is case, .* with none; set text\.transform = none"):
+        prepare(config(corpus, tokenizer=plain, transform="case"), tmp_path / "x", Silent())
+    with pytest.raises(ConfigError, match=r"text\.vocab_size is 261; with text\.transform = case .* at least 265"):
+        config(corpus, vocab_size=261, transform="case")
+
+
 def test_shared_documents_are_refused(corpus: Path, tmp_path: Path) -> None:
     """Held-out text that also trains: the number and examples."""
     held = tmp_path / "held.jsonl"

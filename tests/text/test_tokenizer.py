@@ -6,8 +6,10 @@ import pytest
 
 from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import DataError
-from bytecap.text.tokenizer import Tokenizer
-from tests.text.tokenizers import make_tokenizer
+from bytecap.text.case_transform import MARKS, ONE, RUN
+from bytecap.text.tokenizer import CASE_PIECE, Tokenizer
+from bytecap.text.tokenizer_training import train_tokenizer
+from tests.text.tokenizers import LLAMA, make_tokenizer
 
 
 def test_file_and_object_belong_together(tmp_path: Path) -> None:
@@ -36,3 +38,34 @@ def test_refusals(tmp_path: Path) -> None:
         Tokenizer.from_bytes(b"nonsense", origin="some file")
     with pytest.raises(DataError, match="has no BOS piece"):
         make_tokenizer("the cap of a file\n" * 50, bos_id=-1)
+
+
+def test_a_tokenizer_carries_its_transform(tmp_path: Path) -> None:
+    """Written and read, it still writes The as the, and gives The back; others never change a text."""
+    text = "The cap of a FILE, the cap of the file\n"
+    made = train_tokenizer([text * 50], 300, "case")
+    (tmp_path / "some.model").write_bytes(made.model)
+    again = Tokenizer.read(tmp_path / "some.model")
+    assert again.transform == "case" and again.pieces[0] == CASE_PIECE and again.lossless
+    ids = again.encode("The cap of a FILE")
+    assert [again.pieces[i] for i in ids if again.pieces[i] in MARKS] == [ONE, RUN]
+    assert again.decode(ids) == "The cap of a FILE" and "".join(map(again.piece_text, ids)) == "the cap of a file"
+    assert train_tokenizer([text * 50], 300).transform == "none" == make_tokenizer(text * 50).transform
+    assert make_tokenizer(text * 50, user_defined_symbols=[CASE_PIECE]).transform == "none"  # a piece of text
+
+
+def test_a_space_before_every_text_and_marks_go_together() -> None:
+    """Llama's way: the space is dropped again, and pieces of a space and a mark mislead nobody."""
+    text = f"{ONE}the cap {ONE} of{RUN} the file\n"
+    made = make_tokenizer(text * 50, **LLAMA, pad_piece=CASE_PIECE, required_chars="".join(MARKS))
+    assert made.transform == "case" and made.drops_first_space
+    for text in ("The cap", " The cap", "  OF it", "of The\nCap "):
+        assert made.decode(made.encode(text)) == text
+
+
+def test_transforms_that_cannot_be_undone_are_refused() -> None:
+    """One of a newer version, and one without its marks."""
+    with pytest.raises(DataError, match="asks for the transform '<transform:title>', and this version knows"):
+        make_tokenizer("the cap of a file\n" * 50, pad_piece="<transform:title>")
+    with pytest.raises(DataError, match="asks for <transform:case> and has no piece for one of its marks"):
+        make_tokenizer("the cap of a file\n" * 50, pad_piece=CASE_PIECE)

@@ -4,8 +4,9 @@ In:   a Tokenizer.
 Out:  a ByteTable.
 
 A control, unknown or unused piece stands for 0 bytes, a byte piece for 1, any other for the UTF-8 length of its text
-with each U+2581 read as one space. Where the tokenizer puts a space before every text and drops it again (the contest's
-and Llama's do), the space of a first word, right after BOS, stands for nothing; elsewhere it counts.
+with each U+2581 read as one space. Marks of a tokenizer that factors case out count nothing: small letters have as many
+bytes as the capitals that they stand for. Where the tokenizer puts a space before every text and drops it again (the
+contest's and Llama's do), the space of a first word, right after BOS, stands for nothing; elsewhere it counts.
 
 Source:  openai/parameter-golf train_gpt.py. Differs: U+2581 inside a piece counts one byte, as the space it is, not
          the three of its UTF-8; the contest's tokenizers have no such piece.
@@ -52,5 +53,5 @@ def build_table(tokenizer: Tokenizer, *, vocab_size: int | None = None) -> ByteT
             bytes_V[token] = 1
             continue
         leading_V[token] = piece.startswith(SPACE_MARK)
-        bytes_V[token] = len(piece.replace(SPACE_MARK, " ").encode())
+        bytes_V[token] = len(tokenizer.piece_text(token).encode())
     return ByteTable(bytes_V, leading_V, boundary_V, tokenizer.drops_first_space)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from bytecap.core.errors import ConfigError
 from bytecap.core.settings import bounds, check_bounds
+from bytecap.text.case_transform import MARKS, Transform
 from bytecap.text.shards import MAX_SHARD_TOKENS, MAX_VOCAB
 
 READING = ("text.field", "text.strict", "text.document_length", "text.lossy_tokenizer")
@@ -44,6 +46,9 @@ class TextConfig:
     """An existing SentencePiece `.model`; none means one is trained on the training documents."""
     lossy_tokenizer: bool = False
     """Declares that the tokenizer changes the text by design, so that its byte count may differ from the raw text."""
+    transform: Transform = "none"
+    """What is done to text before it is cut into pieces, and undone behind them: "case" writes capitals as small
+    letters with marks, without loss. The tokenizer carries it, so a given one must have been trained with it."""
     vocab_size: int = dataclasses.field(default=1024, metadata=bounds(MIN_VOCAB, MAX_VOCAB))
     """Pieces of the tokenizer to train."""
     tokenizer_sample_bytes: int = dataclasses.field(default=8_000_000, metadata=bounds(1, MAX_TEXT_BYTES))
@@ -56,3 +61,8 @@ class TextConfig:
     def __post_init__(self) -> None:
         """ConfigError for numbers that cannot be."""
         check_bounds(self)
+        if self.transform == "case" and self.vocab_size < MIN_VOCAB + len(MARKS):
+            raise ConfigError(
+                f"text.vocab_size is {self.vocab_size}; with text.transform = case it must be at least "
+                f"{MIN_VOCAB + len(MARKS)}, because each mark has a piece"
+            )

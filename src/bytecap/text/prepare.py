@@ -54,7 +54,8 @@ def _from_documents(
     if config.tokenizer:
         tokenizer = Tokenizer.read(Path(config.tokenizer))
     else:
-        tokenizer = train_tokenizer(tokenizer_sample(config, survey), config.vocab_size)
+        tokenizer = train_tokenizer(tokenizer_sample(config, survey), config.vocab_size, config.transform)
+    tokenizer.refuse_other_transform(config.transform)
     if tokenizer.vocab_size > MAX_VOCAB:
         raise ConfigError(f"the tokenizer has {tokenizer.vocab_size:,} pieces; shards hold at most {MAX_VOCAB:,}")
     accept(tokenizer)

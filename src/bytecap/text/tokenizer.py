@@ -3,11 +3,15 @@
 In:   the bytes of a SentencePiece `.model` file.
 Out:  a Tokenizer.
 
+A tokenizer may ask for a transform of text: a control piece `<transform:case>`, which stands for no text, says that its
+pieces are of text whose case is factored out (text/case_transform.py). So the two can never come apart.
+
 Source: SentencePiece (Kudo & Richardson 2018).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +20,12 @@ from pathlib import Path
 import sentencepiece
 
 from bytecap.core.digest import digest_bytes
-from bytecap.core.errors import DataError
+from bytecap.core.errors import ConfigError, DataError
+from bytecap.text.case_transform import MARKS, Transform, factor_case, restore_case, without_marks
 
+CASE_PIECE = "<transform:case>"
+"""The control piece of a tokenizer of text without case."""
+_ANY_TRANSFORM = re.compile("<transform:.*>")
 SPACE_MARK = "\u2581"
 """SentencePiece writes the space as this character, so a text that holds it does not survive the round trip."""
 _PROBE = " two  Spaces\ttab\nNEWLINE\r\n\u00a0\u2460\uff21\ufb01 \u00e9e\u0301 \u00c9 \u2019 end \n"
@@ -55,7 +63,9 @@ class Tokenizer:
                 pieces.append(processor.id_to_piece(token))
             except UnicodeDecodeError as error:
                 raise DataError(f"piece {token} of {origin} is not UTF-8, so it has no text") from error
-        return cls(model, processor, tuple(pieces))
+        made = cls(model, processor, tuple(pieces))
+        made._check_transform(origin)
+        return made
 
     @classmethod
     def read(cls, path: Path) -> Tokenizer:
@@ -79,6 +89,39 @@ class Tokenizer:
         return len(self.pieces)
 
     @cached_property
+    def transform(self) -> Transform:
+        """What is done to a text before it is cut into pieces, and undone behind them."""
+        return "case" if CASE_PIECE in self._asked_for else "none"
+
+    @property
+    def _asked_for(self) -> list[str]:
+        """Names of control pieces that ask for a transform."""
+        control = self.processor.is_control
+        return [piece for i, piece in enumerate(self.pieces) if _ANY_TRANSFORM.fullmatch(piece) and control(i)]
+
+    def _check_transform(self, origin: str) -> None:
+        """DataError for a transform that is not known, and for one without a piece for each of its marks."""
+        if unknown := [piece for piece in self._asked_for if piece != CASE_PIECE]:
+            raise DataError(
+                f"{origin} asks for the transform {unknown[0][:60]!a}, and this version knows {CASE_PIECE}; read "
+                "it with the version that made it"
+            )
+        normal = {piece for i, piece in enumerate(self.pieces) if not (self.is_special(i) or self.is_byte(i))}
+        if self.transform == "case" and not normal >= set(MARKS):
+            raise DataError(
+                f"{origin} asks for {CASE_PIECE} and has no piece for one of its marks, {MARKS!a}; train it with "
+                "text.transform = case"
+            )
+
+    def refuse_other_transform(self, wanted: Transform) -> None:
+        """ConfigError where the settings ask for another transform than the tokenizer was trained with."""
+        if self.transform != wanted:
+            raise ConfigError(
+                f"text.transform is {wanted}, and the tokenizer text.tokenizer was trained with {self.transform}; set "
+                f"text.transform = {self.transform}, or leave text.tokenizer out"
+            )
+
+    @cached_property
     def digest(self) -> str:
         """Digest of the `.model` file."""
         return digest_bytes(self.model)
@@ -93,7 +136,7 @@ class Tokenizer:
         """Decoding drops the space that the first piece of a text begins with, as one put there by encoding."""
         for token, piece in enumerate(self.pieces):
             if piece.startswith(SPACE_MARK) and not self.is_special(token):
-                return self.decode([token]) != piece.replace(SPACE_MARK, " ")
+                return str(self.processor.decode([token])) != piece.replace(SPACE_MARK, " ")
         return False
 
     @cached_property
@@ -107,11 +150,20 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without BOS."""
-        return list(self.processor.encode(text))
+        return list(self.processor.encode(factor_case(text) if self.transform == "case" else text))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text that token ids stand for."""
-        return str(self.processor.decode(list(ids)))
+        text = str(self.processor.decode(list(ids)))
+        return restore_case(text) if self.transform == "case" else text
+
+    def piece_text(self, token: int) -> str:
+        """The text of a piece with spaces as they are and, where case is factored out, without marks.
+
+        It has as many bytes as the piece stands for, but for a first space that decoding may drop.
+        """
+        text = self.pieces[token].replace(SPACE_MARK, " ")
+        return without_marks(text) if self.transform == "case" else text
 
     def is_special(self, token: int) -> bool:
         """Tell a piece that stands for no text: a control, unknown or unused one."""

@@ -13,12 +13,14 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import sentencepiece
 
 from bytecap.core.errors import DataError
+from bytecap.text.case_transform import MARKS, Transform, factor_case
 from bytecap.text.config import BYTE_PIECES, SPECIAL_PIECES
-from bytecap.text.tokenizer import Tokenizer
+from bytecap.text.tokenizer import CASE_PIECE, Tokenizer
 
 _CHUNK_CHARACTERS = 4000
 _SOURCE_LINE = re.compile(r"^\w+: \S+\(\d+\) \[.*\] *")
@@ -27,11 +29,16 @@ _COVERAGE = 0.9995
 """Share of the text whose characters get pieces of their own; SentencePiece's default."""
 
 
-def train_tokenizer(documents: Iterable[str], vocab_size: int) -> Tokenizer:
+def train_tokenizer(documents: Iterable[str], vocab_size: int, transform: Transform = "none") -> Tokenizer:
     """Learn a byte-fallback BPE tokenizer of at most `vocab_size` pieces; DataError where the text has too few.
 
-    Ids as in the contest's tokenizers: PAD 0, BOS 1, EOS 2, UNK 3, bytes 4 to 259, then merges.
+    Ids as in the contest's tokenizers: PAD 0, BOS 1, EOS 2, UNK 3, bytes 4 to 259, then merges. With the transform
+    "case" it learns from text whose case is factored out, every mark has a piece, and PAD is called `<transform:case>`.
     """
+    special = dict[str, Any]()
+    if transform == "case":
+        documents = map(factor_case, documents)
+        special = {"required_chars": "".join(MARKS), "pad_piece": CASE_PIECE}
     out, chunks = io.BytesIO(), list(_chunks(documents))
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -53,6 +60,7 @@ def train_tokenizer(documents: Iterable[str], vocab_size: int) -> Tokenizer:
             unk_id=3,
             num_threads=1,
             minloglevel=2,
+            **special,
         )
     except RuntimeError as error:
         said = _SOURCE_LINE.sub("", str(error).splitlines()[-1])
