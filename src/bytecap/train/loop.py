@@ -213,10 +213,9 @@ class Trainer:
             )
         saved.load_into(self.model)
         self.state = saved.progressed
-        if self.state.finished:
-            return "the finished one"
-        self.optimizers.load_state_tensors(saved.optimizer)
-        self.hooks.load_states(saved.hooks, self.device)
+        if not self.state.finished:
+            self.optimizers.load_state_tensors(saved.optimizer)
+            self.hooks.load_states(saved.hooks, self.device)
         self.progress.note(f"continuing from step {self.state.step:,} at {self.state.seconds:.1f} s")
         if saved.digest is None:
             self.progress.note("the checkpoint is of an older version, without a digest that would show damage")
