@@ -9,6 +9,7 @@ import torch
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, parameter_roles
+from bytecap.train.config import TrainConfig
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
 from tests.model.test_gpt import SPEC
 from tests.model.test_roles import made_up_role
@@ -41,6 +42,16 @@ def test_a_role_that_no_optimizer_moves_is_an_error() -> None:
     model.techniques["residual_mix"].roles = {"mix_L2D": made_up_role()}  # type: ignore[assignment]
     with pytest.raises(TypeError, match=r"optimizers\.py has no entry for the role router of techniques\.residual_mix"):
         Optimizers(model, OptimizerConfig(), torch.device("cpu"))
+
+
+def test_settings_of_a_head_need_one() -> None:
+    """Naming both settings; without them, and for a model that has a head, nothing is said."""
+    rate, decay = OptimizerConfig(head_lr=0.1), OptimizerConfig(head_weight_decay=0.1)
+    for name, config in (("head_lr", rate), ("head_weight_decay", decay)):
+        with pytest.raises(ConfigError, match=rf"train\.optimizer\.{name} is 0\.1, and with model\.tied = true"):
+            TrainConfig(optimizer=config).check_hooks(SPEC)
+        TrainConfig(optimizer=config).check_hooks(dataclasses.replace(SPEC, tied=False))
+    TrainConfig().check_hooks(SPEC)
 
 
 def with_gradients() -> GPT:

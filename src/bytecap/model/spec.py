@@ -108,6 +108,11 @@ class ModelConfig:
                 f"model.rope_dims is {self.rope_dims}; it must be an even number of at most {self.d_head}, the head "
                 f"width (model.d_model {self.d_model} / model.n_heads {self.n_heads}), or 0 for the whole head"
             )
+        if self.block == "llama" and self.qk_gain != ModelConfig.qk_gain:
+            raise ConfigError(
+                f"model.qk_gain is {self.qk_gain}, and model.block = llama has no gain on its queries; leave it out, "
+                "or set model.block = baseline"
+            )
         if self.n_heads % self.n_kv_heads:
             raise ConfigError(f"model.n_heads {self.n_heads} must be a multiple of model.n_kv_heads {self.n_kv_heads}")
         object.__setattr__(self, "techniques", {name: self.techniques[name] for name in in_order(self.techniques)})

@@ -64,7 +64,8 @@ class TrainConfig:
             )
 
     def check_hooks(self, model: ModelConfig) -> None:
-        """ConfigError for a hook whose settings cannot be, or that would change nothing in a run of this model."""
+        """ConfigError for a hook whose settings cannot be, or what would change nothing in a run of this model."""
+        self.optimizer.check(model)
         for name, config in self.hooks.items():
             try:
                 check_bounds(config)

@@ -15,6 +15,7 @@ from bytecap.core.distributed import gather_tensors
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.roles import Role, parameter_roles, refuse_unknown_roles
+from bytecap.model.spec import ModelConfig
 from bytecap.train.muon import Muon
 from bytecap.train.schedules import Ramp, momentum_at, ramped, rate_multiplier
 
@@ -92,6 +93,16 @@ class OptimizerConfig:
     def decay_begin(self) -> float:
         """Fraction of the run after which the decay of matrices changes."""
         return 1.0 - self.warmdown if self.decay_ramp_start is None else self.decay_ramp_start
+
+    def check(self, model: ModelConfig) -> None:
+        """ConfigError for settings of a head in a model that has none of its own."""
+        for name in ("head_lr", "head_weight_decay"):
+            value = getattr(self, name)
+            if model.tied and value != getattr(OptimizerConfig, name):
+                raise ConfigError(
+                    f"train.optimizer.{name} is {value}, and with model.tied = true the embedding is the head, which "
+                    f"train.optimizer.{name.replace('head', 'embedding')} moves; set model.tied = false or leave it out"
+                )
 
 
 class Optimizers:
