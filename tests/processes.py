@@ -24,9 +24,16 @@ from bytecap.core.errors import BytecapError, ConfigError, Stopped
 from bytecap.core.progress import Silent
 from bytecap.core.signals import stop_at_once
 from bytecap.model.spec import ModelSpec
+from bytecap.published.scheme_plan import training_grids
+from bytecap.run.grids import model_shapes
 from bytecap.text.shards import ShardWriter, TokenStream
 from bytecap.train.config import TrainConfig
+from bytecap.train.hooks.base import HookConfig
+from bytecap.train.hooks.context import ContextConfig
 from bytecap.train.hooks.ema import EMAConfig
+from bytecap.train.hooks.fake_quantization import FakeQuantizationConfig
+from bytecap.train.hooks.squared_gradients import SquaredGradientsConfig
+from bytecap.train.hooks.swa import SWAConfig
 from bytecap.train.loop import Trainer, TrainingJob
 from bytecap.train.optimizers import OptimizerConfig
 
@@ -59,14 +66,21 @@ def make_stream(folder: Path) -> TokenStream:
 
 
 def make_trainer(folder: Path, out: str, progress: Any = None, made_from: str = "x", **changes: Any) -> Trainer:
-    """A short run with everything that has to be exact over processes: clip, decay, accumulation, an average."""
+    """A short run with everything that has to be exact over processes: clip, decay, accumulation, hooks."""
     optimizer = OptimizerConfig(clip_norm=0.5, matrix_weight_decay=0.1)
-    hooks = {"ema": EMAConfig(decay=0.8, start=0.2)}
+    hooks: dict[str, HookConfig] = {
+        "context": ContextConfig(start=0.3),
+        "ema": EMAConfig(decay=0.8, start=0.2),
+        "fake_quantization": FakeQuantizationConfig(start=0.5, noise=True),  # rounding would turn 1e-6 into a step
+        "squared_gradients": SquaredGradientsConfig(share=0.5),
+        "swa": SWAConfig(start=0.5, every=3),
+    }
     values = {"steps": STEPS, "batch": 8, "micro_batch": 1, "context": 16, "checkpoint_seconds": 1e9, **changes}
     config = TrainConfig(optimizer=optimizer, hooks=hooks, **values)
     job = TrainingJob(
-        config=config, spec=SPEC, stream=make_stream(folder), bos=1, seed=0, tokens="t", made_from=(made_from,)
-    )
+        config=config, spec=SPEC, stream=make_stream(folder), bos=1, seed=0, tokens="t", made_from=(made_from,),
+        grids=training_grids("int8", model_shapes(SPEC), keep_small=0),
+    )  # fmt: skip
     (folder / out).mkdir(exist_ok=True)
     return Trainer(job, folder / out, torch.device("cpu"), progress or Silent())
 

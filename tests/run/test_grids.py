@@ -44,10 +44,28 @@ def test_no_hook_no_grid() -> None:
     assert run_grids(recipe, ModelSpec.of(recipe.model, 300)) == {}
 
 
-@pytest.mark.parametrize("scheme", ["pr332", "int4_group64", "best_published"])
+def test_other_steps() -> None:
+    """Wider ones, as a file that must shrink has; a scheme that has none of its own needs them."""
+    recipe = resolve(f"{HOOK}.scheme=best_published", f"{HOOK}.step_scale=0.5")
+    rule = run_grids(recipe, ModelSpec.of(recipe.model, 300))["blocks.0.mlp.up.weight"]
+    assert rule.amount / rule.levels * rule.step_scale == pytest.approx(0.5)
+    with pytest.raises(ConfigError, match="scheme best_published has no steps of its own; set step_scale"):
+        resolve(f"{HOOK}.scheme=best_published")
+
+
+def test_another_scheme_for_the_file_is_refused() -> None:
+    """With both keys; our own fit takes any weights."""
+    both = rf"{HOOK}\.scheme is pr65 and artifact\.scheme is int8"
+    with pytest.raises(ConfigError, match=both):
+        resolve(f"{HOOK}.scheme=pr65", "artifact.scheme=int8")
+    assert resolve(f"{HOOK}.scheme=pr65", "artifact.scheme=pr65").artifact.scheme == "pr65"
+    assert resolve(f"{HOOK}.scheme=pr65").artifact.scheme == ""
+
+
+@pytest.mark.parametrize("scheme", ["pr332", "int4_group64"])
 def test_grids_that_training_cannot_know(scheme: str) -> None:
-    """Ranks of the finished weights, groups of columns, steps that a cap decides: refused when the recipe is read."""
-    with pytest.raises(ConfigError, match=rf"the grid of scheme {scheme} .* choose one of int8, pr65, pr219"):
+    """Ranks of the finished weights, groups of columns: refused when the recipe is read."""
+    with pytest.raises(ConfigError, match=rf"the grid of scheme {scheme} .* choose one of .*int8, pr65, pr219"):
         resolve(f"{HOOK}.scheme={scheme}")
     with pytest.raises(ConfigError, match="there is no scheme"):
         resolve(f"{HOOK}.scheme=pr66")

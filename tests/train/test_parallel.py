@@ -12,6 +12,7 @@ from bytecap.core import distributed
 from bytecap.core.distributed import World
 from bytecap.core.errors import ConfigError
 from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
+from bytecap.train.hooks.squared_gradients import mean_squares
 from bytecap.train.loop import METRICS
 from bytecap.train.parallel import agreed_progress, decide, rows_of_rank
 from tests.processes import STEPS, make_trainer, torchrun
@@ -24,12 +25,15 @@ def losses(folder: Path) -> list[float]:
 
 
 def assert_like(folder: Path, reference: Path) -> None:
-    """Same losses, weights and averages, to float tolerance."""
+    """Same losses, weights, averages and squared gradients, to float tolerance."""
     assert losses(folder) == pytest.approx(losses(reference), abs=2e-3)
     one, other = (load_checkpoint(path / CHECKPOINT) for path in (folder, reference))
     assert one.progressed.tokens == other.progressed.tokens == STEPS * 8 * 16
     torch.testing.assert_close(one.weights, other.weights, atol=5e-3, rtol=1e-2)
     torch.testing.assert_close(one.other_weights, other.other_weights, atol=5e-3, rtol=1e-2)
+    assert one.other_weights.keys() == {"ema", "swa"}
+    squares = [mean_squares(saved.hooks["squared_gradients"]) for saved in (one, other)]
+    assert squares[0] == pytest.approx(squares[1], rel=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
 def test_as_one_process_does(folder: Path, processes: int) -> None:
-    """The losses of 30 steps, with clip, decay, accumulation and an average of the weights; nothing is said."""
+    """The losses of 30 steps, with clip, decay, accumulation and hooks of every kind; nothing is said."""
     done = torchrun(processes, "tests.processes", "train", folder)
     assert done.returncode == 0, done.stderr
     assert_like(folder / f"of_{processes}", folder / "alone")

@@ -1,5 +1,7 @@
 """The grid in torch equals the one in numpy, by which files are made, number by number."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -14,15 +16,18 @@ SHAPES = [
     Shape("embedding", "embedding", (64, 48)),
     *(Shape(f"blocks.{i}.{name}", "matrix", (24, 48)) for i in range(6) for name in ("attention.query", "mlp.up")),
 ]
+PLAIN = ("int8", "pr65", "pr219", "pr309", "pr1394", "pr1586")
 RULES = {
-    (rule.levels, rule.lowest, rule.clip, rule.amount, rule.floor): rule
-    for name in ("int8", "pr65", "pr219", "pr309", "pr1394", "pr1586")
-    for rule in training_grids(name, SHAPES, 0).values()
+    (rule.levels, rule.lowest, rule.clip, rule.amount, rule.floor, rule.step_scale): rule
+    for name, step_scale in [(name, 1.0) for name in PLAIN] + [("pr65", 1.7), ("pr1586", 0.8), ("best_published", 0.4)]
+    for rule in training_grids(name, SHAPES, 0, step_scale).values()
 }
 
 
 @pytest.mark.parametrize("columns", [2, 3, 48, 511, 2048])
-@pytest.mark.parametrize("rule", RULES.values(), ids=[f"{r.clip}-{r.levels}-{r.amount:g}" for r in RULES.values()])
+@pytest.mark.parametrize(
+    "rule", RULES.values(), ids=[f"{r.clip}-{r.levels}-{r.amount:g}-{r.step_scale:g}" for r in RULES.values()]
+)
 def test_equals_the_rounding_of_files(rule: ScaleRule, columns: int) -> None:
     """Rows far below the floor and far above it, of zeros, of a single weight, of values half way between two."""
     generator = np.random.default_rng(columns)
@@ -37,9 +42,7 @@ def test_equals_the_rounding_of_files(rule: ScaleRule, columns: int) -> None:
 
 
 def rule_without_feedback(rule: ScaleRule) -> ScaleRule:
-    return ScaleRule(
-        levels=rule.levels, lowest=rule.lowest, clip=rule.clip, amount=rule.amount, floor=rule.floor, feedback=False
-    )
+    return dataclasses.replace(rule, feedback=False)
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.25, 0.5, 0.9, 1.0])

@@ -62,19 +62,24 @@ def scheme_plan(
     return BitPlan(source_digest=source_digest, scheme=name, step_scale=step_scale, tensors=tuple(tensors))
 
 
-def training_grids(name: str, shapes: list[Shape], keep_small: int) -> dict[str, ScaleRule]:
-    """The row grid of each weight that a scheme quantizes, for training on it.
+def training_grids(name: str, shapes: list[Shape], keep_small: int, step_scale: float = 1.0) -> dict[str, ScaleRule]:
+    """The row grid of each weight that a scheme quantizes, for training on it, all steps times `step_scale`.
 
-    ConfigError where the scheme has no row grid, or one that only the finished weights tell.
+    ConfigError where the scheme has no row grid, one that only the finished weights tell, or no steps of its own.
     """
     scheme = find_scheme(name)
-    if scheme.group is not None or scheme.rank_bits is not None or not scheme.own_size:
-        usable = [n for n, other in SCHEMES.items() if not (other.group or other.rank_bits) and other.own_size]
+    if scheme.group is not None or scheme.rank_bits is not None:
+        usable = [n for n, other in SCHEMES.items() if not (other.group or other.rank_bits)]
         raise ConfigError(
             f"the grid of scheme {name} is not one of rows, or is known only when training has ended, so no run can be "
             f"trained on it; choose one of {', '.join(usable)}"
         )
-    inputs = SchemeInputs(1.0, 1.0, _count_blocks(shapes), {})
+    if not scheme.own_size and step_scale == 1.0:
+        raise ConfigError(
+            f"scheme {name} has no steps of its own; set step_scale, the step in standard deviations of a row, such as "
+            "that which a file of the wanted size has"
+        )
+    inputs = SchemeInputs(step_scale, 1.0, _count_blocks(shapes), {})
     rules = {entry.name: _find_rule(entry, scheme, inputs, keep_small) for entry in shapes}
     return {entry: rule for entry, rule in rules.items() if rule is not None}
 

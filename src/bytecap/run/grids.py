@@ -15,13 +15,15 @@ from bytecap.model.spec import ModelSpec
 from bytecap.published.scheme_plan import training_grids
 from bytecap.quant.allocation import Shape
 from bytecap.run.finishes import keep_small
-from bytecap.run.recipe import Recipe, training_scheme
+from bytecap.run.recipe import Recipe, fake_quantization_config
 
 
 def run_grids(recipe: Recipe, spec: ModelSpec) -> dict[str, ScaleRule]:
     """The grid of each weight that the scheme of the training quantizes; empty without fake quantization."""
-    scheme = training_scheme(recipe)
-    return {} if scheme is None else training_grids(scheme, model_shapes(spec), keep_small(recipe))
+    trained = fake_quantization_config(recipe)
+    if trained is None:
+        return {}
+    return training_grids(trained.scheme, model_shapes(spec), keep_small(recipe), trained.step_scale)
 
 
 def model_shapes(spec: ModelSpec) -> list[Shape]:

@@ -42,6 +42,7 @@ from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.text.config import TextConfig
 from bytecap.train.config import TrainConfig
 from bytecap.train.hooks import fake_quantization
+from bytecap.train.hooks.fake_quantization import FakeQuantizationConfig
 
 AS_PUBLISHED = "as_published"
 """The value of `artifact.scheme` that stands for the scheme of the recipe's source."""
@@ -172,17 +173,17 @@ def is_older(path: Path) -> bool:
     return catalog.read_toml(path).get(WRITTEN_BY) != __version__
 
 
-def training_scheme(recipe: Recipe) -> str | None:
-    """The published scheme on whose grid the run trains; None without fake quantization."""
+def fake_quantization_config(recipe: Recipe) -> FakeQuantizationConfig | None:
+    """The scheme and the steps of the grid on which the run trains; None without fake quantization."""
     config = recipe.train.hooks.get(fake_quantization.NAME)
-    return config.scheme if isinstance(config, fake_quantization.FakeQuantizationConfig) else None
+    return config if isinstance(config, FakeQuantizationConfig) else None
 
 
 def _derived(recipe: Recipe) -> Recipe:
     train = dataclasses.replace(recipe.train, micro_batch=recipe.train.micro_batch or recipe.train.batch)
     train.check_hooks(recipe.model)
-    if (scheme := training_scheme(recipe)) is not None:
-        training_grids(scheme, [], 0)
+    if (trained := fake_quantization_config(recipe)) is not None:
+        training_grids(trained.scheme, [], 0, trained.step_scale)
     context = recipe.score.context or train.context
     score = dataclasses.replace(recipe.score, context=context)
     if score.stride > context:
@@ -204,10 +205,11 @@ def _scheme(recipe: Recipe) -> str:
         wanted = recipe.source.scheme
     for name in {wanted, recipe.source.scheme} - {""}:
         find_scheme(name)
-    if wanted and (trained := training_scheme(recipe)) not in (None, wanted):
+    trained = fake_quantization_config(recipe)
+    if wanted and trained is not None and trained.scheme != wanted:
         raise ConfigError(
-            f"train.hooks.{fake_quantization.NAME}.scheme is {trained} and artifact.scheme is {wanted}: training would "
-            "read the weights on another grid than the file has; make them the same, or leave one out"
+            f"train.hooks.{fake_quantization.NAME}.scheme is {trained.scheme} and artifact.scheme is {wanted}: "
+            "training would read the weights on another grid than the file has; make them the same, or leave one out"
         )
     return wanted
 

@@ -20,9 +20,9 @@ from bytecap.formats.plan import ScaleRule
 
 
 def row_scales(weight_OI: Tensor, rule: ScaleRule) -> Tensor:
-    """max(clip of the row, floor) / R, rounded to 16 bits, as float32 (O,)."""
+    """max(clip of the row, floor) / R times the rule's step scale, rounded to 16 bits, as float32 (O,)."""
     clip_O = _clip_of_rows(weight_OI, rule).clamp_min(rule.floor)
-    return (clip_O / rule.levels).float().half().float()
+    return (clip_O / rule.levels * rule.step_scale).float().half().float()
 
 
 def round_to_grid(weight_OI: Tensor, rule: ScaleRule) -> Tensor:
@@ -33,7 +33,7 @@ def round_to_grid(weight_OI: Tensor, rule: ScaleRule) -> Tensor:
         clip_O1 = _clip_of_rows(weight_OI, rule)[:, None]
         values_OI = values_OI.clamp(-clip_O1, clip_O1)
     divisors_O1 = scales_O1.double().masked_fill(scales_O1 == 0, math.inf)
-    return (values_OI / divisors_O1).round().clamp(rule.lowest, rule.levels).float() * scales_O1
+    return (values_OI / divisors_O1).round().clamp(*rule.integers).float() * scales_O1
 
 
 def _clip_of_rows(weight_OI: Tensor, rule: ScaleRule) -> Tensor:

@@ -41,6 +41,8 @@ class FakeQuantizationConfig(HookConfig):
     """Fraction of the run after which it begins; 0 is the first step."""
     scheme: str = "int8"
     """The published scheme whose row scales and integers are the grid (`bytecap fit --help`)."""
+    step_scale: float = field(default=1.0, metadata=bounds(2.0**-9, 2.0**6))
+    """Factor of the scheme's steps, where a file under the cap will have wider ones than were published."""
     noise: bool = False
     """Uniform noise of one step in place of rounding."""
 
