@@ -247,7 +247,7 @@ def test_spec_refusals() -> None:
         ({"techniques": {"xsa": {"last_block": 1}}}, "techniques.xsa.last_block is not a setting; did you mean"),
         (
             {"techniques": {"xsa": {"last_blocks": 4}}},
-            "techniques.xsa: last_blocks is 4; .* model.n_layers, which is 3",
+            "xsa: last_blocks is 4; .* model.n_layers, which is 3",
         ),
         ({"techniques": {"xsa": 3}}, "techniques.xsa must be a table"),
         ({"techniques": ["unet_skips", "unet_skips"]}, "names one twice"),

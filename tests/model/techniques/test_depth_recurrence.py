@@ -70,9 +70,7 @@ def test_can_be_switched() -> None:
 def test_refused() -> None:
     """Blocks that there are not, and repeats that repeat nothing."""
     for blocks in ("3-5", "some"):
-        with pytest.raises(
-            ConfigError, match=r"model\.techniques\.depth_recurrence: blocks .*model\.n_layers, which is 4"
-        ):
+        with pytest.raises(ConfigError, match=r"techniques\.depth_recurrence: blocks .*model\.n_layers, which is 4"):
             ModelConfig(n_layers=4, techniques={"depth_recurrence": DepthRecurrenceConfig(blocks=blocks)})
     with pytest.raises(ConfigError, match=r"depth_recurrence: repeats is 1; it must lie between 2"):
         ModelConfig(techniques={"depth_recurrence": DepthRecurrenceConfig(repeats=1)})
