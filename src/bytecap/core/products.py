@@ -17,6 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import has_torch_function
 
+_MIN_BATCHED = 128
+"""Rows and columns from which a batch of products is quicker one by one."""
+
 
 def linear(x: Tensor, weight_OI: Tensor) -> Tensor:
     """x Wᵀ, (..., I) to (..., O), with gradients. Whoever intercepts PyTorch's functions sees `F.linear`."""
@@ -36,6 +39,14 @@ def add_product(sum_NO: Tensor, x_NI: Tensor, weight_OI: Tensor) -> Tensor:
     """A new tensor, sum + x Wᵀ, under the conditions of `product`."""
     binary = torch.ops.mkldnn._linear_pointwise.binary
     return binary(x_NI, sum_NO, _dense(weight_OI), None, "add")  # type: ignore[no-any-return]
+
+
+def batched_product(left_NOI: Tensor, right_NIP: Tensor) -> Tensor:
+    """left right of each pair, (N, O, P), without gradients, on any device and in any precision."""
+    if min(*left_NOI.shape[1:], right_NIP.size(-1)) < _MIN_BATCHED or not suits(left_NOI, right_NIP):
+        return left_NOI @ right_NIP
+    pairs = zip(left_NOI.unbind(), right_NIP.mT.unbind(), strict=True)
+    return torch.stack([product(left_OI, right_PI) for left_OI, right_PI in pairs])
 
 
 def _dense(weight_OI: Tensor) -> Tensor:

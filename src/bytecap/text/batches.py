@@ -37,6 +37,7 @@ class TrainBatches:
         self._stream, self._batch, self._context, self._seed = stream, batch, context, seed
         self._rows = range(batch)[share]
         self.position = position
+        self._epoch, self._order = -1, (0, 0, 0)
 
     def next(self) -> npt.NDArray[np.int64]:
         """The next (B, T + 1) windows, or the asked share of them; the position moves on by the whole B."""
@@ -51,7 +52,9 @@ class TrainBatches:
 
     def _window(self, position: int) -> npt.NDArray[np.int64]:
         epoch, index = divmod(position, self._windows)
-        multiplier, offset, shift = epoch_order(self._seed, epoch, self._windows, self._context)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, epoch_order(self._seed, epoch, self._windows, self._context)
+        multiplier, offset, shift = self._order
         start = ((multiplier * index + offset) % self._windows) * self._context + shift
         return self._stream.read(start, self._context + 1)
 

@@ -16,7 +16,7 @@ from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.roles import Role, parameter_roles, refuse_unknown_roles
 from bytecap.model.spec import ModelConfig
-from bytecap.train.muon import Muon
+from bytecap.train.muon import Muon, Polynomials
 from bytecap.train.schedules import Ramp, momentum_at, ramped, rate_multiplier
 
 _RATE, _SHARE, _BELOW_1 = bounds(0, 1000), bounds(0, 1), bounds(0, 0.999999)
@@ -60,6 +60,8 @@ class OptimizerConfig:
     """Fraction over which momentum rises."""
     newton_schulz_steps: int = field(default=5, metadata=bounds(1, 50))
     """Iterations of the orthogonalisation."""
+    newton_schulz: Polynomials = "quintic"
+    """Polynomials of these iterations: one for all, or the best for each in turn, "polar_express"."""
     adam_betas: tuple[float, float] = field(default=(0.9, 0.95), metadata=_BELOW_1)
     """AdamW's two decay rates."""
     adam_eps: float = field(default=1e-8, metadata=bounds(1e-30, 1))
@@ -126,6 +128,7 @@ class Optimizers:
             steps=config.newton_schulz_steps,
             row_normalized=config.row_normalized,
             decay_after_update=config.decay_after_update,
+            polynomials=config.newton_schulz,
         )
         decays = {
             Role.EMBEDDING: config.embedding_weight_decay, Role.HEAD: config.head_weight_decay,
