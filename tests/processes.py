@@ -23,9 +23,16 @@ from bytecap.core import distributed
 from bytecap.core.errors import BytecapError, ConfigError, Stopped
 from bytecap.core.progress import Silent
 from bytecap.core.signals import stop_at_once
+from bytecap.fitting.measure import CalibrationText, measure
+from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.published.scheme_plan import training_grids
+from bytecap.quant.allocation import QuantConfig
+from bytecap.quant.calibration_file import save_calibration
+from bytecap.quant.statistics import Calibration
 from bytecap.run.grids import model_shapes
+from bytecap.scoring.evaluate import Score, evaluate
+from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import ShardWriter, TokenStream
 from bytecap.train.config import TrainConfig
 from bytecap.train.hooks.base import HookConfig
@@ -40,6 +47,8 @@ from bytecap.train.optimizers import OptimizerConfig
 ROOT = Path(__file__).parents[1]
 SPEC = ModelSpec(vocab_size=50, n_layers=3, d_model=16, n_heads=4, n_kv_heads=2, d_ff=24)
 STEPS = 30
+CALIBRATIONS = (10_000, 2_000)
+"""Tokens of three batches, and of one: more and fewer than two processes."""
 
 
 def torchrun(processes: int, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -116,6 +125,33 @@ def stop(folder: Path) -> None:
 def differ(folder: Path) -> None:
     """Rank 1 has other tokens."""
     make_trainer(folder, "differ", made_from=f"tokens {distributed.world().rank}").run()
+
+
+def scored(folder: Path) -> Score:
+    """The score of a random model, in batches of many windows and of few."""
+    torch.manual_seed(3)
+    table = ByteTable(np.arange(50) % 5, np.arange(50) % 3 == 0, np.arange(50) < 4, True)
+    return evaluate(
+        GPT(SPEC), make_stream(folder), table, bos=1, context=24, stride=7, batch_tokens=100, progress=Silent()
+    )
+
+
+def measured(folder: Path, tokens: int) -> Calibration:
+    """The curvature of a random model on about so many tokens."""
+    torch.manual_seed(4)
+    text = CalibrationText(make_stream(folder), 1, 24, 5)
+    return measure(GPT(SPEC), text, QuantConfig(calibration_tokens=tokens), "c0ffee", Silent())
+
+
+def evaluated(folder: Path) -> None:
+    """Score and curvature; of much text, and of less than there are processes for."""
+    score, size = scored(folder), distributed.world().size
+    assert distributed.gather([score.nats, score.text_bytes]) == [[score.nats, score.text_bytes]] * size
+    calibrations = [measured(folder, tokens) for tokens in CALIBRATIONS]
+    if distributed.world().is_main:
+        (folder / "score.json").write_text(json.dumps(score.to_json()))
+        for index, calibration in enumerate(calibrations):
+            save_calibration(folder / f"{index}.safetensors", calibration)
 
 
 def collect(folder: Path) -> None:

@@ -23,6 +23,7 @@ from bytecap.commands.common import (
     whole_number,
 )
 from bytecap.commands.output import print_result
+from bytecap.core.distributed import from_main, joined, world
 from bytecap.report.console import Console
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ DryRun = Annotated[
 ]
 
 
+@joined()
 def fit(
     checkpoint: Checkpoint,
     *,
@@ -96,18 +98,22 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Fit a finished checkpoint under a cap, without training it again."""
-    refuse_empty_text(text)
     asked = (cap, caps, scheme, keep_small, embedding_step, out, text, tokenizer, reserve, compressor, set_)
     if checkpoint.is_dir() and not dry_run and all(word is None for word in asked):
         _fit_run(checkpoint, device, json, quiet)
         return
-    from bytecap.commands.fit_request import build_request
 
-    request = build_request(
-        checkpoint, cap=cap, caps=caps, reserve=reserve, scheme=scheme, keep_small=keep_small, out=out, text=text,
-        embedding_step=embedding_step, tokenizer=tokenizer, compressor=compressor, settings=set_, device=device,
-    )  # fmt: skip
-    _fit_request(request, dry_run, json, quiet)
+    def fit_as_asked() -> None:
+        from bytecap.commands.fit_request import build_request
+
+        refuse_empty_text(text)
+        request = build_request(
+            checkpoint, cap=cap, caps=caps, reserve=reserve, scheme=scheme, keep_small=keep_small, out=out, text=text,
+            embedding_step=embedding_step, tokenizer=tokenizer, compressor=compressor, settings=set_, device=device,
+        )  # fmt: skip
+        _fit_request(request, dry_run, json, quiet)
+
+    from_main(fit_as_asked)  # of several processes one does it; the fit of a run folder measures with all
 
 
 def _fit_request(request: FitRequest, dry_run: bool, json: bool, quiet: bool) -> None:
@@ -133,6 +139,8 @@ def _fit_run(folder: Path, device: str, json: bool, quiet: bool) -> None:
 
     with open_run(folder, quiet) as (recipe, tokens, console):
         pipeline.fit_stage(recipe, tokens, folder, choose_device(device), console)
+    if not world().is_main:
+        return
     report = {"file": str(folder / MODEL), **read_report(report_path(folder / MODEL))}
     print_result({"fitted": [report]}, json, fit_table.fit_summary([report]))
 

@@ -20,6 +20,7 @@ from bytecap.commands.common import (
     whole_number,
 )
 from bytecap.commands.output import print_result
+from bytecap.core.distributed import from_main, joined, together, world
 from bytecap.core.errors import ConfigError
 from bytecap.report.console import Console
 
@@ -32,6 +33,7 @@ Stride = Annotated[
 ]
 
 
+@joined()
 def score(
     path: Artifact,
     *,
@@ -47,21 +49,23 @@ def score(
     from bytecap.run.scoring import score_run
     from bytecap.scoring.score_text import score_text
 
-    refuse_empty_text(text)
-    file, folder = find_artifact(path)
-    console = Console(quiet=quiet)
-    if text:
-        reading = _reading(text, set_ or ())
-        with console.stage("score"):
-            result = score_text(load(file), reading, stride=stride, device=device, progress=console)
-    elif folder is None:
-        raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
-    elif stride is not None or set_:
-        raise ConfigError("--stride and --set go with --text; a run is scored as its recipe says")
-    else:
-        with console.stage("score"):
-            result = score_run(folder, artifact=file, device=device, progress=console)
-    value = result.to_json()
+    with together():
+        refuse_empty_text(text)
+        file, folder = find_artifact(path)
+        reading = _reading(text, set_ or ()) if text else None
+        if reading is None and folder is None:
+            raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
+        if reading is None and (stride is not None or set_):
+            raise ConfigError("--stride and --set go with --text; a run is scored as its recipe says")
+    console = Console(quiet=quiet or not world().is_main)
+    with console.stage("score"):
+        if reading is not None:  # of several processes one does it; a run folder is scored by all
+            value = from_main(
+                lambda: score_text(load(file), reading, stride=stride, device=device, progress=console).to_json()
+            )
+        else:
+            assert folder is not None
+            value = score_run(folder, artifact=file, device=device, progress=console).to_json()
     found = (
         f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over {value['text_bytes']:,} bytes and "
         f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}; "

@@ -119,6 +119,18 @@ def joined() -> Iterator[World]:
 
 
 @contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process is the world of size 1, whatever the others do."""
+    global _world
+    here = _world
+    _world = SINGLE
+    try:
+        yield
+    finally:
+        _world = here
+
+
+@contextmanager
 def together() -> Iterator[None]:
     """Inside, every process does the same by itself; where one of them fails, all end.
 
@@ -141,19 +153,15 @@ def from_main(work: Callable[[], _Value]) -> _Value:
 
     An error of it ends all processes, as in `together`. A tuple arrives as a list.
     """
-    global _world
-    here = world()
-    if here.size == 1:
+    if world().size == 1:
         return work()
     value, failed = None, None
-    if here.is_main:
+    if world().is_main:
         try:
-            _world = SINGLE
-            value = work()
+            with alone():
+                value = work()
         except BaseException as error:
             failed = error
-        finally:
-            _world = here
     said = gather([_code(failed), value])
     _raise_lowest(failed, [code for code, _ in said])
     return said[0][1]  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ Out:  a Calibration, what adapts unquantized weights, windows.
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bytecap.core.distributed import alone, world
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.fitting.sequential import StartAdaptation
@@ -46,7 +47,11 @@ class CalibrationText:
 def measure(
     model: GPT, text: CalibrationText, config: QuantConfig, source_digest: str, progress: Progress
 ) -> Calibration:
-    """Measure the curvature of every weight on windows of a text; DataError where it is too short."""
+    """Measure the curvature of every weight on windows of a text; DataError where it is too short.
+
+    Several processes share the batches. Labels are drawn anew for each batch, so that whoever measures it draws the
+    same.
+    """
     available = len(text.stream)
     if available < MIN_CALIBRATION_TOKENS:
         raise DataError(
@@ -55,12 +60,22 @@ def measure(
             tokens=available,
         )
     steps, batch, context = batch_shape(available, config.calibration_tokens, text.context)
-    rows = _rows(model, text.stream, batch, context, text.seed)
-    generator = torch.Generator(next(model.parameters()).device).manual_seed(text.seed)
-    return calibrate(
-        model, itertools.islice(rows, steps), _make_forward_fn(text.bos), source_digest=source_digest,
-        progress=progress, total_tokens=steps * batch * context, sampled=config.labels == MODEL, generator=generator,
-    )  # fmt: skip
+    device = next(model.parameters()).device
+    source, generator = TrainBatches(text.stream, batch=batch, context=context, seed=text.seed), torch.Generator(device)
+    with contextlib.nullcontext() if steps >= world().size else alone():  # where some would have none, each does all
+        mine = world().share(steps)
+
+        def my_rows() -> Iterator[Tensor]:
+            for number in range(steps):
+                rows = source.next()
+                if number in mine:
+                    generator.manual_seed(text.seed + number)
+                    yield torch.from_numpy(rows).to(device)
+
+        return calibrate(
+            model, my_rows(), _make_forward_fn(text.bos), source_digest=source_digest, progress=progress,
+            total_tokens=len(mine) * batch * context, sampled=config.labels == MODEL, generator=generator,
+        )  # fmt: skip
 
 
 def make_adaptation(model: GPT, text: CalibrationText, config: QuantConfig) -> StartAdaptation | None:

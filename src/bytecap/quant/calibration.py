@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bytecap.core.distributed import all_reduce, gather_numbers, refuse_differences, world
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.progress import Progress
 from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder, Sums
@@ -54,7 +55,8 @@ def calibrate(
     """Measure every weight of `model` on `batches`.
 
     `forward_fn(model, batch)` gives logits (N, V) and the data's labels (N,), and where `sampled` labels are drawn
-    from the model; or the loss of each position in nats, and the data's labels are used.
+    from the model; or the loss of each position in nats, and the data's labels are used. Of several processes each
+    gives other batches, at least one, and all get what is measured on all of them.
     """
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():
@@ -79,6 +81,7 @@ def calibrate(
             loss_N.sum().backward()  # type: ignore[no-untyped-call]
             gradients.add(loss_N.numel())
             progress.update(text.positions, total_tokens, f"{text.positions:,} tokens measured")
+    _add_up(recorder, text, gradients)
     if text.positions == 0:
         raise DataError("there is no calibration text: not one position with a label that is not negative; give more")
     tensors = {}
@@ -173,12 +176,41 @@ class _Text:
         used_N1 = torch.multinomial(p_NV, 1, generator=generator) if sampled else label_N[:, None]
         return -log_NV.gather(1, used_N1).squeeze(1)
 
+    def tensors(self) -> list[Tensor]:
+        """Counts and summed probabilities of tokens, where they are known."""
+        return [tensor for tensor in (self.labels, self.probability) if tensor is not None]
+
     def unigram(self) -> float:
         """Entropy of the labels in nats; infinite where they are not known."""
         if self.labels is None:
             return math.inf
         share = self.labels[self.labels > 0] / self.positions
         return float(-(share * share.log()).sum())
+
+
+def _add_up(recorder: ActivationRecorder, text: _Text, gradients: _Gradients) -> None:
+    """Add to what this process has measured what the others have."""
+    if world().size == 1:
+        return
+    keys = sorted(recorder.sums)
+    refuse_differences({"the weights that calibration has seen": ", ".join(map(" as ".join, keys))})
+    sums = [recorder.sums[key] for key in keys]
+    for tensor in [t for one in sums for t in (one.inputs, one.outputs, one.seen)] + text.tensors():
+        all_reduce([tensor])
+    names = list(gradients.parameters)
+    numbers = [float(one.rows) for one in sums]
+    numbers += [gradients.squares[name] for name in names] + [gradients.fisher[name] for name in names]
+    found = [
+        sum(each)
+        for each in zip(*gather_numbers([*numbers, gradients.batches, text.positions, text.loss]), strict=True)
+    ]
+    for one, rows in zip(sums, found, strict=False):
+        one.rows = int(rows)
+    squares = found[len(sums) :]
+    gradients.squares, gradients.fisher = (
+        dict(zip(names, part, strict=False)) for part in (squares, squares[len(names) :])
+    )
+    gradients.batches, text.positions, text.loss = int(found[-3]), int(found[-2]), found[-1]
 
 
 def _reading(sums: Sums, text: _Text) -> Tensor:

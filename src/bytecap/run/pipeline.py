@@ -67,6 +67,7 @@ from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT, build_model, load_training_state
 from bytecap.train.loop import METRICS, Trainer, TrainingJob
+from bytecap.train.parallel import rows_of_rank
 
 SAMPLE_PROMPT, SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 80, 160, 0.8
 """The sample continues the first 80 characters of held-out text by 160 tokens."""
@@ -80,6 +81,7 @@ def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dic
     """
     with together():
         device = choose_device(device_name)
+        rows_of_rank(recipe.train.batch, recipe.train.micro_batch)  # a batch that cannot be shared, before all work
     refuse_differences({"the digest of the recipe": recipe.digest})
     with writing_run(folder):
         recipe = enter(recipe, folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bytecap.artifact.load import load
 from bytecap.core.device import choose_device
+from bytecap.core.distributed import together
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress, Silent
 from bytecap.model.gpt import GPT
@@ -31,15 +32,16 @@ def score_run(
 
     DataError when the file was made from another corpus than the tokens in the folder, or their bytes do not add up.
     """
-    recipe, tokens = recipes.load(folder / RECIPE), load_tokens(folder / TOKENS)
-    made = load(artifact or folder / MODEL)
-    if made.made_from.get("corpus") != tokens.corpus_digest:
-        raise DataError(
-            f"the file was made from corpus {made.made_from.get('corpus')}, the tokens in {folder} are of corpus "
-            f"{tokens.corpus_digest}; score it on its own text, or give one with --text"
-        )
-    validation = build_validation(recipe, tokens)
-    model = made.model().to(choose_device(device))
+    with together():
+        recipe, tokens = recipes.load(folder / RECIPE), load_tokens(folder / TOKENS)
+        made = load(artifact or folder / MODEL)
+        if made.made_from.get("corpus") != tokens.corpus_digest:
+            raise DataError(
+                f"the file was made from corpus {made.made_from.get('corpus')}, the tokens in {folder} are of corpus "
+                f"{tokens.corpus_digest}; score it on its own text, or give one with --text"
+            )
+        validation = build_validation(recipe, tokens)
+        model = made.model().to(choose_device(device))
     score = score_model(validation, model, recipe, recipe.score.stride, progress or Silent())
     return TextScore(score, validation.check)
 

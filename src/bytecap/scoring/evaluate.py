@@ -10,6 +10,7 @@ Source:  openai/parameter-golf (bits per byte over targets); docs/scoring.md def
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,13 +22,14 @@ import torch
 from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.clock import Clock
 from bytecap.core.device import autocast
+from bytecap.core.distributed import all_reduce, said_by_main, world
 from bytecap.core.errors import DataError, NumericsError
 from bytecap.core.progress import Progress
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.core.units import bits_per_byte
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import MAX_CONTEXT
-from bytecap.scoring.windows import Window, windows
+from bytecap.scoring.windows import Window, count_windows, windows
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import TokenStream
 
@@ -82,7 +84,10 @@ def evaluate(
     progress: Progress,
     byte_stream: TokenStream | None = None,
 ) -> Score:
-    """Score every target of `stream` exactly once. `byte_stream` replaces the table where the shards have a sidecar."""
+    """Score every target of `stream` exactly once. `byte_stream` replaces the table where the shards have a sidecar.
+
+    Several processes share the batches of windows, and each gets the score that one process would give.
+    """
     targets = len(stream) - 1
     if targets < 1:
         raise DataError("the validation text has fewer than two tokens; give more text")
@@ -90,28 +95,33 @@ def evaluate(
     if device.type == "cpu":
         keep_freed_memory()
     clock = Clock()
-    scored_N = np.zeros(targets, np.bool_)
-    nats, text_bytes, done = 0.0, 0, 0
+    scored_N, done, processes = np.zeros(targets, np.uint8), 0, world().size
+    nats_W = np.zeros(count_windows(targets, context=context, stride=stride))
+    bytes_W = np.zeros(len(nats_W), np.int64)
     was_training = model.training
     model.eval()
-    for group in _batches(windows(targets, context=context, stride=stride), batch_tokens):
+    for first_window, group in _my_batches(windows(targets, context=context, stride=stride), batch_tokens):
         loss_BT, rows_BT = _losses(model, stream, group, bos, device)
-        for window, loss_T, row_T in zip(group, loss_BT, rows_BT, strict=True):
+        for index, (window, loss_T, row_T) in enumerate(zip(group, loss_BT, rows_BT, strict=True), first_window):
             first, end = window.start + window.skip, window.start + window.length
-            assert not scored_N[first:end].any(), "a position was scored twice"
-            scored_N[first:end] = True
-            nats += float(loss_T.double().sum())
+            scored_N[first:end] += 1
+            nats_W[index] = float(loss_T.double().sum())
             if byte_stream is None:
                 counts = table.count(row_T[window.skip : -1], row_T[window.skip + 1 :])
             else:
                 counts = byte_stream.read(first + 1, end - first)
-            text_bytes += int(counts.sum())
-            done += end - first
+            bytes_W[index] = counts.sum()
+            done += (end - first) * processes
+        done = min(done, targets)
         progress.update(done, targets, f"{done / max(clock.seconds, 1e-9):,.0f} tokens/s")
     model.train(was_training)
-    assert scored_N.all(), "a position was not scored"
+    all_reduce([torch.from_numpy(values) for values in (scored_N, nats_W, bytes_W)])
+    assert (scored_N == 1).all(), "a position was not scored, or scored twice"
+    nats, text_bytes = math.fsum(nats_W), int(bytes_W.sum())
     if not np.isfinite(nats):
-        raise NumericsError("the model's loss on the validation text is not finite; train again with a lower rate")
+        raise said_by_main(
+            NumericsError("the model's loss on the validation text is not finite; train again with a lower rate")
+        )
     return Score(
         bits_per_byte=bits_per_byte(nats, text_bytes),
         nats=nats,
@@ -121,6 +131,15 @@ def evaluate(
         stride=stride,
         seconds=clock.seconds,
     )
+
+
+def _my_batches(all_windows: Iterator[Window], batch_tokens: int) -> Iterator[tuple[int, list[Window]]]:
+    """Every `world().size`-th batch of windows, with the number of its first window."""
+    first_window = 0
+    for number, group in enumerate(_batches(all_windows, batch_tokens)):
+        if number % world().size == world().rank:
+            yield first_window, group
+        first_window += len(group)
 
 
 def _batches(all_windows: Iterator[Window], batch_tokens: int) -> Iterator[list[Window]]:

@@ -29,6 +29,11 @@ def check_stride(stride: int, context: int) -> None:
         raise ConfigError(f"the stride is {stride}; it must lie between 1 and the context, {context}")
 
 
+def count_windows(targets: int, *, context: int, stride: int) -> int:
+    """How many windows `windows` gives."""
+    return min(1, targets) + max(0, -((context - targets) // stride))
+
+
 def windows(targets: int, *, context: int, stride: int) -> Iterator[Window]:
     """All windows in order. ConfigError for a stride outside 1 .. context."""
     check_stride(stride, context)
