@@ -43,6 +43,7 @@ from bytecap.train.hooks.squared_gradients import SquaredGradientsConfig
 from bytecap.train.hooks.swa import SWAConfig
 from bytecap.train.loop import Trainer, TrainingJob
 from bytecap.train.optimizers import OptimizerConfig
+from bytecap.train.sharding import gather_tensors
 
 ROOT = Path(__file__).parents[1]
 SPEC = ModelSpec(vocab_size=50, n_layers=3, d_model=16, n_heads=4, n_kv_heads=2, d_ff=24)
@@ -171,8 +172,8 @@ def collect(folder: Path) -> None:
         "spread": spread.tolist(),
         "tensors": {
             name: [str(value.dtype), value.tolist()]
-            for name, value in distributed.gather_tensors(
-                {f"of {world.rank}": torch.full((world.rank + 1,), world.rank, dtype=torch.int64)}, "cpu"
+            for name, value in gather_tensors(
+                {f"of {world.rank}": torch.full((world.rank + 1,), world.rank, dtype=torch.int64)}, torch.device("cpu")
             ).items()
         },
         "from_main": distributed.from_main(lambda: [distributed.world().size, world.rank]),

@@ -11,6 +11,7 @@ import torch
 from bytecap.core import distributed
 from bytecap.core.distributed import SINGLE, World, torchrun_world
 from bytecap.core.errors import ConfigError, DataError
+from bytecap.train.sharding import gather_tensors
 from tests.processes import torchrun
 
 WHOLE = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
@@ -50,7 +51,7 @@ def test_one_process_does_everything_itself() -> None:
     assert values.tolist() == [1.0, 2.0] and distributed.all_gather(values) is values
     assert distributed.gather({"a": 1}) == [{"a": 1}] and distributed.gather_numbers([3.0]) == [[3.0]]
     assert distributed.from_main(lambda: (1, 2)) == (1, 2)
-    assert distributed.gather_tensors({"a": values}, "cpu") == {"a": values}
+    assert gather_tensors({"a": values}, torch.device("cpu")) == {"a": values}
     distributed.refuse_differences({"the digest": "x"})
     with pytest.raises(DataError, match="mine"), distributed.together():
         raise DataError("mine")

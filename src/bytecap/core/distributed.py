@@ -101,8 +101,7 @@ def joined() -> Iterator[World]:
     if found.size == 1:
         yield found
         return
-    import torch  # noqa: PLC0415  (see above)
-
+    torch = _torch()
     distributed = torch.distributed
     on_cuda = torch.cuda.is_available() and distributed.is_nccl_available()
     if on_cuda:
@@ -171,8 +170,7 @@ def gather(value: Any) -> list[Any]:
     """The JSON values of all processes, by rank."""
     if world().size == 1:
         return [value]
-    import torch  # noqa: PLC0415
-
+    torch = _torch()
     data = json.dumps(value).encode()
     with _reaching_others():
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(world().size)]
@@ -206,8 +204,7 @@ def all_reduce(tensors: list[Tensor]) -> None:
     """Put into each tensor its sum over all processes; all are of one device. Those of a type travel as one."""
     if world().size == 1 or not tensors:
         return
-    import torch  # noqa: PLC0415
-
+    torch = _torch()
     for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
         parts = [tensor for tensor in tensors if tensor.dtype == dtype]
         flat = torch.cat([part.flatten() for part in parts])
@@ -222,52 +219,38 @@ def all_gather(mine_NOI: Tensor) -> Tensor:
     """The equally large pieces of all processes, one behind the other by rank along the first dimension."""
     if world().size == 1:
         return mine_NOI
-    import torch  # noqa: PLC0415
-
+    torch = _torch()
     whole = mine_NOI.new_empty((world().size * mine_NOI.size(0), *mine_NOI.shape[1:]))
     with _reaching_others():
         torch.distributed.all_gather(list(whole.chunk(world().size)), mine_NOI.contiguous())
     return whole
 
 
-def gather_tensors(mine: Mapping[str, Tensor], device: Any) -> dict[str, Tensor]:
-    """The named tensors of all processes, which lie on `device`; no two have one of the same name."""
-    if world().size == 1:
-        return dict(mine)
-    import torch  # noqa: PLC0415
-
-    found: dict[str, Tensor] = {}
-    for rank, shapes in enumerate(gather({name: [str(t.dtype), *t.shape] for name, t in mine.items()})):
-        for name, (dtype, *shape) in shapes.items():
-            known = rank == world().rank
-            type_ = getattr(torch, dtype.removeprefix("torch."))
-            found[name] = mine[name].contiguous() if known else torch.empty(shape, dtype=type_, device=device)
-            with _reaching_others():
-                torch.distributed.broadcast(found[name], src=rank)
-    return found
-
-
-def spread(tensors: Iterable[Tensor]) -> None:
-    """Give each tensor the values that it has on rank 0; all are of one device."""
+def spread(tensors: Iterable[Tensor], source: int = 0) -> None:
+    """Give each tensor the values that it has on rank `source`; all are of one device, and contiguous."""
     if world().size == 1:
         return
-    import torch  # noqa: PLC0415
-
+    torch = _torch()
     for tensor in tensors:
         with _reaching_others():
-            torch.distributed.broadcast(tensor, src=0)
+            torch.distributed.broadcast(tensor, src=source)
 
 
 def gather_numbers(mine: list[float]) -> list[list[float]]:
     """The numbers of all processes by rank, equally many of each; quicker than `gather`, for every step."""
     if world().size == 1:
         return [mine]
-    import torch  # noqa: PLC0415
-
+    torch = _torch()
     pieces = [torch.empty(len(mine), dtype=torch.float64) for _ in range(world().size)]
     with _reaching_others():
         torch.distributed.all_gather(pieces, torch.tensor(mine, dtype=torch.float64), group=_words)
     return [piece.tolist() for piece in pieces]
+
+
+def _torch() -> Any:
+    import torch  # noqa: PLC0415  (see above)
+
+    return torch
 
 
 def _code(error: BaseException | None) -> int | None:

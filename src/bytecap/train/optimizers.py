@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from bytecap.core.distributed import gather_tensors
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.roles import Role, parameter_roles, refuse_unknown_roles
 from bytecap.model.spec import ModelConfig
 from bytecap.train.muon import Muon, Polynomials
 from bytecap.train.schedules import Ramp, momentum_at, ramped, rate_multiplier
+from bytecap.train.sharding import gather_tensors
 
 _RATE, _SHARE, _BELOW_1 = bounds(0, 1000), bounds(0, 1), bounds(0, 0.999999)
 

@@ -11,11 +11,12 @@ Source: the sharded Muon of openai/parameter-golf #1586 and of KellerJordan/modd
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from bytecap.core.distributed import all_gather, world
+from bytecap.core.distributed import all_gather, gather, spread, world
 
 
 class Shards:
@@ -58,3 +59,16 @@ class Shards:
             for place, index in enumerate(indices):
                 places[index] = rank * longest + place
         return whole_NOI[torch.tensor(places, device=whole_NOI.device)]
+
+
+def gather_tensors(mine: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """The named tensors of all ranks, which lie on `device`; no two ranks have one of the same name."""
+    if world().size == 1:
+        return dict(mine)
+    found: dict[str, Tensor] = {}
+    for rank, shapes in enumerate(gather({name: [str(t.dtype), *t.shape] for name, t in mine.items()})):
+        for name, (dtype, *shape) in shapes.items():
+            empty = torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")), device=device)
+            found[name] = mine[name].contiguous() if rank == world().rank else empty
+        spread((found[name] for name in shapes), rank)
+    return found
