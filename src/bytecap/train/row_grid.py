@@ -21,19 +21,22 @@ from bytecap.formats.plan import ScaleRule
 
 def row_scales(weight_OI: Tensor, rule: ScaleRule) -> Tensor:
     """max(clip of the row, floor) / R times the rule's step scale, rounded to 16 bits, as float32 (O,)."""
-    clip_O = _clip_of_rows(weight_OI, rule).clamp_min(rule.floor)
-    return (clip_O / rule.levels * rule.step_scale).float().half().float()
+    return _scales(_clip_of_rows(weight_OI, rule), rule)
 
 
 def round_to_grid(weight_OI: Tensor, rule: ScaleRule) -> Tensor:
     """Each weight at the nearest point of its row's grid, (O, I) float32; rows whose scale is 0 become zeros."""
-    scales_O1 = row_scales(weight_OI, rule)[:, None]
-    values_OI = weight_OI.double()
+    clip_O1 = _clip_of_rows(weight_OI, rule)[:, None]
+    scales_O1 = _scales(clip_O1, rule)
+    values_OI = weight_OI.double()  # a copy, changed in place from here on
     if rule.clip == "quantile":
-        clip_O1 = _clip_of_rows(weight_OI, rule)[:, None]
-        values_OI = values_OI.clamp(-clip_O1, clip_O1)
-    divisors_O1 = scales_O1.double().masked_fill(scales_O1 == 0, math.inf)
-    return (values_OI / divisors_O1).round().clamp(*rule.integers).float() * scales_O1
+        values_OI.clamp_(-clip_O1, clip_O1)
+    values_OI.div_(scales_O1.double().masked_fill(scales_O1 == 0, math.inf)).round_().clamp_(*rule.integers)
+    return values_OI.float().mul_(scales_O1)
+
+
+def _scales(clip: Tensor, rule: ScaleRule) -> Tensor:
+    return (clip.clamp_min(rule.floor) / rule.levels * rule.step_scale).float().half().float()
 
 
 def _clip_of_rows(weight_OI: Tensor, rule: ScaleRule) -> Tensor:

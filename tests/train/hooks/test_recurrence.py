@@ -15,9 +15,10 @@ from bytecap.model.techniques.depth_recurrence import DepthRecurrenceConfig
 from bytecap.text.shards import TokenStream
 from bytecap.train.checkpoint import CHECKPOINT, load_training_state
 from bytecap.train.config import TrainConfig
+from bytecap.train.hooks.context import ContextConfig
 from bytecap.train.hooks.recurrence import RecurrenceConfig
 from bytecap.train.loop import Trainer, trained_model
-from tests.contracts.hooks import MODEL, STEPS, build_job, build_trainer
+from tests.contracts.hooks import MODEL, STEPS, build_job, build_trainer, default_config
 from tests.train.test_loop import SignalAt, stream
 
 assert stream  # a fixture
@@ -51,6 +52,24 @@ def test_refusals() -> None:
         config.check_hooks(inactive)
     with pytest.raises(ConfigError, match=r"start is 0\.0; it must lie between"):
         TrainConfig(hooks={"recurrence": RecurrenceConfig(start=0.0)}).check_hooks(MODEL)
+
+
+@pytest.mark.slow
+def test_graphs_of_several_phases(tmp_path: Path, stream: TokenStream) -> None:
+    """Short rows and plain blocks, short rows and repeats, long rows and repeats: three graphs, all before the clock;
+    hooks that change weights, averages or statistics bring none."""
+    counter = CompileCounter()
+    torch.compiler.reset()
+    job = build_job(stream, "recurrence")
+    names = ("context", "ema", "fake_quantization", "squared_gradients", "swa")
+    hooks = {**job.config.hooks, **{name: default_config(name) for name in names}, "context": ContextConfig(start=0.6)}
+    config = dataclasses.replace(job.config, hooks=hooks)
+    trainer = Trainer(dataclasses.replace(job, config=config), tmp_path, torch.device("cpu"), Silent())
+    trainer.compile(backend=counter)
+    assert counter.frame_count == 3
+    trainer.run()
+    assert counter.frame_count == 3
+    torch.compiler.reset()
 
 
 @pytest.mark.slow
