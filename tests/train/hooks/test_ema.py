@@ -1,9 +1,11 @@
 """The moving average equals one written out, survives a stop to the bit, and is exported when asked for."""
 
+import math
 import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -35,6 +37,27 @@ def test_equals_the_slow_average(start: float) -> None:
         elif step / 10 >= start:
             slow = now
     torch.testing.assert_close(ema.at_end(model)["weight"], torch.tensor([slow]))
+
+
+def test_a_horizon_is_a_fraction_of_the_run() -> None:
+    """In runs of 100 and of 1,000 steps the first weights keep the same share; a slow run of uneven steps, too."""
+    for progress in (np.linspace(0, 1, 100), np.linspace(0, 1, 1000), np.sort(np.random.default_rng(0).random(200))):
+        model = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(model.weight)
+        ema = EMA(EMAConfig(horizon=0.25), model)
+        nn.init.zeros_(model.weight)
+        for p in progress:
+            ema.after_step(model, float(p))
+        assert ema.averages["weight"].item() == pytest.approx(math.exp(-float(progress[-1]) / 0.25), rel=1e-3)
+
+
+def test_a_horizon_survives_a_stop(tmp_path: Path, stream: TokenStream) -> None:
+    """The same averages to the bit."""
+    config: dict[str, Any] = {"hooks": {"ema": EMAConfig(horizon=0.2)}, "exported_weights": "ema"}
+    straight = finished(tmp_path / "a", stream, **config)
+    stopped(tmp_path / "b", stream, 7, **config)
+    resumed = finished(tmp_path / "b", stream, **config)
+    assert all(torch.equal(value, resumed.weights[name]) for name, value in straight.weights.items())
 
 
 def stopped(folder: Path, stream: TokenStream, step: int, **config: Any) -> Checkpoint:
