@@ -74,43 +74,69 @@ Json = Annotated[bool, option(OUTPUT, "Print JSON on stdout.", name="--json")]
 Quiet = Annotated[bool, option(OUTPUT, "No progress on stderr.")]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The options that `run` and `prepare` share: what is run, where it goes, and how it is told."""
+
+    track: Track = "laptop"
+    text: Text = None
+    set_: Set = None
+    seed: Seed = 0
+    out: Out = None
+    json: Json = False
+    quiet: Quiet = False
+
+    def resolve(self, recipe: str | None) -> Recipe:
+        """The recipe that is meant, every setting filled in.
+
+        Where none is named it is that of the run in `out`. A run that an older version began goes on with the recipe
+        that it has, whatever its file says today; what the words set is laid over it.
+        """
+        from bytecap.core.toml import toml_value
+        from bytecap.run.folder import RECIPE
+        from bytecap.run.recipe import is_older, load, resolve, with_overrides
+
+        refuse_empty_text(self.text)
+        path = None if self.out is None else self.out / RECIPE
+        if path is not None and path.is_file():
+            there = load(path)
+            recipe = recipe or there.run.recipe
+            if is_older(path) and (there.run.recipe, there.run.track) == (recipe, self.track):
+                paths = [f"text.paths={toml_value(self.text)}"] if self.text else []
+                return with_overrides(there, [f"run.seed={self.seed}", *paths, *(self.set_ or [])])
+        return resolve(recipe or DEFAULT_RECIPE, track=self.track, seed=self.seed, overrides=self.set_, text=self.text)
+
+    def folder(self, recipe: Recipe) -> Path:
+        """The folder asked for, or a new one under `runs/` that carries the recipe's name and the time."""
+        if self.out is not None:
+            return self.out
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        return Path("runs") / f"{Path(recipe.run.recipe).stem}-{stamp}-{recipe.digest[:8]}"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """The options that `fit` and `score` share: a text, how it is read, where it is run, and how that is told."""
+
+    text: Text = None
+    set_: Set = None
+    device: Device = "auto"
+    json: Json = False
+    quiet: Quiet = False
+
+
+RUN_OPTIONS, TEXT_OPTIONS = RunOptions(), TextOptions()
+"""What holds where no option is given."""
+
+
 def refuse_empty_text(text: list[str] | None) -> None:
     """ConfigError when `--text` was given with nothing behind it."""
     if text is not None and not any(text):
         raise ConfigError(
             "--text has nothing behind it; give files, folders or globs (is a variable of the shell unset?)"
         )
-
-
-def resolve_recipe(
-    recipe: str | None, track: str, seed: int, settings: list[str] | None, text: list[str] | None, out: Path | None
-) -> Recipe:
-    """The recipe that the words of `run` and `prepare` mean, every setting filled in.
-
-    Where none is named it is that of the run in `out`. A run that an older version began goes on with the recipe
-    that it has, whatever its file says today; what the words set is laid over it.
-    """
-    from bytecap.core.toml import toml_value
-    from bytecap.run.folder import RECIPE
-    from bytecap.run.recipe import is_older, load, resolve, with_overrides
-
-    refuse_empty_text(text)
-    path = None if out is None else out / RECIPE
-    if path is not None and path.is_file():
-        there = load(path)
-        recipe = recipe or there.run.recipe
-        if is_older(path) and (there.run.recipe, there.run.track) == (recipe, track):
-            paths = [f"text.paths={toml_value(text)}"] if text else []
-            return with_overrides(there, [f"run.seed={seed}", *paths, *(settings or [])])
-    return resolve(recipe or DEFAULT_RECIPE, track=track, seed=seed, overrides=settings, text=text)
-
-
-def run_folder(recipe: Recipe, out: Path | None) -> Path:
-    """The folder asked for, or a new one under `runs/` that carries the recipe's name and the time."""
-    if out is not None:
-        return out
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    return Path("runs") / f"{Path(recipe.run.recipe).stem}-{stamp}-{recipe.digest[:8]}"
 
 
 @contextmanager

@@ -11,11 +11,8 @@ from bytecap.commands.common import (
     ARGUMENTS,
     OUTPUT,
     SETTINGS,
-    Device,
-    Json,
-    Quiet,
-    Set,
-    Text,
+    TEXT_OPTIONS,
+    TextOptions,
     Verb,
     open_run,
     option,
@@ -87,49 +84,46 @@ def fit(
     keep_small: KeepSmall = None,
     embedding_step: EmbeddingStep = None,
     out: File = None,
-    text: Text = None,
     tokenizer: Tokenizer = None,
     reserve: Reserve = None,
     compressor: Compressor = None,
     dry_run: DryRun = False,
-    set_: Set = None,
-    device: Device = "auto",
-    json: Json = False,
-    quiet: Quiet = False,
+    options: TextOptions = TEXT_OPTIONS,
 ) -> None:
     """Fit a finished checkpoint under a cap, without training it again."""
-    asked = (cap, caps, scheme, keep_small, embedding_step, out, text, tokenizer, reserve, compressor, set_)
-    if checkpoint.is_dir() and not dry_run and all(word is None for word in asked):
-        _fit_run(checkpoint, device, json, quiet)
+    asked = (cap, caps, scheme, keep_small, embedding_step, out, tokenizer, reserve, compressor)
+    if checkpoint.is_dir() and not dry_run and all(word is None for word in (*asked, options.text, options.set_)):
+        _fit_run(checkpoint, options)
         return
 
     def fit_as_asked() -> None:
         from bytecap.commands.fit_request import build_request
 
-        refuse_empty_text(text)
+        refuse_empty_text(options.text)
         request = build_request(
-            checkpoint, cap=cap, caps=caps, reserve=reserve, scheme=scheme, keep_small=keep_small, out=out, text=text,
-            embedding_step=embedding_step, tokenizer=tokenizer, compressor=compressor, settings=set_, device=device,
+            checkpoint, cap=cap, caps=caps, reserve=reserve, scheme=scheme, keep_small=keep_small, out=out,
+            embedding_step=embedding_step, text=options.text, tokenizer=tokenizer, compressor=compressor,
+            settings=options.set_, device=options.device,
         )  # fmt: skip
-        _fit_request(request, dry_run, json, quiet)
+        _fit_request(request, dry_run, options)
 
     from_main(fit_as_asked)  # of several processes one does it; the fit of a run folder measures with all
 
 
-def _fit_request(request: FitRequest, dry_run: bool, json: bool, quiet: bool) -> None:
+def _fit_request(request: FitRequest, dry_run: bool, options: TextOptions) -> None:
     from bytecap.commands.fit_files import fit_checkpoint, predict_fit
     from bytecap.report import fit_table
 
-    console = Console(quiet=quiet)
+    console = Console(quiet=options.quiet)
     with console.stage("fit"):
         value = (predict_fit if dry_run else fit_checkpoint)(request, console)
     if dry_run:
-        print_result(value, json, fit_table.prediction_table(value["predicted"]))
+        print_result(value, options.json, fit_table.prediction_table(value["predicted"]))
     else:
-        print_result(value, json, fit_table.fit_summary(value["fitted"], value.get("curve", ())))
+        print_result(value, options.json, fit_table.fit_summary(value["fitted"], value.get("curve", ())))
 
 
-def _fit_run(folder: Path, device: str, json: bool, quiet: bool) -> None:
+def _fit_run(folder: Path, options: TextOptions) -> None:
     """Fit a run folder as its recipe says."""
     from bytecap.core.device import choose_device
     from bytecap.fitting.report import read_report, report_path
@@ -137,12 +131,12 @@ def _fit_run(folder: Path, device: str, json: bool, quiet: bool) -> None:
     from bytecap.run import pipeline
     from bytecap.run.folder import MODEL
 
-    with open_run(folder, quiet) as (recipe, tokens, console):
-        pipeline.fit_stage(recipe, tokens, folder, choose_device(device), console)
+    with open_run(folder, options.quiet) as (recipe, tokens, console):
+        pipeline.fit_stage(recipe, tokens, folder, choose_device(options.device), console)
     if not world().is_main:
         return
     report = {"file": str(folder / MODEL), **read_report(report_path(folder / MODEL))}
-    print_result({"fitted": [report]}, json, fit_table.fit_summary([report]))
+    print_result({"fitted": [report]}, options.json, fit_table.fit_summary([report]))
 
 
 VERB = Verb(

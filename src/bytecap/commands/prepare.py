@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from bytecap.commands.common import (
-    Json,
-    Out,
-    Quiet,
-    RecipeName,
-    Seed,
-    Set,
-    Text,
-    Track,
-    Verb,
-    resolve_recipe,
-    run_folder,
-)
+from bytecap.commands.common import RUN_OPTIONS, RecipeName, RunOptions, Verb
 from bytecap.commands.output import print_result
 from bytecap.report.console import Console
 
@@ -22,21 +10,15 @@ from bytecap.report.console import Console
 def prepare(
     recipe: RecipeName = None,
     *,
-    track: Track = "laptop",
-    text: Text = None,
-    set_: Set = None,
-    seed: Seed = 0,
-    out: Out = None,
-    json: Json = False,
-    quiet: Quiet = False,
+    options: RunOptions = RUN_OPTIONS,
 ) -> None:
     """Make a run folder and its tokens; the first verb of a run done step by step."""
-    resolved = resolve_recipe(recipe, track, seed, set_, text, out)
+    resolved = options.resolve(recipe)
     from bytecap.core.lock import writing
     from bytecap.run import pipeline
     from bytecap.run.folder import LOG, enter
 
-    folder, console = run_folder(resolved, out), Console(quiet=quiet)
+    folder, console = options.folder(resolved), Console(quiet=options.quiet)
     with writing(folder):
         enter(resolved, folder)
         console.log_to(folder / LOG)
@@ -49,7 +31,7 @@ def prepare(
         "corpus_digest": tokens.corpus_digest,
     }
     found = f"{folder}: {tokens.train_tokens:,} training and {tokens.validation_tokens:,} held-out tokens"
-    print_result(value, json, found)
+    print_result(value, options.json, found)
 
 
 VERB = Verb(prepare, ("bytecap prepare --text my_folder --out runs/new",))

@@ -4,20 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bytecap.commands.common import (
-    Device,
-    Json,
-    Out,
-    Quiet,
-    RecipeName,
-    Seed,
-    Set,
-    Text,
-    Track,
-    Verb,
-    resolve_recipe,
-    run_folder,
-)
+from bytecap.commands.common import RUN_OPTIONS, Device, RecipeName, RunOptions, Verb
 from bytecap.commands.output import print_result
 from bytecap.core.distributed import from_main, joined, together, world
 from bytecap.report.console import Console
@@ -28,23 +15,17 @@ from bytecap.report.tables import summary
 def run(
     recipe: RecipeName = None,
     *,
-    track: Track = "laptop",
-    text: Text = None,
-    set_: Set = None,
-    seed: Seed = 0,
-    out: Out = None,
+    options: RunOptions = RUN_OPTIONS,
     device: Device = "auto",
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Text in, fitted and scored model out: every stage in turn."""
     with together():
-        resolved = resolve_recipe(recipe, track, seed, set_, text, out)
+        resolved = options.resolve(recipe)
     from bytecap.run import pipeline
 
-    folder = Path(from_main(lambda: str(run_folder(resolved, out))))
-    record = pipeline.run(resolved, folder, device, Console(quiet=quiet or not world().is_main))
-    print_result(record, json, summary(record, str(folder)))
+    folder = Path(from_main(lambda: str(options.folder(resolved))))
+    record = pipeline.run(resolved, folder, device, Console(quiet=options.quiet or not world().is_main))
+    print_result(record, options.json, summary(record, str(folder)))
 
 
 VERB = Verb(

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from bytecap.commands.common import (
     SETTINGS,
+    TEXT_OPTIONS,
     Artifact,
-    Device,
-    Json,
-    Quiet,
-    Set,
-    Text,
+    TextOptions,
     Verb,
     find_artifact,
     refuse_empty_text,
@@ -37,12 +34,8 @@ Stride = Annotated[
 def score(
     path: Artifact,
     *,
-    text: Text = None,
+    options: TextOptions = TEXT_OPTIONS,
     stride: Stride = None,
-    set_: Set = None,
-    device: Device = "auto",
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Bits per byte of a run folder or a .bcap file: on the run's held-out text, or on --text."""
     from bytecap.artifact.load import load
@@ -50,28 +43,30 @@ def score(
     from bytecap.scoring.score_text import score_text
 
     with together():
-        refuse_empty_text(text)
+        refuse_empty_text(options.text)
         file, folder = find_artifact(path)
-        reading = _reading(text, set_ or ()) if text else None
+        reading = _reading(options.text, options.set_ or ()) if options.text else None
         if reading is None and folder is None:
             raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
-        if reading is None and (stride is not None or set_):
+        if reading is None and (stride is not None or options.set_):
             raise ConfigError("--stride and --set go with --text; a run is scored as its recipe says")
-    console = Console(quiet=quiet or not world().is_main)
+    console = Console(quiet=options.quiet or not world().is_main)
     with console.stage("score"):
         if reading is not None:  # of several processes one does it; a run folder is scored by all
             value = from_main(
-                lambda: score_text(load(file), reading, stride=stride, device=device, progress=console).to_json()
+                lambda: score_text(
+                    load(file), reading, stride=stride, device=options.device, progress=console
+                ).to_json()
             )
         else:
             assert folder is not None
-            value = score_run(folder, artifact=file, device=device, progress=console).to_json()
+            value = score_run(folder, artifact=file, device=options.device, progress=console).to_json()
     found = (
         f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over {value['text_bytes']:,} bytes and "
         f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}; "
         f"{value['tokens'] / value['seconds']:,.0f} tokens/s)"
     )
-    print_result(value, json, found)
+    print_result(value, options.json, found)
 
 
 def _reading(text: Sequence[str], settings: Sequence[str]) -> TextConfig:
