@@ -32,7 +32,7 @@ def test_steps_are_kappa_v_u() -> None:
     ("setting", "message"),
     [
         ({"states": 7}, "quant.states is 7; choose one of 0, 1, 4, 8"),
-        ({"damping": 0}, "quant.damping is 0"),
+        ({"damping": 0}, "damping is 0; it must lie between 1e-12 and 100"),
         ({"calibration_tokens": -1}, "it must lie between 0 and"),
         ({"labels": "both"}, "quant.labels is .both.; choose model or data"),
     ],

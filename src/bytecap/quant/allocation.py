@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bytecap.core.errors import ConfigError
-from bytecap.core.settings import history
+from bytecap.core.settings import bounds, check_bounds, history
 from bytecap.formats.floats import FLOAT16, FLOAT32
 from bytecap.formats.per_tensor import PER_TENSOR
 from bytecap.formats.plan import BitPlan, TensorPlan
@@ -40,29 +40,30 @@ MAX_RD_LAMBDA = 10
 """Squared steps that a bit may cost; at far less nothing but zeros is left."""
 MIN_CALIBRATION_TOKENS = 256
 """Fewer positions say next to nothing about curvature."""
+_COUNT, _DAMPING = bounds(0, 1 << 40), bounds(1e-12, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantConfig:
     """How curvature is measured and used."""
 
-    calibration_tokens: int = 65_536
+    calibration_tokens: int = field(default=65_536, metadata=_COUNT)
     """Tokens of training text on which curvature is measured; 0 for a plan from the weights alone."""
     labels: str = MODEL
     """Whose labels curvature is measured with: `model`, drawn from its predictions (the true Fisher information), or
     `data`, those of the text (the empirical one)."""
-    damping: float = 0.01
+    damping: float = field(default=0.01, metadata=_DAMPING)
     """Added to curvatures, as a share of their mean diagonal."""
-    embedding_damping: float = 0.001
+    embedding_damping: float = field(default=0.001, metadata=_DAMPING)
     """Damping of the embedding's rows, most of which are rare tokens."""
     two_sided: bool = True
     """Rows take up each other's errors too; the embedding's never do."""
     states: int = 0
     """States of the trellis: 4, 8, 16, 32, 64, 128, 256; 1 for none; 0 for as many as the size of the model leaves time
     for: 256 up to 9 million weights, 64 at 36 million, never less than 8."""
-    rd_lambda: float = field(default=0.1, metadata=history(renamed=("rate",)))
+    rd_lambda: float = field(default=0.1, metadata=history(renamed=("rate",)) | bounds(0, MAX_RD_LAMBDA))
     """Price λ of a bit in the search for a path through the trellis, in squared steps."""
-    distill_steps: int = 0
+    distill_steps: int = field(default=0, metadata=_COUNT)
     """Batches of training behind each rounded weight, in which those still open learn to make up for it; 0 for none."""
 
     def __post_init__(self) -> None:
@@ -70,6 +71,7 @@ class QuantConfig:
         for name in ("states", "calibration_tokens", "distill_steps"):
             if not isinstance(getattr(self, name), int):
                 raise ConfigError(f"quant.{name} is {getattr(self, name)!r}; it must be a whole number")
+        check_bounds(self)
         if self.states not in (AUTOMATIC, SCALAR, *CODES):
             known = ", ".join(map(str, (AUTOMATIC, SCALAR, *CODES)))
             raise ConfigError(f"quant.states is {self.states}; choose one of {known}")
@@ -80,13 +82,6 @@ class QuantConfig:
                 f"quant.calibration_tokens is {self.calibration_tokens}; fewer than {MIN_CALIBRATION_TOKENS} say "
                 "next to nothing about curvature: give more, or 0 for none"
             )
-        for name in ("damping", "embedding_damping"):
-            if not 0 < getattr(self, name) <= 100:
-                raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and 100")
-        for name in ("calibration_tokens", "rd_lambda", "distill_steps"):
-            most = MAX_RD_LAMBDA if name == "rd_lambda" else 1 << 40
-            if not 0 <= getattr(self, name) <= most:
-                raise ConfigError(f"quant.{name} is {getattr(self, name)}; it must lie between 0 and {most:,}")
 
     def states_for(self, weights: int) -> int:
         """States of the trellis in a model of so many weights; twice as many save 0.01 bit for up to twice the time."""
