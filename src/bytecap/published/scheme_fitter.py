@@ -28,11 +28,11 @@ from bytecap.fitting.size_search import Pack
 from bytecap.fitting.source import WeightSource
 from bytecap.formats.base import MAX_SYMBOL, StoredTensor
 from bytecap.formats.floats import FLOAT16, FLOAT32
-from bytecap.formats.low_rank_corrected import LOW_RANK_CORRECTED, LowRankCorrected
+from bytecap.formats.low_rank_corrected import LowRankCorrected
 from bytecap.formats.per_channel import PerChannelQuantized
 from bytecap.formats.per_group import MAX_GROUP_SYMBOL
-from bytecap.formats.plan import BitPlan, TensorPlan
-from bytecap.formats.table import FORMATS
+from bytecap.formats.plan import BitPlan, ScaleRule, TensorPlan
+from bytecap.formats.table import FORMATS, format_of
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.published.low_rank import low_rank_corrections
 from bytecap.published.rounding import SIGMA, round_published
@@ -185,32 +185,27 @@ class SchemeFitter:
 
     def _made(self, step_scale: float) -> tuple[QuantizedModel, bytes]:
         """The model rounded with this step scale, and its file."""
-        tensors = {tensor.name: self._stored(tensor) for tensor in self._plan(step_scale).tensors}
+        plans, weights = self._plan(step_scale).tensors, self._source.weights
+        tensors: dict[str, StoredTensor] = {
+            plan.name: FORMATS[plan.format].nearest(plan, weights[plan.name]) for plan in plans if plan.rule is None
+        }
+        ruled = {plan.name: self._rounded(plan, plan.rule) for plan in plans if plan.rule is not None}
+        tensors |= ruled
         if self._policy.low_rank:
-            scaled = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, PerChannelQuantized)}
-            lost = {name: self._source.weights[name] - tensor.weights() for name, tensor in scaled.items()}
-            tensors |= {
-                name: LowRankCorrected(scaled[name], repair) for name, repair in low_rank_corrections(lost).items()
-            }
-        model = QuantizedModel(tensors)
+            lost = {name: weights[name] - tensor.weights() for name, tensor in ruled.items()}
+            tensors |= {name: LowRankCorrected(ruled[name], r) for name, r in low_rank_corrections(lost).items()}
+        model = QuantizedModel({plan.name: tensors[plan.name] for plan in plans})
         return model, self._pack(model)
 
-    def _stored(self, plan: TensorPlan) -> StoredTensor:
-        weight = self._source.weights[plan.name]
-        if plan.rule is None:
-            return FORMATS[plan.format].nearest(plan, weight)
+    def _rounded(self, plan: TensorPlan, rule: ScaleRule) -> PerChannelQuantized:
+        """A tensor as the rule of the scheme has it."""
         curvature = None if self._calibration is None else self._calibration.tensors.get(plan.name)
-        rows = round_published(weight, plan.rule, curvature, name=plan.name)
+        rows = round_published(self._source.weights[plan.name], rule, curvature, name=plan.name)
         return PerChannelQuantized(plan.role, rows.symbols_OI, rows.scales_O)
 
     def _described(self, step_scale: float, model: QuantizedModel, data: bytes, tries: int) -> FitResult:
         plan = self._plan(step_scale)
-        tensors = tuple(
-            dataclasses.replace(tensor, format=LOW_RANK_CORRECTED)
-            if isinstance(model.tensors[tensor.name], LowRankCorrected)
-            else tensor
-            for tensor in plan.tensors
-        )
+        tensors = tuple(dataclasses.replace(t, format=format_of(model.tensors[t.name]).name) for t in plan.tensors)
         losses = self._losses(model)
         loss = None if self._calibration is None else sum(losses.values())
         return FitResult(dataclasses.replace(plan, tensors=tensors), model, data, loss, losses, len(data), float(tries))
