@@ -52,6 +52,7 @@ from safetensors.numpy import load_file, save_file
 from bytecap.coding.general import BROTLI, ZSTD, compress
 from bytecap.core.errors import BytecapError
 from bytecap.core.progress import Silent
+from bytecap.core.settings_writer import to_sparse
 from bytecap.core.units import bits_per_byte, bits_per_weight
 from bytecap.fitting.measure import comparison_windows
 from bytecap.fitting.size_search import SizeSearch
@@ -246,7 +247,7 @@ class Match:
             flat = [(setting, variant) for setting, variants in settings.items() for variant in variants]
             try:
                 job = {"peer": name, "variants": [variant for _, variant in flat], "bos": self.bench.bos}
-                forward_fn = run_peer(python, job | {"model": self.bench.model.spec.to_json()}, self.given, folder)
+                forward_fn = run_peer(python, job | {"model": to_sparse(self.bench.model.spec)}, self.given, folder)
             except (PeerError, OSError, subprocess.TimeoutExpired) as error:
                 yield {"peer": name, "setting": "", "failed": str(error)}
                 return

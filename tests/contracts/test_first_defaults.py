@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from bytecap.core.settings import first_default, former_names, is_required, saved_fields, to_sparse, upgraded
+from bytecap.core.settings import first_default, former_names, is_required, saved_fields, upgraded
+from bytecap.core.settings_writer import to_sparse
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import TECHNIQUES, technique_config
 from bytecap.quant.calibration_file import _Header

@@ -8,20 +8,9 @@ from typing import Any, Literal
 import pytest
 
 from bytecap.core.errors import ConfigError
-from bytecap.core.settings import (
-    ANY_NUMBER,
-    NOT_IN_DIGEST,
-    NOT_SAVED,
-    bounds,
-    check_bounds,
-    digest_settings,
-    history,
-    to_canonical,
-    to_full,
-    to_saved,
-    to_sparse,
-)
+from bytecap.core.settings import ANY_NUMBER, NOT_IN_DIGEST, NOT_SAVED, bounds, check_bounds, history
 from bytecap.core.settings_reader import from_authored, from_saved, from_sparse
+from bytecap.core.settings_writer import digest_settings, to_canonical, to_full, to_saved, to_sparse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,15 +109,6 @@ def test_changed_defaults_and_names() -> None:
     assert from_authored(Renewed, {}, origin="file") == Renewed()
     with pytest.raises(ConfigError, match="rate stands twice, also as rd_lambda"):
         from_saved(Renewed, {"rd_lambda": 1.0, "rate": 1.0}, origin="file")
-
-
-def test_what_a_digest_covers() -> None:
-    """Not summaries, not defaults; but the order of a table."""
-    assert digest_settings(Config(vocab=5)) == digest_settings(Config(vocab=5, summary="x", folder="y", width=8))
-    one: dict[str, Any] = {"a": {}, "b": {}}
-    other: dict[str, Any] = {"b": {}, "a": {}}
-    assert digest_settings(Config(vocab=5, tables=one)) != digest_settings(Config(vocab=5, tables=other))
-    assert to_canonical(Config(vocab=5, tables=one)) == {"vocab": 5, "tables": [["a", []], ["b", []]]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bytecap.core.errors import ConfigError
+from bytecap.core.settings_writer import to_sparse
 from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelConfig, ModelSpec
@@ -254,14 +255,14 @@ def test_spec_refusals() -> None:
         ({"techniques": ["residual_mix", "unet_skips"]}, "to go on with the first, install bytecap 0.1.0"),
     ):
         with pytest.raises(ConfigError, match=message):
-            GPT(ModelSpec.from_json({**SPEC.to_json(), **bad}))
-    assert ModelSpec.from_json(SPEC.to_json()) == SPEC
+            GPT(ModelSpec.from_json({**to_sparse(SPEC), **bad}))
+    assert ModelSpec.from_json(to_sparse(SPEC)) == SPEC
     for techniques in (["unet_skips", "residual_mix"], {"residual_mix": {}, "unet_skips": True, "xsa": False}):
-        assert ModelSpec.from_json({**SPEC.to_json(), "techniques": techniques}) == SPEC
-    for value, message in ((3, "must be a table"), ({**SPEC.to_json(), "d_modl": 1}, "did you mean d_model"),
+        assert ModelSpec.from_json({**to_sparse(SPEC), "techniques": techniques}) == SPEC
+    for value, message in ((3, "must be a table"), ({**to_sparse(SPEC), "d_modl": 1}, "did you mean d_model"),
                            ({"d_model": 8}, "vocab_size is missing"),
-                           ({**SPEC.to_json(), "d_ff": "x"}, "d_ff must be a whole number"),
-                           ({**SPEC.to_json(), "d_ff": True}, "d_ff must be a whole number")):  # fmt: skip
+                           ({**to_sparse(SPEC), "d_ff": "x"}, "d_ff must be a whole number"),
+                           ({**to_sparse(SPEC), "d_ff": True}, "d_ff must be a whole number")):  # fmt: skip
         with pytest.raises(ConfigError, match=message):
             ModelSpec.from_json(value)
 

@@ -19,7 +19,6 @@ from bytecap.artifact.layout import PIECES, TOKENIZER, Parsed, SectionSize, pars
 from bytecap.coding.pieces import check_texts, from_columns
 from bytecap.coding.planes import join_bytes
 from bytecap.core.errors import DataError, FormatError
-from bytecap.core.files import write_bytes
 from bytecap.formats.base import Plain, StoredTensor, TensorEntry
 from bytecap.formats.table import FORMATS
 from bytecap.formats.tensor import QuantizedModel
@@ -54,6 +53,8 @@ class Artifact:
 
     def save(self, path: str | Path) -> None:
         """Write the file, wholly or not at all. Raises BackendError where that cannot be."""
+        from bytecap.core.files import write_bytes  # noqa: PLC0415  (code that only writes is no part of reading)
+
         write_bytes(Path(path), self.data)
 
     def model(self) -> GPT:

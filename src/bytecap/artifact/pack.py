@@ -20,6 +20,7 @@ from bytecap.coding.planes import split_bytes
 from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.settings import bounds, check_bounds
+from bytecap.core.settings_writer import to_sparse
 from bytecap.core.units import parse_bytes
 from bytecap.core.version import __version__
 from bytecap.formats.base import Plain, StoredTensor
@@ -102,7 +103,7 @@ def pack(
         rows.append(row if spec is not None else [*row, tensor.role, list(tensor.shape)])
     header = {
         "written_by": __version__,
-        "model": None if spec is None else spec.to_json(),
+        "model": None if spec is None else to_sparse(spec),
         "tensors": rows,
         "made_from": {
             "recipe": about.recipe_digest,

@@ -7,6 +7,7 @@ from typing import Any
 from bytecap.commands.common import Artifact, Json, Verb, find_artifact
 from bytecap.commands.output import print_result, warn
 from bytecap.core.errors import DataError
+from bytecap.core.settings_writer import to_sparse
 from bytecap.report.tables import tensor_table
 
 
@@ -26,7 +27,7 @@ def inspect(path: Artifact, *, json: Json = False) -> None:
     value: dict[str, Any] = {
         "bytes": artifact.size_bytes,
         "made_from": artifact.made_from,
-        "model": None if artifact.spec is None else artifact.spec.to_json(),
+        "model": None if artifact.spec is None else to_sparse(artifact.spec),
         "tensors": tensor_report(artifact, shares),
     }
     print_result(value, json, tensor_table(value["tensors"]))

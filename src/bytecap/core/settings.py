@@ -1,7 +1,8 @@
 """Dataclasses in files that outlive the program that wrote them: recipes, model specs, checkpoints, manifests.
 
 In:   a dataclass of plain values (numbers, text, lists, tables of them, further dataclasses).
-Out:  a table for TOML or JSON, and a digest; core/settings_reader.py reads tables back.
+Out:  what is known of their fields; core/settings_writer.py writes tables and digests, core/settings_reader.py reads
+      tables back.
 
 One rule: a file holds what differs from a field's *first* default, the one it had in the version that brought it, and
 what is missing is read as that first default. So a new field whose first default leaves everything as it was changes no
@@ -17,16 +18,13 @@ the old name; the digest goes on with the first default and the first name:
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from typing import Any, TypeAlias
 
 from bytecap.core.annotations import shown
-from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError
-from bytecap.core.version import __version__
 
 WRITTEN_BY = "written_by"
 """Key of the version that wrote a file; files without it are of 0.1.0."""
@@ -71,71 +69,18 @@ ANY_NUMBER: Mapping[str, Any] = {_FINITE: False}
 """Metadata of a measured number, which may be infinite or NaN."""
 
 
-# ---- writing ----
-
-
-def to_saved(value: Any) -> dict[str, Any]:
-    """The table of a file: the version that writes it, and what differs from the first defaults."""
-    return {WRITTEN_BY: __version__, **to_sparse(value)}
-
-
-def to_sparse(value: Any) -> dict[str, Any]:
-    """What differs from the first defaults, as JSON values."""
-    return _table(value, sparse=True, canonical=False)
-
-
-def to_full(value: Any) -> dict[str, Any]:
-    """Every saved field, as JSON values."""
-    return _table(value, sparse=False, canonical=False)
-
-
-def to_canonical(value: Any) -> dict[str, Any]:
-    """What a digest covers: what differs from the first defaults, under the first names, tables as lists of pairs."""
-    return _table(value, sparse=True, canonical=True)
-
-
-def digest_settings(value: Any) -> str:
-    """Digest that no new field, changed default or new name alters."""
-    return digest_json(to_canonical(value))
-
-
-def _table(value: Any, *, sparse: bool, canonical: bool) -> dict[str, Any]:
-    table: dict[str, Any] = {}
-    for field in saved_fields(type(value)):
-        if canonical and not field.metadata.get(_IN_DIGEST, True):
-            continue
-        key, item = field.name, getattr(value, field.name)
-        if canonical:
-            key = (*former_names(field), key)[0]
-        found = _plain(item, sparse, canonical)
-        left_out = sparse and not is_required(field)
-        if left_out:
-            left_out = not found if dataclasses.is_dataclass(item) else _same(item, first_default(field))
-        if not left_out:
-            table[key] = found
-    return table
-
-
-def _plain(value: Any, sparse: bool, canonical: bool) -> Any:
-    if dataclasses.is_dataclass(value):
-        return _table(value, sparse=sparse, canonical=canonical)
-    if isinstance(value, Mapping):
-        items = {key: _plain(item, sparse, canonical) for key, item in value.items()}
-        return [[key, item] for key, item in items.items()] if canonical else items
-    return [_plain(item, sparse, canonical) for item in value] if isinstance(value, (tuple, list)) else value
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same in a file: NaN equals NaN, the order of a table counts."""
-    return one is other or json.dumps(_plain(one, False, True)) == json.dumps(_plain(other, False, True))
-
-
 # ---- what is known of fields ----
 
 
 def saved_fields(cls: Any) -> list[Field]:
     """The fields that stand in files, in their order."""
     return [field for field in dataclasses.fields(cls) if field.metadata.get(_SAVED, True)]
+
+
+def in_digest(field: Field) -> bool:
+    """Tell whether digests cover a field."""
+    covered: bool = field.metadata.get(_IN_DIGEST, True)
+    return covered
 
 
 def former_names(field: Field) -> tuple[str, ...]:

@@ -13,14 +13,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.errors import FormatError
-from bytecap.formats.plan import TensorPlan
 from bytecap.formats.size_estimate import SizeEstimate, compressed_bytes
+
+if TYPE_CHECKING:
+    from bytecap.formats.plan import TensorPlan
 
 MAX_SYMBOL = 32_767
 ROW_OF_BLOCK = 16

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from bytecap.formats.base import CodedSections, Parts, Plain, StoredFormat, StoredTensor, TensorEntry, read_floats
-from bytecap.formats.plan import TensorPlan
+
+if TYPE_CHECKING:
+    from bytecap.formats.plan import TensorPlan
 
 FLOAT16, FLOAT32 = "float16", "float32"
 

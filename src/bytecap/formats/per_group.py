@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +32,11 @@ from bytecap.formats.base import (
 )
 from bytecap.formats.by_role import decode_by_role, encode_by_role
 from bytecap.formats.floats import to_float16
-from bytecap.formats.plan import TensorPlan
 from bytecap.formats.size_estimate import SizeEstimate, shared_costs
 from bytecap.formats.trellis import SCALAR, next_states
+
+if TYPE_CHECKING:
+    from bytecap.formats.plan import TensorPlan
 
 PER_GROUP = "per_group"
 GROUP_SIZES, MIN_BITS, MAX_BITS = (32, 64, 128), 2, 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,10 @@ from bytecap.formats.base import (
     read_steps,
 )
 from bytecap.formats.floats import to_float16
-from bytecap.formats.plan import TensorPlan
 from bytecap.formats.size_estimate import SizeEstimate
+
+if TYPE_CHECKING:
+    from bytecap.formats.plan import TensorPlan
 
 PER_TENSOR = "per_tensor"
 MAX_PER_TENSOR = 1 << 20

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeAlias
 
 from bytecap.core.errors import ConfigError
-from bytecap.core.settings import bounds, check_bounds, history, tables_by_name, to_sparse
+from bytecap.core.settings import bounds, check_bounds, history, tables_by_name
 from bytecap.core.settings_reader import from_sparse
 from bytecap.model.techniques import in_order, technique_config, with_defaults
 from bytecap.model.techniques.base import TechniqueConfig
@@ -148,10 +148,6 @@ class ModelSpec(ModelConfig):
     """A ModelConfig with its vocabulary: enough to build the model."""
 
     vocab_size: int = field(metadata=_COUNT)
-
-    def to_json(self) -> dict[str, Any]:
-        """What differs from the first defaults (core/settings.py), as JSON values."""
-        return to_sparse(self)
 
     @classmethod
     def of(cls, config: ModelConfig, vocab_size: int) -> Self:

@@ -21,8 +21,9 @@ from safetensors.numpy import save_file
 from bytecap.core.digest import digest_arrays, digest_json
 from bytecap.core.errors import DataError
 from bytecap.core.files import parse_json, write_atomic
-from bytecap.core.settings import ANY_NUMBER, history, to_saved
+from bytecap.core.settings import ANY_NUMBER, history
 from bytecap.core.settings_reader import from_saved
+from bytecap.core.settings_writer import to_saved
 from bytecap.quant.statistics import Calibration, Curvature
 
 _REMEDY = "delete it to measure again"

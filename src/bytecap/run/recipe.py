@@ -24,13 +24,11 @@ from bytecap.core.settings import (
     bounds,
     check_bounds,
     class_by_name,
-    digest_settings,
     former_names,
     saved_fields,
-    to_full,
-    to_sparse,
 )
 from bytecap.core.settings_reader import from_authored, from_saved
+from bytecap.core.settings_writer import digest_settings, to_full, to_sparse
 from bytecap.core.toml import toml_value
 from bytecap.core.version import __version__
 from bytecap.model.spec import MAX_SEED, ModelConfig

@@ -10,7 +10,7 @@ import copy
 from typing import Any
 
 from bytecap.core.digest import digest_json
-from bytecap.core.settings import to_canonical, to_full
+from bytecap.core.settings_writer import to_canonical, to_full
 
 DEFAULTS: dict[str, Any] = {
     "run": {"summary": "", "base": None, "recipe": "", "track": "", "seed": 0},

@@ -14,8 +14,9 @@ from pathlib import Path
 from bytecap.core.digest import digest_file
 from bytecap.core.errors import DataError
 from bytecap.core.files import parse_json, read_json, write_json
-from bytecap.core.settings import NOT_IN_DIGEST, NOT_SAVED, history, to_saved
+from bytecap.core.settings import NOT_IN_DIGEST, NOT_SAVED, history
 from bytecap.core.settings_reader import from_saved
+from bytecap.core.settings_writer import to_saved
 from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import Tokenizer
 

@@ -26,8 +26,9 @@ from torch import Tensor
 from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import DataError
 from bytecap.core.files import parse_json, write_atomic
-from bytecap.core.settings import ANY_NUMBER, NOT_SAVED, to_saved
+from bytecap.core.settings import ANY_NUMBER, NOT_SAVED
 from bytecap.core.settings_reader import from_saved
+from bytecap.core.settings_writer import to_saved
 from bytecap.model.gpt import GPT
 from bytecap.model.renames import current_name
 from bytecap.model.spec import ModelSpec
