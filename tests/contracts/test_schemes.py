@@ -29,6 +29,7 @@ SHAPES = [
         for name in ("attention.query", "attention.out", "mlp.up", "mlp.down")
     ),
     Shape("blocks.0.mlp_scale", "scalar", (64,)),
+    Shape("techniques.bigram_hash.projection.weight", "matrix", (64, 24)),
 ]
 FILES = [name.rpartition(".")[2] for name in sys.modules if name.startswith(f"{schemes.__name__}.")]
 FAMILIES = {name: file for file in FILES for name in getattr(sys.modules[f"{schemes.__name__}.{file}"], "FAMILY", ())}

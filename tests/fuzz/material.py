@@ -54,7 +54,7 @@ class Material:
 def run_arguments(corpus: Path, run: Path) -> list[str]:
     """The command that makes the run and goes on with it."""
     sets = [f"--set={key}={value}" for key, value in SETTINGS.items()]
-    return ["run", "--text", str(corpus), "--out", str(run), "--device", "cpu", "--quiet", *sets]
+    return ["run", "baseline", "--text", str(corpus), "--out", str(run), "--device", "cpu", "--quiet", *sets]
 
 
 def make_material(folder: Path) -> Material:

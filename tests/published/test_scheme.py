@@ -2,7 +2,8 @@
 
 import pytest
 
-from bytecap.published.scheme import locate_tensor
+from bytecap.core.errors import ConfigError
+from bytecap.published.scheme import block_number, locate_tensor, tensor_class
 from bytecap.quant.allocation import Shape
 
 
@@ -24,3 +25,12 @@ from bytecap.quant.allocation import Shape
 def test_places(name: str, role: str, place: tuple[str, int | None]) -> None:
     """Whole parts of a name count, pieces of a part do not."""
     assert locate_tensor(Shape(name, role, (2, 2))) == place
+
+
+def test_matrices_of_techniques() -> None:
+    """One of ours that lies in no block counts as attention of the first; a stranger's is refused by name."""
+    ours, strange = (Shape(name, "matrix", (2, 2)) for name in ("techniques.bigram_hash.projection.weight", "dense"))
+    assert (tensor_class(ours), block_number(ours)) == ("attention", 0)
+    for find in (tensor_class, block_number):
+        with pytest.raises(ConfigError, match=r"cannot tell .* dense"):
+            find(strange)

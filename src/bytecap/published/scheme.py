@@ -27,6 +27,8 @@ HALF_BITS = 12
 """A 16-bit float tells the numbers below its largest apart as integers of 12 bits do: 11 digits and a sign."""
 SIGMA_FLOOR = 1e-10
 EMBEDDING, ATTENTION, MLP, OTHER = "embedding", "attention", "mlp", "other"
+OF_TECHNIQUES = "techniques."
+"""What the names of parameters begin with that a technique of ours brings."""
 _WORDS = {
     EMBEDDING: ("embedding", "tok_emb", "embed_tokens", "wte", "lm_head"),
     ATTENTION: ("attention", "attn", "self_attn"),
@@ -93,8 +95,13 @@ def is_embedding(entry: Shape) -> bool:
 
 
 def tensor_class(entry: Shape) -> str:
-    """The class of a tensor: embedding, attention or MLP; ConfigError where its name tells none."""
+    """The class of a tensor: embedding, attention or MLP; ConfigError where its name tells none.
+
+    A matrix of a technique of ours counts as attention, which schemes by class treat no worse than the MLP.
+    """
     kind, _ = locate_tensor(entry)
+    if kind == OTHER and entry.name.startswith(OF_TECHNIQUES):
+        return ATTENTION
     if kind == OTHER:
         words = ", ".join(word for words in _WORDS.values() for word in words)
         raise ConfigError(
@@ -106,8 +113,13 @@ def tensor_class(entry: Shape) -> str:
 
 
 def block_number(entry: Shape) -> int:
-    """The number of a tensor's block; ConfigError where its name has none."""
+    """The number of a tensor's block; ConfigError where its name has none.
+
+    A matrix of a technique of ours that belongs to no block counts as one of the first.
+    """
     _, number = locate_tensor(entry)
+    if number is None and entry.name.startswith(OF_TECHNIQUES):
+        return 0
     if number is None:
         raise ConfigError(
             f"this scheme treats the first and last blocks differently and cannot tell the block of {entry.name}: no "
