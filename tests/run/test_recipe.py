@@ -124,6 +124,7 @@ def test_one_parent_at_most(tmp_path: Path) -> None:
     child.write_text('[run]\nbase = "baseline"\nsummary = "mine"\n[model]\nqk_gain = 5.0\n')
     recipe = recipes.resolve(str(child), track="laptop")
     assert recipe.model.qk_gain == 5.0 and recipe.model.logit_softcap == 30.0 and recipe.run.summary == "mine"
+    assert (recipe.source.scheme, recipe.source.claimed_bpb, recipe.source.missing) == ("int8", None, ())
     grandchild.write_text(f'[run]\nbase = "{child}"\n')
     with pytest.raises(ConfigError, match="at most one parent"):
         recipes.resolve(str(grandchild), track="laptop")

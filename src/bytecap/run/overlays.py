@@ -18,7 +18,10 @@ SCALE = "scale"
 
 
 def with_parent(name: str) -> dict[str, Any]:
-    """The table of a recipe over that of its parent; ConfigError where the parent has one itself."""
+    """The table of a recipe over that of its parent; ConfigError where the parent has one itself.
+
+    A source is of one recipe alone: what is taken over of a parent's is the scheme.
+    """
     table = catalog.read("recipes", name)
     base = table.get("run", {}).get("base")
     if base is None:
@@ -26,6 +29,7 @@ def with_parent(name: str) -> dict[str, Any]:
     parent = catalog.read("recipes", base)
     if parent.get("run", {}).get("base") is not None:
         raise ConfigError(f"recipe {name} has base {base}, which has a base itself; a recipe has at most one parent")
+    parent["source"] = {key: value for key, value in parent.get("source", {}).items() if key == "scheme"}
     return overlay(parent, table)
 
 

@@ -75,6 +75,8 @@ class Source:
     scheme: str = ""
     """The scheme that its weights were quantized by, a file of published/schemes/; empty where there is none."""
     status: Literal["partial", "ported", "reproduced"] = "partial"
+    """Something that the claim rests on is missing; all is here, and what differs is listed; checked number by number
+    against another program, as far as a CPU can tell."""
     missing: tuple[str, ...] = ()
     """What is known to be left out."""
 
