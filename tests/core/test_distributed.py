@@ -11,8 +11,9 @@ import torch
 from bytecap.core import distributed
 from bytecap.core.distributed import SINGLE, World, torchrun_world
 from bytecap.core.errors import ConfigError, DataError
+from bytecap.train.loop import METRICS
 from bytecap.train.sharding import gather_tensors
-from tests.processes import torchrun
+from tests.processes import make_stream, torchrun
 
 WHOLE = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 
@@ -59,11 +60,17 @@ def test_one_process_does_everything_itself() -> None:
 
 @pytest.mark.slow
 def test_three_processes(tmp_path: Path) -> None:
-    """Every collective gives each rank the same; of errors that several ranks have, the lowest speaks."""
+    """Every collective gives each rank the same; other data on one rank is refused before a step is made; of errors
+    that several ranks have, the lowest speaks.
+    """
+    make_stream(tmp_path)  # once, before the processes read it
     done = torchrun(3, "tests.processes", "collect", tmp_path)
     assert done.stderr.count("rank 1: rank 1 of 3 has failed") == 1 and "rank 2 of 3" not in done.stderr
     found = [json.loads((tmp_path / f"collected_{rank}.json").read_text()) for rank in range(3)]
     assert [one.pop("share") for one in found] == [[0, 3], [1, 4], [2]]
+    said = [one.pop("different") for one in found]
+    assert "the digest of recipe and tokens is tokens 0 on rank 0 and tokens 1 on rank 1; give all" in said[0]
+    assert said[1:] == ["3", "3"] and not (tmp_path / "differ" / METRICS).exists()
     assert found[0] == found[1] == found[2]
     assert found[0] == {
         "words": [{"rank": rank, "text": "é" * rank} for rank in range(3)],

@@ -26,11 +26,11 @@ def losses(folder: Path) -> list[float]:
 
 def assert_like(folder: Path, reference: Path) -> None:
     """Same losses, weights, averages and squared gradients, to float tolerance."""
-    assert losses(folder) == pytest.approx(losses(reference), abs=2e-3)
+    assert losses(folder) == pytest.approx(losses(reference), abs=1e-4)
     one, other = (load_checkpoint(path / CHECKPOINT) for path in (folder, reference))
     assert one.progressed.tokens == other.progressed.tokens == STEPS * 8 * 16
-    torch.testing.assert_close(one.weights, other.weights, atol=5e-3, rtol=1e-2)
-    torch.testing.assert_close(one.other_weights, other.other_weights, atol=5e-3, rtol=1e-2)
+    torch.testing.assert_close(one.weights, other.weights, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(one.other_weights, other.other_weights, atol=1e-4, rtol=1e-3)
     assert one.other_weights.keys() == {"ema", "swa"}
     squares = [mean_squares(saved.hooks["squared_gradients"]) for saved in (one, other)]
     assert squares[0] == pytest.approx(squares[1], rel=0.05)
@@ -68,14 +68,6 @@ def test_a_killed_process_stops_the_run_which_goes_on_with_others(folder: Path) 
     assert stopped.stderr.count("stopped by SIGTERM at step 20; saved, run the same command to go on") == 1
     make_trainer(folder, "killed").run()
     assert_like(folder / "killed", folder / "alone")
-
-
-@pytest.mark.slow
-def test_other_data_on_one_process_is_refused(folder: Path) -> None:
-    """Before a step is made, by one sentence that names both."""
-    refused = torchrun(2, "tests.processes", "differ", folder)
-    assert refused.returncode != 0 and not (folder / "differ" / METRICS).exists()
-    assert "the digest of recipe and tokens is tokens 0 on rank 0 and tokens 1 on rank 1" in refused.stderr
 
 
 def test_rows_of_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:

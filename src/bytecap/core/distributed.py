@@ -194,9 +194,11 @@ def refuse_differences(facts: Mapping[str, str]) -> None:
     for name in facts:
         for rank, other in enumerate(every):
             if other[name] != every[0][name]:
-                raise DataError(
-                    f"the processes of this run see different data: {name} is {every[0][name]} on rank 0 and "
-                    f"{other[name]} on rank {rank}; give all machines the same files and start again"
+                raise said_by_main(
+                    DataError(
+                        f"the processes of this run see different data: {name} is {every[0][name]} on rank 0 and "
+                        f"{other[name]} on rank {rank}; give all machines the same files and start again"
+                    )
                 )
 
 
