@@ -8,12 +8,13 @@ optimizers move the raw ones, and what is saved, averaged and scored are the raw
 Source:  straight-through as in openai/parameter-golf PR #65 (int6, from the first step) and #219; uniform noise, arXiv
          2104.08500 and 2004.07320.
 Differs: train and export have one grid. #65 left the floor of the scale out in training, #219 trained int6 and stored
-         int5; a run that is finished by another scheme is refused (run/recipe.py).
+         int5; a run that is finished by another scheme is refused (run/recipe.py). The embedding is rounded too, where
+         both runs rounded linear maps alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,17 +57,21 @@ class FakeQuantization(TrainingHook):
     def __init__(self, config: FakeQuantizationConfig, model: nn.Module) -> None:
         super().__init__(config, model)
         self.config, self.steps = config, 0
-        self.rules: Mapping[str, ScaleRule] = {}
-        self._raw: dict[str, Tensor] = {}
+        self._columns = {name: value.size(-1) for name, value in model.named_parameters() if value.ndim == 2}
+        self._groups: dict[tuple[ScaleRule, int], list[str]] = defaultdict(list)
+        """Weights of one rule and width: a grid is one of rows, so they are rounded as one."""
+        self._raw: list[tuple[list[Tensor], list[Tensor]]] = []
+        """Parameters that hold what is read, and their raw weights."""
 
     def prepare(self, job: TrainingJob) -> None:
         """Know the grid of each weight."""
-        self.rules = job.grids
-        if not self.rules:
+        if not job.grids:
             raise ConfigError(
                 f"train.hooks.{NAME}: scheme {self.config.scheme} quantizes no weight of this model, so nothing would "
                 "change; choose another scheme, or lower artifact.keep_small"
             )
+        for name, rule in job.grids.items():
+            self._groups[rule, self._columns[name]].append(name)
 
     @torch.no_grad()
     def before_step(self, model: nn.Module, progress: float) -> None:
@@ -76,22 +81,25 @@ class FakeQuantization(TrainingHook):
         parameters = dict(model.named_parameters())
         device = next(iter(parameters.values())).device
         generator = torch.Generator(device).manual_seed(self.steps)
-        for name, rule in self.rules.items():
-            weight_OI = parameters[name].data
-            self._raw[name] = weight_OI.clone()
-            if self.config.noise:
-                noise_OI = torch.rand(weight_OI.shape, generator=generator, device=device) - 0.5
-                weight_OI.add_(noise_OI * row_scales(weight_OI, rule)[:, None])
-            else:
-                weight_OI.copy_(round_to_grid(weight_OI, rule))
+        for (rule, _), names in self._groups.items():
+            weights = [parameters[name].data for name in names]
+            rows = [weight.size(0) for weight in weights]
+            raw_OI = torch.cat(weights)
+            self._raw.append((weights, list(torch.split(raw_OI, rows))))
+            torch._foreach_copy_(weights, list(torch.split(self._read(raw_OI, rule, generator), rows)))
         self.steps += 1
+
+    def _read(self, raw_OI: Tensor, rule: ScaleRule, generator: torch.Generator) -> Tensor:
+        if not self.config.noise:
+            return round_to_grid(raw_OI, rule)
+        noise_OI = torch.rand(raw_OI.shape, generator=generator, device=raw_OI.device) - 0.5
+        return raw_OI + noise_OI * row_scales(raw_OI, rule)[:, None]
 
     @torch.no_grad()
     def after_backward(self, model: nn.Module, progress: float) -> None:
         """Put the raw weights back."""
-        parameters = dict(model.named_parameters())
-        for name, raw_OI in self._raw.items():
-            parameters[name].data.copy_(raw_OI)
+        for weights, raw in self._raw:
+            torch._foreach_copy_(weights, raw)
         self._raw.clear()
 
     def state_tensors(self) -> dict[str, Tensor]:
