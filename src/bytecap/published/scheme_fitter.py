@@ -93,7 +93,7 @@ class SchemeFitter:
         if not quantized:
             raise ConfigError(
                 f"scheme {options.name} would quantize nothing: no matrix of this checkpoint has more than "
-                f"{options.keep_small:,} elements; give --keep-small 0"
+                f"{options.keep_small:,} elements; give --keep-small 0, in a recipe artifact.keep_small = 0"
             )
         self._count = sum(math.prod(tensor.shape) for tensor in quantized)
         bounds = [_bounds(tensor) for tensor in self._plan(_SCALED).tensors]
