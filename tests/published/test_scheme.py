@@ -16,8 +16,6 @@ from bytecap.quant.allocation import Shape
         ("whatever.7", "embedding", ("embedding", 7)),
         ("transformer.h.2.attn.c_attn.weight", "matrix", ("attention", 2)),
         ("model.layers.0.self_attn.q_proj.weight", "matrix", ("attention", 0)),
-        ("techniques.bigram_hash.projection.weight", "matrix", ("attention", None)),
-        ("techniques.bigram_hash.table_NW", "embedding", ("embedding", None)),
         ("head", "head", ("embedding", None)),
         ("lm_head.weight", "matrix", ("embedding", None)),
         ("blocks.3.mlp_scale", "matrix", ("other", 3)),

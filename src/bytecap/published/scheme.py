@@ -31,7 +31,7 @@ OF_TECHNIQUES = "techniques."
 """What the names of parameters begin with that a technique of ours brings."""
 _WORDS = {
     EMBEDDING: ("embedding", "tok_emb", "embed_tokens", "wte", "lm_head"),
-    ATTENTION: ("attention", "attn", "self_attn", "techniques"),  # no run says what its techniques' maps are
+    ATTENTION: ("attention", "attn", "self_attn"),
     MLP: ("mlp", "feed_forward"),
 }
 
@@ -78,8 +78,8 @@ def locate_tensor(entry: Shape) -> tuple[str, int | None]:
     """Class and block number of a matrix or embedding, from whole parts of its dotted name.
 
     `blocks.3.mlp.up.weight` is (mlp, 3): the first part that is a number counts blocks, the first part that is a known
-    word names the class; maps of techniques count as attention's. An embedding is known by its role, too, and so is an
-    output head. What has neither is (other, None).
+    word names the class. An embedding is known by its role, too, and so is an output head. What has
+    neither is (other, None).
     """
     parts = entry.name.split(".")
     number = next((int(part) for part in parts if part.isdecimal()), None)
