@@ -8,7 +8,8 @@ share of our step that is neither forward nor backward; and its FLOP/s (6 per pa
 as a share of a large float32 product's in the same process.
 
 The other script is given by its path (repository openai/parameter-golf); `peer_training.py` lists what is changed in it
-so that it runs on CPU in float32. --peer-micro says in how many parts it takes its step; 1 is faster here than its 8.
+so that it runs on CPU in float32. --peer-micro says in how many parts it takes its step; its own
+number is 8 on one device.
 """
 
 from __future__ import annotations

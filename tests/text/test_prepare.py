@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from bytecap.core.progress import Silent
 from bytecap.text.byte_check import check_table
 from bytecap.text.byte_counts import build_table
 from bytecap.text.config import TextConfig
-from bytecap.text.prepare import digest_contents, encode_documents, prepare
+from bytecap.text.prepare import changed_file, digest_contents, encode_documents, prepare
 from bytecap.text.shards import ShardWriter, TokenStream
 from bytecap.text.tokenizer_training import train_tokenizer
 from bytecap.text.tokens import Tokens, load_tokens, with_file_digests
@@ -281,3 +282,15 @@ def test_shards_that_begin_inside_a_document(corpus: Path, tmp_path: Path, setti
         raw = tokenizer.decode(ids)[len(tokenizer.decode(ids[: begin + 1])) :]
         check = check_table(build_table(tokenizer), tokenizer, found.validation_stream(), raw=None)
         assert check.counted == check.decoded == len(raw) + len("a file")
+
+
+def test_text_that_changed_is_named(tmp_path: Path) -> None:
+    """The first file that is younger than a moment, of folders and patterns too; what is gone says nothing."""
+    for name, seconds in (("a.txt", 100), ("b.txt", 300)):
+        (tmp_path / name).write_text("text")
+        os.utime(tmp_path / name, (seconds, seconds))
+    for given in (str(tmp_path), str(tmp_path / "*.txt")):
+        config = TextConfig(paths=(str(tmp_path / "gone.txt"), given))
+        assert changed_file(config, 200) == tmp_path / "b.txt"
+        assert changed_file(config, 300) is None
+    assert changed_file(TextConfig(), 0) is None

@@ -62,7 +62,7 @@ from bytecap.run.record import (
     training_summary,
 )
 from bytecap.run.scoring import build_validation, score_model, scored_models, scoring_context
-from bytecap.text.prepare import prepare
+from bytecap.text.prepare import changed_file, prepare
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT, build_model, load_training_state
@@ -123,7 +123,14 @@ def prepare_stage(recipe: Recipe, folder: Path, console: Console) -> Tokens:
 
 
 def _prepare(recipe: Recipe, folder: Path, console: Console) -> None:
-    if not (folder / TOKENS / MANIFEST).exists():
+    manifest = folder / TOKENS / MANIFEST
+    if manifest.exists():
+        if (changed := changed_file(recipe.text, manifest.stat().st_mtime)) is not None:
+            console.note(
+                f"{changed} was changed after the tokens in {folder} were made, which stay as they are; choose another "
+                "--out to read it again"
+            )
+    else:
         with console.stage("prepare"), timed(folder, "prepare"):
             prepare(recipe.text, folder / TOKENS, console, lambda tokenizer: _refuse_small_cap(recipe, tokenizer))
 

@@ -18,6 +18,7 @@ from bytecap.core.progress import Progress
 from bytecap.text.byte_check import check_table
 from bytecap.text.byte_counts import build_table
 from bytecap.text.config import TextConfig
+from bytecap.text.corpus import Corpus
 from bytecap.text.external import use_shards
 from bytecap.text.shards import MAX_VOCAB, ShardWriter, TokenStream
 from bytecap.text.survey import Survey, note_skipped, open_corpus, survey_corpus, tokenizer_sample
@@ -37,6 +38,22 @@ def prepare(
     tokens = with_file_digests(Tokens(digest=digest_contents(value), folder=folder, **value))
     save_tokens(tokens)
     return tokens
+
+
+def changed_file(config: TextConfig, seconds: float) -> Path | None:
+    """A file of the text that was changed after `seconds` of the file system's clock; None where there is none.
+
+    Files that are gone do not count: the tokens made of them are there.
+    """
+    files = (file for path in (*config.paths, *config.validation_paths) for file in _files(path))
+    return next((file for file in files if file.stat().st_mtime > seconds), None)
+
+
+def _files(path: str) -> list[Path]:
+    try:
+        return Corpus((path,)).files()
+    except DataError:
+        return []
 
 
 def digest_contents(value: dict[str, Any]) -> str:
