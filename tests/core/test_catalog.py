@@ -19,3 +19,6 @@ def test_names_and_paths(tmp_path: Path) -> None:
     path.write_text("[model\n")
     with pytest.raises(ConfigError, match=r"mine.toml cannot be read"):
         catalog.read("recipes", str(path))
+    path.write_text('run = "fast"\n')
+    with pytest.raises(ConfigError, match=r"mine.toml: run must be a table; write \[run\]"):
+        catalog.read("recipes", str(path))

@@ -8,6 +8,8 @@ from typing import Any
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.toml import parse_toml
 
+TABLES = ("run", "source")
+"""Tables that are looked into before settings are read as a whole."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -23,7 +25,10 @@ def names(kind: str) -> list[str]:
 
 
 def read(kind: str, name: str) -> dict[str, Any]:
-    """The table of one file: a name of ours, or a path ending in .toml. ConfigError names the nearest."""
+    """The table of one file: a name of ours, or a path ending in .toml.
+
+    ConfigError for an unknown name, with the nearest, and for one of `TABLES` that is no table.
+    """
     path = Path(name) if name.endswith(".toml") else folder(kind) / f"{name}.toml"
     if not path.is_file():
         known = names(kind)
@@ -31,7 +36,11 @@ def read(kind: str, name: str) -> dict[str, Any]:
             f"there is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}; known: {', '.join(known)}, "
             "or give a path that ends in .toml"
         )
-    return read_toml(path)
+    table = read_toml(path)
+    for key in TABLES:
+        if not isinstance(table.get(key, {}), dict):
+            raise ConfigError(f"{path}: {key} must be a table; write [{key}] and its settings below", key=key)
+    return table
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typing
 from typing import Any
 
 from bytecap.core import catalog
+from bytecap.core.annotations import shown
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.toml import parse_toml
 
@@ -26,6 +27,8 @@ def with_parent(name: str) -> dict[str, Any]:
     base = table.get("run", {}).get("base")
     if base is None:
         return table
+    if not isinstance(base, str):
+        raise ConfigError(f"recipe {name}: run.base must be the name of a recipe, found {shown(base)}", key="run.base")
     parent = catalog.read("recipes", base)
     if parent.get("run", {}).get("base") is not None:
         raise ConfigError(f"recipe {name} has base {base}, which has a base itself; a recipe has at most one parent")
