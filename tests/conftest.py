@@ -24,18 +24,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def contest_data(request: pytest.FixtureRequest) -> Path:
     """The contest's real shards and tokenizers; the test is skipped where no path was given."""
-    path: Path | None = request.config.getoption("--contest-data")
-    if path is None:
-        pytest.skip("needs --contest-data=PATH")
-    return path
+    return _given(request, "--contest-data")
 
 
 @pytest.fixture(scope="session")
 def multilingual_text(request: pytest.FixtureRequest) -> Path:
     """Text in many languages; the test is skipped where no path was given."""
-    path: Path | None = request.config.getoption("--multilingual-text")
+    return _given(request, "--multilingual-text")
+
+
+def _given(request: pytest.FixtureRequest, flag: str) -> Path:
+    path: Path | None = request.config.getoption(flag)
     if path is None:
-        pytest.skip("needs --multilingual-text=PATH")
+        pytest.skip(f"needs {flag}=PATH")
     return path
 
 

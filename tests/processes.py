@@ -44,6 +44,7 @@ from bytecap.train.hooks.swa import SWAConfig
 from bytecap.train.loop import Trainer, TrainingJob
 from bytecap.train.optimizers import OptimizerConfig
 from bytecap.train.sharding import gather_tensors
+from tests.train.test_loop import SignalAt
 
 ROOT = Path(__file__).parents[1]
 SPEC = ModelSpec(vocab_size=50, n_layers=3, d_model=16, n_heads=4, n_kv_heads=2, d_ff=24)
@@ -93,17 +94,6 @@ def make_trainer(folder: Path, out: str, progress: Any = None, made_from: str = 
     )  # fmt: skip
     (folder / out).mkdir(exist_ok=True)
     return Trainer(job, folder / out, torch.device("cpu"), progress or Silent())
-
-
-class SignalAt(Silent):
-    """Sends a signal to this process when it has made a step."""
-
-    def __init__(self, step: int, number: int) -> None:
-        self.step, self.number = step, number
-
-    def update(self, done: float, total: float, text: str = "") -> None:
-        if done == self.step:
-            os.kill(os.getpid(), self.number)
 
 
 def train(folder: Path) -> None:
