@@ -62,6 +62,8 @@ from bytecap.run.record import (
     training_summary,
 )
 from bytecap.run.scoring import build_validation, score_model, scored_models, scoring_context
+from bytecap.scoring.documents import documents_json
+from bytecap.scoring.evaluate import DOCUMENTS
 from bytecap.text.prepare import changed_file, prepare
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
@@ -189,7 +191,8 @@ def score_stage(
         }
     values = {name: score.to_json() for name, score in scores.items()}
     check = dataclasses.asdict(validation.check)
-    made = {**_digests(folder), "byte_check": check, "scores": values}
+    by_document = documents_json({name: its.documents for name, its in scores.items() if its.documents is not None})
+    made = {**_digests(folder), "byte_check": check, "scores": values, DOCUMENTS: by_document}
     from_main(lambda: write_json(folder / SCORE, made))
     return values
 

@@ -50,7 +50,7 @@ class RunRecord:
     recipe_digest: str
     """Digest of what differs in `recipe` from the first defaults."""
     corpus: dict[str, Any]
-    """Name, digest (scores compare only where it is equal), training tokens, validation documents, tokens and bytes,
+    """Name, digest (scores compare only where it is equal), digest of the held-out text, training tokens, validation documents, tokens and bytes,
     vocabulary, length at which texts were cut, skipped documents by reason."""
     hardware: dict[str, Any]
     """Device, threads, Python, PyTorch, system."""
@@ -123,6 +123,7 @@ def corpus_summary(tokens: Tokens, validation_bytes: int) -> dict[str, Any]:
     return {
         "name": tokens.corpus,
         "digest": tokens.corpus_digest,
+        "validation_digest": tokens.file_digests.get(tokens.validation_text or ""),
         "train_tokens": tokens.train_tokens,
         "validation_tokens": tokens.validation_tokens,
         "validation_bytes": validation_bytes,

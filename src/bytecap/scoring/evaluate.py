@@ -29,12 +29,16 @@ from bytecap.core.settings import bounds, check_bounds
 from bytecap.core.units import bits_per_byte
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import MAX_CONTEXT
+from bytecap.scoring.documents import DocumentScores, DocumentSums
 from bytecap.scoring.windows import Window, count_windows, windows
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import TokenStream
 
+DOCUMENTS = "documents"
+"""Where the sums of each document stand, in a Score and in `score.json`."""
 MAX_BATCH_TOKENS = 1 << 26
 """Most positions run at once."""
+_NOT_FINITE = "the model's loss on the validation text is not finite; train again with a lower rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +69,12 @@ class Score:
     context: int
     stride: int
     seconds: float
+    documents: DocumentScores | None = dataclasses.field(default=None, repr=False, compare=False)
+    """Sums of each document; they stand in `score.json`, not in records."""
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return dataclasses.asdict(self)
+        """The same as JSON values, without the documents."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != DOCUMENTS}
 
 
 @torch.no_grad()
@@ -98,30 +104,29 @@ def evaluate(
     scored_N, done, processes = np.zeros(targets, np.uint8), 0, world().size
     nats_W = np.zeros(count_windows(targets, context=context, stride=stride))
     bytes_W = np.zeros(len(nats_W), np.int64)
-    was_training = model.training
+    documents, was_training = DocumentSums(stream, bos), model.training
     model.eval()
     for first_window, group in _my_batches(windows(targets, context=context, stride=stride), batch_tokens):
         loss_BT, rows_BT = _losses(model, stream, group, bos, device)
         for index, (window, loss_T, row_T) in enumerate(zip(group, loss_BT, rows_BT, strict=True), first_window):
             first, end = window.start + window.skip, window.start + window.length
             scored_N[first:end] += 1
-            nats_W[index] = float(loss_T.double().sum())
+            nats_W[index] = float(loss_T.sum())
             if byte_stream is None:
                 counts = table.count(row_T[window.skip : -1], row_T[window.skip + 1 :])
             else:
                 counts = byte_stream.read(first + 1, end - first)
             bytes_W[index] = counts.sum()
+            documents.add(first + 1, loss_T.numpy(), counts)
             done += (end - first) * processes
         done = min(done, targets)
         progress.update(done, targets, f"{done / max(clock.seconds, 1e-9):,.0f} tokens/s")
     model.train(was_training)
-    all_reduce([torch.from_numpy(values) for values in (scored_N, nats_W, bytes_W)])
+    all_reduce([torch.from_numpy(values) for values in (scored_N, nats_W, bytes_W, *documents.arrays)])
     assert (scored_N == 1).all(), "a position was not scored, or scored twice"
     nats, text_bytes = math.fsum(nats_W), int(bytes_W.sum())
     if not np.isfinite(nats):
-        raise said_by_main(
-            NumericsError("the model's loss on the validation text is not finite; train again with a lower rate")
-        )
+        raise said_by_main(NumericsError(_NOT_FINITE))
     return Score(
         bits_per_byte=bits_per_byte(nats, text_bytes),
         nats=nats,
@@ -130,6 +135,7 @@ def evaluate(
         context=context,
         stride=stride,
         seconds=clock.seconds,
+        documents=documents.scores(),
     )
 
 
@@ -164,4 +170,4 @@ def _losses(
     tokens_BT, target_BT = tensor_BT[:, :-1], tensor_BT[:, 1:]
     with autocast(device):
         loss_BT = model(tokens_BT, target_BT, bos, skip=group[0].skip)
-    return loss_BT.float().cpu(), rows_BT
+    return loss_BT.float().cpu().double(), rows_BT
