@@ -50,8 +50,9 @@ class RunRecord:
     recipe_digest: str
     """Digest of what differs in `recipe` from the first defaults."""
     corpus: dict[str, Any]
-    """Name, digest (scores compare only where it is equal), digest of the held-out text, training tokens, validation documents, tokens and bytes,
-    vocabulary, length at which texts were cut, skipped documents by reason."""
+    """Name, digest of the documents and their split, digest of the held-out text (scores compare where either is
+    equal), training tokens, validation documents, tokens and bytes, vocabulary, length at which texts were cut,
+    skipped documents by reason."""
     hardware: dict[str, Any]
     """Device, threads, Python, PyTorch, system."""
     seconds: dict[str, float]
