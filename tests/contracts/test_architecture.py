@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bytecap
 from bytecap.model.techniques import TECHNIQUES
+from bytecap.scoring.adaptations import ADAPTATIONS
 from bytecap.train.hooks import HOOKS
 from tests.contracts.test_schemes import FILES as SCHEME_FILES
 
@@ -30,7 +31,13 @@ def test_architecture_draws_every_file() -> None:
         if line.startswith("  "):
             names = rest.split("   ")[0] if head.endswith("/") else head
             if head.endswith("/"):
-                folder = {"techniques/": "model/", "schemes/": "published/", "hooks/": "train/"}.get(head, "") + head
+                folders = {
+                    "techniques/": "model/",
+                    "schemes/": "published/",
+                    "hooks/": "train/",
+                    "adaptations/": "scoring/",
+                }
+                folder = folders.get(head, "") + head
                 drawn |= {folder + n.strip() + ".py" for n in rest.split("(")[0].strip().split(",") if n.strip()}
             elif names.endswith(".py"):
                 drawn.add(names)
@@ -38,6 +45,7 @@ def test_architecture_draws_every_file() -> None:
     found -= {f"model/techniques/{name}.py" for name in TECHNIQUES.names()}  # what is added is listed nowhere
     found -= {f"published/schemes/{name}.py" for name in SCHEME_FILES}
     found -= {f"train/hooks/{name}.py" for name in HOOKS.names()}
+    found -= {f"scoring/adaptations/{name}.py" for name in ADAPTATIONS.names()}
     assert drawn == found
 
 
@@ -112,6 +120,7 @@ def test_tests_mirror_the_source() -> None:
     """Every source file has its test file, the listed ones apart."""
     by_forward_pass = "attention block layers rotary spec techniques/residual_mix techniques/unet_skips"
     elsewhere = {f"model/{name}.py" for name in by_forward_pass.split()} | {"model/techniques/base.py"}
+    elsewhere |= {"scoring/adaptations/base.py"}  # contracts/test_adaptations
     elsewhere |= {
         "__main__.py", "run/record.py", "run/scoring.py", "run/job.py", "core/device.py", "report/fit_table.py",
     }  # fmt: skip  # tests/end_to_end

@@ -1,0 +1,94 @@
+"""What an adaptation is: code that changes a model's predictions while a text is scored, from what was scored before.
+
+An adaptation is one file in this folder: a frozen dataclass of settings, and one subclass of Adaptation that names it.
+The file's name is the adaptation's name everywhere: in a recipe (`[score.adapt.lora]`), on the command line
+(`--adapt lora`), in the header of a `.bcap` file. Nothing else lists it (docs/extending.md).
+
+Several documents may run side by side, one in each lane. A lane is a row of every tensor here; what an adaptation keeps
+for a lane is forgotten when `reset` says that a document begins there.
+
+Letters: B lanes, T positions of a chunk, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from bytecap.model.gpt import GPT
+from bytecap.scoring.ledger import Scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationConfig:
+    """The settings of an adaptation; one without any keeps this class empty."""
+
+
+class Adaptation:
+    """Base of all adaptations: each method does nothing unless overridden.
+
+    A chunk is the model's pass, `raw_logits`, `softcap`, `logits`, log softmax, `mix`; then the loss is committed; then
+    `learn`. What is shown before the commit are inputs, of which position t may use those up to t and no others: the
+    contract tests and the audit hold it to that. What was scored arrives in `learn` alone.
+    """
+
+    config_class: ClassVar[type[AdaptationConfig]] = AdaptationConfig
+    """The settings."""
+    needs_gradient: ClassVar[bool] = False
+    """True when `learn` uses `scored.loss_BT`, which then keeps the graph of the pass that was scored."""
+
+    def __init__(self, config: AdaptationConfig) -> None:
+        pass
+
+    @property
+    def across_documents(self) -> bool:
+        """True when its state is kept over documents, which then run one after the other; `reset` is not called."""
+        return False
+
+    @property
+    def chunk(self) -> int | None:
+        """Positions of a document between two calls of `learn`; None: it does not matter."""
+        return None
+
+    @property
+    def max_lanes(self) -> int | None:
+        """Most documents that may run side by side; None: any number."""
+        return None
+
+    def begin(self, model: GPT, lanes: int, bos: int) -> None:
+        """Join a model, which a stream of `lanes` lanes is about to go through; what was kept is forgotten."""
+
+    def end(self) -> None:
+        """Leave the model as it was before `begin`."""
+
+    def reset(self, lane: int) -> None:
+        """Forget what is kept for a lane: the next token there begins a document."""
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Give up all lanes but these: what was lane `lanes[i]` is lane i from here on."""
+
+    def raw_logits(self, logits_BTV: Tensor, hidden_BTD: Tensor) -> Tensor:
+        """The logits before the softcap, float32; `hidden_BTD` is what they were made from."""
+        return logits_BTV
+
+    def softcap(self, cap: float | Tensor, logits_BTV: Tensor) -> float | Tensor:
+        """The softcap of those logits; not called for a model without one."""
+        return cap
+
+    def logits(self, logits_BTV: Tensor, hidden_BTD: Tensor, inputs_BT: Tensor) -> Tensor:
+        """The logits before the softmax."""
+        return logits_BTV
+
+    def mix(self, log_probs_BTV: Tensor, inputs_BT: Tensor) -> Tensor:
+        """Log probabilities, normalized in and normalized out; no gradient flows through here.
+
+        Row t of a lane knows `inputs_BT[:, : t + 1]` and all that was in the lane before. Behind the end of a document
+        `inputs_BT` is padded with BOS, and what is given for those positions means nothing.
+        """
+        return log_probs_BTV
+
+    def learn(self, scored: Scored) -> None:
+        """Learn from positions whose loss is written down; called once for each chunk."""

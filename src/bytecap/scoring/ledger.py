@@ -1,0 +1,233 @@
+"""The book of a score: every target once, its loss written down before anything may learn from it.
+
+In:   the stream, bytes of its tokens, log probabilities of a predictor, a chunk at a time.
+Out:  a `Scored` for each chunk, which nothing else can make; at the end the sums.
+
+A predictor is shown the inputs of a chunk and never its last target. Only `Ledger.commit`, which has the predictor's
+log probabilities in its hands, looks the targets up; what learns takes a `Scored` and nothing else. So to score first
+and learn later is a matter of types, not of discipline.
+
+Letters: B lanes (documents side by side), T positions of a chunk, V vocabulary.
+Source:  the conditions of openai/parameter-golf's issue 1017: causal, normalized, score before update, one pass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bytecap.core.distributed import all_reduce
+from bytecap.core.errors import NumericsError
+from bytecap.scoring.documents import DocumentScores, DocumentSums
+from bytecap.text.byte_counts import ByteTable
+from bytecap.text.shards import TokenStream
+
+SUM_TOLERANCE = 1e-5
+"""How far from 1 the probabilities of a position may sum up, as rounding to float32 lets them."""
+_SEAL = object()
+"""What `Ledger` alone hands to `Scored`."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The positions that are scored together: `counts[b]` inputs of lane b from position `starts[b]` of the stream."""
+
+    starts: tuple[int, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """T: positions of the longest lane, to which the others are padded."""
+        return max(self.counts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored:
+    """A chunk whose loss is in the book. Positions that pad a lane are not `counted_BT`, and their values mean nothing.
+
+    TypeError for whoever makes one without a ledger.
+    """
+
+    inputs_BT: Tensor
+    targets_BT: Tensor
+    nats_BT: Tensor
+    """The loss that was committed, float64 on CPU."""
+    counted_BT: Tensor
+    """True where a target was scored; in each lane first those, then padding."""
+    positions_BT: npt.NDArray[np.int64]
+    """Where in the stream each target lies."""
+    begins_BT: Tensor
+    """True where the input begins a document."""
+    loss_BT: Tensor | None
+    """The model's own loss with the graph of the pass that was scored, where something needs gradients; else None."""
+    seal: dataclasses.InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        """Nothing but a ledger and a part of a Scored is one."""
+        if seal is not _SEAL:
+            raise TypeError("a Scored comes from Ledger.commit alone: what learns must have been scored")
+
+    @property
+    def tokens(self) -> int:
+        """How many targets were scored."""
+        return int(self.counted_BT.sum())
+
+    def part(self, first: int, end: int) -> Scored:
+        """The positions `first` to `end` - 1 of each lane."""
+        cut = slice(first, end)
+        return Scored(
+            inputs_BT=self.inputs_BT[:, cut], targets_BT=self.targets_BT[:, cut], nats_BT=self.nats_BT[:, cut],
+            counted_BT=self.counted_BT[:, cut], positions_BT=self.positions_BT[:, cut],
+            begins_BT=self.begins_BT[:, cut], loss_BT=None if self.loss_BT is None else self.loss_BT[:, cut],
+            seal=_SEAL,
+        )  # fmt: skip
+
+
+def join(parts: Sequence[Scored]) -> Scored:
+    """Neighbouring parts of the same lanes as one."""
+    if len(parts) == 1:
+        return parts[0]
+    losses = [part.loss_BT for part in parts if part.loss_BT is not None]
+
+    def joined(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts], dim=1)
+
+    return Scored(
+        inputs_BT=joined("inputs_BT"), targets_BT=joined("targets_BT"), nats_BT=joined("nats_BT"),
+        counted_BT=joined("counted_BT"), positions_BT=np.concatenate([part.positions_BT for part in parts], axis=1),
+        begins_BT=joined("begins_BT"), loss_BT=torch.cat(losses, dim=1) if len(losses) == len(parts) else None,
+        seal=_SEAL,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What a finished ledger says."""
+
+    nats: float
+    text_bytes: int
+    tokens: int
+    documents: DocumentScores
+
+
+class Ledger:
+    """Holds the stream, and counts every target exactly once."""
+
+    def __init__(self, stream: TokenStream, table: ByteTable, bos: int, byte_stream: TokenStream | None = None) -> None:
+        self._stream, self._table, self._byte_stream, self.bos = stream, table, byte_stream, bos
+        self._times_N = np.zeros(self.targets, np.uint8)
+        self._documents = DocumentSums(stream, bos)
+
+    @property
+    def targets(self) -> int:
+        """Every token but the first is one."""
+        return len(self._stream) - 1
+
+    def inputs(self, chunk: Chunk) -> Tensor:
+        """What a predictor is shown, (B, T) ids; behind the end of a lane stands BOS, which is never scored."""
+        inputs_BT = np.full((len(chunk.starts), chunk.length), self.bos, np.int64)
+        for lane, (start, count) in enumerate(zip(chunk.starts, chunk.counts, strict=True)):
+            inputs_BT[lane, :count] = self._stream.read(start, count)
+        return torch.from_numpy(inputs_BT)
+
+    def commit(self, chunk: Chunk, log_probs_BTV: Tensor, graph_BTV: Tensor | None = None) -> Scored:
+        """Write down the loss of a chunk from the natural log probabilities of what follows each of its inputs.
+
+        `graph_BTV` are log probabilities of the same chunk that gradients flow through. NumericsError, with the
+        position and what was found, for ones that do not sum to one, or give the target no probability.
+        """
+        targets_BT, counted_BT, positions_BT = self._targets(chunk)
+        inputs_BT = self.inputs(chunk)
+        log_probs_BTV = log_probs_BTV.detach().cpu()
+        _refuse_sums(log_probs_BTV, counted_BT, positions_BT)
+        nats_BT = -log_probs_BTV.gather(-1, targets_BT[..., None]).squeeze(-1).double()
+        _refuse_infinite(nats_BT, counted_BT, positions_BT)
+        for lane, count in enumerate(chunk.counts):
+            first = int(positions_BT[lane, 0])
+            self._times_N[first - 1 : first - 1 + count] += 1
+            if (self._times_N[first - 1 : first - 1 + count] > 1).any():
+                raise RuntimeError(f"a position from {first} on was scored twice")
+            counts_T = self._bytes(first, inputs_BT[lane, :count].numpy(), targets_BT[lane, :count].numpy())
+            self._documents.add(first, nats_BT[lane, :count].numpy(), counts_T)
+        loss_BT = None
+        if graph_BTV is not None:
+            loss_BT = -graph_BTV.gather(-1, targets_BT[..., None].to(graph_BTV.device)).squeeze(-1)
+        return Scored(
+            inputs_BT=inputs_BT, targets_BT=targets_BT, nats_BT=nats_BT, counted_BT=counted_BT,
+            positions_BT=positions_BT, begins_BT=(inputs_BT == self.bos) & counted_BT, loss_BT=loss_BT, seal=_SEAL,
+        )  # fmt: skip
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """All that has been written down, to be saved, restored in place, and added up over processes."""
+        return (self._times_N, *self._documents.arrays)
+
+    def close(self) -> Totals:
+        """The sums over all processes; RuntimeError where a position was not scored, or scored twice."""
+        all_reduce([torch.from_numpy(values) for values in self.arrays])
+        if not (self._times_N == 1).all():
+            raise RuntimeError("a position was not scored, or scored twice")
+        documents = self._documents.scores()
+        return Totals(
+            nats=math.fsum(documents.nats_D), text_bytes=int(documents.bytes_D.sum()), tokens=self.targets,
+            documents=documents,
+        )  # fmt: skip
+
+    def _targets(self, chunk: Chunk) -> tuple[Tensor, Tensor, npt.NDArray[np.int64]]:
+        """Targets, which of them count, and where they lie."""
+        length = chunk.length
+        starts_B1, counts_B1 = np.array(chunk.starts)[:, None], np.array(chunk.counts)[:, None]
+        targets_BT = np.zeros((len(starts_B1), length), np.int64)
+        for lane, (start, count) in enumerate(zip(chunk.starts, chunk.counts, strict=True)):
+            targets_BT[lane, :count] = self._stream.read(start + 1, count)
+        counted_BT = np.arange(length) < counts_B1
+        return torch.from_numpy(targets_BT), torch.from_numpy(counted_BT), starts_B1 + 1 + np.arange(length)
+
+    def _bytes(
+        self, first: int, inputs_T: npt.NDArray[np.int64], targets_T: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.integer]:
+        if self._byte_stream is None:
+            return self._table.count(inputs_T, targets_T)
+        return self._byte_stream.read(first, len(targets_T))
+
+
+def _refuse_sums(log_probs_BTV: Tensor, counted_BT: Tensor, positions_BT: npt.NDArray[np.int64]) -> None:
+    """NumericsError for a row whose probabilities do not sum to one within SUM_TOLERANCE, added up in float64."""
+    sums_BT = log_probs_BTV.exp().sum(dim=-1, dtype=torch.float64)
+    wrong_BT = ~((sums_BT - 1).abs() <= SUM_TOLERANCE) & counted_BT
+    if not wrong_BT.any():
+        return
+    lane, place = map(int, wrong_BT.nonzero()[0])
+    position, found = int(positions_BT[lane, place]), float(sums_BT[lane, place])
+    if math.isnan(found):
+        raise NumericsError(
+            f"the log probabilities of position {position:,} of the text are no numbers (NaN); give finite logits, or "
+            "train again with a lower rate",
+            position=position,
+        )
+    raise NumericsError(
+        f"the probabilities of position {position:,} of the text sum to {found:.8g}, and must to 1 within "
+        f"{SUM_TOLERANCE:g}; give log probabilities over the whole vocabulary in float32 or better, as of log_softmax",
+        position=position, sum=found,
+    )  # fmt: skip
+
+
+def _refuse_infinite(nats_BT: Tensor, counted_BT: Tensor, positions_BT: npt.NDArray[np.int64]) -> None:
+    """NumericsError where the target had no probability at all."""
+    wrong_BT = ~torch.isfinite(nats_BT) & counted_BT
+    if wrong_BT.any():
+        lane, place = map(int, wrong_BT.nonzero()[0])
+        position = int(positions_BT[lane, place])
+        raise NumericsError(
+            f"the loss at position {position:,} of the text is infinite: its token was given no probability; give "
+            "every token some",
+            position=position,
+        )
