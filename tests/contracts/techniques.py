@@ -11,6 +11,7 @@ from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig, pack
 from bytecap.formats.floats import FloatTensor
 from bytecap.formats.tensor import QuantizedModel
+from bytecap.model.cache import Cache
 from bytecap.model.gpt import GPT, document_numbers
 from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import ModelSpec
@@ -62,6 +63,19 @@ def check_causal_and_isolated(name: str) -> None:
             assert not differs_BT[row, :place].any(), f"{name} looks into the future"
             other_T = document_BT[row] != document_BT[row, place]
             assert not differs_BT[row, other_T].any(), f"{name} reaches another document"
+
+
+def check_streams(*names: str) -> None:
+    """Chunks of any size through a cache give the logits of one pass; gradients reach the last chunk's own tokens."""
+    name, model = ", ".join(names), build_random(*names)
+    whole_BTV, T = compute_logits(model), TOKENS_BT.size(1)
+    for sizes in ([1] * T, [3] * (T // 3) + [T % 3], [T - 1, 1], [T], [2, T - 2]):
+        cache = Cache(context=T)
+        chunks = TOKENS_BT.split([size for size in sizes if size], dim=1)
+        logits_BTV = torch.cat([model.logits(model.hidden(chunk_BT, BOS, cache=cache)) for chunk_BT in chunks], dim=1)
+        same = torch.allclose(logits_BTV, whole_BTV, atol=1e-4, rtol=1e-4)
+        assert same, f"{name} gives other logits in chunks of {sizes} than in one pass; reach back by Context.previous"
+        logits_BTV[:, -1].square().sum().backward()  # of chunks before it nothing is kept
 
 
 def check_roles(name: str) -> None:

@@ -23,6 +23,7 @@ from tests.contracts.techniques import (
     check_low_precision,
     check_neutral,
     check_roles,
+    check_streams,
     check_survives,
     check_trains,
     compute_logits,
@@ -41,6 +42,12 @@ def test_live(name: str) -> None:
 def test_causal_and_isolated(name: str) -> None:
     """No future, no other document."""
     check_causal_and_isolated(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_streams(name: str) -> None:
+    """The same through a cache."""
+    check_streams(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,6 +94,7 @@ def test_all_together() -> None:
     assert list(one.techniques) == list(other.techniques)
     assert list(one.techniques).index("residual_mix") > list(one.techniques).index("unet_skips")
     assert torch.equal(compute_logits(one), compute_logits(other))
+    check_streams(*NAMES)
 
 
 HEAD = """
@@ -149,7 +157,7 @@ def test_a_file_is_all_it_takes(folder: Path, tmp_path: Path) -> None:
     """Found, built, and right; no list had to be told."""
     add(folder, "added_good", GOOD)
     assert "added_good" in TECHNIQUES.names()
-    for check in (check_live, check_causal_and_isolated, check_roles, check_compiles):
+    for check in (check_live, check_causal_and_isolated, check_streams, check_roles, check_compiles):
         check("added_good")
     check_survives("added_good", tmp_path)
 
@@ -160,6 +168,7 @@ def test_a_file_is_all_it_takes(folder: Path, tmp_path: Path) -> None:
         (DEAD, check_live, "changes nothing"),
         (FUTURE, check_causal_and_isolated, "looks into the future"),
         (LEAK, check_causal_and_isolated, "reaches another document"),
+        (LEAK, check_streams, "gives other logits in chunks"),
         (UPCAST, check_low_precision, "leaves the stream in torch.float32"),
         (SLOW_START, check_neutral, "claims to start neutral"),
         (ROLELESS, check_roles, "Added has the parameters scale_D, and its `roles` give none"),

@@ -20,10 +20,15 @@ def document_numbers(sequences: int, positions: int, share: float) -> torch.Tens
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5])
 @pytest.mark.parametrize("sizes", [(2, 1, 1, 40, 6), (3, 4, 2, 33, 4), (1, 3, 3, 7, 8), (2, 6, 1, 16, 2)])
 @pytest.mark.parametrize("isolated", [True, False])
+@pytest.mark.parametrize(("queries", "reach"), [(1.0, None), (0.5, None), (0.5, 5), (0.0, 13)])
 def test_values_and_gradients(
-    share: float, sizes: tuple[int, ...], isolated: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Blocks of at most 16 queries; heads that share keys; documents that end inside a block, or at once."""
+    share: float, sizes: tuple[int, ...], isolated: bool, queries: float, reach: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Blocks of at most 16 queries; heads that share keys; documents that end inside a block, or at once.
+
+    Queries are all positions, the second half, or the last alone; each may see all before it, or `reach` positions.
+    """
     monkeypatch.setattr(attention_blocks, "ROWS", 16)
     monkeypatch.setattr(attention_blocks, "_LONG", 35)
     monkeypatch.setattr(attention_blocks, "_ROWS_OF_LONG", 8)
@@ -34,11 +39,15 @@ def test_values_and_gradients(
     query, key, value = (
         torch.randn(sequences, positions, n, width).transpose(1, 2).requires_grad_() for n in (heads, groups, groups)
     )
+    first = min(positions - 1, round((1 - queries) * positions))
     seen_B1TT = torch.ones(positions, positions, dtype=torch.bool).tril().expand(sequences, 1, -1, -1)
+    if reach is not None:
+        seen_B1TT = seen_B1TT.triu(1 - reach)
     if isolated:
         seen_B1TT = seen_B1TT & (document_BT[:, None, :, None] == document_BT[:, None, None, :])
-    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=seen_B1TT, enable_gqa=True)
-    found = attend(query, key, value, query_blocks(document_BT, isolated=isolated))
+    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=seen_B1TT, enable_gqa=True)[:, :, first:]
+    blocks = query_blocks(document_BT, isolated=isolated, first=first, reach=reach)
+    found = attend(query[:, :, first:], key, value, blocks)
     weight = torch.randn_like(expected)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     gradients = [torch.autograd.grad((one * weight).sum(), (query, key, value)) for one in (found, expected)]
@@ -68,5 +77,5 @@ def test_the_model_is_the_same_with_a_mask(across: bool, monkeypatch: pytest.Mon
     for size in (1, 1 << 40):
         monkeypatch.setattr(attention_blocks, "_MIN_SIZE", size)
         found.append(model.hidden(tokens_BT, 1))
-        assert (model._context(tokens_BT, 1).blocks is None) == (size > 1)
+        assert (model._context(tokens_BT, 1).mask.blocks is None) == (size > 1)
     torch.testing.assert_close(*found)

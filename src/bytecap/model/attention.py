@@ -1,6 +1,7 @@
 """Grouped-query causal attention, with normalised queries and keys except in a Llama block.
 
-Letters: B sequences, T positions, D width, H query heads, G key/value heads, K head width.
+Letters: B sequences, T positions, S positions that may be seen (the T, behind those of a cache), D width, H query
+         heads, G key/value heads, K head width.
 Source:  grouped queries, arXiv 2305.13245; the gain on normalised queries as in openai/parameter-golf's baseline.
 """
 
@@ -48,18 +49,22 @@ class Attention(nn.Module):
         if self.query_gain is not None:
             query_BHTK, key_BGTK = norm(query_BHTK), norm(key_BGTK)
         query_BHTK = rotate(query_BHTK, context.cos_TK, context.sin_TK)
-        key_BGTK = rotate(key_BGTK, context.cos_TK, context.sin_TK)
+        key_BGSK = rotate(key_BGTK, context.cos_TK, context.sin_TK)
+        value_BGSK = value_BGTK
+        if context.cache is not None:
+            key_BGSK, value_BGSK = context.cache.extend(visit.place, key_BGSK, value_BGTK)
         if self.query_gain is not None:
             query_BHTK = query_BHTK * self.query_gain.to(x_BTD.dtype)[:, None, None]
-        if context.blocks is not None:
-            heads_BHTK = attend(query_BHTK, key_BGTK, value_BGTK, context.blocks)
+        mask = context.mask
+        if mask.blocks is not None:
+            heads_BHTK = attend(query_BHTK, key_BGSK, value_BGSK, mask.blocks)
         else:
             heads_BHTK = F.scaled_dot_product_attention(
                 query_BHTK,
-                key_BGTK,
-                value_BGTK,
-                attn_mask=context.mask_B1TT,
-                is_causal=context.mask_B1TT is None,
+                key_BGSK,
+                value_BGSK,
+                attn_mask=mask.pairs_B1TS,
+                is_causal=mask.pairs_B1TS is None,
                 enable_gqa=self.n_kv_heads != self.n_heads,
             )
         heads_BHTK = techniques.heads(heads_BHTK, Attended(x_BTD, value_BGTK), visit, context)

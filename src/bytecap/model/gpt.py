@@ -1,6 +1,6 @@
 """The one forward pass: token ids to logits, with hooks where techniques join.
 
-Letters: B sequences, T positions, D width, V vocabulary.
+Letters: B sequences, T positions, S positions that may be seen (the T, behind those of a cache), D width, V vocabulary.
 Source:  openai/parameter-golf's naive baseline.
 Differs: attention is isolated by document unless the spec says otherwise.
 """
@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bytecap.core.products import linear
-from bytecap.model.attention_blocks import blocks_pay, query_blocks
+from bytecap.model.attention_mask import attention_mask
 from bytecap.model.block import Block
+from bytecap.model.cache import Cache
 from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Norm, norm
 from bytecap.model.loss import blocks_suit, mean_loss, token_losses
@@ -44,9 +45,14 @@ class GPT(nn.Module):
         self.final_norm: Callable[[Tensor], Tensor] = Norm(spec.d_model) if spec.block == "llama" else norm
         self.techniques = Techniques(spec)
 
-    def hidden(self, tokens_BT: Tensor, bos: int) -> Tensor:
-        """The normalised last stream, (B, T, D); a document begins at each token `bos`."""
-        context, techniques = self._context(tokens_BT, bos), self.techniques
+    def hidden(self, tokens_BT: Tensor, bos: int, *, cache: Cache | None = None) -> Tensor:
+        """The normalised last stream, (B, T, D); a document begins at each token `bos`.
+
+        With a cache each row goes on where the cache stands, and leaves it behind its last token. Each position then
+        sees itself and the `cache.context - 1` before it, of its document unless the spec says otherwise. Gradients
+        reach the parameters through these tokens, not through those before them.
+        """
+        context, techniques = self._context(tokens_BT, bos, cache), self.techniques
         embedded_BTD = F.embedding(tokens_BT, self.embedding).to(_compute_dtype(tokens_BT.device))
         stream_BTD = techniques.embed(embedded_BTD, context)
         if self.spec.block != "llama":
@@ -85,19 +91,20 @@ class GPT(nn.Module):
     def _output_VD(self) -> Tensor:
         return self.embedding if self.head is None else self.head
 
-    def _context(self, tokens_BT: Tensor, bos: int) -> Context:
-        positions, device = tokens_BT.size(1), tokens_BT.device
-        cos_TK, sin_TK = rotary_table(positions, self.spec.rotary_dims, self.spec.rope_base, device)
-        if self.spec.block == "llama":
+    def _context(self, tokens_BT: Tensor, bos: int, cache: Cache | None = None) -> Context:
+        spec, queries = self.spec, tokens_BT.size(1)
+        begin = 0 if cache is None else cache.positions
+        cos_TK, sin_TK = rotary_table(queries, spec.rotary_dims, spec.rope_base, tokens_BT.device, begin=begin)
+        if spec.block == "llama":
             sin_TK = -sin_TK  # Llama turns the other way, and so do the programs that run its models
-        document_BT = document_numbers(tokens_BT, bos)
-        mask_B1TT = blocks = None
-        if blocks_pay(positions, self.spec.d_head, self.embedding):
-            blocks = query_blocks(document_BT, isolated=not self.spec.across_documents)
-        elif not self.spec.across_documents:
-            causal_TT = torch.ones(positions, positions, dtype=torch.bool, device=device).tril()
-            mask_B1TT = ((document_BT[:, :, None] == document_BT[:, None, :]) & causal_TT)[:, None]
-        return Context(tokens_BT, document_BT, cos_TK, sin_TK, mask_B1TT, blocks)
+        document_BS = document_numbers(tokens_BT, bos)
+        if cache is not None:
+            document_BS = cache.documents(document_BS)
+        mask = attention_mask(
+            document_BS, self.embedding, queries=queries, d_head=spec.d_head, isolated=not spec.across_documents,
+            reach=None if cache is None else cache.context,
+        )  # fmt: skip
+        return Context(tokens_BT, document_BS, cos_TK, sin_TK, mask, cache)
 
 
 def document_numbers(tokens_BT: Tensor, bos: int) -> Tensor:

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 
-def rotary_table(positions: int, rotary_dims: int, base: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of shape (T, R/2), float32."""
+def rotary_table(
+    positions: int, rotary_dims: int, base: float, device: torch.device, *, begin: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the positions from `begin` on, (T, R/2), float32."""
     frequencies = base ** (-torch.arange(0, rotary_dims, 2, dtype=torch.float64, device=device) / rotary_dims)
-    angles_TK = torch.outer(torch.arange(positions, dtype=torch.float64, device=device), frequencies)
+    angles_TK = torch.outer(torch.arange(begin, begin + positions, dtype=torch.float64, device=device), frequencies)
     return angles_TK.cos().float(), angles_TK.sin().float()
 
 

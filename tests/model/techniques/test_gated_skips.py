@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bytecap.core.errors import ConfigError
+from bytecap.model.attention_mask import AttentionMask
 from bytecap.model.spec import ModelConfig, ModelSpec
 from bytecap.model.techniques import with_defaults
 from bytecap.model.techniques.base import Context, Visit
@@ -29,7 +30,7 @@ def slow_pass(stream: float, outputs: list[float], weights: list[float], gates: 
 
 def new_context() -> Context:
     empty = torch.empty(0)
-    return Context(empty, empty, empty, empty, None)
+    return Context(empty, empty, empty, empty, AttentionMask())
 
 
 @pytest.mark.parametrize("visits", [2, 4, 5])

@@ -5,7 +5,8 @@ declares the roles of its parameters and overrides the hooks it needs. The file'
 everywhere: in a recipe (`[model.techniques.xsa]`), in parameters (`techniques.xsa.…`), on the command line. Nothing
 else lists it (docs/extending.md).
 
-Letters: B sequences, T positions, D width, H query heads, G key/value heads, K head width, V vocabulary.
+Letters: B sequences, T positions, S positions that may be seen (the T, behind those of a cache), D width, H query
+         heads, G key/value heads, K head width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bytecap.model.attention_blocks import QueryBlock
+from bytecap.model.attention_mask import AttentionMask
+from bytecap.model.cache import Cache
 from bytecap.model.roles import Role
 
 if TYPE_CHECKING:
@@ -66,15 +69,15 @@ class Context:
     """What one forward pass shares: tokens, documents, rotary tables, what may be attended to, streams kept."""
 
     tokens_BT: Tensor
-    document_BT: Tensor
+    document_BS: Tensor
     """Running number of each position's document within its row; a document begins at BOS."""
     cos_TK: Tensor
     """The rotary tables have half a head's width."""
     sin_TK: Tensor
-    mask_B1TT: Tensor | None
-    """True where a query (third axis) may see a key (fourth axis); None means plain causal, or what `blocks` say."""
-    blocks: list[QueryBlock] | None = None
-    """The queries and keys that are compared, where attention works in blocks."""
+    mask: AttentionMask
+    """What each position may attend to."""
+    cache: Cache | None = None
+    """What came before the tokens, where they continue something."""
     first_BTD: Tensor = field(init=False)
     """The stream that enters the first block; there from the hook `before` on."""
     saved: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -86,8 +89,12 @@ class Context:
         The one way to a neighbour in time: across the border of two documents there is nothing to be had, also where
         attention may look across it.
         """
-        shifted_BTD = F.pad(x_BTD[:, :-1], (0, 0) * (x_BTD.ndim - 2) + (1, 0))
-        starts_BT = F.pad(self.document_BT[:, 1:] != self.document_BT[:, :-1], (1, 0), value=True)
+        if self.cache is None:
+            shifted_BTD = F.pad(x_BTD[:, :-1], (0, 0) * (x_BTD.ndim - 2) + (1, 0))
+        else:
+            shifted_BTD = torch.cat((self.cache.neighbour(x_BTD), x_BTD[:, :-1]), dim=1)
+        starts_BS = F.pad(self.document_BS[:, 1:] != self.document_BS[:, :-1], (1, 0), value=True)
+        starts_BT = starts_BS[:, -x_BTD.size(1) :]
         return shifted_BTD.masked_fill(starts_BT.view(*starts_BT.shape, *(1,) * (x_BTD.ndim - 2)), 0)
 
 
