@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from bytecap.commands.app import main
+from bytecap.core.units import bits_per_byte
 
 SETTINGS = {
     "text.vocab_size": 300, "text.validation_fraction": 0.3,
@@ -28,3 +30,30 @@ def call(*given: str | Path) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def vary(finished: Path, out: Path, *, seed: int = 0, nats: float = 0.0, **changes: Any) -> Path:
+    """A finished run's record and score in another folder, as of another seed: `nats` more for each document.
+
+    `changes` are put into the record at dotted keys, `.` written as two underscores.
+    """
+    record, score = (json.loads((finished / name).read_text()) for name in ("record.json", "score.json"))
+    documents = score["documents"]
+    documents["nats"]["after"] = [value + nats for value in documents["nats"]["after"]]
+    more = nats * len(documents["bytes"])
+    record["recipe"]["run"]["seed"] = seed
+    record["scores"]["before"]["nats"] += 100 * seed + sum(map(ord, str(out.parent)))  # other weights
+    after = record["scores"]["after"]
+    after["nats"] += more
+    after["bits_per_byte"] = bits_per_byte(after["nats"], after["text_bytes"])
+    record["artifact"]["digest"] = score["artifact"] = f"{seed}-{nats}"
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        table = record
+        for parent in parents:
+            table = table[parent]
+        table[last] = value
+    out.mkdir(parents=True)
+    (out / "record.json").write_text(json.dumps(record))
+    (out / "score.json").write_text(json.dumps(score))
+    return out

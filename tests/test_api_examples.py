@@ -17,13 +17,15 @@ from tests.end_to_end.test_old_runs import GOLDEN
 
 pytestmark = pytest.mark.slow
 
-FUNCTIONS = ("fit", "load", "load_state_dict", "score", "generate")
+FUNCTIONS = ("fit", "load", "load_state_dict", "score", "generate", "compare")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with the small `model.bcap` that the examples speak of."""
+def folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the small `model.bcap` and the two runs that the examples speak of."""
     shutil.copy(GOLDEN / "model.bcap", tmp_path / "model.bcap")
+    for name in ("demo", "other"):
+        shutil.copytree(finished, tmp_path / "runs" / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

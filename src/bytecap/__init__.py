@@ -5,6 +5,7 @@
     load_state_dict(path)                            its weights by name, for any torch module
     score(file, text=...)                            bits per byte of a file's language model on any text: a Score
     generate(file, prompt)                           text that continues a prompt
+    compare(runs, against)                           is one set of runs better than another: a RunComparison
 
 Errors are one tree under BytecapError. Torch is imported when the first of these names is used.
 """
@@ -34,10 +35,12 @@ __all__ = [
     "FormatError",
     "NumericsError",
     "QuantConfig",
+    "RunComparison",
     "Score",
     "Stopped",
     "TextConfig",
     "__version__",
+    "compare",
     "fit",
     "generate",
     "load",
@@ -49,12 +52,14 @@ if TYPE_CHECKING:
     from bytecap.api import fit, generate, score
     from bytecap.artifact.load import Artifact, load, load_state_dict
     from bytecap.quant.allocation import QuantConfig
+    from bytecap.run.compare import RunComparison, compare
     from bytecap.scoring.evaluate import Score
     from bytecap.text.config import TextConfig
 
 _LAZY = {
     **dict.fromkeys(("fit", "generate", "score"), "bytecap.api"),
     **dict.fromkeys(("Artifact", "load", "load_state_dict"), "bytecap.artifact.load"),
+    **dict.fromkeys(("RunComparison", "compare"), "bytecap.run.compare"),
     "QuantConfig": "bytecap.quant.allocation",
     "Score": "bytecap.scoring.evaluate",
     "TextConfig": "bytecap.text.config",

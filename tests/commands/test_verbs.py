@@ -54,6 +54,8 @@ def test_examples(
     """What the pages show is done, in a folder that has what they name."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, "runs/demo")
+    for other in ("a", "b"):
+        shutil.copytree(finished, f"runs/{other}")
     shutil.copy(finished / "model.bcap", "model.bcap")
     Path("my_folder").mkdir()
     for seed in range(12):

@@ -8,7 +8,7 @@ import shutil
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
-from bytecap.commands import convert, fit, generate, inspect, prepare, recipes, run, score, train
+from bytecap.commands import compare, convert, fit, generate, inspect, prepare, recipes, run, score, train
 from bytecap.commands.common import Verb
 from bytecap.commands.help import MAX_WIDTH, PlainHelp
 from bytecap.core.errors import ConfigError
@@ -20,6 +20,7 @@ VERBS: tuple[Verb, ...] = (
     train.VERB,
     fit.VERB,
     score.VERB,
+    compare.VERB,
     generate.VERB,
     inspect.VERB,
     convert.VERB,

@@ -1,4 +1,5 @@
-"""The recipes and tracks that come with the program, as TOML files; reading them needs only the standard library."""
+"""The recipes, tracks and contests that come with the program, as TOML files; reading them needs only
+the standard library."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def folder(kind: str) -> Path:
-    """Where the files of `kind` (recipes or tracks) lie: in the installed package, or beside `src`."""
+    """Where the files of `kind` (recipes, tracks or contests) lie: in the installed package, or beside `src`."""
     installed = _PACKAGE / kind
     return installed if installed.is_dir() else _PACKAGE.parents[1] / kind
 

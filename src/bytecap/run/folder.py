@@ -28,6 +28,8 @@ COMPARED = "compared.bcap"
 """The same weights finished in the other way: as published where the model is ours, and the other way round."""
 CALIBRATION = "calibration.safetensors"
 SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.txt"
+SEED_FOLDER = "seed-"
+"""How the run folders of several seeds begin, each followed by its seed."""
 
 FIT_REPORT = report_path(Path(MODEL)).name
 _FITS = tuple(name for file in (MODEL, COMPARED) for name in (file, report_path(Path(file)).name))
@@ -58,8 +60,8 @@ def _claim(recipe: Recipe, folder: Path) -> None:
         if there.digest == recipe.digest:
             return
         if any((folder / name).exists() for name in _PRODUCTS):
-            found = _differences(there.to_json(), recipe.to_json())
-            keys = ", ".join([key for key in found if not key.startswith(_DESCRIPTIONS)][:5])
+            found = differences(there.to_json(), recipe.to_json())
+            keys = ", ".join([key for key in found if not is_description(key)][:5])
             raise ConfigError(
                 f"{folder} holds a run of another recipe (digest {there.digest}, this is {recipe.digest}; differing: "
                 f"{keys}). Choose another --out, or repeat the settings of that run to continue it"
@@ -119,13 +121,18 @@ def load_seconds(folder: Path) -> dict[str, float]:
     return read_object(path, {...: float}) if path.exists() else {}
 
 
-def _differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+def is_description(key: str) -> bool:
+    """Tell whether a dotted key of a recipe changes no product."""
+    return key.startswith(_DESCRIPTIONS)
+
+
+def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
     """Dotted paths at which two recipes differ."""
     found: list[str] = []
     for key in {**one, **other}:
         a, b = one.get(key), other.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{prefix}{key}.")
+            found += differences(a, b, f"{prefix}{key}.")
         elif a != b:
             found.append(f"{prefix}{key}")
     return found

@@ -88,19 +88,24 @@ class RunRecord:
 
 
 def load_record(folder: Path) -> dict[str, Any]:
-    """The record in `folder`, of this schema or an older one; DataError when it is no record or of a newer schema."""
-    record = read_object(folder / RECORD, {"schema": int, "recipe_digest": str, "artifact": {"bytes": int}})
+    """The record in `folder`; errors as of `load_record_file`."""
+    return load_record_file(folder / RECORD)
+
+
+def load_record_file(path: Path) -> dict[str, Any]:
+    """A record of this schema or an older one; DataError when it is no record or of a newer schema."""
+    record = read_object(path, {"schema": int, "recipe_digest": str, "artifact": {"bytes": int}})
     if record["schema"] > SCHEMA:
         raise DataError(
-            f"{folder / RECORD} has schema {record['schema']}, this version reads up to {SCHEMA}; use the version that "
+            f"{path} has schema {record['schema']}, this version reads up to {SCHEMA}; use the version that "
             f"wrote it ({record.get('program')}), or choose another --out",
-            path=str(folder / RECORD),
+            path=str(path),
         )
     try:
-        summary(record, str(folder))
+        summary(record, str(path.parent))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         why = f"lacks something that a record has ({type(error).__name__}: {error})"
-        raise unusable_json(folder / RECORD, why) from error
+        raise unusable_json(path, why) from error
     return record
 
 
