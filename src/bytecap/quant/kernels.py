@@ -9,17 +9,14 @@ Source:  column feedback: GPTQ, arXiv 2210.17323; row feedback: YAQA, arXiv 2505
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from bytecap.core.compiled import compiled
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.signedinteger]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 CARRIED = 16
 """Rows whose errors a path of the trellis carries with it before the rows below are brought up to date."""
@@ -27,20 +24,7 @@ _FAR = 1e30
 _MAX_STEPS = np.float32(65_000.0)  # integers are stored at 16 bits
 
 
-def _compiled(*, fastmath: bool = False) -> Callable[[Function], Function]:
-    """Compiled at the first call, without the lock of the interpreter; kept for later where there is a place for it."""
-
-    def compiled(function: Function) -> Function:
-        try:
-            made = njit(function, cache=True, nogil=True, fastmath=fastmath)
-        except RuntimeError:  # neither the package's folder nor the user's cache can be written to
-            made = njit(function, nogil=True, fastmath=fastmath)
-        return cast(Function, made)
-
-    return compiled
-
-
-@_compiled()
+@compiled()
 def round_scalar(
     values_O: Floats, steps_O: Floats, V_OO: Floats, feedback: bool, symbols_O: Ints, rounded_O: Floats
 ) -> None:
@@ -57,7 +41,7 @@ def round_scalar(
                 open_O[t] -= error * V_OO[i, t]
 
 
-@_compiled()
+@compiled()
 def round_trellis(
     values_O: Floats,
     steps_O: Floats,
@@ -81,7 +65,7 @@ def round_trellis(
     _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 
 
-@_compiled(fastmath=True)
+@compiled(fastmath=True)
 def round_trellis_two_sided(
     values_O: Floats,
     steps_O: Floats,
@@ -136,7 +120,7 @@ def round_trellis_two_sided(
     _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 
 
-@_compiled()
+@compiled()
 def _at_the_top(states: int) -> Floats:
     """Costs of the states before the first row: paths begin in state 0."""
     cost_S = np.full(states, np.float32(_FAR))
@@ -144,7 +128,7 @@ def _at_the_top(states: int) -> Floats:
     return cost_S
 
 
-@_compiled()
+@compiled()
 def _ways_into(next_S2: Ints) -> Ints:
     """(2, S): of each state the two ways into it, as 2 · state + parity."""
     into_2S = np.empty((2, next_S2.shape[0]), np.int64)
@@ -157,7 +141,7 @@ def _ways_into(next_S2: Ints) -> Ints:
     return into_2S
 
 
-@_compiled(fastmath=True)
+@compiled(fastmath=True)
 def _step(
     x_S: Floats, scale: np.float32, rd_lambda: np.float32, into_2S: Ints, cost_S: Floats, way_S: Ints, level_S: Ints
 ) -> None:
@@ -195,7 +179,7 @@ def _step(
         cost_S[b] -= least
 
 
-@_compiled()
+@compiled()
 def _trace(cost_S: Floats, way_OS: Ints, level_OS: Ints, steps_O: Floats, symbols_O: Ints, rounded_O: Floats) -> None:
     """The cheapest path from its end back to its beginning."""
     state = int(np.argmin(cost_S))
@@ -207,7 +191,7 @@ def _trace(cost_S: Floats, way_OS: Ints, level_OS: Ints, steps_O: Floats, symbol
         state = a
 
 
-@_compiled(fastmath=True)
+@compiled(fastmath=True)
 def _carry(before_T: Floats, error_K: Floats, V_OO: Floats, begin: int, after_T: Floats) -> None:
     """after = before - error @ V[begin : begin + K], of the last T rows; four rows of V at once."""
     first = V_OO.shape[1] - before_T.size
@@ -224,7 +208,7 @@ def _carry(before_T: Floats, error_K: Floats, V_OO: Floats, begin: int, after_T:
             after_T[t] -= e0 * v0[t]
 
 
-@_compiled()
+@compiled()
 def round_block(
     values_JO: Floats,
     steps_JO: Floats,

@@ -1,0 +1,101 @@
+"""The memory of a document: what followed the same tokens, and the same states, earlier in the document being scored.
+
+No byte of it is in the file, and no gradient is taken: counts of the tokens so far are mixed into the model's
+distribution before the next token is known, a position at a time. docs/scoring.md defines it.
+
+Letters: B lanes, T positions of a chunk, L positions of a document, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bytecap.model.gpt import GPT
+from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
+from bytecap.scoring.memory_candidates import no_candidates
+from bytecap.scoring.memory_mixing import Mixture, mix
+from bytecap.scoring.memory_prior import built_in_mixture
+from bytecap.scoring.memory_tables import TOKENS, clear, new_tables, with_room
+
+_ROOM = 1024
+"""Tokens of a document that a lane has room for at first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentMemoryConfig(AdaptationConfig):
+    """How a document is remembered."""
+
+    kept: bool = False
+    """True: what earlier documents said is remembered too, so that they are scored one after the other."""
+
+
+class _Lane:
+    """What one document has said, and the model's states at its positions."""
+
+    def __init__(self, vocab_size: int, width: int) -> None:
+        self.tables = new_tables(vocab_size, _ROOM)
+        self.states_LD = np.zeros((_ROOM, width), np.float32)
+
+    def forget(self) -> None:
+        clear(self.tables)
+
+    def add_states(self, states_TD: npt.NDArray[np.float32]) -> None:
+        """Make room for the next tokens, and keep the states at them."""
+        first, more = int(self.tables.numbers_5[TOKENS]), len(states_TD)
+        self.tables = with_room(self.tables, more)
+        if first + more > len(self.states_LD):
+            room = self.tables.history_L.size - len(self.states_LD)
+            self.states_LD = np.concatenate([self.states_LD, np.zeros((room, states_TD.shape[1]), np.float32)])
+        self.states_LD[first : first + more] = states_TD
+
+
+class DocumentMemory(Adaptation):
+    """Mixes the statistics of the tokens so far into the model's distribution."""
+
+    config_class = DocumentMemoryConfig
+
+    def __init__(self, config: DocumentMemoryConfig) -> None:
+        super().__init__(config)
+        self._kept = config.kept
+        self._mixture: Mixture = built_in_mixture()
+        self._lanes: list[_Lane] = []
+        self._states_BTD = torch.zeros(0)
+
+    @property
+    def across_documents(self) -> bool:
+        """True where earlier documents are remembered."""
+        return self._kept
+
+    def begin(self, model: GPT, lanes: int, bos: int) -> None:
+        """Every lane begins without a memory."""
+        self._lanes = [_Lane(model.spec.vocab_size, model.spec.d_model) for _ in range(lanes)]
+        self._work = no_candidates(model.spec.vocab_size)
+
+    def reset(self, lane: int) -> None:
+        """Forget the lane's document."""
+        self._lanes[lane].forget()
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Give up the other lanes."""
+        self._lanes = [self._lanes[lane] for lane in lanes]
+
+    def raw_logits(self, logits_BTV: Tensor, hidden_BTD: Tensor) -> Tensor:
+        """Remember the states as unit vectors; the logits stay."""
+        self._states_BTD = torch.nn.functional.normalize(hidden_BTD.detach().float(), dim=-1).cpu()
+        return logits_BTV
+
+    def mix(self, log_probs_BTV: Tensor, inputs_BT: Tensor) -> Tensor:
+        """The mixture with each lane's memory, position by position."""
+        mixed_BTV = log_probs_BTV.detach().to("cpu", torch.float32, copy=True).contiguous()
+        for lane, states_TD, log_p_TV, inputs_T in zip(
+            self._lanes, self._states_BTD.numpy(), mixed_BTV.numpy(), inputs_BT.cpu().numpy(), strict=True
+        ):
+            lane.add_states(states_TD)
+            mix(lane.tables, self._work, self._mixture, lane.states_LD, log_p_TV, inputs_T)
+        return mixed_BTV.to(log_probs_BTV.device)

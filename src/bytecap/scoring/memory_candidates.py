@@ -1,0 +1,243 @@
+"""Which tokens may come next by the memory of a document, and what is known about each; compiled.
+
+In:   the tables of the document so far, the model's states at its positions and its log probabilities.
+Out:  candidates, with numbers about each and about the place. docs/scoring.md lists them.
+
+Letters: V vocabulary, M candidates, F features of a candidate, C features of the place, K nearest states, L tokens of
+the document, D width of the states.
+Source:  a cache over states: arXiv 1612.04426.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.core.compiled import compiled
+from bytecap.scoring.memory_tables import LAST_ORDER, MATCH, ORDERS, POINTER, TOKENS, Tables, Whole, followed
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
+Real: TypeAlias = "float | np.floating[Any]"
+
+CANDIDATES = 32
+"""Most candidates of a position."""
+PER_CONTEXT = 12
+"""Most of them that one context gives, those that followed it last."""
+NEAREST = 8
+"""States that give the tokens behind them."""
+LIKELIEST = 4
+"""Candidates that the model gives, those that are likeliest of the tokens that are none yet."""
+USE_CLASSES = 6
+"""Tokens that the document has used 0, 1, 2, 3 to 4, 5 to 8 and more times."""
+STATES = 2048
+"""Positions back up to which states are compared."""
+MIN_COSINE = 0.3
+SHARPNESS = 14.4
+"""A state at cosine c weighs exp(SHARPNESS (c - 1))."""
+MAX_NATS = 20.0
+"""A log probability is read as at least the negative of this."""
+N_FEATURES = 1 + 3 * len(ORDERS) + 6
+N_PLACE = 4 + 2 * len(ORDERS)
+
+
+class Candidates(NamedTuple):
+    """The candidates of a position and what is known about them; `rank_V` and the next are empty between positions."""
+
+    token_M: Longs
+    feature_MF: Floats
+    place_C: Floats
+    boost_M: Doubles
+    rank_V: Longs
+    """The place of each token among the candidates, counted from 1; 0 for those that are none."""
+    similar_V: Floats
+    """Summed weight of the states that each token followed."""
+    nearest_V: Floats
+    """Cosine of the most similar of them; -1 for none."""
+    near_token_K: Longs
+    near_cosine_K: Floats
+
+
+def no_candidates(vocab_size: int) -> Candidates:
+    """An empty set."""
+    return Candidates(
+        token_M=np.zeros(CANDIDATES, np.int64),
+        feature_MF=np.zeros((CANDIDATES, N_FEATURES), np.float32),
+        place_C=np.zeros(N_PLACE, np.float32),
+        boost_M=np.zeros(CANDIDATES),
+        rank_V=np.zeros(vocab_size, np.int64),
+        similar_V=np.zeros(vocab_size, np.float32),
+        nearest_V=np.full(vocab_size, -1, np.float32),
+        near_token_K=np.zeros(NEAREST, np.int64),
+        near_cosine_K=np.zeros(NEAREST, np.float32),
+    )
+
+
+@compiled()
+def consider(tables: Tables, work: Candidates, states_LD: Floats, log_p_V: Floats) -> Whole:
+    """Find and describe the candidates behind the document's last token; how many there are."""
+    total = _compare_states(tables, states_LD, work)
+    found = _from_contexts(tables, work)
+    found = _from_model(log_p_V, work, found)
+    _describe_place(tables, log_p_V, total, work)
+    for m in range(found):
+        _describe_contexts(tables, work.token_M[m], work.feature_MF[m])
+        _describe_use(tables, work.token_M[m], total, work, work.feature_MF[m])
+        work.feature_MF[m, 0] = max(log_p_V[work.token_M[m]], np.float32(-MAX_NATS))
+    _forget_states(tables, work)
+    return found
+
+
+@compiled()
+def forget(work: Candidates, found: Whole) -> None:
+    """Empty the set."""
+    for m in range(found):
+        work.rank_V[work.token_M[m]] = 0
+
+
+@compiled()
+def use_class(count: Whole) -> Whole:
+    """The class of a token that was used so often."""
+    if count <= 2:
+        return count
+    if count <= 4:
+        return 3
+    return 4 if count <= 8 else 5
+
+
+@compiled(fastmath=True)
+def _compare_states(tables: Tables, states_LD: Floats, work: Candidates) -> Real:
+    """Weigh each earlier state by its likeness to the last one, for the token that followed it; the sum of weights."""
+    last = tables.numbers_5[TOKENS] - 1
+    state_D = states_LD[last]
+    total, near = np.float32(0), 0
+    work.near_token_K[:] = -1
+    for i in range(max(0, last - STATES), last):
+        cosine = np.float32(0)
+        for d in range(state_D.size):
+            cosine += states_LD[i, d] * state_D[d]
+        if cosine < MIN_COSINE:
+            continue
+        token = tables.history_L[i + 1]
+        weight = np.exp(np.float32(SHARPNESS) * (cosine - np.float32(1)))
+        total += weight
+        work.similar_V[token] += weight
+        work.nearest_V[token] = max(work.nearest_V[token], cosine)
+        if near < NEAREST or cosine > work.near_cosine_K[near - 1]:
+            near = min(near + 1, NEAREST)
+            at = near - 1
+            while at > 0 and work.near_cosine_K[at - 1] < cosine:
+                work.near_cosine_K[at] = work.near_cosine_K[at - 1]
+                work.near_token_K[at] = work.near_token_K[at - 1]
+                at -= 1
+            work.near_cosine_K[at] = cosine
+            work.near_token_K[at] = token
+    return total
+
+
+@compiled()
+def _forget_states(tables: Tables, work: Candidates) -> None:
+    """Empty what `_compare_states` filled in."""
+    last = tables.numbers_5[TOKENS] - 1
+    for i in range(max(0, last - STATES), last):
+        token = tables.history_L[i + 1]
+        work.similar_V[token] = 0
+        work.nearest_V[token] = -1
+
+
+@compiled()
+def _add(work: Candidates, found: Whole, token: Whole) -> Whole:
+    """One candidate more, if it is none yet and there is room; how many there are."""
+    if found == CANDIDATES or work.rank_V[token] > 0:
+        return found
+    work.token_M[found] = token
+    work.rank_V[token] = found + 1
+    return found + 1
+
+
+@compiled()
+def _from_contexts(tables: Tables, work: Candidates) -> Whole:
+    """The match's token, those that followed the contexts, the longest first, and those behind the nearest states."""
+    found: Whole = 0
+    if tables.numbers_5[POINTER] >= 0:
+        found = _add(work, found, tables.history_L[tables.numbers_5[POINTER]])
+    for order in range(LAST_ORDER, -1, -1):
+        slot = tables.slot_O[order]
+        node = tables.context_head_S[slot] if slot >= 0 else np.int32(-1)
+        for _ in range(PER_CONTEXT):
+            if node < 0:
+                break
+            found = _add(work, found, tables.node_token_N[node])
+            node = tables.node_next_N[node]
+    for token in work.near_token_K:
+        if token >= 0:
+            found = _add(work, found, token)
+    return found
+
+
+@compiled()
+def _from_model(log_p_V: Floats, work: Candidates, found: Whole) -> Whole:
+    """The tokens that the model holds for likeliest; the lowest id first among equals."""
+    likeliest = np.full(LIKELIEST, -1)
+    for v in range(log_p_V.size):
+        if work.rank_V[v] > 0 or (likeliest[-1] >= 0 and log_p_V[v] <= log_p_V[likeliest[-1]]):
+            continue
+        at = LIKELIEST - 1
+        while at > 0 and (likeliest[at - 1] < 0 or log_p_V[likeliest[at - 1]] < log_p_V[v]):
+            likeliest[at] = likeliest[at - 1]
+            at -= 1
+        likeliest[at] = v
+    for v in likeliest:
+        if v >= 0:
+            found = _add(work, found, v)
+    return found
+
+
+@compiled()
+def _describe_place(tables: Tables, log_p_V: Floats, total: Real, work: Candidates) -> None:
+    """The features of the place, which all candidates share."""
+    place, numbers = work.place_C, tables.numbers_5
+    place[0] = log_p_V.max()
+    place[1] = _log(numbers[TOKENS] + 1)
+    place[2] = _log(numbers[MATCH] + 1)
+    place[3] = _log(total + 0.003) / 3
+    for order in range(len(ORDERS)):
+        slot, at = tables.slot_O[order], 4 + 2 * order
+        place[at] = _log(tables.context_total_S[slot] + 1) if slot >= 0 else np.float32(0)
+        place[at + 1] = _log(tables.context_distinct_S[slot] + 1) if slot >= 0 else np.float32(0)
+
+
+@compiled()
+def _describe_contexts(tables: Tables, token: Whole, feature_F: Floats) -> None:
+    """How often the token followed each context, as a share and as a count, and whether it was the last that did."""
+    for order in range(len(ORDERS)):
+        slot, at = tables.slot_O[order], 1 + 3 * order
+        feature_F[at : at + 3] = 0
+        if slot >= 0:
+            node = followed(tables, slot, token)
+            count = tables.node_count_N[node] if node >= 0 else np.int32(0)
+            feature_F[at] = _log((count + 0.1) / (tables.context_total_S[slot] + 0.2)) + 2
+            feature_F[at + 1] = _log(count + 1)
+            feature_F[at + 2] = 1 if node >= 0 and tables.context_head_S[slot] == node else 0
+
+
+@compiled()
+def _describe_use(tables: Tables, token: Whole, total: Real, work: Candidates, feature_F: Floats) -> None:
+    """How often and when the document used the token, whether the match says so, and after which states it came."""
+    numbers, at = tables.numbers_5, 1 + 3 * len(ORDERS)
+    count, tokens = tables.count_V[token], numbers[TOKENS]
+    predicted = numbers[POINTER] >= 0 and tables.history_L[numbers[POINTER]] == token
+    feature_F[at] = _log((count + 0.1) / (tokens + 1)) + 4
+    feature_F[at + 1] = _log(count + 1)
+    feature_F[at + 2] = _log(tokens - tables.last_V[token]) / 3
+    feature_F[at + 3] = _log(numbers[MATCH] + 1) if predicted else np.float32(0)
+    feature_F[at + 4] = _log(work.similar_V[token] / total + 0.003) + 3 if total > 0 else np.float32(0)
+    feature_F[at + 5] = work.nearest_V[token]
+
+
+@compiled()
+def _log(value: Real | Whole) -> Any:
+    return np.log(np.float32(value))

@@ -1,0 +1,143 @@
+"""The mixture against one written out with dictionaries and lists."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from bytecap.scoring.memory_candidates import (
+    CANDIDATES,
+    LIKELIEST,
+    MAX_NATS,
+    MIN_COSINE,
+    N_FEATURES,
+    N_PLACE,
+    NEAREST,
+    PER_CONTEXT,
+    SHARPNESS,
+    STATES,
+    USE_CLASSES,
+    no_candidates,
+)
+from bytecap.scoring.memory_mixing import MAX_BOOST, Mixture, mix
+from bytecap.scoring.memory_tables import ORDERS, new_tables
+from tests.scoring.test_memory_tables import Twin
+
+VOCAB, WIDTH, UNITS = 40, 6, 3
+Array = npt.NDArray[np.floating]
+
+
+def random_mixture(seed: int = 0, scale: float = 0.1) -> Mixture:
+    """Weights that make every feature count."""
+    random = np.random.default_rng(seed)
+    shapes = ((UNITS, N_FEATURES), (UNITS, N_PLACE), (UNITS,), (UNITS,), (USE_CLASSES,))
+    return Mixture(*(random.normal(0, scale, shape).astype(np.float32) for shape in shapes))
+
+
+def text(length: int, seed: int = 1) -> tuple[npt.NDArray[np.int64], Array, Array]:
+    """Tokens that repeat themselves, unit states that often resemble each other, and log probabilities."""
+    random = np.random.default_rng(seed)
+    tokens = np.tile(random.integers(VOCAB, size=length // 2), 2)
+    tokens[:: 1 + length // 7] = random.integers(VOCAB, size=len(tokens[:: 1 + length // 7]))
+    states = random.normal(size=(8, WIDTH))[random.integers(8, size=len(tokens))] + random.normal(
+        0, 0.2, (len(tokens), WIDTH)
+    )
+    logits = random.normal(0, 2, (len(tokens), VOCAB))
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return tokens, states / np.linalg.norm(states, axis=1, keepdims=True), log_p
+
+
+def mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array) -> Array:
+    """The compiled mixture of a whole document."""
+    result = log_p.astype(np.float32)
+    tables = new_tables(VOCAB, len(tokens))
+    mix(tables, no_candidates(VOCAB), mixture, states.astype(np.float32), result, tokens)
+    return result
+
+
+def twin_candidates(twin: Twin, near: list[tuple[float, int]], log_p: Array) -> list[int]:
+    """In their order, each once."""
+    found = [twin.history[twin.pointer]] if twin.pointer >= 0 else []
+    for order in reversed(ORDERS):
+        found += list(dict.fromkeys(reversed(twin.context(order))))[:PER_CONTEXT]
+    found += [token for _, token in sorted(near, key=lambda pair: -pair[0])[:NEAREST]]
+    found = list(dict.fromkeys(found))
+    rest = [int(v) for v in np.argsort(-log_p, kind="stable") if v not in found]
+    return (found + rest[:LIKELIEST])[:CANDIDATES]
+
+
+def twin_features(twin: Twin, token: int, near: list[tuple[float, int]], log_p: Array) -> list[float]:
+    """What is known of a candidate."""
+    features = [max(float(log_p[token]), -MAX_NATS)]
+    for order in ORDERS:
+        followers = twin.context(order)
+        count, total = followers.count(token), len(followers)
+        share = math.log((count + 0.1) / (total + 0.2)) + 2
+        features += [share, math.log(count + 1), float(followers[-1] == token)] if followers else [0.0, 0.0, 0.0]
+    used, length = twin.history.count(token), len(twin.history)
+    last = max((i for i, seen in enumerate(twin.history) if seen == token), default=-1)
+    features += [math.log((used + 0.1) / (length + 1)) + 4, math.log(used + 1), math.log(length - last) / 3]
+    features.append(math.log(twin.match + 1) if twin.pointer >= 0 and twin.history[twin.pointer] == token else 0)
+    weights = [math.exp(SHARPNESS * (cosine - 1)) for cosine, _ in near]
+    mine = sum(weight for weight, (_, seen) in zip(weights, near, strict=True) if seen == token)
+    features.append(math.log(mine / sum(weights) + 0.003) + 3 if near else 0)
+    return [*features, max((cosine for cosine, seen in near if seen == token), default=-1)]
+
+
+def twin_mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array) -> Array:
+    """The mixture in float64, from the definition."""
+    twin, rows = Twin(), []
+    for t, token in enumerate(tokens):
+        twin.absorb(int(token))
+        cosines = [(float(states[i] @ states[t]), int(tokens[i + 1])) for i in range(max(0, t - STATES), t)]
+        near = [(cosine, seen) for cosine, seen in cosines if cosine >= MIN_COSINE]
+        weight = sum(math.exp(SHARPNESS * (cosine - 1)) for cosine, _ in near)
+        place = [float(log_p[t].max()), math.log(t + 2), math.log(twin.match + 1), math.log(weight + 0.003) / 3]
+        for order in ORDERS:
+            place += [math.log(len(twin.context(order)) + 1), math.log(len(set(twin.context(order))) + 1)]
+        candidates = twin_candidates(twin, near, log_p[t])
+        row = []
+        for v in range(VOCAB):
+            if v in candidates:
+                feature = np.array(twin_features(twin, v, near, log_p[t]))
+                hidden = mixture.feature_HF @ feature + mixture.place_HC @ np.array(place) + mixture.bias_H
+                boost = float(np.clip(mixture.output_H @ np.maximum(hidden, 0) ** 2, -MAX_BOOST, MAX_BOOST))
+            else:
+                used = twin.history.count(v)
+                boost = float(mixture.used_R[sum(used >= least for least in (1, 2, 3, 5, 9))])
+            row.append(float(log_p[t, v]) + boost)
+        rows.append(np.array(row) - math.log(sum(map(math.exp, row))))
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0])
+def test_the_mixture_is_the_one_written_out(scale: float) -> None:
+    """Every probability of every position, also where the boosts reach their bound."""
+    inputs = text(160)
+    mixture = random_mixture(scale=scale)
+    np.testing.assert_allclose(mixed(mixture, *inputs), twin_mixed(mixture, *inputs), atol=2e-3 * scale)
+
+
+def test_it_sums_to_one() -> None:
+    """In float64, over the whole vocabulary."""
+    sums = np.exp(mixed(random_mixture(), *text(120)).astype(np.float64)).sum(axis=1)
+    np.testing.assert_allclose(sums, 1, atol=1e-6)
+
+
+def test_no_later_token_has_a_part() -> None:
+    """Other tokens, states and log probabilities behind a position change no bit of it."""
+    tokens, states, log_p = text(100)
+    before = mixed(random_mixture(), tokens, states, log_p)
+    other_tokens, other_states, other_log_p = text(100, seed=9)
+    tokens[60:], states[60:], log_p[60:] = other_tokens[60:], other_states[60:], other_log_p[60:]
+    np.testing.assert_array_equal(mixed(random_mixture(), tokens, states, log_p)[:60], before[:60])
+
+
+def test_weights_of_zero_leave_the_model_alone() -> None:
+    """Nothing is added to anything."""
+    tokens, states, log_p = text(60)
+    nothing = Mixture(*(np.zeros_like(values) for values in random_mixture()))
+    np.testing.assert_allclose(mixed(nothing, tokens, states, log_p), log_p, atol=1e-6)
