@@ -121,6 +121,8 @@ def test_tests_mirror_the_source() -> None:
     by_forward_pass = "attention block layers rotary spec techniques/residual_mix techniques/unet_skips"
     elsewhere = {f"model/{name}.py" for name in by_forward_pass.split()} | {"model/techniques/base.py"}
     elsewhere |= {"scoring/adaptations/base.py"}  # contracts/test_adaptations
+    elsewhere |= {"core/compiled.py"}  # quant/test_kernels, scoring/test_memory_tables
+    elsewhere |= {"scoring/memory_candidates.py", "scoring/memory_prior.py"}  # test_memory_mixing, test_document_memory
     elsewhere |= {
         "__main__.py", "run/record.py", "run/scoring.py", "run/job.py", "core/device.py", "report/fit_table.py",
     }  # fmt: skip  # tests/end_to_end

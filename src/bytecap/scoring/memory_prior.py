@@ -21,20 +21,20 @@ from bytecap.scoring.memory_mixing import Mixture
 
 UNITS = 16
 _WEIGHTS = (
-    "Dyi`(WV5<5qM4quQ8cR~T(apg>nF#r-zT6l0K7H25u;I~YANFy5w2LMH!VCPdNlSe*P?bMKRDScG_WYKLn{)oua^Zg0KBg<#Ex9BGBAHMYbnb$wk"
-    "@$S_B8S~9yCEVS|(AYmNxl13$3HA|F@g8qPGA%X&sKHWV+!iJuO74<*r1m&MMieogzFetu>)CN;IoC>>&uP&Nw$SeX;;N$0d;)(4(C(`mg4)gR!7"
-    "6h%*Q{iYZUARXLe6S2B7#IWe}hF|ZD-FS!6bX)zkKWvk?~z8u=NLa&{sm@fdlVJtzhX}M!EP&O7g>N8)kY`W|o#4s~1;-JZ%4zdKfD<;4+E3c%dF"
-    "R;_HWitsc{Io8jP_@u2SE<Xk06fgD#5TJ*og)yeJt#^!^dL8_wXQUyu%vP{iY#6#Z8!uny)A4lN-zVmnkZ|prL6$GL?-p9^{zrMQm8_%iLhfZOe@"
-    "H?DK${8r7`m@8nSgVUN$Tx2f9fy0KDTX+8dd$gs}cJW-szJkg+x|q^X52O)HJCF1GwDF0?$jMl2R5;<6Yu=CQT4#-*^ZzOdvoP&5EM=`L)fjxEi$"
-    "iz#TfN-Ni}iMd&}u%YuU3%Fq`-Z=m~i5@p4_9(ov;;mdS0;n4>^fAFR<T2waf-D*<FfN2KiZP_E>9W%@)4Kq?9whgzx+{XQ3b6LBwXEx;Zlm=yiZ"
-    "M)}+Oce@M=CI@m#Ipz7dJ&RzOwqbv!qk1F0cT+qAq<nMy&@ZfE}<dC?#Sn_%??mMz8?6h%lSDj<tlR0k#0VnVglUSF91ahbQwf@Tl=9tgR>zJte*"
-    "()u5a#SE<1<$Qr7!ShRPp0K6)+qM?VT#HL8GIxi(QDyuCeqN7wWA*Z9REw>gdz^z6tb*c%t7P+!6i?{&1W~IBT)2KnWVlYZI&9F|W53Ry3XQaoi9"
-    "-#E5K%g-tZ!6R+7Pd0Cj<enzQZf!Sf3D{=e5|82#;mF}!nF*kb}z-X@+6P3NwJ={!mbcBAF-A%SF_kK=q*7wjV@g{rLbr$VyZ+jjfrrm*e?U2Suw"
-    "vTnkQtmi7ZPrZM1?d<1xOgCo5>DPBovi#U7V0i#MCNaX1>MJt0pfuQjwZ4l0YSQz!T(wy!TP11yg+Xe}4D3b1@FKr&*mIVU`(CNzAsvoM>s`!)|V"
-    "60o?rCM6LWz%LCl&n(#_<}&XhTPsQ^$uVKD-?3M;rJqzVaItePQ7&*6|1vMFTQXQEkh52{ela(=<DAPcur-}C&Mg6_oiEs;5w4&wkt|Ll)-+hP{4"
-    "6*wgQY&Yc_R}hZ<t>!oGf@PX(4yDudy#Q>#lhycOv*Kuqkx1qpU-+qO+c}yDVR^#<T^s%A*r3cA;Y{TQCH$&ndpDt1Bd_dmvaWATY!vBd!%Fb)qI"
-    "Ijx3g`LnBuvq$x<C?x?9S)UZ4<A}RqWz$YZEqbk9n4y6zmvZ|7<VzAvaRH0HeZKvieAFpaAfeI6;vnAvx1S@x)sG;SYbFzf7eJ5zUNkh55tG8vm4"
-    "!euEmb&M@(l;q9^}5QqtFyegh`yGyp{`XhcQCauyf6VY=rw6K>p1N>3OYqRGd`$5GquhrelGVf12U>H"
+    "^s6zfSTTDuW29xC*{r7~tg_~{$S9n$)VJ#=(J_O%;jOo!0KCJklQ6xo+pWARGqArTt0_&im@QwfA+-;=<goy}B(-6l@4C9S1TH`(a<h%NNwK0dtF"
+    "$ICUa!qA(Ix${@G}S%fv8w505DWErM7*nS+_W`RI#h5K{g1ZA*%p9>nmR}owxNVIT(Yvt~A0ea<iN)YA~!eWgru;0KAQ%EiGQE2CiMSwH}+ZL$%j"
+    "58n<b=zc=}`QMP6~UoQYWb29w5c`sBrU$ZqQJ2c0#6FXu!f4Bp+Dy|(cHMaXSF)~NEkvKA~&$<A-j4PYBBsK`JdpNx~=`j$nbF>UOW4DXAz^zj;j"
+    "I&QVfTfYL0K7(_O0M^}S1AIm+$_+vH@m!+{xVCjHMWkh8MOB-F0r9APOXQf_cbiAI5q$@(6oE84K#ZsFt|Oq47vck<1J#dX)^>f<F27Fh^&pC0kj"
+    "w<H#G4wBr~-ve6+>1dnjut0KEJznz+9=*C_&~Ik2+1wz31HVlV%nF0MDYEGtE@1TZ$5HJn8<WwD+v0K8|h6|Ux}X{Xa9cdOX4F|GJ0AFMtz@+}*x"
+    "oiEF<Y^s5$P_QVmtR>U56Sxwj5hVaTku09ENGbla9IeDDg0B7~@+9jkXDTbJj4~)Kcd)W4`z}MS-79Yz5TsS78YY&lKCd6GZ!G{k4XtCO{-W9`Yo"
+    "lelRWuGPi@Hf7?kIIFpf`smg0;xDMTbYP>#k6=$1ngqxGmnPQ7ON$(x_mrQlk;50K9>)lP;{U05!uTHMGIBgsJBz$RfKdO(Iz;6s#90h^ucVE-H+"
+    "!h_H1e-mNpSKOy%bWT`bSr?Awmuq8XJWvxanZ!7>jK&j{{>8a==0WH$6<E+9a3al!eNghA0-n55_?YA~2C@FNOwyMynN1^~cCZv5LX)z@#jIL7;I"
+    ";vYOMkzlf5if?dP%#&=sGT^dimneeKrI2WiJkkcVx_059Ia+4d9-}E%B@$X*`ZT5r7x<mBQAHcoG-$(oHHh|Ume4tEw&c5A~HohUMZ9|q%V~%@i8"
+    "zohp<R688ZX8$)HX)Xf)`x&oV0>UO7IshdGq4D>ae0kTx&5jUxau%(70j_%o=efH~y0TQ*{~yERZKOEn(40~CBUz%dE5vM~;^d@fD5K(R@!rmYaU"
+    "<uA)H1gA<e!7`$-2Q(S6@-_0edodrh+pK`Rq_kAHV<{^vl`rF?9xmD<xG~wWZyesRiXoLWt(%OMARS?-`K-+@si=x1A|uwaK_arW7AiBao3JXQ?V"
+    ">3zY$cy8U@!}?+bjRBg|GLrRx5+78mai7<E>pQ$|T7$j4v>-6f$D4VKIxZ&M)t)E+LYgTcSHH2CCXH6Ce?+w61|N0HC=q7pR^t9<f$4iY`SYoTQS"
+    "rOD&MCET$VQ>9Ex^$gc4+HL(LUV<8JI=PrJutSLyRek(evp(V1CRw)IR_AZXG2_sP~+N_zZt1Qv0r!FI_lPNr!k+0q@9jWv&E;?zjw!)@6`oyTcB"
+    "EEmVn!5)%sJT17KfS;+UA*19D!x{|-ncQZ>@4guV>OaBVmo<0jXoYg@<Gx=*+aWU3a3Ri?=^2W**D8K"
 )
 
 

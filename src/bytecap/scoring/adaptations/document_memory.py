@@ -9,7 +9,6 @@ Letters: B lanes, T positions of a chunk, L positions of a document, D width, V 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +24,6 @@ from bytecap.scoring.memory_tables import TOKENS, clear, new_tables, with_room
 
 _ROOM = 1024
 """Tokens of a document that a lane has room for at first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DocumentMemoryConfig(AdaptationConfig):
-    """How a document is remembered."""
-
-    kept: bool = False
-    """True: what earlier documents said is remembered too, so that they are scored one after the other."""
 
 
 class _Lane:
@@ -58,19 +49,11 @@ class _Lane:
 class DocumentMemory(Adaptation):
     """Mixes the statistics of the tokens so far into the model's distribution."""
 
-    config_class = DocumentMemoryConfig
-
-    def __init__(self, config: DocumentMemoryConfig) -> None:
+    def __init__(self, config: AdaptationConfig) -> None:
         super().__init__(config)
-        self._kept = config.kept
         self._mixture: Mixture = built_in_mixture()
         self._lanes: list[_Lane] = []
         self._states_BTD = torch.zeros(0)
-
-    @property
-    def across_documents(self) -> bool:
-        """True where earlier documents are remembered."""
-        return self._kept
 
     def begin(self, model: GPT, lanes: int, bos: int) -> None:
         """Every lane begins without a memory."""
