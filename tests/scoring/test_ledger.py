@@ -104,7 +104,7 @@ def test_parts_and_joins(stream: TokenStream) -> None:
     """A part of a Scored, and neighbouring parts as one, with the graph."""
     logits_BTV = torch.zeros(1, 6, VOCAB, requires_grad=True)
     graph_BTV = logits_BTV.log_softmax(dim=-1)
-    scored = Ledger(stream, TABLE, 1).commit(Chunk((0,), (6,)), uniform(1, 6), graph_BTV)
+    scored = Ledger(stream, TABLE, 1).commit(Chunk((0,), (6,)), uniform(1, 6)).with_graph(graph_BTV)
     first, second = scored.part(0, 2), scored.part(2, 6)
     assert first.tokens == 2 and second.positions_BT.tolist() == [[3, 4, 5, 6]]
     whole = join([first, second])

@@ -68,11 +68,18 @@ class GPT(nn.Module):
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """Softcapped logits of any (..., D) hidden states, float32."""
-        raw = self.techniques.logits(linear(hidden_BTD, self._output_VD.to(hidden_BTD.dtype)).float())
-        if self.spec.logit_softcap == 0:
-            return raw
-        cap = self.techniques.softcap(self.spec.logit_softcap, raw)
-        return torch.tanh(raw / cap) * cap
+        raw = self.raw_logits(hidden_BTD)
+        cap = self.softcap(raw)
+        return raw if cap is None else torch.tanh(raw / cap) * cap
+
+    def raw_logits(self, hidden_BTD: Tensor) -> Tensor:
+        """The logits before the softcap, float32."""
+        return self.techniques.logits(linear(hidden_BTD, self._output_VD.to(hidden_BTD.dtype)).float())
+
+    def softcap(self, raw_BTV: Tensor) -> float | Tensor | None:
+        """The softcap of raw logits: one number or one for each; None for a model without."""
+        cap = self.spec.logit_softcap
+        return self.techniques.softcap(cap, raw_BTV) if cap else None
 
     def forward(self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0, reduce: bool = False) -> Tensor:
         """Loss in nats of each target but the first `skip` of a row, (B, T - skip), or their mean; float32."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -69,6 +69,13 @@ class Score:
     context: int
     stride: int
     seconds: float
+    strategy: str = "windows"
+    """How each position gets what came before it: `windows` are run again for each stride, `streaming` keeps keys and
+    values, and a `predictor` is somebody else's."""
+    adapt: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """The settings of each adaptation that the model was scored with; empty for a static score."""
+    order: str = "canonical"
+    """The order of the documents: as they lie in the stream, or another."""
     documents: DocumentScores | None = dataclasses.field(default=None, repr=False, compare=False)
     """Sums of each document; they stand in `score.json`, not in records."""
 

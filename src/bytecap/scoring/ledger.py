@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from bytecap.core.distributed import all_reduce
-from bytecap.core.errors import NumericsError
+from bytecap.core.errors import ConfigError, NumericsError
 from bytecap.scoring.documents import DocumentScores, DocumentSums
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import TokenStream
@@ -66,9 +66,9 @@ class Scored:
     """Where in the stream each target lies."""
     begins_BT: Tensor
     """True where the input begins a document."""
-    loss_BT: Tensor | None
-    """The model's own loss with the graph of the pass that was scored, where something needs gradients; else None."""
     seal: dataclasses.InitVar[object]
+    loss_BT: Tensor | None = None
+    """The model's own loss with the graph of the pass that was scored, where something needs gradients; else None."""
 
     def __post_init__(self, seal: object) -> None:
         """Nothing but a ledger and a part of a Scored is one."""
@@ -79,6 +79,12 @@ class Scored:
     def tokens(self) -> int:
         """How many targets were scored."""
         return int(self.counted_BT.sum())
+
+    def with_graph(self, log_probs_BTV: Tensor) -> Scored:
+        """The same with `loss_BT`, from log probabilities of this chunk that gradients flow through."""
+        targets_BT1 = self.targets_BT[..., None].to(log_probs_BTV.device)
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return Scored(**{**fields, "loss_BT": -log_probs_BTV.gather(-1, targets_BT1).squeeze(-1)}, seal=_SEAL)
 
     def part(self, first: int, end: int) -> Scored:
         """The positions `first` to `end` - 1 of each lane."""
@@ -138,14 +144,24 @@ class Ledger:
             inputs_BT[lane, :count] = self._stream.read(start, count)
         return torch.from_numpy(inputs_BT)
 
-    def commit(self, chunk: Chunk, log_probs_BTV: Tensor, graph_BTV: Tensor | None = None) -> Scored:
+    def commit(self, chunk: Chunk, log_probs_BTV: Tensor) -> Scored:
         """Write down the loss of a chunk from the natural log probabilities of what follows each of its inputs.
 
-        `graph_BTV` are log probabilities of the same chunk that gradients flow through. NumericsError, with the
-        position and what was found, for ones that do not sum to one, or give the target no probability.
+        NumericsError, with the position and what was found, for ones that do not sum to one, or give the target no
+        probability; ConfigError for another number of rows.
         """
         targets_BT, counted_BT, positions_BT = self._targets(chunk)
         inputs_BT = self.inputs(chunk)
+        if log_probs_BTV.shape[:2] != targets_BT.shape or log_probs_BTV.ndim != 3:
+            raise ConfigError(
+                f"{' by '.join(map(str, targets_BT.shape))} tokens were answered by log probabilities of shape "
+                f"{tuple(log_probs_BTV.shape)}; give one row over the vocabulary for each token"
+            )
+        if log_probs_BTV.size(2) <= (highest := int(targets_BT.max())):
+            raise ConfigError(
+                f"the text has token {highest}, and log probabilities were given for {log_probs_BTV.size(2):,} tokens; "
+                "model and tokenizer do not belong together"
+            )
         log_probs_BTV = log_probs_BTV.detach().cpu()
         _refuse_sums(log_probs_BTV, counted_BT, positions_BT)
         nats_BT = -log_probs_BTV.gather(-1, targets_BT[..., None]).squeeze(-1).double()
@@ -157,12 +173,9 @@ class Ledger:
                 raise RuntimeError(f"a position from {first} on was scored twice")
             counts_T = self._bytes(first, inputs_BT[lane, :count].numpy(), targets_BT[lane, :count].numpy())
             self._documents.add(first, nats_BT[lane, :count].numpy(), counts_T)
-        loss_BT = None
-        if graph_BTV is not None:
-            loss_BT = -graph_BTV.gather(-1, targets_BT[..., None].to(graph_BTV.device)).squeeze(-1)
         return Scored(
             inputs_BT=inputs_BT, targets_BT=targets_BT, nats_BT=nats_BT, counted_BT=counted_BT,
-            positions_BT=positions_BT, begins_BT=(inputs_BT == self.bos) & counted_BT, loss_BT=loss_BT, seal=_SEAL,
+            positions_BT=positions_BT, begins_BT=(inputs_BT == self.bos) & counted_BT, seal=_SEAL,
         )  # fmt: skip
 
     @property

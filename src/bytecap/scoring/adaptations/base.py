@@ -59,10 +59,11 @@ class Adaptation:
         return None
 
     def begin(self, model: GPT, lanes: int, bos: int) -> None:
-        """Join a model, which a stream of `lanes` lanes is about to go through; what was kept is forgotten."""
+        """Join a model, which a stream of `lanes` lanes is about to go through; what was kept is forgotten.
 
-    def end(self) -> None:
-        """Leave the model as it was before `begin`."""
+        The model is the engine's own copy, and no parameter of it asks for gradients until an adaptation says so. It is
+        called again, with the same model, when another stream begins.
+        """
 
     def reset(self, lane: int) -> None:
         """Forget what is kept for a lane: the next token there begins a document."""

@@ -1,0 +1,89 @@
+"""The softcap, above and below zero, and the temperature of the logits, learned while a text is scored.
+
+    logits = temperature * cap * tanh(raw / cap),   cap = above where raw > 0, below elsewhere
+
+The logarithms of the three factors on what the model has are learned, by SGD on the mean loss of each chunk. Only the
+output map takes part in the backward pass.
+
+Letters: B lanes, T positions, V vocabulary.
+Source:  asymmetric softcaps of test-time training as in openai/parameter-golf #1923; learned online here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from bytecap.core.settings import bounds
+from bytecap.model.gpt import GPT
+from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
+from bytecap.scoring.gradients import lane_gradients
+from bytecap.scoring.ledger import Scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftcapTemperatureConfig(AdaptationConfig):
+    """How fast it learns."""
+
+    rate: float = field(default=0.1, metadata=bounds(0.0, 100.0))
+    """Learning rate of the logarithms."""
+    chunk: int = field(default=64, metadata=bounds(1, 1 << 14))
+    """Positions between two steps."""
+    across_documents: bool = False
+    """What was learned is kept over documents, which then run one after the other."""
+
+
+class SoftcapTemperature(Adaptation):
+    """Three numbers for each lane."""
+
+    config_class = SoftcapTemperatureConfig
+    needs_gradient = True
+
+    def __init__(self, config: SoftcapTemperatureConfig) -> None:
+        super().__init__(config)
+        self.config = config
+
+    @property
+    def across_documents(self) -> bool:
+        """As the setting says."""
+        return self.config.across_documents
+
+    @property
+    def chunk(self) -> int:
+        """As the setting says."""
+        return self.config.chunk
+
+    def begin(self, model: GPT, lanes: int, bos: int) -> None:
+        """All factors are one."""
+        device = next(model.parameters()).device
+        self._logs_B3 = torch.zeros(lanes, 3, device=device, requires_grad=True)
+
+    def reset(self, lane: int) -> None:
+        """Its factors are one again."""
+        logs_B3 = self._logs_B3.detach().clone()
+        logs_B3[lane] = 0
+        self._logs_B3 = logs_B3.requires_grad_()
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """The factors of these lanes."""
+        self._logs_B3 = self._logs_B3.detach()[list(lanes)].requires_grad_()
+
+    def softcap(self, cap: float | Tensor, logits_BTV: Tensor) -> Tensor:
+        """The model's, times a factor above zero and another below."""
+        above_B11, below_B11 = self._factors(0), self._factors(1)
+        return cap * torch.where(logits_BTV > 0, above_B11, below_B11)
+
+    def logits(self, logits_BTV: Tensor, hidden_BTD: Tensor, inputs_BT: Tensor) -> Tensor:
+        """Times the temperature's factor."""
+        return logits_BTV * self._factors(2)
+
+    def learn(self, scored: Scored) -> None:
+        """One step of each lane on the mean loss of its chunk."""
+        (gradient_B3,) = lane_gradients(scored, [self._logs_B3])
+        self._logs_B3 = (self._logs_B3.detach() - self.config.rate * gradient_B3).requires_grad_()
+
+    def _factors(self, number: int) -> Tensor:
+        return self._logs_B3[:, number, None, None].exp()

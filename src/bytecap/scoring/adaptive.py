@@ -1,0 +1,161 @@
+"""A text's score by a model that adapts while it is scored, or by anybody's predictor.
+
+In:   an Engine or a Predictor, a Validation.
+Out:  a Score, with the settings that it was made with.
+
+Documents run side by side in lanes, in canonical order: the next document of the stream takes the first lane that is
+free. Groups of neighbouring documents are worked off one after the other, each from a fresh start, so that a group's
+numbers depend on no other and processes may share them. Where something is kept over documents, all are one group with
+one lane.
+
+Letters: B lanes, T positions of a chunk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bytecap.core.clock import Clock
+from bytecap.core.distributed import world
+from bytecap.core.errors import DataError
+from bytecap.core.progress import Progress
+from bytecap.core.settings_writer import to_full
+from bytecap.core.units import bits_per_byte
+from bytecap.model.gpt import GPT
+from bytecap.scoring.adaptations import build_adaptations
+from bytecap.scoring.adaptations.base import AdaptationConfig
+from bytecap.scoring.documents import document_begins
+from bytecap.scoring.engine import DEFAULT_CHUNK, Engine
+from bytecap.scoring.evaluate import Score
+from bytecap.scoring.ledger import Chunk, Ledger
+from bytecap.scoring.predictor import Predictor
+from bytecap.scoring.validation import Validation
+
+GROUP_TOKENS = 1 << 15
+"""A group of documents has about so many tokens."""
+
+
+class Span(NamedTuple):
+    """The inputs of one document: positions `begin` to `end` - 1 of the stream."""
+
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveScoring:
+    """How a model is scored while it adapts."""
+
+    adapt: dict[str, AdaptationConfig]
+    context: int
+    batch_tokens: int
+    """Positions run at once, which says how many documents run side by side."""
+
+    def engine(self, model: GPT, bos: int) -> Engine:
+        """The engine for a model."""
+        return Engine(model, build_adaptations(self.adapt), bos=bos, context=self.context)
+
+
+def evaluate_adaptive(model: GPT, validation: Validation, how: AdaptiveScoring, progress: Progress) -> Score:
+    """Score every target exactly once, each before anything learns from it.
+
+    Several processes share the groups of documents, and each gets the score that one process would give. NumericsError
+    where an adaptation diverges until its loss is no number.
+    """
+    ledger, engine = open_ledger(validation), how.engine(model, validation.bos)
+    spans = document_spans(validation)
+    groups = [spans] if engine.in_order else list(group_spans(spans))
+    lanes = engine.lanes(max(1, how.batch_tokens // how.context))
+    clock, meter = Clock(), _Meter(progress, ledger.targets)
+    for number, group in enumerate(groups):
+        if number % world().size == world().rank:
+            score_group(engine, ledger, group, lanes=min(lanes, len(group)), meter=meter)
+    return _score(ledger, clock, context=how.context, stride=engine.chunk, adapt=how.adapt)
+
+
+def score_group(engine: Engine, ledger: Ledger, group: Sequence[Span], *, lanes: int, meter: _Meter) -> None:
+    """Documents from a fresh start, side by side."""
+    waiting = iter(group)
+    running = [[*next(waiting)] for _ in range(lanes)]
+    engine.begin(lanes)
+    fresh = list(range(lanes))
+    while running:
+        for lane in fresh:
+            engine.reset(lane)
+        counts = [min(engine.chunk, end - place) for place, end in running]
+        chunk = Chunk(tuple(place for place, _ in running), tuple(counts))
+        scored = ledger.commit(chunk, engine.log_probs(ledger.inputs(chunk)))
+        engine.learn(scored)
+        meter.add(scored.tokens)
+        running = [[place + count, end] for (place, end), count in zip(running, counts, strict=True)]
+        ended = [lane for lane, (place, end) in enumerate(running) if place == end]
+        refilled = {lane: [*span] for lane, span in zip(ended, waiting, strict=False)}
+        kept = [lane for lane in range(len(running)) if lane not in ended or lane in refilled]
+        if kept and len(kept) < len(running):
+            engine.keep(kept)
+        fresh = [index for index, lane in enumerate(kept) if lane in refilled]
+        running = [refilled.get(lane, running[lane]) for lane in kept]
+
+
+def evaluate_predictor(
+    predictor: Predictor, validation: Validation, progress: Progress, *, chunk: int = DEFAULT_CHUNK
+) -> Score:
+    """Score any predictor, `chunk` tokens of the stream at a time; NumericsError names the position of a wrong row."""
+    ledger, clock = open_ledger(validation), Clock()
+    meter = _Meter(progress, ledger.targets)
+    predictor.reset()
+    for start in range(0, ledger.targets, chunk):
+        asked = Chunk((start,), (min(chunk, ledger.targets - start),))
+        scored = ledger.commit(asked, predictor.log_probs(ledger.inputs(asked)[0])[None])
+        predictor.learn(scored)
+        meter.add(scored.tokens)
+    return dataclasses.replace(_score(ledger, clock, context=0, stride=chunk, adapt={}), strategy="predictor")
+
+
+def open_ledger(validation: Validation) -> Ledger:
+    """The ledger of a text; DataError when it has nothing to score."""
+    if len(validation.stream) < 2:
+        raise DataError("the validation text has fewer than two tokens; give more text")
+    return Ledger(validation.stream, validation.table, validation.bos, validation.byte_stream)
+
+
+def document_spans(validation: Validation) -> list[Span]:
+    """The documents of a stream that have a target, in its order."""
+    begins, last = document_begins(validation.stream, validation.bos).tolist(), len(validation.stream) - 1
+    return [Span(b, e) for b, e in zip(begins, [*begins[1:], last], strict=True) if b < e]
+
+
+def group_spans(spans: Sequence[Span]) -> Iterator[list[Span]]:
+    """Neighbouring documents, about GROUP_TOKENS of them together."""
+    group: list[Span] = []
+    for span in spans:
+        group.append(span)
+        if span.end - group[0].begin >= GROUP_TOKENS:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+class _Meter:
+    """Tells how far a score is."""
+
+    def __init__(self, progress: Progress, targets: int) -> None:
+        self._progress, self._targets, self._done, self._clock = progress, targets, 0, Clock()
+
+    def add(self, tokens: int) -> None:
+        self._done = min(self._targets, self._done + tokens * world().size)
+        rate = self._done / max(self._clock.seconds, 1e-9)
+        self._progress.update(self._done, self._targets, f"{rate:,.0f} tokens/s")
+
+
+def _score(ledger: Ledger, clock: Clock, *, context: int, stride: int, adapt: dict[str, AdaptationConfig]) -> Score:
+    totals = ledger.close()
+    return Score(
+        bits_per_byte=bits_per_byte(totals.nats, totals.text_bytes), nats=totals.nats, text_bytes=totals.text_bytes,
+        tokens=totals.tokens, context=context, stride=stride, seconds=clock.seconds,
+        adapt={name: to_full(config) for name, config in adapt.items()}, documents=totals.documents,
+    )  # fmt: skip

@@ -1,0 +1,46 @@
+"""The engine's two faces, lanes and a predictor, give one number; adaptations that do not fit together are refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bytecap.core.errors import ConfigError
+from bytecap.scoring.adaptations import build_adaptations
+from bytecap.scoring.engine import Engine
+from tests.contracts.adaptations import BOS, CHUNK, CONTEXT, default_config, make_ids, rows, score
+from tests.model.test_gpt import random_model
+
+
+@pytest.mark.parametrize("name", ["lora", "sgd", "softcap_temperature"])
+def test_predictor_and_lanes_agree(name: str, tmp_path: Path) -> None:
+    """On documents whose chunks begin where those of the stream do."""
+    ids = make_ids(5, (3 * CHUNK, CHUNK, 2 * CHUNK))
+    found_NV = rows(ids, tmp_path / "rows", default_config(name), name)
+    nats = -sum(float(row_V[target]) for row_V, target in zip(found_NV, ids[1:], strict=True))
+    assert score(tmp_path / "score", name, ids, 2).nats == pytest.approx(nats, rel=1e-6)
+
+
+def test_static_rows_are_those_of_the_model(tmp_path: Path) -> None:
+    """Each row from the window that ends with its chunk."""
+    ids, model = make_ids(), random_model()
+    found_NV = rows(ids, tmp_path, None)
+    for place in range(len(ids) - 1):
+        begin = max(i for i in range(place + 1) if ids[i] == BOS)
+        start = max(begin, place // CHUNK * CHUNK - (CONTEXT - CHUNK))
+        logits_V = model.logits(model.hidden(torch.tensor([ids[start : place + 1]]), BOS))[0, -1]
+        assert torch.allclose(found_NV[place], logits_V.log_softmax(dim=-1), atol=1e-4), place
+
+
+def test_chunks_must_be_equal() -> None:
+    """Two adaptations that ask for different ones."""
+    both = build_adaptations({"lora": default_config("lora"), "sgd": default_config("sgd", chunk=4)})
+    with pytest.raises(ConfigError, match="chunks of 4 and 8 positions; those of one score must be equal"):
+        Engine(random_model(), both, bos=BOS, context=CONTEXT)
+
+
+def test_several_adaptations(tmp_path: Path) -> None:
+    """They learn from the same pass, and each still is what it is alone: the score is causal and reset."""
+    names = ("lora", "sgd", "softcap_temperature")
+    engine = Engine(random_model(), build_adaptations({n: default_config(n) for n in names}), bos=BOS, context=CONTEXT)
+    assert engine.lanes(8) == 1 and engine.chunk == CHUNK and not engine.in_order
