@@ -23,6 +23,7 @@ from bytecap.scoring.adaptive import AdaptiveScoring, evaluate_adaptive
 from bytecap.scoring.engine import Engine, EnginePredictor
 from bytecap.scoring.evaluate import Score
 from bytecap.scoring.ledger import SUM_TOLERANCE, Chunk, Ledger
+from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
 from bytecap.scoring.validation import Validation
 from bytecap.text.byte_check import ByteCheck
 from tests.model.test_gpt import random_model
@@ -56,12 +57,17 @@ def make_ids(seed: int = 0, lengths: tuple[int, ...] = (27, 1, 9, 40)) -> list[i
 
 
 def rows(
-    ids: list[int], folder: Path, config: AdaptationConfig | None, name: str = "", model: GPT | None = None
+    ids: list[int],
+    folder: Path,
+    config: AdaptationConfig | None,
+    name: str = "",
+    model: GPT | None = None,
+    strategy: Strategy = STREAMING,
 ) -> Tensor:
     """What is predicted for each target, (N, V), by the engine as a Predictor, chunk by chunk."""
     adaptations = [] if config is None else [ADAPTATIONS.find(name)(config)]
     folder.mkdir(exist_ok=True, parents=True)
-    engine = Engine(model or random_model(), adaptations, bos=BOS, context=CONTEXT)
+    engine = Engine(model or random_model(), adaptations, bos=BOS, context=CONTEXT, strategy=strategy)
     ledger, predictor = Ledger(stream_of(folder, ids), TABLE, BOS), EnginePredictor(engine)
     predictor.reset()
     found = []
@@ -81,20 +87,31 @@ def build_validation(folder: Path, ids: list[int]) -> Validation:
 
 def score(folder: Path, name: str, ids: list[int], lanes: int, **settings: Any) -> Score:
     """A score with so many documents side by side."""
-    how = AdaptiveScoring(adapt={name: default_config(name, **settings)}, context=CONTEXT, batch_tokens=lanes * CONTEXT)
+    how = AdaptiveScoring(
+        adapt={name: default_config(name, **settings)},
+        context=CONTEXT,
+        batch_tokens=lanes * CONTEXT,
+        strategy="windows",
+    )
     return evaluate_adaptive(random_model(), build_validation(folder, ids), how, Silent())
 
 
 def check_causal(name: str, folder: Path) -> None:
+    """Both ways of knowing what came before."""
+    for strategy in (WINDOWS, STREAMING):
+        check_causal_rows(name, folder / strategy, strategy)
+
+
+def check_causal_rows(name: str, folder: Path, strategy: Strategy) -> None:
     """What is predicted for a target has the same bits whatever it is and whatever follows; without that, nearly."""
     folder.mkdir(exist_ok=True, parents=True)
     ids, config = make_ids(), default_config(name)
-    whole_NV, random = rows(ids, folder / "whole", config, name), np.random.default_rng(1)
+    whole_NV, random = rows(ids, folder / "whole", config, name, strategy=strategy), np.random.default_rng(1)
     for place in (1, 11, 24, 45, 70):
         changed = [*ids[:place], *(i if i == BOS else int(random.integers(2, 50)) for i in ids[place:])]
-        flipped_NV = rows(changed, folder / f"flip{place}", config, name)
+        flipped_NV = rows(changed, folder / f"flip{place}", config, name, strategy=strategy)
         assert torch.equal(flipped_NV[:place], whole_NV[:place]), f"{name} saw the target at {place}, or one behind it"
-        cut_NV = rows(ids[: place + 1], folder / f"cut{place}", config, name)
+        cut_NV = rows(ids[: place + 1], folder / f"cut{place}", config, name, strategy=strategy)
         assert torch.allclose(cut_NV, whole_NV[:place], atol=1e-5), (
             f"{name} gives other numbers when the text ends there"
         )

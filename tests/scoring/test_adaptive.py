@@ -42,7 +42,9 @@ def test_groups_and_lanes_change_nothing(name: str, tmp_path: Path, monkeypatch:
     found = []
     for lanes, tokens in ((1, 1 << 15), (4, 1 << 15), (4, 30)):
         monkeypatch.setattr(adaptive, "GROUP_TOKENS", tokens)
-        how = AdaptiveScoring(adapt={name: default_config(name)}, context=CONTEXT, batch_tokens=lanes * CONTEXT)
+        how = AdaptiveScoring(
+            adapt={name: default_config(name)}, context=CONTEXT, batch_tokens=lanes * CONTEXT, strategy="windows"
+        )
         found.append(evaluate_adaptive(random_model(), validation, how, Silent()))
     assert [score.nats for score in found[1:]] == pytest.approx([found[0].nats] * 2, rel=1e-6)
     assert found[0].adapt[name]["chunk"] == CHUNK and found[0].stride == CHUNK and found[0].tokens == 88
@@ -81,7 +83,7 @@ def test_the_engine_as_a_predictor(tmp_path: Path) -> None:
     """The same number by the public interface."""
     validation = build_validation(tmp_path, make_ids(1, (4 * CHUNK, 2 * CHUNK)))
     engine = Engine(random_model(), [], bos=BOS, context=CONTEXT)
-    how = AdaptiveScoring(adapt={}, context=CONTEXT, batch_tokens=1)
+    how = AdaptiveScoring(adapt={}, context=CONTEXT, batch_tokens=1, strategy="windows")
     expected = evaluate_adaptive(random_model(), validation, how, Silent())
     assert evaluate_predictor(EnginePredictor(engine), validation, Silent(), chunk=engine.chunk).nats == pytest.approx(
         expected.nats, rel=1e-6

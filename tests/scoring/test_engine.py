@@ -8,6 +8,7 @@ import torch
 from bytecap.core.errors import ConfigError
 from bytecap.scoring.adaptations import build_adaptations
 from bytecap.scoring.engine import Engine
+from bytecap.scoring.past import WINDOWS
 from tests.contracts.adaptations import BOS, CHUNK, CONTEXT, default_config, make_ids, rows, score
 from tests.model.test_gpt import random_model
 
@@ -16,7 +17,7 @@ from tests.model.test_gpt import random_model
 def test_predictor_and_lanes_agree(name: str, tmp_path: Path) -> None:
     """On documents whose chunks begin where those of the stream do."""
     ids = make_ids(5, (3 * CHUNK, CHUNK, 2 * CHUNK))
-    found_NV = rows(ids, tmp_path / "rows", default_config(name), name)
+    found_NV = rows(ids, tmp_path / "rows", default_config(name), name, strategy=WINDOWS)
     nats = -sum(float(row_V[target]) for row_V, target in zip(found_NV, ids[1:], strict=True))
     assert score(tmp_path / "score", name, ids, 2).nats == pytest.approx(nats, rel=1e-6)
 
@@ -24,7 +25,7 @@ def test_predictor_and_lanes_agree(name: str, tmp_path: Path) -> None:
 def test_static_rows_are_those_of_the_model(tmp_path: Path) -> None:
     """Each row from the window that ends with its chunk."""
     ids, model = make_ids(), random_model()
-    found_NV = rows(ids, tmp_path, None)
+    found_NV = rows(ids, tmp_path, None, strategy=WINDOWS)
     for place in range(len(ids) - 1):
         begin = max(i for i in range(place + 1) if ids[i] == BOS)
         start = max(begin, place // CHUNK * CHUNK - (CONTEXT - CHUNK))

@@ -94,7 +94,7 @@ def test_refusals(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"stride": 0}, {"context": 0}, {"context": 1 << 15}, {"batch_tokens": 0}, {"batch_tokens": 10**12}]
 )
-def test_impossible_numbers(wrong: dict[str, int]) -> None:
+def test_impossible_numbers(wrong: dict[str, Any]) -> None:
     """Numbers outside their bounds are refused where they are written."""
     with pytest.raises(ConfigError, match=r"it must lie between 1 and"):
         ScoreConfig(**wrong)

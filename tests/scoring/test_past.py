@@ -2,7 +2,7 @@
 
 import torch
 
-from bytecap.scoring.past import WindowPast
+from bytecap.scoring.past import STREAMING, WINDOWS, CachePast, WindowPast, build_past
 from tests.model.test_gpt import random_model
 
 
@@ -27,3 +27,22 @@ def test_each_lane_as_alone() -> None:
                 first = 4
             alone_TD = model.hidden(ids_BT[lane : lane + 1, first : start + 4], 1)[0, -4:]
             assert torch.allclose(found_BTD[index], alone_TD, atol=1e-5)
+
+
+def test_a_cache_sees_its_context() -> None:
+    """One pass over documents that fit; lanes that are given up take nothing with them."""
+    model, ids_BT = random_model(), torch.randint(2, 50, (3, 12), generator=torch.Generator().manual_seed(2))
+    ids_BT[:, 0] = ids_BT[1, 8] = 1
+    past = CachePast(model, 12, 1)
+    past.begin(3)
+    found = [past.hidden(ids_BT[:, :4]), past.hidden(ids_BT[:, 4:8])]
+    past.keep([1, 2])
+    found_BTD = torch.cat([part_BTD[1:] for part_BTD in found] + [past.hidden(ids_BT[1:, 8:])], dim=1)
+    assert torch.allclose(found_BTD, model.hidden(ids_BT[1:], 1), atol=1e-4)
+
+
+def test_strategies() -> None:
+    """The names of both."""
+    model = random_model()
+    assert isinstance(build_past(model, STREAMING, bos=1, context=8, chunk=4), CachePast)
+    assert isinstance(build_past(model, WINDOWS, bos=1, context=8, chunk=4), WindowPast)

@@ -14,6 +14,7 @@ Source:  the cache of Transformer-XL, arXiv 1901.02860, with each position's own
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -47,6 +48,14 @@ class Cache:
         copied.positions, copied._document_BS = self.positions, self._document_BS
         copied._pairs, copied._neighbours = dict(self._pairs), list(self._neighbours)
         return copied
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Give up all sequences but these: what was `rows[i]` is sequence i from here on."""
+        index = list(rows)
+        if self._document_BS is not None:
+            self._document_BS = self._document_BS[index]
+        self._pairs = {place: (key[index], value[index]) for place, (key, value) in self._pairs.items()}
+        self._neighbours = [last_B1D[index] for last_B1D in self._neighbours]
 
     def documents(self, document_BT: Tensor) -> Tensor:
         """Begin a chunk: its documents' numbers go on from those kept, (B, S).

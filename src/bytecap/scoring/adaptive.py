@@ -13,10 +13,9 @@ Letters: B lanes, T positions of a chunk.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bytecap.core.clock import Clock
 from bytecap.core.distributed import world
@@ -31,6 +30,7 @@ from bytecap.scoring.documents import document_begins
 from bytecap.scoring.engine import DEFAULT_CHUNK, Engine
 from bytecap.scoring.evaluate import Score
 from bytecap.scoring.ledger import Chunk, Ledger
+from bytecap.scoring.past import STREAMING, Strategy
 from bytecap.scoring.predictor import Predictor
 from bytecap.scoring.validation import Validation
 
@@ -49,14 +49,16 @@ class Span(NamedTuple):
 class AdaptiveScoring:
     """How a model is scored while it adapts."""
 
-    adapt: dict[str, AdaptationConfig]
+    adapt: Mapping[str, AdaptationConfig]
     context: int
     batch_tokens: int
     """Positions run at once, which says how many documents run side by side."""
+    strategy: Strategy = STREAMING
+    """How what came before a chunk is known: run again, or kept as keys and values."""
 
     def engine(self, model: GPT, bos: int) -> Engine:
         """The engine for a model."""
-        return Engine(model, build_adaptations(self.adapt), bos=bos, context=self.context)
+        return Engine(model, build_adaptations(self.adapt), bos=bos, context=self.context, strategy=self.strategy)
 
 
 def evaluate_adaptive(model: GPT, validation: Validation, how: AdaptiveScoring, progress: Progress) -> Score:
@@ -73,7 +75,8 @@ def evaluate_adaptive(model: GPT, validation: Validation, how: AdaptiveScoring, 
     for number, group in enumerate(groups):
         if number % world().size == world().rank:
             score_group(engine, ledger, group, lanes=min(lanes, len(group)), meter=meter)
-    return _score(ledger, clock, context=how.context, stride=engine.chunk, adapt=how.adapt)
+    adapt = {name: to_full(config) for name, config in how.adapt.items()}
+    return _score(ledger, clock, context=how.context, stride=engine.chunk, strategy=how.strategy, adapt=adapt)
 
 
 def score_group(engine: Engine, ledger: Ledger, group: Sequence[Span], *, lanes: int, meter: _Meter) -> None:
@@ -112,7 +115,7 @@ def evaluate_predictor(
         scored = ledger.commit(asked, predictor.log_probs(ledger.inputs(asked)[0])[None])
         predictor.learn(scored)
         meter.add(scored.tokens)
-    return dataclasses.replace(_score(ledger, clock, context=0, stride=chunk, adapt={}), strategy="predictor")
+    return _score(ledger, clock, context=0, stride=chunk, strategy="predictor")
 
 
 def open_ledger(validation: Validation) -> Ledger:
@@ -152,10 +155,9 @@ class _Meter:
         self._progress.update(self._done, self._targets, f"{rate:,.0f} tokens/s")
 
 
-def _score(ledger: Ledger, clock: Clock, *, context: int, stride: int, adapt: dict[str, AdaptationConfig]) -> Score:
+def _score(ledger: Ledger, clock: Clock, **how: Any) -> Score:
     totals = ledger.close()
     return Score(
         bits_per_byte=bits_per_byte(totals.nats, totals.text_bytes), nats=totals.nats, text_bytes=totals.text_bytes,
-        tokens=totals.tokens, context=context, stride=stride, seconds=clock.seconds,
-        adapt={name: to_full(config) for name, config in adapt.items()}, documents=totals.documents,
+        tokens=totals.tokens, seconds=clock.seconds, documents=totals.documents, **how,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from bytecap.core.errors import ConfigError
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptations.base import Adaptation
 from bytecap.scoring.ledger import Scored, join
-from bytecap.scoring.past import WindowPast
+from bytecap.scoring.past import WINDOWS, Strategy, build_past
 
 DEFAULT_CHUNK = 64
 """Positions scored at once where no adaptation asks for a number."""
@@ -33,7 +33,15 @@ class Engine:
     ConfigError for adaptations that ask for chunks of different lengths.
     """
 
-    def __init__(self, model: GPT, adaptations: Sequence[Adaptation], *, bos: int, context: int) -> None:
+    def __init__(
+        self,
+        model: GPT,
+        adaptations: Sequence[Adaptation],
+        *,
+        bos: int,
+        context: int,
+        strategy: Strategy = WINDOWS,
+    ) -> None:
         self.bos, self.adaptations = bos, tuple(adaptations)
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         chunks = {a.chunk for a in adaptations if a.chunk is not None}
@@ -46,12 +54,12 @@ class Engine:
         self.chunk = min(context, self.learning_chunk or min(DEFAULT_CHUNK, max(1, context // 2)))
         """T: positions of a document that are best asked for at once."""
         self.needs_gradient = any(a.needs_gradient for a in adaptations)
-        self._past = WindowPast(self.model, context - self.chunk, bos)
+        self._past = build_past(self.model, strategy, bos=bos, context=context, chunk=self.chunk)
         self._graphs: list[Tensor] = []
         self._fresh = 0
         """Positions predicted since the last `learn` of documents that have not ended."""
         self._pending: list[Scored] = []
-        """Of the documents in the lanes, scored and not yet learned from."""
+        """What is of the documents in the lanes, scored and not yet learned from."""
 
     @property
     def in_order(self) -> bool:
@@ -172,7 +180,7 @@ def _pieces(tokens_T: Tensor, bos: int, longest: int) -> Iterator[tuple[int, int
 
 
 def _with_graphs(scored: Scored, graphs: list[Tensor]) -> Scored:
-    """With the last of the graphs, as many as there are positions."""
+    """A chunk with the last of the graphs, as many as it has positions."""
     if not graphs:
         return scored
     left = scored.counted_BT.size(1)

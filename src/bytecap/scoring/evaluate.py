@@ -25,11 +25,14 @@ from bytecap.core.device import autocast
 from bytecap.core.distributed import all_reduce, said_by_main, world
 from bytecap.core.errors import DataError, NumericsError
 from bytecap.core.progress import Progress
-from bytecap.core.settings import bounds, check_bounds
+from bytecap.core.settings import bounds, check_bounds, tables_by_name
 from bytecap.core.units import bits_per_byte
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import MAX_CONTEXT
+from bytecap.scoring.adaptations import adaptation_config
+from bytecap.scoring.adaptations.base import AdaptationConfig
 from bytecap.scoring.documents import DocumentScores, DocumentSums
+from bytecap.scoring.past import WINDOWS, Strategy
 from bytecap.scoring.windows import Window, count_windows, windows
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import TokenStream
@@ -51,6 +54,13 @@ class ScoreConfig:
     """New positions scored by each window after the first; equal to context: windows do not overlap."""
     batch_tokens: int = dataclasses.field(default=8_192, metadata=bounds(1, MAX_BATCH_TOKENS))
     """Positions run at once."""
+    strategy: Strategy = WINDOWS
+    """How a position gets what came before it: windows that are run again for each stride, or a cache of keys and
+    values."""
+    adapt: Mapping[str, AdaptationConfig] = dataclasses.field(
+        default_factory=dict, metadata=tables_by_name(adaptation_config)
+    )
+    """What the model adapts by while it is scored, each with its settings; static scores stand beside it."""
 
     def __post_init__(self) -> None:
         """ConfigError for numbers that cannot be."""

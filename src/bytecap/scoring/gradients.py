@@ -17,7 +17,7 @@ from bytecap.scoring.ledger import Scored
 
 
 def lane_gradients(scored: Scored, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Of the sum over lanes of the mean loss of each lane; zeros for a parameter that had no part in it.
+    """Gradients of the sum over lanes of the mean loss of each lane; zeros for a parameter that had no part in it.
 
     Where each lane has parameters of its own, each gets the gradient of its own mean. The graph stays for others.
     """

@@ -1,4 +1,4 @@
-"""What a model is shown in front of a chunk: the window before it, run again each time.
+"""What a model knows in front of a chunk: the window before it, run again each time, or the keys and values of it.
 
 In:   the inputs of a chunk, lane by lane.
 Out:  the hidden states of its positions.
@@ -9,11 +9,17 @@ Letters: B lanes, T positions of a chunk, W positions of a window, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from bytecap.model.cache import Cache
 from bytecap.model.gpt import GPT
+
+Strategy: TypeAlias = Literal["windows", "streaming"]
+WINDOWS: Literal["windows"] = "windows"
+STREAMING: Literal["streaming"] = "streaming"
 
 
 class WindowPast:
@@ -52,3 +58,38 @@ class WindowPast:
         self._seen = [torch.cat((seen, row))[max(0, len(seen) + len(row) - self._before) :] for seen, row in rows]
         device = next(self._model.parameters()).device
         return self._model.hidden(rows_BW.to(device), self._bos)[:, width:]
+
+
+class CachePast:
+    """Keeps keys and values of the last `context` positions of each lane.
+
+    What an adaptation has learned since then does not change them, and gradients do not reach through them.
+    """
+
+    def __init__(self, model: GPT, context: int, bos: int) -> None:
+        self._model, self._context, self._bos = model, context, bos
+        self.begin(1)
+
+    def begin(self, lanes: int) -> None:
+        """Nothing has been seen in any lane."""
+        self._cache = Cache(self._context)
+
+    def reset(self, lane: int) -> None:
+        """A document begins in a lane, at BOS, which the model knows by itself."""
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Give up all lanes but these."""
+        self._cache.keep(lanes)
+
+    def hidden(self, inputs_BT: Tensor) -> Tensor:
+        """The hidden states of a chunk, (B, T, D)."""
+        device = next(self._model.parameters()).device
+        return self._model.hidden(inputs_BT.to(device), self._bos, cache=self._cache)
+
+
+Past: TypeAlias = WindowPast | CachePast
+
+
+def build_past(model: GPT, strategy: Strategy, *, bos: int, context: int, chunk: int) -> Past:
+    """The past of a strategy; chunks have at most `chunk` positions."""
+    return CachePast(model, context, bos) if strategy == STREAMING else WindowPast(model, context - chunk, bos)

@@ -48,13 +48,13 @@ def check_twin(
     for length in LENGTHS:
         expected += twin(random_model(), ids[begin : begin + length + 1])
         begin += length
-    how = AdaptiveScoring(adapt={name: config}, context=CONTEXT, batch_tokens=3 * CONTEXT)
+    how = AdaptiveScoring(adapt={name: config}, context=CONTEXT, batch_tokens=3 * CONTEXT, strategy="windows")
     found = evaluate_adaptive(random_model(), build_validation(folder, ids), how, Silent())
     assert found.nats == pytest.approx(expected, rel=about.get("rel", 1e-5))
     static = evaluate_adaptive(
         random_model(),
         build_validation(folder, ids),
-        AdaptiveScoring(adapt={}, context=CONTEXT, batch_tokens=64),
+        AdaptiveScoring(adapt={}, context=CONTEXT, batch_tokens=64, strategy="windows"),
         Silent(),
     )
     assert abs(found.nats - static.nats) > 1e-3 * static.nats

@@ -74,7 +74,7 @@ class LoRA(Adaptation):
 
     @property
     def chunk(self) -> int:
-        """As the setting says."""
+        """The setting."""
         return self.config.chunk
 
     def begin(self, model: GPT, lanes: int, bos: int) -> None:
@@ -102,7 +102,7 @@ class LoRA(Adaptation):
         self._steps_L = self._steps_L[index]
 
     def raw_logits(self, logits_BTV: Tensor, hidden_BTD: Tensor) -> Tensor:
-        """With the adapter of the output map."""
+        """The logits with the adapter of the output map."""
         return self._added(_HEAD, hidden_BTD, logits_BTV)
 
     def learn(self, scored: Scored) -> None:

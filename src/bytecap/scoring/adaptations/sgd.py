@@ -56,12 +56,12 @@ class SGD(Adaptation):
 
     @property
     def across_documents(self) -> bool:
-        """As the setting says."""
+        """True where the setting says so."""
         return self.config.across_documents
 
     @property
     def chunk(self) -> int:
-        """As the setting says."""
+        """The setting."""
         return self.config.chunk
 
     @property
