@@ -13,7 +13,6 @@ from bytecap.report.significance import (
     paired,
     scaled,
     seeds_needed,
-    spread,
     welch,
 )
 
@@ -113,7 +112,7 @@ def test_seeds_needed_are_needed() -> None:
 
 def test_ends() -> None:
     """What cannot be asked gives None; what does not vary is certain."""
-    assert welch([1.0], [1.0, 2.0]) is None and paired([1.0], [2.0]) is None and spread([1.0]) is None
+    assert welch([1.0], [1.0, 2.0]) is None and paired([1.0], [2.0]) is None
     assert over_documents(np.ones(1), np.ones(1), np.ones(1)) is None
     assert seeds_needed(0.0, [1.0, 1.0]) is None and seeds_needed(1e-6, [1.0, 1.0]) is None
     assert seeds_needed(1.0, [0.0, 0.0]) == 2 and seeds_needed(100.0, [1.0, 1.0]) == 2

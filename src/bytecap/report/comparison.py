@@ -6,6 +6,7 @@ Out:  text for a terminal.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bytecap.report.tables import columns, paragraph
@@ -26,7 +27,7 @@ def comparison_text(value: dict[str, Any]) -> str:
         f"score {text['score']!r} on {text['text_bytes']:,} held-out bytes of {text['corpus']} (corpus digest "
         f"{text['corpus_digest']})"
     )
-    parts = [paragraph(head, ""), _runs(value), _tests(value)]
+    parts = [paragraph(head, ""), runs_table(value["sides"]), _tests(value)]
     if value["settings"]:
         parts.append("what differs\n" + columns(_settings(value["settings"])))
     if not value["equal_bytes"]:
@@ -75,14 +76,14 @@ def _caps(value: dict[str, Any]) -> str:
     return f"cap {both[0]}" if caps[0] == caps[1] else f"cap {both[0]} against {both[1]}"
 
 
-def _runs(value: dict[str, Any]) -> str:
+def runs_table(sides: Mapping[str, dict[str, Any]]) -> str:
+    """Every run of each side (by name) as a row, mean and spread below them, the hardware at the end."""
     heading = (
         "run", "seed", "bits/byte", "nats/token", "bytes", "train s", "steps", "ms/step", "train tokens", "tokens/s",
     )  # fmt: skip
     rows: list[tuple[str, ...]] = [heading]
-    for side, name in (("runs", "runs"), ("against", "against")):
-        its = value["sides"][side]
-        for run in its["runs"]:
+    for name, side in sides.items():
+        for run in side["runs"]:
             rows.append(
                 (
                     run["path"], str(run["seed"]), f"{run['bits_per_byte']:.4f}", f"{run['nats_per_token']:.4f}",
@@ -90,9 +91,10 @@ def _runs(value: dict[str, Any]) -> str:
                     f"{run['step_milliseconds']:.1f}", f"{run['train_tokens']:,}", f"{run['tokens_per_second']:,.0f}",
                 )
             )  # fmt: skip
-        rows.append((f"  mean, {name}", "", *(f"{its[u]['mean']:.4f}" for u in _UNITS), *[""] * 6))
-        rows.append((f"  spread, {name}", "", *(_shown(its[u]["spread"]) for u in _UNITS), *[""] * 6))
-    hardware = dict.fromkeys(run["hardware"] for side in value["sides"].values() for run in side["runs"])
+        whose = f", {name}" if name else ""
+        rows.append((f"  mean{whose}", "", *(f"{side[unit]['mean']:.4f}" for unit in _UNITS), *[""] * 6))
+        rows.append((f"  spread{whose}", "", *(_shown(side[unit]["spread"]) for unit in _UNITS), *[""] * 6))
+    hardware = dict.fromkeys(run["hardware"] for side in sides.values() for run in side["runs"])
     return columns(rows, right="l" + "r" * 9) + "\n" + "\n".join(hardware)
 
 

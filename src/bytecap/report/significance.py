@@ -55,11 +55,6 @@ class Difference:
         return self.p < 1 - LEVEL
 
 
-def spread(values: Sequence[float]) -> float | None:
-    """The standard deviation of a sample, with n − 1 below; None for a single value."""
-    return statistics.stdev(values) if len(values) > 1 else None
-
-
 def welch(ours: Sequence[float], theirs: Sequence[float]) -> Difference | None:
     """The difference of two means of independent runs; None where either side has a single run."""
     if min(len(ours), len(theirs)) < 2:

@@ -24,11 +24,18 @@ from bytecap.core.errors import ConfigError
 from bytecap.core.units import bits_per_byte
 from bytecap.report.comparison import comparison_text, verdict_in_words
 from bytecap.report.contests import BarConfig, load_contest
-from bytecap.report.significance import Difference, over_documents, paired, scaled, seeds_needed, spread, welch
-from bytecap.run.compared_runs import ComparedRun, changed_settings, describe_hardware, read_runs, refuse_other_text
+from bytecap.report.significance import Difference, over_documents, paired, scaled, seeds_needed, welch
+from bytecap.run.compared_runs import (
+    UNITS,
+    ComparedRun,
+    changed_settings,
+    describe_hardware,
+    read_runs,
+    refuse_other_text,
+    summarize_runs,
+)
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "not distinguishable"
-UNITS = ("bits_per_byte", "nats_per_token")
 Tests = dict[str, dict[str, Difference]]
 
 
@@ -107,7 +114,7 @@ def compare(
         equal_bytes=len(caps) == 1,
         tests={n: {unit: dataclasses.asdict(d) for unit, d in by_unit.items()} for n, by_unit in tests.items()},
         bars={name: _bar(bar, tests, ours, theirs) for name, bar in bars.items()},
-        sides={"runs": _side(ours), "against": _side(theirs)},
+        sides={"runs": summarize_runs(ours), "against": summarize_runs(theirs)},
         text=_text(ours[0], theirs[0], score, pair_kind),
         settings=_settings(ours[0], theirs[0]),
         warnings=_warnings(ours, theirs, tests),
@@ -193,14 +200,6 @@ def _bar(bar: BarConfig, tests: Tests, ours: Sequence[ComparedRun], theirs: Sequ
         f"the gain is {-found.mean:.5f} nats per token, and p = {p_found:.3g} if it were {bar.nats_per_token:g} or less"
     )
     return {**asked, "met": p_found < bar.p, "p_found": p_found, "runs_needed": needed, "why": why}
-
-
-def _side(runs: Sequence[ComparedRun]) -> dict[str, Any]:
-    found: dict[str, Any] = {"runs": [run.to_json() for run in runs]}
-    for unit in UNITS:
-        values = [getattr(run, unit) for run in runs]
-        found[unit] = {"mean": statistics.fmean(values), "spread": spread(values), "runs": len(values)}
-    return found
 
 
 def _text(one: ComparedRun, other: ComparedRun, score: str, pair_kind: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Out:  ComparedRun objects of one side; errors for runs of other settings, of oth
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from bytecap.core.files import read_object
 from bytecap.run.folder import RECORD, SCORE, SEED_FOLDER, differences, is_description
 from bytecap.run.record import load_record_file
 
+UNITS = ("bits_per_byte", "nats_per_token")
+"""The two units of every score; nats per token compare only between equal tokenizers."""
 _SEED = "run.seed"
 _DOCUMENTS = {"artifact": str, "documents": {"bytes": [int], "tokens": [int], "nats": {...: [float]}}}
 
@@ -91,6 +94,16 @@ def read_runs(paths: Sequence[Path], score: str, side: str) -> list[ComparedRun]
                 f"runs of one side must differ in nothing but {_SEED}, so put them on two sides"
             )
     return runs
+
+
+def summarize_runs(runs: Sequence[ComparedRun]) -> dict[str, Any]:
+    """Runs as rows, with mean and spread of their scores; the spread is the sample's standard deviation."""
+    found: dict[str, Any] = {"runs": [run.to_json() for run in runs]}
+    for unit in UNITS:
+        values = [getattr(run, unit) for run in runs]
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        found[unit] = {"mean": statistics.fmean(values), "spread": spread, "runs": len(values)}
+    return found
 
 
 def changed_settings(one: ComparedRun, other: ComparedRun) -> list[str]:

@@ -65,6 +65,7 @@ from bytecap.run.scoring import build_validation, score_model, scored_models, sc
 from bytecap.scoring.documents import documents_json
 from bytecap.scoring.evaluate import DOCUMENTS
 from bytecap.text.prepare import changed_file, prepare
+from bytecap.text.shared import share_tokens
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT, build_model, load_training_state
@@ -75,8 +76,12 @@ SAMPLE_PROMPT, SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 80, 160, 0.8
 """The sample continues the first 80 characters of held-out text by 160 tokens."""
 
 
-def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dict[str, Any]:
+def run(
+    recipe: Recipe, folder: Path, device_name: str, console: Console, *, tokens_from: Path | None = None
+) -> dict[str, Any]:
     """Every stage in turn, while nobody else may write into the folder. Returns the run record as JSON values.
+
+    `tokens_from` is a folder of tokens made of the same text with the same settings, taken instead of preparing it.
 
     A finished run gives its record again, if the file is still the one that it speaks of. BackendError when another
     process is writing into the folder, ConfigError when it holds a run of another recipe.
@@ -93,7 +98,7 @@ def run(recipe: Recipe, folder: Path, device_name: str, console: Console) -> dic
             console.log_to(folder / LOG)
         if (record := from_main(lambda: _finished(recipe, folder, console))) is not None:
             return record
-        tokens = prepare_stage(recipe, folder, console)
+        tokens = prepare_stage(recipe, folder, console, tokens_from)
         train_stage(recipe, tokens, folder, device, console)
         fit_stage(recipe, tokens, folder, device, console)
         scores = score_stage(recipe, tokens, folder, device, console)
@@ -113,9 +118,9 @@ def _finished(recipe: Recipe, folder: Path, console: Console) -> dict[str, Any] 
     return None
 
 
-def prepare_stage(recipe: Recipe, folder: Path, console: Console) -> Tokens:
+def prepare_stage(recipe: Recipe, folder: Path, console: Console, tokens_from: Path | None = None) -> Tokens:
     """Raw text to token shards; a cap that no training can meet is refused as soon as the tokenizer is known."""
-    from_main(lambda: _prepare(recipe, folder, console))
+    from_main(lambda: _prepare(recipe, folder, console, tokens_from))
     with together():
         tokens = load_tokens(folder / TOKENS)
     refuse_differences({"the digest of the tokens": tokens.digest})
@@ -124,7 +129,7 @@ def prepare_stage(recipe: Recipe, folder: Path, console: Console) -> Tokens:
     return tokens
 
 
-def _prepare(recipe: Recipe, folder: Path, console: Console) -> None:
+def _prepare(recipe: Recipe, folder: Path, console: Console, tokens_from: Path | None) -> None:
     manifest = folder / TOKENS / MANIFEST
     if manifest.exists():
         if (changed := changed_file(recipe.text, manifest.stat().st_mtime)) is not None:
@@ -132,6 +137,10 @@ def _prepare(recipe: Recipe, folder: Path, console: Console) -> None:
                 f"{changed} was changed after the tokens in {folder} were made, which stay as they are; choose another "
                 "--out to read it again"
             )
+    elif tokens_from is not None:
+        with console.stage("prepare"), timed(folder, "prepare"):
+            share_tokens(tokens_from, folder / TOKENS)
+            console.note(f"tokens are those of {tokens_from}")
     else:
         with console.stage("prepare"), timed(folder, "prepare"):
             prepare(recipe.text, folder / TOKENS, console, lambda tokenizer: _refuse_small_cap(recipe, tokenizer))
