@@ -17,7 +17,7 @@ from tests.end_to_end.test_old_runs import GOLDEN
 
 pytestmark = pytest.mark.slow
 
-FUNCTIONS = ("fit", "load", "load_state_dict", "score", "generate", "compare")
+FUNCTIONS = ("audit", "fit", "load", "load_state_dict", "score", "generate", "compare")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
     score(file, text=...)                            bits per byte of a file's language model on any text: a Score
     generate(file, prompt)                           text that continues a prompt
     compare(runs, against)                           is one set of runs better than another: a RunComparison
+    audit(run_or_file)                               the rules of an honest score, asked of a run, a file or any model
 
 Errors are one tree under BytecapError. Torch is imported when the first of these names is used.
 """
@@ -21,6 +22,7 @@ from bytecap.core.errors import (
     DataError,
     FormatError,
     NumericsError,
+    RuleError,
     Stopped,
 )
 from bytecap.core.version import __version__
@@ -35,11 +37,13 @@ __all__ = [
     "FormatError",
     "NumericsError",
     "QuantConfig",
+    "RuleError",
     "RunComparison",
     "Score",
     "Stopped",
     "TextConfig",
     "__version__",
+    "audit",
     "compare",
     "fit",
     "generate",
@@ -51,6 +55,7 @@ __all__ = [
 if TYPE_CHECKING:
     from bytecap.api import fit, generate, score
     from bytecap.artifact.load import Artifact, load, load_state_dict
+    from bytecap.auditing.audit import audit
     from bytecap.quant.allocation import QuantConfig
     from bytecap.run.compare import RunComparison, compare
     from bytecap.scoring.evaluate import Score
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     **dict.fromkeys(("fit", "generate", "score"), "bytecap.api"),
+    "audit": "bytecap.auditing.audit",
     **dict.fromkeys(("Artifact", "load", "load_state_dict"), "bytecap.artifact.load"),
     **dict.fromkeys(("RunComparison", "compare"), "bytecap.run.compare"),
     "QuantConfig": "bytecap.quant.allocation",

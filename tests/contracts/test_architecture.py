@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import bytecap
+from bytecap.auditing.probes import PROBES
 from bytecap.model.techniques import TECHNIQUES
 from bytecap.scoring.adaptations import ADAPTATIONS
 from bytecap.train.hooks import HOOKS
@@ -35,6 +36,7 @@ def test_architecture_draws_every_file() -> None:
                     "techniques/": "model/",
                     "schemes/": "published/",
                     "hooks/": "train/",
+                    "probes/": "auditing/",
                     "adaptations/": "scoring/",
                 }
                 folder = folders.get(head, "") + head
@@ -45,6 +47,7 @@ def test_architecture_draws_every_file() -> None:
     found -= {f"model/techniques/{name}.py" for name in TECHNIQUES.names()}  # what is added is listed nowhere
     found -= {f"published/schemes/{name}.py" for name in SCHEME_FILES}
     found -= {f"train/hooks/{name}.py" for name in HOOKS.names()}
+    found -= {f"auditing/probes/{name}.py" for name in PROBES.names()}
     found -= {f"scoring/adaptations/{name}.py" for name in ADAPTATIONS.names()}
     assert drawn == found
 
@@ -120,6 +123,9 @@ def test_tests_mirror_the_source() -> None:
     """Every source file has its test file, the listed ones apart."""
     by_forward_pass = "attention block layers rotary spec techniques/residual_mix techniques/unet_skips"
     elsewhere = {f"model/{name}.py" for name in by_forward_pass.split()} | {"model/techniques/base.py"}
+    elsewhere |= {f"auditing/probes/{name}.py" for name in ("base", *PROBES.names())}  # test_job, test_planted_cheats
+    elsewhere |= {f"auditing/{name}.py" for name in ("asked", "drive", "findings", "run_subject", "subject", "texts")}
+    elsewhere |= {"auditing/table.py"}  # test_audit
     elsewhere |= {"scoring/adaptations/base.py"}  # contracts/test_adaptations
     elsewhere |= {"core/compiled.py"}  # quant/test_kernels, scoring/test_memory_tables
     elsewhere |= {"scoring/memory_candidates.py", "scoring/memory_prior.py"}  # test_memory_mixing, test_document_memory

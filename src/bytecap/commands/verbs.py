@@ -8,7 +8,7 @@ import shutil
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
-from bytecap.commands import compare, convert, fit, generate, inspect, prepare, recipes, run, score, train
+from bytecap.commands import audit, compare, convert, fit, generate, inspect, prepare, recipes, run, score, train
 from bytecap.commands.common import Verb
 from bytecap.commands.help import MAX_WIDTH, PlainHelp
 from bytecap.core.errors import ConfigError
@@ -21,6 +21,7 @@ VERBS: tuple[Verb, ...] = (
     fit.VERB,
     score.VERB,
     compare.VERB,
+    audit.VERB,
     generate.VERB,
     inspect.VERB,
     convert.VERB,

@@ -1,4 +1,4 @@
-"""The recipes, tracks and contests that come with the program, as TOML files; reading them needs only
+"""The recipes, tracks, contests and rules that come with the program, as TOML files; reading them needs only
 the standard library."""
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from bytecap.core.toml import parse_toml
 
 TABLES = ("run", "source")
 """Tables that are looked into before settings are read as a whole."""
+_ONE = {"recipes": "recipe", "tracks": "track", "contests": "contest", "rules": "rule set"}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def folder(kind: str) -> Path:
-    """Where the files of `kind` (recipes, tracks or contests) lie: in the installed package, or beside `src`."""
+    """Where the files of `kind` (recipes, tracks, contests, rules) lie: in the installed package, or beside `src`."""
     installed = _PACKAGE / kind
     return installed if installed.is_dir() else _PACKAGE.parents[1] / kind
 
@@ -34,7 +35,7 @@ def read(kind: str, name: str) -> dict[str, Any]:
     if not path.is_file():
         known = names(kind)
         raise ConfigError(
-            f"there is no {kind.removesuffix('s')} {name!r}{nearest(name, known)}; known: {', '.join(known)}, "
+            f"there is no {_ONE[kind]} {name!r}{nearest(name, known)}; known: {', '.join(known)}, "
             "or give a path that ends in .toml"
         )
     table = read_toml(path)

@@ -5,6 +5,7 @@
     ├── DataError       3  corpus, shards, tokenizer or a product that does not belong here
     ├── BudgetError     4  the bytes cannot be met
     ├── FormatError     5  a damaged or foreign artifact
+    ├── RuleError       6  an audit found a rule broken
     ├── NumericsError   7  NaN, infinity
     └── BackendError    7  a missing device or library, a full disk, a folder that another process is writing
     Stopped       130/143  a signal, after saving; apart, so that nothing takes it for an error and swallows it
@@ -53,6 +54,12 @@ class FormatError(BytecapError):
     """An artifact is damaged, of another version, or not one."""
 
     exit_code = 5
+
+
+class RuleError(BytecapError):
+    """A score breaks a rule."""
+
+    exit_code = 6
 
 
 class NumericsError(BytecapError):

@@ -1,0 +1,69 @@
+"""Excerpts that all probes of an audit ask about, and what the model says of them when nothing is changed.
+
+In:   a Question.
+Out:  Excerpt: a stream of tokens and its Rows, made once for all probes.
+
+Letters: N tokens of a stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bytecap.auditing.drive import Rows, drive
+from bytecap.auditing.opened_files import watching
+from bytecap.auditing.subject import CHUNK, Ids, Question
+from bytecap.auditing.texts import draw_excerpt
+from bytecap.scoring.predictor import Predictor, checked_predictor
+
+EXCERPTS = 3
+SHORT = 256
+"""Tokens of an excerpt where the model never forgets."""
+LATER_CHUNKS = 4
+"""Chunks of an excerpt beyond those that fill the model's context."""
+_PREDICTOR, _EXCERPTS = "predictor", "excerpts"
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A stream and what the model says of it."""
+
+    tokens_N: Ids
+    rows: Rows
+
+
+def predictor(question: Question) -> Predictor:
+    """The model, made once for all probes."""
+    if _PREDICTOR not in question.memory:
+        question.memory[_PREDICTOR] = made_anew(question)
+    made: Predictor = question.memory[_PREDICTOR]
+    return made
+
+
+def made_anew(question: Question) -> Predictor:
+    """The model, made once more; what that opens is noted."""
+    with watching(question):
+        return checked_predictor(question.model.make())
+
+
+def excerpts(question: Question) -> list[Excerpt]:
+    """Streams of several documents, longer than the model's context."""
+    if _EXCERPTS not in question.memory:
+        length = (question.model.context or SHORT) + LATER_CHUNKS * CHUNK + 1
+        streams = [draw_excerpt(question, length, documents=3) for _ in range(EXCERPTS)]
+        question.memory[_EXCERPTS] = [Excerpt(tokens_N, asked_anew(question, tokens_N)) for tokens_N in streams]
+    made: list[Excerpt] = question.memory[_EXCERPTS]
+    return made
+
+
+def asked_anew(question: Question, tokens_N: Ids, *, by: Predictor | None = None, **how: Any) -> Rows:
+    """What the model says of a stream after it has forgotten all, or what another one says; `how` as of `drive`."""
+    asked = by or predictor(question)
+    with watching(question):
+        return drive(question.model, asked, tokens_N, **how)
+
+
+def largest_change(one: Rows, other: Rows, begin: int, end: int) -> float:
+    """Nats by which the loss of one of the targets begin .. end - 1 differs most."""
+    return float(abs(one.loss_N[begin:end] - other.loss_N[begin:end]).max(initial=0.0))

@@ -1,0 +1,139 @@
+"""A model is asked about a stream exactly as it is scored, and what it said of each target is kept for comparison.
+
+In:   a ScoredModel, its Predictor, a stream of tokens that nobody else will see.
+Out:  Rows.
+
+The scorer's own ledger commits each loss; what a model may learn from is what the ledger gives out, nothing else.
+
+Letters: N targets of the stream, T positions of a chunk, V vocabulary, K watched tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bytecap.auditing.subject import Ids, MemoryStream, ScoredModel, in_chunks
+from bytecap.core.errors import DataError, NumericsError
+from bytecap.scoring.ledger import Chunk, Ledger
+from bytecap.scoring.predictor import Predictor
+from bytecap.text.byte_counts import ByteTable
+
+WATCHED = 16
+"""Tokens of the vocabulary, evenly spread, whose probabilities are kept beside the target's."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a model said of each target."""
+
+    loss_N: npt.NDArray[np.float64]
+    """Nats."""
+    digest_N: list[bytes]
+    """Digest of the whole distribution: equal where it is equal to the bit."""
+    sum_N: npt.NDArray[np.float64]
+    """Sum of the probabilities of the vocabulary, in float64."""
+    watched_NK: npt.NDArray[np.float64]
+    """Probabilities of some tokens."""
+    epsilon: float
+    """Distance from 1 to the next number of the type in which the model gives log probabilities."""
+
+    def __len__(self) -> int:
+        return len(self.digest_N)
+
+    def first_difference(self, other: Rows, begin: int, end: int) -> int | None:
+        """The first of the targets begin .. end - 1 whose distributions differ in any bit."""
+        both = zip(self.digest_N[begin:end], other.digest_N[begin:end], strict=True)
+        return next((begin + i for i, (one, two) in enumerate(both) if one != two), None)
+
+
+def drive(
+    model: ScoredModel, predictor: Predictor, tokens_N: Ids, *, until: int | None = None, learn: bool = True,
+    piece: int = 0,
+) -> Rows:  # fmt: skip
+    """Ask about the targets of a stream from its beginning, up to the chunk that holds target `until`.
+
+    Without `learn` the model is asked and never told what was scored. With a `piece` it is shown at most so many tokens
+    at once, whatever the plan of scoring says.
+    """
+    ledger = Ledger(MemoryStream(tokens_N), _no_bytes(model.vocab_size), model.bos)
+    predictor.reset()
+    asked: list[_Asked] = []
+    for begin, end in _chunks(model, tokens_N):
+        if until is not None and begin > until:
+            break
+        for first in range(begin, end, piece or end - begin):
+            count = min(end - first, piece or end - begin)
+            chunk = Chunk((first,), (count,))
+            row_TV = _log_probs(predictor, ledger.inputs(chunk)[0], model)
+            asked.append(_look(row_TV, tokens_N[first + 1 : first + count + 1]))
+            if learn:
+                with suppress(NumericsError):  # a score would end here; a probe goes on and tells of it
+                    predictor.learn(ledger.commit(chunk, torch.from_numpy(row_TV)[None]))
+    return Rows(
+        np.concatenate([part.loss_T for part in asked]),
+        [digest for part in asked for digest in part.digest_T],
+        np.concatenate([part.sum_T for part in asked]),
+        np.concatenate([part.watched_TK for part in asked]),
+        max(part.epsilon for part in asked),
+    )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The Rows of one chunk."""
+
+    loss_T: npt.NDArray[np.float64]
+    digest_T: list[bytes]
+    sum_T: npt.NDArray[np.float64]
+    watched_TK: npt.NDArray[np.float64]
+    epsilon: float
+
+
+def _look(row_TV: npt.NDArray[np.floating[Any]], target_T: Ids) -> _Asked:
+    """What is kept of distributions."""
+    watched_K = np.unique(np.linspace(0, row_TV.shape[1] - 1, WATCHED).astype(int))
+    p_TV = np.exp(row_TV.astype(np.float64))
+    return _Asked(
+        loss_T=-row_TV[np.arange(len(target_T)), target_T].astype(np.float64),
+        digest_T=[hashlib.blake2b(row_V.tobytes(), digest_size=16).digest() for row_V in row_TV],
+        sum_T=p_TV.sum(axis=1),
+        watched_TK=p_TV[:, watched_K],
+        epsilon=float(np.finfo(row_TV.dtype).eps),
+    )
+
+
+def _no_bytes(vocab_size: int) -> ByteTable:
+    """A table for ledgers whose bytes nobody asks for."""
+    zero_V = np.zeros(vocab_size, np.int64)
+    return ByteTable(zero_V, zero_V.astype(bool), zero_V.astype(bool), False)
+
+
+def _log_probs(predictor: Predictor, tokens_T: Tensor, model: ScoredModel) -> npt.NDArray[np.floating[Any]]:
+    """The rows of one chunk; DataError where they are not one distribution for each token."""
+    row_TV = predictor.log_probs(tokens_T).detach().cpu()
+    if row_TV.shape != (len(tokens_T), model.vocab_size):
+        raise DataError(
+            f"log_probs gave {tuple(row_TV.shape)} for {len(tokens_T)} tokens; it must give one row of "
+            f"{model.vocab_size:,} log probabilities for each token"
+        )
+    if row_TV.dtype not in (torch.float32, torch.float64):
+        raise DataError(f"log_probs gave {row_TV.dtype}; it must give float32 or float64")
+    return np.ascontiguousarray(row_TV.numpy())
+
+
+def _chunks(model: ScoredModel, tokens_N: Ids) -> Iterator[tuple[int, int]]:
+    """Targets begin .. end - 1 (target i is token i + 1) of each chunk, in the order of the stream."""
+    planned = sorted((w.start + w.skip, w.start + w.length) for w in model.plan(tokens_N, model.bos))
+    edges = [0, *(end for _, end in planned)]
+    if [begin for begin, _ in planned] != edges[:-1] or edges[-1] != len(tokens_N) - 1:
+        planned = [(w.start, w.start + w.length) for w in in_chunks(tokens_N, model.bos)]
+    yield from planned

@@ -1,0 +1,47 @@
+"""The whole audit: each rule of a set is asked of a subject.
+
+In:   a Subject, a RuleSet, a seed.
+Out:  an AuditReport.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from typing import Any
+
+import numpy as np
+
+from bytecap.auditing.findings import Answer, AuditReport, Finding
+from bytecap.auditing.probes.base import not_asked
+from bytecap.auditing.rules import Rule, RuleSet
+from bytecap.auditing.subject import MISSING, Question, Subject
+from bytecap.core.clock import Clock
+from bytecap.core.progress import Progress
+
+
+def audit_subject(subject: Subject, rules: RuleSet, *, seed: int, progress: Progress) -> AuditReport:
+    """Ask every rule of a set. `seed` decides which positions, tokens and documents are asked about."""
+    clock, memory, found = Clock(), dict[str, Any](), dict[str, Finding]()
+    for number, rule in enumerate(sorted(rules.rules, key=lambda rule: rule.probe.asked_last)):
+        progress.update(number, len(rules.rules), f"{rule.id} {rule.config.probe}")
+        rng = np.random.default_rng([seed, zlib.crc32(rule.id.encode())])
+        before = clock.seconds
+        answer = _answer(rule, Question(subject=subject, rng=rng, memory=memory))
+        found[rule.id] = Finding(
+            rule=rule.id, title=rule.config.title, probe=rule.config.probe, answer=answer,
+            seconds=clock.seconds - before,
+        )  # fmt: skip
+    findings = tuple(found[rule.id] for rule in rules.rules)
+    return AuditReport(subject=subject.name, rules=rules.name, seed=seed, findings=findings, seconds=clock.seconds)
+
+
+def _answer(rule: Rule, question: Question) -> Answer:
+    """What the probe says; a rule that is only recorded accuses nobody."""
+    missing = [part for part in rule.probe.needs if getattr(question.subject, part) is None]
+    if missing:
+        return not_asked("; ".join(MISSING[part] for part in missing))
+    answer = rule.probe.ask(question)
+    if answer.verdict == "broken":
+        return dataclasses.replace(answer, verdict=rule.config.when_broken)
+    return answer

@@ -1,0 +1,60 @@
+"""Held-out documents that stand in the training text with few changes: MinHash proposes pairs, which are then measured.
+
+Rule: D1. A text that was copied and lightly edited has a similarity above `copy`, and is an offence. Texts of one
+template (character tables, licences, forms) are alike without anybody's doing; from `alike` on they are recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bytecap.auditing.findings import Answer
+from bytecap.auditing.overlap import SHINGLE_WORDS, near_duplicates
+from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept, not_asked, recorded
+from bytecap.auditing.subject import MISSING, Question
+from bytecap.auditing.texts import held_out_documents
+from bytecap.core.settings import bounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearDuplicatesConfig(ProbeConfig):
+    """From which similarity on a pair is told, and from which it is an offence."""
+
+    alike: float = field(default=0.5, metadata=bounds(0.3, 1.0))
+    """Similarity from which a pair is recorded."""
+    copy: float = field(default=0.9, metadata=bounds(0.3, 1.0))
+    """Similarity from which a pair is a copy: about one word in a hundred changed."""
+
+
+class NearDuplicates(Probe):
+    """Finds the training document most like each held-out one."""
+
+    config_class = NearDuplicatesConfig
+    needs = ("text", "training")
+
+    def __init__(self, config: NearDuplicatesConfig) -> None:
+        super().__init__(config)
+        self.config = config
+
+    def ask(self, question: Question) -> Answer:
+        """Pairs above `copy` break the rule, others are named."""
+        held_out = held_out_documents(question)
+        if held_out is None:
+            return not_asked(MISSING["tokenizer"])
+        pairs = near_duplicates(held_out, question.training.documents(), at_least=self.config.alike)
+        pairs.sort(key=lambda pair: -pair.similarity)
+        copies = [pair for pair in pairs if pair.similarity >= self.config.copy]
+        share = sum(len(held_out[pair.held_out]) for pair in pairs) / max(1, sum(map(len, held_out)))
+        evidence = (
+            f"{len(held_out):,} held-out documents were compared with the training documents{question.training.note} "
+            f"by runs of {SHINGLE_WORDS} words; {len(pairs):,} have one at least {self.config.alike:g} alike "
+            f"({100 * share:.1f} % of the text), {len(copies):,} at least {self.config.copy:g}"
+        )
+        places = [
+            f"document {pair.held_out + 1:,} is {pair.similarity:.3f} like training document {pair.training + 1:,}: "
+            f"{pair.beginning!r}"
+            for pair in pairs
+        ]
+        if copies:
+            return broken(evidence, len(copies), "copies", places)
+        return recorded(evidence, len(pairs), "alike", places) if pairs else kept(evidence, 0, "alike")

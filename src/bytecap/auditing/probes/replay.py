@@ -1,0 +1,42 @@
+"""A stream that is read again gets the same losses to the bit: nothing is left of what was read before.
+
+Rule: C3. What learns before it is scored, or remembers a first pass, gives other losses the second time. The stream is
+read again by the same model after a reset, by one that was made anew, and from a snapshot: its first part alone.
+
+Source: openai/parameter-golf #771, #1376, #1485 to #1489, #1517, #1735, #1738, #1758, #1972, #1992.
+"""
+
+from __future__ import annotations
+
+from bytecap.auditing.asked import asked_anew, excerpts, largest_change, made_anew
+from bytecap.auditing.findings import Answer
+from bytecap.auditing.probes.base import Probe, broken, kept
+from bytecap.auditing.subject import Question
+
+
+class Replay(Probe):
+    """Asks about every excerpt again."""
+
+    needs = ("model",)
+
+    def ask(self, question: Question) -> Answer:
+        """Equal means every bit."""
+        moved, largest, asked = [], 0.0, 0
+        anew = made_anew(question)
+        for number, excerpt in enumerate(excerpts(question), start=1):
+            part = int(question.rng.integers(1, len(excerpt.rows)))
+            again = {
+                "after a reset": asked_anew(question, excerpt.tokens_N),
+                "by a model made anew": asked_anew(question, excerpt.tokens_N, by=anew),
+                "up to a random place": asked_anew(question, excerpt.tokens_N, until=part),
+            }
+            for how, rows in again.items():
+                asked += len(rows)
+                at = excerpt.rows.first_difference(rows, 0, len(rows))
+                if at is not None:
+                    largest = max(largest, largest_change(excerpt.rows, rows, 0, len(rows)))
+                    moved.append(f"excerpt {number} read again {how}: token {at + 1:,} is the first that differs")
+        evidence = f"{asked:,} positions were scored again; "
+        if not moved:
+            return kept(evidence + "all losses are the same to the bit", 0, "changes")
+        return broken(evidence + f"losses changed by up to {largest:.3g} nats", len(moved), "changes", moved)

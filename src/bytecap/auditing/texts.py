@@ -1,0 +1,76 @@
+"""Held-out documents as text, and excerpts of them that a model is asked about.
+
+In:   a Question.
+Out:  documents; short streams of tokens.
+
+Letters: N tokens of a stream.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from bytecap.auditing.subject import Ids, Question
+
+DRAWN = 10_000
+"""Tokens that stand in for a text where there is none."""
+
+
+def held_out_documents(question: Question) -> list[str] | None:
+    """Held-out documents as the training documents are given, raw or decoded; None where only tokens are at hand."""
+    text, counter = question.text, question.subject.tokenizer
+    if counter is None or (text.raw is not None and not question.training.decoded):
+        return None if text.raw is None else list(text.raw)
+    tokenizer = counter.tokenizer
+    return [tokenizer.decode(ids.tolist()) for ids in text.stream.documents(text.bos)]
+
+
+def draw_excerpt(question: Question, length: int, documents: int = 2) -> Ids:
+    """A stream of `length` tokens made of `documents` excerpts about equally long, each behind a BOS.
+
+    Excerpts begin at random places of the held-out text; where there is none, tokens are drawn at random.
+    """
+    model = question.model
+    edges = np.linspace(0, length, documents + 1).astype(int)
+    parts = [_piece(question, int(end - begin)) for begin, end in itertools.pairwise(edges)]
+    drawn_N = np.concatenate(parts)
+    assert drawn_N.size == length and drawn_N[0] == model.bos
+    return drawn_N
+
+
+def planned_stream(question: Question) -> Ids:
+    """The whole held-out text, over which plans are compared; where there is none, tokens drawn at random."""
+    text, model = question.subject.text, question.model
+    if text is not None and len(text.stream) > 1:
+        return text.stream.read(0, len(text.stream))
+    drawn_N = question.rng.integers(0, model.vocab_size, size=DRAWN)
+    drawn_N[question.rng.random(DRAWN) < 0.01] = model.bos
+    drawn_N[0] = model.bos
+    return drawn_N
+
+
+def other_tokens(question: Question, tokens_N: Ids) -> Ids:
+    """For each token a random other one, never BOS."""
+    model = question.model
+    others_V = np.delete(np.arange(model.vocab_size), model.bos)
+    drawn_N = others_V[question.rng.integers(0, others_V.size, size=tokens_N.size)]
+    same_N = drawn_N == tokens_N
+    drawn_N[same_N] = others_V[(np.searchsorted(others_V, drawn_N[same_N]) + 1) % others_V.size]
+    return drawn_N
+
+
+def _piece(question: Question, length: int) -> Ids:
+    """BOS and `length - 1` tokens from one place."""
+    model, text, rng = question.model, question.subject.text, question.rng
+    if text is None or len(text.stream) < 2:
+        found_N = rng.integers(0, model.vocab_size, size=length - 1)
+    else:
+        start = int(rng.integers(0, max(1, len(text.stream) - length)))
+        found_N = text.stream.read(start, length - 1)
+    found_N = found_N[found_N != model.bos]
+    padding_N = rng.integers(0, model.vocab_size, size=length - 1 - found_N.size)
+    piece_N = np.concatenate([found_N, padding_N])
+    piece_N[piece_N == model.bos] = (model.bos + 1) % model.vocab_size
+    return np.concatenate([[model.bos], piece_N])

@@ -1,0 +1,41 @@
+"""The Predictor of a model in windows gives the losses of the scorer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from bytecap.auditing.drive import drive
+from bytecap.auditing.run_subject import windows_plan
+from bytecap.auditing.subject import MemoryStream, ScoredModel
+from bytecap.auditing.windowed import Windowed
+from bytecap.core.progress import Silent
+from bytecap.model.gpt import GPT
+from bytecap.scoring.evaluate import evaluate
+from bytecap.text.byte_counts import ByteTable
+from tests.model.test_gpt import SPEC
+
+
+@pytest.mark.parametrize("stride", [8, 32])
+def test_it_is_what_is_scored(stride: int) -> None:
+    """Summed over a stream of several documents, in plain and in sliding windows."""
+    torch.manual_seed(0)
+    model = GPT(dataclasses.replace(SPEC, vocab_size=50))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    tokens_N = np.random.default_rng(0).integers(2, 50, size=193)
+    tokens_N[[0, 70, 71, 150]] = 1
+    ones_V = np.ones(50, np.int64)
+    table = ByteTable(ones_V, ones_V > 1, ones_V > 1, False)
+    score = evaluate(
+        model, MemoryStream(tokens_N), table, bos=1, context=32, stride=stride, batch_tokens=64, progress=Silent()
+    )
+    asked = ScoredModel(
+        make=lambda: Windowed(model, bos=1, context=32), vocab_size=50, bos=1, plan=windows_plan(32, stride), context=32
+    )
+    rows = drive(asked, asked.make(), tokens_N)
+    assert len(rows) == score.tokens == 192
+    assert rows.loss_N.sum() == pytest.approx(score.nats, abs=1e-3)
