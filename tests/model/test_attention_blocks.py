@@ -33,6 +33,7 @@ def test_values_and_gradients(
     monkeypatch.setattr(attention_blocks, "_LONG", 35)
     monkeypatch.setattr(attention_blocks, "_ROWS_OF_LONG", 8)
     attention_blocks._later.cache_clear()
+    attention_blocks._outside.cache_clear()
     torch.manual_seed(0)
     sequences, heads, groups, positions, width = sizes
     document_BT = document_numbers(sequences, positions, share)
@@ -53,6 +54,7 @@ def test_values_and_gradients(
     gradients = [torch.autograd.grad((one * weight).sum(), (query, key, value)) for one in (found, expected)]
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
     attention_blocks._later.cache_clear()
+    attention_blocks._outside.cache_clear()
 
 
 def test_other_documents_are_left_out() -> None:

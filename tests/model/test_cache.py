@@ -105,6 +105,17 @@ def test_a_copy_goes_on_by_itself() -> None:
     )
 
 
+def test_rows_are_given_up() -> None:
+    """Those that are kept go on as if alone."""
+    model, tokens_BT = random_model(SPECS["baseline"]), random_tokens()
+    cache = Cache(CONTEXT)
+    cache.keep([0])  # nothing to keep yet
+    model.hidden(tokens_BT[:, :9], BOS, cache=cache)
+    cache.keep([2, 0])
+    found_BTD = model.hidden(tokens_BT[[2, 0], 9:], BOS, cache=cache)
+    torch.testing.assert_close(found_BTD, streamed(model, tokens_BT, 9)[[2, 0], 9:], atol=1e-4, rtol=1e-4)
+
+
 def test_what_cannot_be() -> None:
     """No context, and another number of rows than before."""
     with pytest.raises(ValueError, match="keeps nothing"):

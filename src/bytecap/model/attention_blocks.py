@@ -11,7 +11,7 @@ Source:  FlashAttention, arXiv 2205.14135 (blocks, weights made again in the bac
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -72,14 +72,19 @@ def query_blocks(
 
 def _hidden(document_L: Tensor, first: int, isolated: bool, reach: int | None) -> Tensor:
     """The mask of one block, whose queries begin at its key `first`, (queries, L)."""
-    keys = len(document_L)
+    hidden_RL = _outside(len(document_L), first, reach)
+    if not isolated or document_L[0] == document_L[-1]:
+        return hidden_RL
+    return hidden_RL.masked_fill(document_L[first:, None] != document_L, -torch.inf)
+
+
+@lru_cache(maxsize=64)
+def _outside(keys: int, first: int, reach: int | None) -> Tensor:
+    """Minus infinity where a key lies behind the query, or too far before it."""
     hidden_RL = torch.zeros(keys - first, keys)
     hidden_RL[:, first:] = _later()[: keys - first, : keys - first]
     if reach is not None:
-        too_far_RL = torch.ones(keys - first, keys, dtype=torch.bool).tril(first - reach)
-        hidden_RL.masked_fill_(too_far_RL, -torch.inf)
-    if isolated:
-        hidden_RL.masked_fill_(document_L[first:, None] != document_L, -torch.inf)
+        hidden_RL.masked_fill_(torch.ones(keys - first, keys, dtype=torch.bool).tril(first - reach), -torch.inf)
     return hidden_RL
 
 

@@ -81,9 +81,12 @@ class GPT(nn.Module):
         cap = self.spec.logit_softcap
         return self.techniques.softcap(cap, raw_BTV) if cap else None
 
-    def forward(self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0, reduce: bool = False) -> Tensor:
+    def forward(
+        self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0, reduce: bool = False,
+        cache: Cache | None = None,
+    ) -> Tensor:  # fmt: skip
         """Loss in nats of each target but the first `skip` of a row, (B, T - skip), or their mean; float32."""
-        hidden_ND = self.hidden(tokens_BT, bos)[:, skip:].flatten(0, 1)
+        hidden_ND = self.hidden(tokens_BT, bos, cache=cache)[:, skip:].flatten(0, 1)
         target_BT = target_BT[:, skip:]
         target_N, weight_VD, softcap = target_BT.flatten(), self._output_VD, self.spec.logit_softcap
         if blocks_suit(hidden_ND, weight_VD, softcap) and not self.techniques.change("logits", "softcap"):

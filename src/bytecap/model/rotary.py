@@ -7,6 +7,8 @@ Source:  RoFormer, arXiv 2104.09864; halves instead of neighbouring pairs, as in
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -15,9 +17,27 @@ def rotary_table(
     positions: int, rotary_dims: int, base: float, device: torch.device, *, begin: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the positions from `begin` on, (T, R/2), float32."""
-    frequencies = base ** (-torch.arange(0, rotary_dims, 2, dtype=torch.float64, device=device) / rotary_dims)
-    angles_TK = torch.outer(torch.arange(begin, begin + positions, dtype=torch.float64, device=device), frequencies)
+    if begin:  # a long text asks for one stretch after the other: turning those of the first is quicker
+        turned_TK = _first_turns(positions, rotary_dims, base, device) * _turns(begin, 1, rotary_dims, base, device)
+        return turned_TK.real.float(), turned_TK.imag.float()
+    angles_TK = _angles(0, positions, rotary_dims, base, device)
     return angles_TK.cos().float(), angles_TK.sin().float()
+
+
+def _angles(begin: int, positions: int, rotary_dims: int, base: float, device: torch.device) -> Tensor:
+    frequencies = base ** (-torch.arange(0, rotary_dims, 2, dtype=torch.float64, device=device) / rotary_dims)
+    return torch.outer(torch.arange(begin, begin + positions, dtype=torch.float64, device=device), frequencies)
+
+
+def _turns(begin: int, positions: int, rotary_dims: int, base: float, device: torch.device) -> Tensor:
+    """cos + i sin, complex128."""
+    angles_TK = _angles(begin, positions, rotary_dims, base, device)
+    return torch.complex(angles_TK.cos(), angles_TK.sin())
+
+
+@lru_cache(maxsize=4)
+def _first_turns(positions: int, rotary_dims: int, base: float, device: torch.device) -> Tensor:
+    return _turns(0, positions, rotary_dims, base, device)
 
 
 def rotate(heads_BHTK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:

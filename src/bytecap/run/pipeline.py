@@ -61,7 +61,7 @@ from bytecap.run.record import (
     record_fault,
     training_summary,
 )
-from bytecap.run.scoring import build_validation, score_model, scored_models, scoring_context
+from bytecap.run.scoring import build_validation, score_model, scored_models
 from bytecap.scoring.documents import documents_json
 from bytecap.scoring.evaluate import DOCUMENTS
 from bytecap.text.prepare import changed_file, prepare
@@ -192,11 +192,11 @@ def score_stage(
     with console.stage("score"), timed(folder, "score"):
         with together():
             validation = build_validation(recipe, tokens)
-        passes = {name: (model, recipe.score.stride) for name, model in models.items()}
-        passes |= {f"{name}_plain": (models[name], scoring_context(recipe)) for name in ("before", "after")}
+        passes = {name: (model, False) for name, model in models.items()}
+        passes |= {f"{name}_plain": (models[name], True) for name in ("before", "after")}
         scores = {
-            name: score_model(validation, model, recipe, stride, Part(console, name, index, len(passes)))
-            for index, (name, (model, stride)) in enumerate(passes.items())
+            name: score_model(validation, model, recipe, Part(console, name, index, len(passes)), plain=plain)
+            for index, (name, (model, plain)) in enumerate(passes.items())
         }
     values = {name: score.to_json() for name, score in scores.items()}
     check = dataclasses.asdict(validation.check)

@@ -42,7 +42,7 @@ def score_run(
             )
         validation = build_validation(recipe, tokens)
         model = made.model().to(choose_device(device))
-    score = score_model(validation, model, recipe, recipe.score.stride, progress or Silent())
+    score = score_model(validation, model, recipe, progress or Silent())
     return TextScore(score, validation.check)
 
 
@@ -57,12 +57,16 @@ def build_validation(recipe: Recipe, tokens: Tokens) -> Validation:
     )
 
 
-def score_model(validation: Validation, model: GPT, recipe: Recipe, stride: int, progress: Progress) -> Score:
-    """Bits per byte with the recipe's context."""
-    batch_tokens = recipe.score.batch_tokens
+def score_model(
+    validation: Validation, model: GPT, recipe: Recipe, progress: Progress, *, plain: bool = False
+) -> Score:
+    """Bits per byte as the recipe says, or with its context in windows that do not overlap."""
+    context = scoring_context(recipe)
     return validation.score(
-        model, context=scoring_context(recipe), stride=stride, batch_tokens=batch_tokens, progress=progress
-    )
+        model, context=context, stride=context if plain else recipe.score.stride,
+        batch_tokens=recipe.score.batch_tokens, progress=progress,
+        strategy="windows" if plain else recipe.score.strategy,
+    )  # fmt: skip
 
 
 def scored_models(folder: Path) -> dict[str, GPT]:

@@ -32,8 +32,9 @@ from bytecap.model.spec import MAX_CONTEXT
 from bytecap.scoring.adaptations import adaptation_config
 from bytecap.scoring.adaptations.base import AdaptationConfig
 from bytecap.scoring.documents import DocumentScores, DocumentSums
-from bytecap.scoring.past import WINDOWS, Strategy
-from bytecap.scoring.windows import Window, count_windows, windows
+from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
+from bytecap.scoring.streaming import stream_parts, streamed_losses, streaming_reach
+from bytecap.scoring.windows import ScoredSpan, Window, check_stride, count_windows, windows
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import TokenStream
 
@@ -55,8 +56,8 @@ class ScoreConfig:
     batch_tokens: int = dataclasses.field(default=8_192, metadata=bounds(1, MAX_BATCH_TOKENS))
     """Positions run at once."""
     strategy: Strategy = WINDOWS
-    """How a position gets what came before it: windows that are run again for each stride, or a cache of keys and
-    values."""
+    """How a position gets what came before it: each window is run from its start, or the text runs once through a cache
+    of keys and values, and each position sees as many as windows show on average, context - stride / 2."""
     adapt: Mapping[str, AdaptationConfig] = dataclasses.field(
         default_factory=dict, metadata=tables_by_name(adaptation_config)
     )
@@ -106,6 +107,7 @@ def evaluate(
     batch_tokens: int,
     progress: Progress,
     byte_stream: TokenStream | None = None,
+    strategy: Strategy = WINDOWS,
 ) -> Score:
     """Score every target of `stream` exactly once. `byte_stream` replaces the table where the shards have a sidecar.
 
@@ -114,29 +116,27 @@ def evaluate(
     targets = len(stream) - 1
     if targets < 1:
         raise DataError("the validation text has fewer than two tokens; give more text")
-    device = next(model.parameters()).device
-    if device.type == "cpu":
+    check_stride(stride, context)
+    if model.embedding.device.type == "cpu":
         keep_freed_memory()
     clock = Clock()
+    plan = _stream_through if strategy == STREAMING else _run_windows
+    sums, spans = plan(model, stream, bos, context, stride, batch_tokens)
     scored_N, done, processes = np.zeros(targets, np.uint8), 0, world().size
-    nats_W = np.zeros(count_windows(targets, context=context, stride=stride))
-    bytes_W = np.zeros(len(nats_W), np.int64)
+    nats_W, bytes_W = np.zeros(sums), np.zeros(sums, np.int64)
     documents, was_training = DocumentSums(stream, bos), model.training
     model.eval()
-    for first_window, group in _my_batches(windows(targets, context=context, stride=stride), batch_tokens):
-        loss_BT, rows_BT = _losses(model, stream, group, bos, device)
-        for index, (window, loss_T, row_T) in enumerate(zip(group, loss_BT, rows_BT, strict=True), first_window):
-            first, end = window.start + window.skip, window.start + window.length
-            scored_N[first:end] += 1
-            nats_W[index] = float(loss_T.sum())
-            if byte_stream is None:
-                counts = table.count(row_T[window.skip : -1], row_T[window.skip + 1 :])
-            else:
-                counts = byte_stream.read(first + 1, end - first)
-            bytes_W[index] = counts.sum()
-            documents.add(first + 1, loss_T.numpy(), counts)
-            done += (end - first) * processes
-        done = min(done, targets)
+    for number, first, loss_T, tokens_T in spans:
+        end = first + len(loss_T)
+        scored_N[first:end] += 1
+        nats_W[number] += float(loss_T.sum())
+        if byte_stream is None:
+            counts = table.count(tokens_T[:-1], tokens_T[1:])
+        else:
+            counts = byte_stream.read(first + 1, end - first)
+        bytes_W[number] += counts.sum()
+        documents.add(first + 1, loss_T.numpy(), counts)
+        done = min(done + (end - first) * processes, targets)
         progress.update(done, targets, f"{done / max(clock.seconds, 1e-9):,.0f} tokens/s")
     model.train(was_training)
     all_reduce([torch.from_numpy(values) for values in (scored_N, nats_W, bytes_W, *documents.arrays)])
@@ -152,8 +152,27 @@ def evaluate(
         context=context,
         stride=stride,
         seconds=clock.seconds,
+        strategy=strategy,
         documents=documents.scores(),
     )
+
+
+def _stream_through(
+    model: GPT, stream: TokenStream, bos: int, context: int, stride: int, batch_tokens: int
+) -> tuple[int, Iterator[ScoredSpan]]:
+    """How many sums there will be, and the losses."""
+    parts = stream_parts(stream, bos, isolated=not model.spec.across_documents)
+    reach = streaming_reach(context, stride)
+    return len(parts), streamed_losses(model, stream, parts, bos=bos, reach=reach, batch_tokens=batch_tokens)
+
+
+def _run_windows(
+    model: GPT, stream: TokenStream, bos: int, context: int, stride: int, batch_tokens: int
+) -> tuple[int, Iterator[ScoredSpan]]:
+    """How many sums there will be, and the losses."""
+    targets = len(stream) - 1
+    batches = _my_batches(windows(targets, context=context, stride=stride), batch_tokens)
+    return count_windows(targets, context=context, stride=stride), _windowed_losses(model, stream, bos, batches)
 
 
 def _my_batches(all_windows: Iterator[Window], batch_tokens: int) -> Iterator[tuple[int, list[Window]]]:
@@ -179,12 +198,15 @@ def _batches(all_windows: Iterator[Window], batch_tokens: int) -> Iterator[list[
             yield batch
 
 
-def _losses(
-    model: GPT, stream: TokenStream, group: list[Window], bos: int, device: torch.device
-) -> tuple[torch.Tensor, np.ndarray[Any, Any]]:
-    rows_BT = np.stack([stream.read(window.start, window.length + 1) for window in group])
-    tensor_BT = torch.from_numpy(rows_BT).to(device)
-    tokens_BT, target_BT = tensor_BT[:, :-1], tensor_BT[:, 1:]
-    with autocast(device):
-        loss_BT = model(tokens_BT, target_BT, bos, skip=group[0].skip)
-    return loss_BT.float().cpu().double(), rows_BT
+def _windowed_losses(
+    model: GPT, stream: TokenStream, bos: int, batches: Iterator[tuple[int, list[Window]]]
+) -> Iterator[ScoredSpan]:
+    device = model.embedding.device
+    for first_window, group in batches:
+        rows_BT = np.stack([stream.read(window.start, window.length + 1) for window in group])
+        tensor_BT = torch.from_numpy(rows_BT).to(device)
+        with autocast(device):
+            loss_BT = model(tensor_BT[:, :-1], tensor_BT[:, 1:], bos, skip=group[0].skip)
+        loss_BT = loss_BT.float().cpu().double()
+        for number, (window, loss_T, row_T) in enumerate(zip(group, loss_BT, rows_BT, strict=True), first_window):
+            yield ScoredSpan(number, window.start + window.skip, loss_T, row_T[window.skip :])

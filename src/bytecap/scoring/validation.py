@@ -13,6 +13,7 @@ from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.model.gpt import GPT
 from bytecap.scoring.evaluate import Score, evaluate
+from bytecap.scoring.past import WINDOWS, Strategy
 from bytecap.text.byte_check import ByteCheck, check_table
 from bytecap.text.byte_counts import ByteTable, build_table
 from bytecap.text.shards import TokenStream
@@ -56,7 +57,16 @@ class Validation:
             check = ByteCheck(counted, None, None)
         return cls(stream, byte_stream, table, tokenizer.bos, check)
 
-    def score(self, model: GPT, *, context: int, stride: int, batch_tokens: int, progress: Progress) -> Score:
+    def score(
+        self,
+        model: GPT,
+        *,
+        context: int,
+        stride: int,
+        batch_tokens: int,
+        progress: Progress,
+        strategy: Strategy = WINDOWS,
+    ) -> Score:
         """Bits per byte of `model` on this text."""
         return evaluate(
             model,
@@ -68,4 +78,5 @@ class Validation:
             batch_tokens=batch_tokens,
             progress=progress,
             byte_stream=self.byte_stream,
+            strategy=strategy,
         )

@@ -10,7 +10,10 @@ at the end is scored once by a window that ends with the stream. S = C is the pl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
 
 from bytecap.core.errors import ConfigError
 
@@ -21,6 +24,18 @@ class Window(NamedTuple):
     start: int
     length: int
     skip: int
+
+
+class ScoredSpan(NamedTuple):
+    """Losses of neighbouring targets, which are the tokens behind inputs `first`, `first + 1`, ..."""
+
+    number: int
+    """Which window it is, or which part of the stream: what is summed together."""
+    first: int
+    loss_T: torch.Tensor
+    """Nats, float64 on CPU."""
+    tokens_T: np.ndarray[Any, Any]
+    """The inputs, and the last target."""
 
 
 def check_stride(stride: int, context: int) -> None:
