@@ -9,9 +9,11 @@ import numpy.typing as npt
 import pytest
 
 from bytecap.scoring.memory_candidates import (
+    ALIGNMENT_MEMORY,
     CANDIDATES,
     LIKELIEST,
     MAX_NATS,
+    MIN_ALIGNMENT,
     MIN_COSINE,
     N_FEATURES,
     N_PLACE,
@@ -20,6 +22,7 @@ from bytecap.scoring.memory_candidates import (
     SHARPNESS,
     STATES,
     USE_CLASSES,
+    States,
     no_candidates,
 )
 from bytecap.scoring.memory_mixing import MAX_BOOST, Mixture, mix
@@ -54,11 +57,22 @@ def mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p:
     """The compiled mixture of a whole document."""
     result = log_p.astype(np.float32)
     tables = new_tables(VOCAB, len(tokens))
-    mix(tables, no_candidates(VOCAB), mixture, states.astype(np.float32), result, tokens)
+    mix(
+        tables,
+        no_candidates(VOCAB),
+        mixture,
+        States(states.astype(np.float32), np.zeros(len(tokens), np.float32)),
+        result,
+        tokens,
+    )
     return result
 
 
-def twin_candidates(twin: Twin, near: list[tuple[float, int]], log_p: Array) -> list[int]:
+Pairs = list[tuple[float, int]]
+"""A likeness, and the token that followed there."""
+
+
+def twin_candidates(twin: Twin, near: Pairs, log_p: Array) -> list[int]:
     """In their order, each once."""
     found = [twin.history[twin.pointer]] if twin.pointer >= 0 else []
     for order in reversed(ORDERS):
@@ -69,7 +83,7 @@ def twin_candidates(twin: Twin, near: list[tuple[float, int]], log_p: Array) -> 
     return (found + rest[:LIKELIEST])[:CANDIDATES]
 
 
-def twin_features(twin: Twin, token: int, near: list[tuple[float, int]], log_p: Array) -> list[float]:
+def twin_features(twin: Twin, token: int, near: Pairs, aligned: Pairs, log_p: Array) -> list[float]:
     """What is known of a candidate."""
     features = [max(float(log_p[token]), -MAX_NATS)]
     for order in ORDERS:
@@ -84,16 +98,24 @@ def twin_features(twin: Twin, token: int, near: list[tuple[float, int]], log_p: 
     weights = [math.exp(SHARPNESS * (cosine - 1)) for cosine, _ in near]
     mine = sum(weight for weight, (_, seen) in zip(weights, near, strict=True) if seen == token)
     features.append(math.log(mine / sum(weights) + 0.003) + 3 if near else 0)
-    return [*features, max((cosine for cosine, seen in near if seen == token), default=-1)]
+    features.append(max((cosine for cosine, seen in near if seen == token), default=-1))
+    likenesses = [likeness for likeness, seen in aligned if seen == token]
+    features.append(math.log(sum(math.exp(SHARPNESS * (likeness - 1)) for likeness in likenesses) + 0.003))
+    return [*features, max(likenesses, default=-1)]
 
 
 def twin_mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array) -> Array:
     """The mixture in float64, from the definition."""
-    twin, rows = Twin(), []
+    twin, rows, alignment = Twin(), [], [0.0] * len(tokens)
     for t, token in enumerate(tokens):
         twin.absorb(int(token))
         cosines = [(float(states[i] @ states[t]), int(tokens[i + 1])) for i in range(max(0, t - STATES), t)]
         near = [(cosine, seen) for cosine, seen in cosines if cosine >= MIN_COSINE]
+        alignment = [
+            (1 - ALIGNMENT_MEMORY) * float(states[i] @ states[t]) + ALIGNMENT_MEMORY * (alignment[i - 1] if i else 0)
+            for i in range(t)
+        ]
+        aligned = [(a, int(tokens[i + 1])) for i, a in enumerate(alignment) if a >= MIN_ALIGNMENT]
         weight = sum(math.exp(SHARPNESS * (cosine - 1)) for cosine, _ in near)
         place = [float(log_p[t].max()), math.log(t + 2), math.log(twin.match + 1), math.log(weight + 0.003) / 3]
         for order in ORDERS:
@@ -102,7 +124,7 @@ def twin_mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, l
         row = []
         for v in range(VOCAB):
             if v in candidates:
-                feature = np.array(twin_features(twin, v, near, log_p[t]))
+                feature = np.array(twin_features(twin, v, near, aligned, log_p[t]))
                 hidden = mixture.feature_HF @ feature + mixture.place_HC @ np.array(place) + mixture.bias_H
                 boost = float(np.clip(mixture.output_H @ np.maximum(hidden, 0) ** 2, -MAX_BOOST, MAX_BOOST))
             else:

@@ -37,11 +37,21 @@ STATES = 2048
 """Positions back up to which states are compared."""
 MIN_COSINE = 0.3
 SHARPNESS = 14.4
-"""A state at cosine c weighs exp(SHARPNESS (c - 1))."""
+"""A state at cosine c weighs exp(SHARPNESS (c - 1)), and so does one that is aligned by c."""
+ALIGNMENT_MEMORY = 0.6
+"""Share of the alignment of the positions before that two positions keep; the rest is their states' cosine."""
+MIN_ALIGNMENT = 0.2
 MAX_NATS = 20.0
 """A log probability is read as at least the negative of this."""
-N_FEATURES = 1 + 3 * len(ORDERS) + 6
+N_FEATURES = 1 + 3 * len(ORDERS) + 8
 N_PLACE = 4 + 2 * len(ORDERS)
+
+
+class States(NamedTuple):
+    """The model's states at a document's positions, as unit vectors, and how well each is aligned with the last."""
+
+    unit_LD: Floats
+    aligned_L: Floats
 
 
 class Candidates(NamedTuple):
@@ -57,6 +67,9 @@ class Candidates(NamedTuple):
     """Summed weight of the states that each token followed."""
     nearest_V: Floats
     """Cosine of the most similar of them; -1 for none."""
+    aligned_V: Floats
+    """The same for positions by their alignment: how like the states there and before are to the last ones."""
+    best_aligned_V: Floats
     near_token_K: Longs
     near_cosine_K: Floats
 
@@ -71,15 +84,17 @@ def no_candidates(vocab_size: int) -> Candidates:
         rank_V=np.zeros(vocab_size, np.int64),
         similar_V=np.zeros(vocab_size, np.float32),
         nearest_V=np.full(vocab_size, -1, np.float32),
+        aligned_V=np.zeros(vocab_size, np.float32),
+        best_aligned_V=np.full(vocab_size, -1, np.float32),
         near_token_K=np.zeros(NEAREST, np.int64),
         near_cosine_K=np.zeros(NEAREST, np.float32),
     )
 
 
 @compiled()
-def consider(tables: Tables, work: Candidates, states_LD: Floats, log_p_V: Floats) -> Whole:
+def consider(tables: Tables, work: Candidates, states: States, log_p_V: Floats) -> Whole:
     """Find and describe the candidates behind the document's last token; how many there are."""
-    total = _compare_states(tables, states_LD, work)
+    total = _compare_states(tables, states, work)
     found = _from_contexts(tables, work)
     found = _from_model(log_p_V, work, found)
     _describe_place(tables, log_p_V, total, work)
@@ -109,33 +124,45 @@ def use_class(count: Whole) -> Whole:
 
 
 @compiled(fastmath=True)
-def _compare_states(tables: Tables, states_LD: Floats, work: Candidates) -> Real:
+def _compare_states(tables: Tables, states: States, work: Candidates) -> Real:
     """Weigh each earlier state by its likeness to the last one, for the token that followed it; the sum of weights."""
     last = tables.numbers_5[TOKENS] - 1
-    state_D = states_LD[last]
+    state_D, aligned_L = states.unit_LD[last], states.aligned_L
     total, near = np.float32(0), 0
     work.near_token_K[:] = -1
-    for i in range(max(0, last - STATES), last):
+    for i in range(last - 1, max(0, last - STATES) - 1, -1):
         cosine = np.float32(0)
         for d in range(state_D.size):
-            cosine += states_LD[i, d] * state_D[d]
+            cosine += states.unit_LD[i, d] * state_D[d]
+        token = tables.history_L[i + 1]
+        before = aligned_L[i - 1] if i > 0 else np.float32(0)
+        aligned_L[i] = np.float32(1 - ALIGNMENT_MEMORY) * cosine + np.float32(ALIGNMENT_MEMORY) * before
+        if aligned_L[i] >= MIN_ALIGNMENT:
+            work.aligned_V[token] += np.exp(np.float32(SHARPNESS) * (aligned_L[i] - np.float32(1)))
+            work.best_aligned_V[token] = max(work.best_aligned_V[token], aligned_L[i])
         if cosine < MIN_COSINE:
             continue
-        token = tables.history_L[i + 1]
         weight = np.exp(np.float32(SHARPNESS) * (cosine - np.float32(1)))
         total += weight
         work.similar_V[token] += weight
         work.nearest_V[token] = max(work.nearest_V[token], cosine)
         if near < NEAREST or cosine > work.near_cosine_K[near - 1]:
-            near = min(near + 1, NEAREST)
-            at = near - 1
-            while at > 0 and work.near_cosine_K[at - 1] < cosine:
-                work.near_cosine_K[at] = work.near_cosine_K[at - 1]
-                work.near_token_K[at] = work.near_token_K[at - 1]
-                at -= 1
-            work.near_cosine_K[at] = cosine
-            work.near_token_K[at] = token
+            near = _insert_near(work, near, token, cosine)
     return total
+
+
+@compiled()
+def _insert_near(work: Candidates, near: int, token: Whole, cosine: Real) -> int:
+    """One more of the nearest states, in its place; how many there are."""
+    near = min(near + 1, NEAREST)
+    at = near - 1
+    while at > 0 and work.near_cosine_K[at - 1] < cosine:
+        work.near_cosine_K[at] = work.near_cosine_K[at - 1]
+        work.near_token_K[at] = work.near_token_K[at - 1]
+        at -= 1
+    work.near_cosine_K[at] = cosine
+    work.near_token_K[at] = token
+    return near
 
 
 @compiled()
@@ -146,6 +173,8 @@ def _forget_states(tables: Tables, work: Candidates) -> None:
         token = tables.history_L[i + 1]
         work.similar_V[token] = 0
         work.nearest_V[token] = -1
+        work.aligned_V[token] = 0
+        work.best_aligned_V[token] = -1
 
 
 @compiled()
@@ -236,6 +265,8 @@ def _describe_use(tables: Tables, token: Whole, total: Real, work: Candidates, f
     feature_F[at + 3] = _log(numbers[MATCH] + 1) if predicted else np.float32(0)
     feature_F[at + 4] = _log(work.similar_V[token] / total + 0.003) + 3 if total > 0 else np.float32(0)
     feature_F[at + 5] = work.nearest_V[token]
+    feature_F[at + 6] = _log(work.aligned_V[token] + 0.003)
+    feature_F[at + 7] = work.best_aligned_V[token]
 
 
 @compiled()

@@ -25,6 +25,7 @@ from bytecap.scoring.memory_candidates import (
     Candidates,
     Floats,
     Longs,
+    States,
     consider,
     forget,
     use_class,
@@ -45,18 +46,16 @@ class Mixture(NamedTuple):
 
 
 @compiled()
-def mix(
-    tables: Tables, work: Candidates, mixture: Mixture, states_LD: Floats, log_p_TV: Floats, inputs_T: Longs
-) -> None:
+def mix(tables: Tables, work: Candidates, mixture: Mixture, states: States, log_p_TV: Floats, inputs_T: Longs) -> None:
     """Mix the memory into each row of `log_p_TV` in place: row t is the distribution after `inputs_T[t]`.
 
-    `states_LD` holds unit vectors, of all positions of the document up to the last one of `inputs_T`.
+    `states` holds unit vectors of all positions of the document up to the last one of `inputs_T`.
     """
     raised_V = np.empty(log_p_TV.shape[1])
     for t in range(inputs_T.size):
         log_p_V = log_p_TV[t]
         absorb(tables, inputs_T[t])
-        found = consider(tables, work, states_LD, log_p_V)
+        found = consider(tables, work, states, log_p_V)
         _boost(mixture, work, found)
         total = 0.0
         for v in range(log_p_V.size):

@@ -21,20 +21,21 @@ from bytecap.scoring.memory_mixing import Mixture
 
 UNITS = 16
 _WEIGHTS = (
-    "^s6zfSTTDuW29xC*{r7~tg_~{$S9n$)VJ#=(J_O%;jOo!0KCJklQ6xo+pWARGqArTt0_&im@QwfA+-;=<goy}B(-6l@4C9S1TH`(a<h%NNwK0dtF"
-    "$ICUa!qA(Ix${@G}S%fv8w505DWErM7*nS+_W`RI#h5K{g1ZA*%p9>nmR}owxNVIT(Yvt~A0ea<iN)YA~!eWgru;0KAQ%EiGQE2CiMSwH}+ZL$%j"
-    "58n<b=zc=}`QMP6~UoQYWb29w5c`sBrU$ZqQJ2c0#6FXu!f4Bp+Dy|(cHMaXSF)~NEkvKA~&$<A-j4PYBBsK`JdpNx~=`j$nbF>UOW4DXAz^zj;j"
-    "I&QVfTfYL0K7(_O0M^}S1AIm+$_+vH@m!+{xVCjHMWkh8MOB-F0r9APOXQf_cbiAI5q$@(6oE84K#ZsFt|Oq47vck<1J#dX)^>f<F27Fh^&pC0kj"
-    "w<H#G4wBr~-ve6+>1dnjut0KEJznz+9=*C_&~Ik2+1wz31HVlV%nF0MDYEGtE@1TZ$5HJn8<WwD+v0K8|h6|Ux}X{Xa9cdOX4F|GJ0AFMtz@+}*x"
-    "oiEF<Y^s5$P_QVmtR>U56Sxwj5hVaTku09ENGbla9IeDDg0B7~@+9jkXDTbJj4~)Kcd)W4`z}MS-79Yz5TsS78YY&lKCd6GZ!G{k4XtCO{-W9`Yo"
-    "lelRWuGPi@Hf7?kIIFpf`smg0;xDMTbYP>#k6=$1ngqxGmnPQ7ON$(x_mrQlk;50K9>)lP;{U05!uTHMGIBgsJBz$RfKdO(Iz;6s#90h^ucVE-H+"
-    "!h_H1e-mNpSKOy%bWT`bSr?Awmuq8XJWvxanZ!7>jK&j{{>8a==0WH$6<E+9a3al!eNghA0-n55_?YA~2C@FNOwyMynN1^~cCZv5LX)z@#jIL7;I"
-    ";vYOMkzlf5if?dP%#&=sGT^dimneeKrI2WiJkkcVx_059Ia+4d9-}E%B@$X*`ZT5r7x<mBQAHcoG-$(oHHh|Ume4tEw&c5A~HohUMZ9|q%V~%@i8"
-    "zohp<R688ZX8$)HX)Xf)`x&oV0>UO7IshdGq4D>ae0kTx&5jUxau%(70j_%o=efH~y0TQ*{~yERZKOEn(40~CBUz%dE5vM~;^d@fD5K(R@!rmYaU"
-    "<uA)H1gA<e!7`$-2Q(S6@-_0edodrh+pK`Rq_kAHV<{^vl`rF?9xmD<xG~wWZyesRiXoLWt(%OMARS?-`K-+@si=x1A|uwaK_arW7AiBao3JXQ?V"
-    ">3zY$cy8U@!}?+bjRBg|GLrRx5+78mai7<E>pQ$|T7$j4v>-6f$D4VKIxZ&M)t)E+LYgTcSHH2CCXH6Ce?+w61|N0HC=q7pR^t9<f$4iY`SYoTQS"
-    "rOD&MCET$VQ>9Ex^$gc4+HL(LUV<8JI=PrJutSLyRek(evp(V1CRw)IR_AZXG2_sP~+N_zZt1Qv0r!FI_lPNr!k+0q@9jWv&E;?zjw!)@6`oyTcB"
-    "EEmVn!5)%sJT17KfS;+UA*19D!x{|-ncQZ>@4guV>OaBVmo<0jXoYg@<Gx=*+aWU3a3Ri?=^2W**D8K"
+    "v!U7@x+0@5aIiov-MHAP0WAQ$i=tj6%Cfbn5h^aH?JM%8fUz{NouYLiEiD8x{<0Y<k)S-WDWsOKMlA=gZ>b}&xGw;_hP!1nin#T(IIMgzHM=3ZFt"
+    "I`_nJ)7*6}9RxJhe}t1t|u!HZec5Mk=W>sxZSQpSXV}3%RMV7OR0R96B|qU@!nY{V&lr(Y5k2uC<^z<r#0bls6)u0K5S!?JCQ#(mRbbE4pdB6tjA"
+    "?3pSawGPPDUzbvvYG`W#DM!Al$+B*xjHZ%M=)V1ch$2b7IkFzB>bfqCIPB%8Uxi1_z<g*GiRj&rO*Qg#gqc<ryJT$DQ#x<cfKBWLW2Q&6HvNU(JD"
+    "zgQp%O%*j?mAvJP`PfnxilrFDXLa2bg}@vlrelN$uVy*y02t4@ho60Z!UVNjIKpCg)Hr@y06=y{ic4M3Z{NAim!|{do73@x-!MDQnV$nhqnN{_OP"
+    "L;rnL#PSghGM$1a_-WUd4==CH)Bn<+Rlp)ZywE3g2(QZY`re6&X_nz6qy%(8;EceP}$dN^k^004%kw5`cB=&TtyD5f1Z0j+SYe5|!JKQi<*06g8P"
+    "JF>GPth9<P%ebg7!LYHo?kM4;9V+o9OSI9i%_*id=&foj>9g1|tF8{ZR=U2aU9%6k=MoVv7Pdetf;dUASSrA)6R^BCA1(kqN3OIu0x+zq01$SpEv"
+    "a>>7O*R>0K6BmZ7NJ706J(Mnz+8N{-z)+zAX5tpP9;~;+;vVnXYmm+^8)kxuZ$2^{odgQ?C^;G%DGqx+{4r1h9oACMK}0KdB0xgfIX+V4|)#l&xN"
+    "m#Um4~79kd`L@qcW;kux+`Ks@=PB&vIEv?lz{;0>S6sUZ+B`>8pM=t<8@~HkVtgkJw+a_+Xt1eI^TeQKf7Al{$0K6ltLAR$ig();91gl`OK__=O-"
+    "mnWcfvoi>2c)ztJ}DKg)uPQHSE#@cR39H0b*vGlLbFP?mM9{qq^MM^F(Au2aU=jdsi_yS`7ORKlOp#l_AN=UrY$3<5v_+Jt*lBcJt&_f{4YthTBr"
+    "xFOQmY8Y%KAxXCjfSPcBO$VWz1ulOdiq>oGj7JTwKg^C$(iz%!*R(=g4mb+kOTmoZ^787u&;m$Fc@bhDH)h_{KeYqnxBBeN?z3pT~6c{ymZ#ym~A"
+    "3_4q|NI87A1u@CFA*o-iJh14n-8Kriel~cz4j`Ys7_?NrrL+(*c%&FHb{WO8UN6V1Coq1iSuMD;(yeK@r=FC!eyzeWtFrd9D=(6)Hli@Fn5|K^oU"
+    "8Djw=#mXkuIqyg{io(;46Zu1TeLy7@;q$NTv!Y$|#+&$s{-@cc_N6#4fz8h$3dW@TycP;3aD%bSYUQsvI>i<0B`ks3^oGKe28vAET2U{;3xnuPEK"
+    "I*)s_to2bRO{4naRu`Tnefv}e|8zeTKXtlRD`ltphkuV`KUn{4phA-5uZ88qCV=zvvM=)})Yoiq^R~U+_{wO1@N21Uwhp&AzjIg>gBe0k-0x3Q!_"
+    "$FyD=PjC~xt;POH7MOJO|jW9(5A&A0UtdrjH(^5<17cQI4^mwE+q012CmpEX|R+rcsy1(M#Y|>n8)Kf!MJ$3QZbji%fD(itiQLuue~n6m%Eg=PPT"
+    "fnv?}N<kvKFt;yEEYMm^O&bw33`d_hk|VklZR1viH`bvR-;"
 )
 
 

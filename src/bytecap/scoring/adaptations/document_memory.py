@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
-from bytecap.scoring.memory_candidates import no_candidates
+from bytecap.scoring.memory_candidates import States, no_candidates
 from bytecap.scoring.memory_mixing import Mixture, mix
 from bytecap.scoring.memory_prior import built_in_mixture
 from bytecap.scoring.memory_tables import TOKENS, clear, new_tables, with_room
@@ -31,7 +31,7 @@ class _Lane:
 
     def __init__(self, vocab_size: int, width: int) -> None:
         self.tables = new_tables(vocab_size, _ROOM)
-        self.states_LD = np.zeros((_ROOM, width), np.float32)
+        self.states = _room_for_states(_ROOM, width)
 
     def forget(self) -> None:
         clear(self.tables)
@@ -40,10 +40,16 @@ class _Lane:
         """Make room for the next tokens, and keep the states at them."""
         first, more = int(self.tables.numbers_5[TOKENS]), len(states_TD)
         self.tables = with_room(self.tables, more)
-        if first + more > len(self.states_LD):
-            room = self.tables.history_L.size - len(self.states_LD)
-            self.states_LD = np.concatenate([self.states_LD, np.zeros((room, states_TD.shape[1]), np.float32)])
-        self.states_LD[first : first + more] = states_TD
+        if first + more > len(self.states.unit_LD):
+            larger = _room_for_states(self.tables.history_L.size, states_TD.shape[1])
+            for old, new in zip(self.states, larger, strict=True):
+                new[: len(old)] = old
+            self.states = larger
+        self.states.unit_LD[first : first + more] = states_TD
+
+
+def _room_for_states(tokens: int, width: int) -> States:
+    return States(np.zeros((tokens, width), np.float32), np.zeros(tokens, np.float32))
 
 
 class DocumentMemory(Adaptation):
@@ -80,5 +86,5 @@ class DocumentMemory(Adaptation):
             self._lanes, self._states_BTD.numpy(), mixed_BTV.numpy(), inputs_BT.cpu().numpy(), strict=True
         ):
             lane.add_states(states_TD)
-            mix(lane.tables, self._work, self._mixture, lane.states_LD, log_p_TV, inputs_T)
+            mix(lane.tables, self._work, self._mixture, lane.states, log_p_TV, inputs_T)
         return mixed_BTV.to(log_probs_BTV.device)
