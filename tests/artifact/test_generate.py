@@ -40,6 +40,7 @@ def test_seeds_repeat_and_the_tokenizer_may_come_from_elsewhere() -> None:
     ("settings", "message"),
     [
         ({"tokens": -3}, "-3 tokens cannot be generated"),
+        ({"tokens": 1_000_001}, "1,000,001 tokens cannot be generated; give 0 to 1,000,000"),
         ({"temperature": -1.0}, "the temperature is -1; it must be a finite number"),
         ({"temperature": math.nan}, "the temperature is nan"),
         ({"seed": 1 << 62}, "the seed is 4611686018427387904; it must lie between 0 and"),

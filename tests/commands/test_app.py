@@ -84,6 +84,22 @@ def test_no_reader_swallows_a_signal(finished: Path, monkeypatch: pytest.MonkeyP
     assert not issubclass(Stopped, Exception)
 
 
+def test_a_text_that_was_stopped_says_what_is_kept(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of it is, and the sentence says no more than that."""
+
+    def draw(*_: object, **__: object) -> list[int]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return []
+
+    monkeypatch.setattr("bytecap.artifact.generate.sample", draw)
+    assert call("generate", finished) == 130
+    said = capsys.readouterr().err
+    assert "stopped by Ctrl-C before the text was finished, and nothing of it is kept" in said
+    assert "finished stages" not in said
+
+
 Maker = Callable[[Path], object]
 DEEP = "[" * 100_000 + "]" * 100_000
 

@@ -6,6 +6,7 @@ import torch
 from bytecap.core.errors import NumericsError
 from bytecap.model.gpt import GPT
 from bytecap.model.sampling import sample
+from tests.model.test_cache import with_one_mask
 from tests.model.test_gpt import SPEC, random_model
 
 
@@ -24,6 +25,18 @@ def test_temperature_zero_is_greedy_and_seeds_repeat() -> None:
     assert sample(model, prompt, temperature=0.0, stop=expected[0], **about) == []
     drawn = [sample(model, prompt, temperature=1.0, stop=-1, **about) for _ in range(2)]
     assert drawn[0] == drawn[1] and all(0 <= t < SPEC.vocab_size for t in drawn[0])
+
+
+@pytest.mark.parametrize("length", [1, 5, 12])
+def test_beyond_the_context_each_position_has_its_own(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text that outgrows the context goes on as one pass with a mask would have it, long prompts included."""
+    model, prompt = random_model(), [1, 5, 9, 13, 4, 7, 7, 30, 31, 2, 18, 44][:length]
+    found = sample(model, prompt, tokens=10, context=4, temperature=0.0, seed=0, stop=1)
+    ids = list(prompt)
+    for token in found:
+        hidden_TD = with_one_mask(model, torch.tensor([ids]), 4, monkeypatch)[0]
+        assert token == int(model.logits(hidden_TD[-1]).argmax())
+        ids.append(token)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

@@ -15,6 +15,9 @@ from bytecap.model.sampling import sample
 from bytecap.model.spec import MAX_SEED
 from bytecap.text.tokenizer import Tokenizer
 
+MAX_TOKENS = 1_000_000
+"""Most tokens of one text: hours of work, all of it held in memory."""
+
 
 def generate(
     artifact: Artifact,
@@ -47,8 +50,8 @@ def generate(
 
 
 def _refuse_numbers(tokens: int, temperature: float, seed: int) -> None:
-    if tokens < 0:
-        raise ConfigError(f"{tokens} tokens cannot be generated; give 0 or more")
+    if not 0 <= tokens <= MAX_TOKENS:
+        raise ConfigError(f"{tokens:,} tokens cannot be generated; give 0 to {MAX_TOKENS:,}")
     if not 0 <= temperature < math.inf:
         raise ConfigError(f"the temperature is {temperature:g}; it must be a finite number, 0 or more")
     if not 0 <= seed < MAX_SEED:

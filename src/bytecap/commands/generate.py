@@ -6,6 +6,7 @@ from typing import Annotated
 
 from bytecap.commands.common import ARGUMENTS, SETTINGS, Artifact, Json, Verb, find_artifact, option, whole_number
 from bytecap.commands.output import print_result
+from bytecap.core.errors import SIGNAL_NAMES, Stopped
 
 
 def generate(
@@ -25,7 +26,14 @@ def generate(
     file, folder = find_artifact(path)
     artifact = load(file)
     other = None if folder is None else load_tokens(folder / "tokens").tokenizer
-    written = writing.generate(artifact, prompt, tokens=tokens, temperature=temperature, seed=seed, tokenizer=other)
+    try:
+        written = writing.generate(artifact, prompt, tokens=tokens, temperature=temperature, seed=seed, tokenizer=other)
+    except Stopped as error:
+        raise Stopped(
+            error.signal_number,
+            f"stopped by {SIGNAL_NAMES[error.signal_number]} before the text was finished, and nothing of it is kept; "
+            "run the same command again, or ask for fewer --tokens",
+        ) from error
     print_result({"text": written}, json, written)
 
 

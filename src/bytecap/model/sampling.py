@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from bytecap.core.errors import NumericsError
+from bytecap.model.cache import Cache
 from bytecap.model.gpt import GPT
 
 MIN_TEMPERATURE = 1e-3
@@ -19,16 +20,18 @@ MIN_TEMPERATURE = 1e-3
 def sample(
     model: GPT, prompt: list[int], *, tokens: int, context: int, temperature: float, seed: int, stop: int
 ) -> list[int]:
-    """Up to `tokens` ids after `prompt`, seeing the last `context`; `stop` is BOS: it begins `prompt`, ends early.
+    """Up to `tokens` ids after `prompt`; each position sees `context`; `stop` is BOS: it begins `prompt`, ends early.
 
-    NumericsError where the model's logits are no numbers.
+    The text runs through a cache, so that each token costs one position. NumericsError where the model's logits are no
+    numbers.
     """
-    device = next(model.parameters()).device
-    random = torch.Generator().manual_seed(seed)
-    ids = list(prompt)
+    device = model.embedding.device
+    random, cache, drawn = torch.Generator().manual_seed(seed), Cache(context), list[int]()
+    waiting_BT = torch.tensor([prompt], device=device)
     for _ in range(tokens):
-        window_BT = torch.tensor([ids[-context:]], device=device)
-        logits_V = model.logits(model.hidden(window_BT, stop)[0, -1]).cpu()
+        for chunk_BT in waiting_BT.split(context, dim=1):  # all but the first time one token
+            hidden_D = model.hidden(chunk_BT, stop, cache=cache)[0, -1]
+        logits_V = model.logits(hidden_D).cpu()
         if not torch.isfinite(logits_V).all():
             raise NumericsError(
                 "the model gives logits that are no finite numbers: its weights overflow; make the file again from a "
@@ -40,5 +43,6 @@ def sample(
             choice = int(logits_V.argmax())
         if choice == stop:
             break
-        ids.append(choice)
-    return ids[len(prompt) :]
+        drawn.append(choice)
+        waiting_BT = torch.tensor([[choice]], device=device)
+    return drawn
