@@ -29,7 +29,7 @@ def sample(
     random, cache, drawn = torch.Generator().manual_seed(seed), Cache(context), list[int]()
     waiting_BT = torch.tensor([prompt], device=device)
     for _ in range(tokens):
-        for chunk_BT in waiting_BT.split(context, dim=1):  # all but the first time one token
+        for chunk_BT in torch.split(waiting_BT, context, dim=1):  # all but the first time one token
             hidden_D = model.hidden(chunk_BT, stop, cache=cache)[0, -1]
         logits_V = model.logits(hidden_D).cpu()
         if not torch.isfinite(logits_V).all():
