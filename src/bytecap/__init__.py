@@ -3,7 +3,7 @@
     fit(model, batches, loss=..., cap_bytes="4MB")   any torch module into a file of at most N bytes: an Artifact
     load(path)                                       a `.bcap` file: an Artifact
     load_state_dict(path)                            its weights by name, for any torch module
-    score(file, text=...)                            bits per byte of a file's language model on any text: a Score
+    score(file, text=...)                            bits per byte of a file's model or a Predictor on any text: a Score
     generate(file, prompt)                           text that continues a prompt
     compare(runs, against)                           is one set of runs better than another: a RunComparison
     audit(run_or_file)                               the rules of an honest score, asked of a run, a file or any model
@@ -36,6 +36,7 @@ __all__ = [
     "DataError",
     "FormatError",
     "NumericsError",
+    "Predictor",
     "QuantConfig",
     "RuleError",
     "RunComparison",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from bytecap.quant.allocation import QuantConfig
     from bytecap.run.compare import RunComparison, compare
     from bytecap.scoring.evaluate import Score
+    from bytecap.scoring.predictor import Predictor
     from bytecap.text.config import TextConfig
 
 _LAZY = {
@@ -67,6 +69,7 @@ _LAZY = {
     **dict.fromkeys(("Artifact", "load", "load_state_dict"), "bytecap.artifact.load"),
     **dict.fromkeys(("RunComparison", "compare"), "bytecap.run.compare"),
     "QuantConfig": "bytecap.quant.allocation",
+    "Predictor": "bytecap.scoring.predictor",
     "Score": "bytecap.scoring.evaluate",
     "TextConfig": "bytecap.text.config",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,12 @@ from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate, evaluating
 from bytecap.quant.distillation import Distiller
 from bytecap.quant.statistics import Calibration
+from bytecap.scoring.adaptations import chosen_adaptations
 from bytecap.scoring.evaluate import Score
-from bytecap.scoring.score_text import score_text
+from bytecap.scoring.predictor import Predictor, checked_predictor
+from bytecap.scoring.score_text import TextScoring, score_predictor, score_text
 from bytecap.text.config import TextConfig
+from bytecap.text.tokenizer import Tokenizer
 
 MIN_LOSS = 1e-3
 """Nats by which the loss of a position may be negative, from rounding."""
@@ -90,10 +93,12 @@ def fit(
 
 
 def score(
-    file: Artifact | str | Path,
+    file: Artifact | Predictor | str | Path,
     *,
     text: str | Path | Sequence[str | Path] | TextConfig,
     stride: int | None = None,
+    adapt: Sequence[str] | Mapping[str, Any] | None = None,
+    tokenizer: Tokenizer | str | Path | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Score:
@@ -103,8 +108,14 @@ def score(
     scores `stride` new positions of the context that the file names; None means 64, or the context where that is less.
     The bytes that the tokens stand for are compared with the text itself before anything is scored.
 
+    `adapt` names what the model adapts by while it is scored, or gives settings by name; None means what the file says,
+    and an empty list the model as it is. The static scores stand beside, in `static`. Any object with the members of
+    `bytecap.Predictor` can be scored too, with the `tokenizer` that its tokens are of: a SentencePiece model, or a
+    path to one. It is scored 64 tokens at a time, and `stride`, `adapt` and `device` mean nothing to it.
+
     Raises DataError for text that cannot be used or that the tokenizer changes, FormatError for a damaged file or one
-    that holds weights without a model, ConfigError for a `stride` or `device` that cannot be.
+    that holds weights without a model, ConfigError for a `stride`, `device` or `adapt` that cannot be and for an object
+    that is no predictor, NumericsError, naming the position, for predictions that are no numbers or do not sum to one.
 
     >>> import bytecap
     >>> from pathlib import Path
@@ -120,7 +131,13 @@ def score(
         if not paths or not all(str(path).strip() for path in paths):
             raise ConfigError("text names no file; give the path of a file, folder or glob, or several")
         text = TextConfig(paths=tuple(map(str, paths)))
-    return score_text(_opened(file), text, stride=stride, device=device, progress=progress).score
+    read = Tokenizer.read(Path(tokenizer)) if isinstance(tokenizer, (str, Path)) else tokenizer
+    if not isinstance(file, (Artifact, str, Path)):
+        if read is None:
+            raise ConfigError("a predictor is scored by tokens; give the tokenizer that they are of")
+        return score_predictor(checked_predictor(file), text, read, progress=progress).score
+    how = TextScoring(stride=stride, adapt=None if adapt is None else chosen_adaptations(adapt, origin="adapt"))
+    return score_text(_opened(file), text, how, device=device, tokenizer=read, progress=progress).score
 
 
 def generate(

@@ -8,7 +8,7 @@ import torch
 
 from bytecap.artifact.load import loads
 from bytecap.core.errors import ConfigError, DataError
-from bytecap.scoring.score_text import score_text
+from bytecap.scoring.score_text import TextScoring, score_text
 from bytecap.text.config import TextConfig
 from bytecap.text.tokenizer import Tokenizer
 from tests.artifact.example import example_file, example_tokenizer
@@ -44,7 +44,7 @@ def test_bits_per_byte_of_the_text(text: TextConfig) -> None:
     assert found.byte_check.raw == found.byte_check.counted == found.score.text_bytes == text_bytes
     assert found.score.context == found.score.stride == artifact.context == 32
     # A stride of one gives every position all the context there is: no document is longer than the context here.
-    whole = score_text(artifact, text, stride=1)
+    whole = score_text(artifact, text, TextScoring(stride=1))
     assert whole.score.nats == pytest.approx(slow_nats(example_file()), rel=1e-5)
     assert whole.score.bits_per_byte == pytest.approx(whole.score.nats / math.log(2) / text_bytes)
     counts = dict.fromkeys(("counted", "decoded", "raw"), text_bytes)
@@ -58,4 +58,4 @@ def test_a_file_without_tokenizer(text: TextConfig) -> None:
     with pytest.raises(DataError, match="no tokenizer in it"):
         score_text(artifact, text)
     with pytest.raises(ConfigError, match="the stride is 33; it must lie between 1 and the context, 32"):
-        score_text(artifact, text, stride=33, tokenizer=other)
+        score_text(artifact, text, TextScoring(stride=33), tokenizer=other)

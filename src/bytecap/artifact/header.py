@@ -6,6 +6,7 @@ Out:  the model's spec, an entry for each tensor, provenance.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,10 @@ from bytecap.model.spec import MAX_CONTEXT, ModelSpec
 
 KEYS = ("written_by", "model", "tensors", "made_from", "lossless", "context")
 MADE_FROM = ("recipe", "corpus", "checkpoint", "tokenizer")
+STRATEGY, ADAPT = "strategy", "adapt"
+"""Keys that are there only where a file's default score is not that of its model as it is, in windows."""
+MAX_ADAPT = 4_096
+"""Letters of the settings of what a model adapts by."""
 MAX_WORD = 64
 """Letters of a digest, a version or a role."""
 _NAMES_IN_VERSION_2 = {
@@ -46,12 +51,16 @@ class Header:
     context: int
     written_by: str
     """The version of bytecap that wrote the file; empty where it does not say so."""
+    strategy: str
+    """How its default score is made; empty for windows."""
+    adapt: dict[str, Any]
+    """Settings of what its model adapts by, by name; whoever scores it checks them."""
 
 
 def read_header(parsed: Parsed) -> Header:
     """Check every value; FormatError for what no writer would have written."""
     table, keys = parsed.header, KEYS if parsed.version > 2 else KEYS[1:]
-    if set(table) != set(keys):
+    if set(table) - {STRATEGY, ADAPT} != set(keys):
         raise FormatError(f"the header must hold {', '.join(keys)} and sections, found {ascii(list(table))[:200]}")
     try:
         spec = None if table["model"] is None else ModelSpec.from_json(table["model"])
@@ -72,6 +81,8 @@ def read_header(parsed: Parsed) -> Header:
         _truth(table["lossless"]),
         _context(table["context"]),
         _word("written_by", table.get("written_by", "")),
+        _word(STRATEGY, table.get(STRATEGY, "")),
+        _adapt(table.get(ADAPT, {})),
     )
 
 
@@ -143,6 +154,12 @@ def _truth(value: Any) -> bool:
     if value is True or value is False:
         return bool(value)
     raise FormatError(f"the header's lossless must be true or false, found {ascii(value)[:80]}")
+
+
+def _adapt(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or len(json.dumps(value)) > MAX_ADAPT:
+        raise FormatError(f"the header's {ADAPT} must be a table of at most {MAX_ADAPT:,} letters")
+    return value
 
 
 def _context(value: Any) -> int:

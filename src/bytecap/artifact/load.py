@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -45,6 +46,10 @@ class Artifact:
     header_bytes: int
     data: bytes
     """The file itself."""
+    strategy: str = ""
+    """How its default score is made; empty for windows."""
+    adapt: Mapping[str, Any] = field(default_factory=dict)
+    """What its model adapts by in its default score: settings by name, empty for nothing."""
 
     @property
     def size_bytes(self) -> int:
@@ -116,6 +121,8 @@ def loads(data: bytes) -> Artifact:
         sizes=parsed.sizes,
         header_bytes=parsed.header_bytes,
         data=data,
+        strategy=header.strategy,
+        adapt=header.adapt,
     )
 
 

@@ -10,9 +10,11 @@ probability tables.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from bytecap.artifact.header import ADAPT, STRATEGY
 from bytecap.artifact.layout import PIECES, TOKENIZER, Section, write
 from bytecap.coding.general import BROTLI, CODECS, RAW
 from bytecap.coding.pieces import to_columns
@@ -90,6 +92,10 @@ class Provenance:
     """True when the tokenizer gives back every text as it was."""
     context: int
     """Positions of a scoring window."""
+    strategy: str = ""
+    """How its default score is made, where not by windows."""
+    adapt: Mapping[str, Any] = field(default_factory=dict)
+    """What the model adapts by in its default score: settings that differ from their first defaults, by name."""
 
 
 def pack(
@@ -113,6 +119,7 @@ def pack(
         },
         "lossless": about.lossless,
         "context": about.context,
+        **{name: value for name, value in ((STRATEGY, about.strategy), (ADAPT, dict(about.adapt))) if value},
     }
     sections = _tensor_sections(list(model.tensors.values()), config.compressor)
     if config.embed_tokenizer and tokenizer:

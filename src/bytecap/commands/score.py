@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from bytecap.commands.common import (
     SETTINGS,
@@ -13,6 +14,7 @@ from bytecap.commands.common import (
     TextOptions,
     Verb,
     find_artifact,
+    option,
     refuse_empty_text,
     whole_number,
 )
@@ -22,12 +24,19 @@ from bytecap.core.errors import ConfigError
 from bytecap.report.console import Console
 
 if TYPE_CHECKING:
+    from bytecap.scoring.evaluate import ScoreConfig
     from bytecap.text.config import TextConfig
 
 Stride = Annotated[
     int | None,
     whole_number(SETTINGS, "New positions for each window, with --text; a run folder is scored as its recipe says."),
 ]
+Adapt = Annotated[
+    list[str] | None,
+    option(SETTINGS, "What the model adapts by while it is scored, or none; without it as recipe or file say."),
+]
+_SCORE, _NONE = "score.", "none"
+"""Beginning of the settings of a score, and the word for no adaptation."""
 
 
 @joined()
@@ -36,48 +45,90 @@ def score(
     *,
     options: TextOptions = TEXT_OPTIONS,
     stride: Stride = None,
+    adapt: Adapt = None,
 ) -> None:
-    """Bits per byte of a run folder or a .bcap file: on the run's held-out text, or on --text."""
+    """Bits per byte of a run folder or a .bcap file: on the run's held-out text, or on --text.
+
+    Where the model adapts while it is scored, its scores without that are given too.
+    """
     from bytecap.artifact.load import load
     from bytecap.run.scoring import score_run
-    from bytecap.scoring.score_text import score_text
+    from bytecap.scoring.score_text import TextScoring, score_text
 
     with together():
         refuse_empty_text(options.text)
         file, folder = find_artifact(path)
-        reading = _reading(options.text, options.set_ or ()) if options.text else None
+        words = options.set_ or ()
+        reading = _reading(options.text, words) if options.text else None
         if reading is None and folder is None:
             raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
-        if reading is None and (stride is not None or options.set_):
-            raise ConfigError("--stride and --set go with --text; a run is scored as its recipe says")
+        if reading is None and stride is not None:
+            raise ConfigError("--stride goes with --text; a run is scored as its recipe says, or --set score.stride=64")
+        settings = _settings(folder if reading is None else None, adapt, words)
     console = Console(quiet=options.quiet or not world().is_main)
     with console.stage("score"):
         if reading is not None:  # of several processes one does it; a run folder is scored by all
+            how = TextScoring(stride=stride)
+            if settings is not None:
+                how = TextScoring(stride=stride, adapt=settings.adapt, strategy=settings.strategy)
             value = from_main(
-                lambda: score_text(
-                    load(file), reading, stride=stride, device=options.device, progress=console
-                ).to_json()
+                lambda: score_text(load(file), reading, how, device=options.device, progress=console).to_json()
             )
         else:
             assert folder is not None
-            value = score_run(folder, artifact=file, device=options.device, progress=console).to_json()
-    found = (
+            value = score_run(
+                folder, artifact=file, settings=settings, device=options.device, progress=console
+            ).to_json()
+    print_result(value, options.json, _said(value))
+
+
+def _said(value: dict[str, Any]) -> str:
+    """A score in words, and below it those of the model alone where it adapts."""
+    adapt = f", adapting by {', '.join(value['adapt'])}" if value.get("adapt") else ""
+    fault = "; DIVERGED" if value.get("fault") else ""
+    lines = [
         f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over {value['text_bytes']:,} bytes and "
-        f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}; "
-        f"{value['tokens'] / value['seconds']:,.0f} tokens/s)"
-    )
-    print_result(value, options.json, found)
+        f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}{adapt}; "
+        f"{value['tokens'] / value['seconds']:,.0f} tokens/s{fault})"
+    ]
+    for name, static in value.get("static", {}).items():
+        lines.append(
+            f"{static['bits_per_byte']:.6f} {name}, the model alone (context {static['context']}, stride "
+            f"{static['stride']}; {static['tokens'] / static['seconds']:,.0f} tokens/s)"
+        )
+    return "\n".join(lines)
 
 
-def _reading(text: Sequence[str], settings: Sequence[str]) -> TextConfig:
-    """How `text` is read; ConfigError for a setting that says nothing about it."""
+def _settings(folder: Path | None, adapt: Sequence[str] | None, words: Sequence[str]) -> ScoreConfig | None:
+    """How a score is made where the words say anything of it: the recipe's settings, and theirs over them."""
+    from bytecap.run.folder import RECIPE
+    from bytecap.run.recipe import Recipe, load, with_adaptations, with_overrides
+    from bytecap.text.config import READING
+
+    chosen = [word for word in words if word.strip().startswith(_SCORE)]
+    for word in words:
+        if word not in chosen and (folder is not None or _key(word) not in READING):
+            known = "settings of [score]" if folder is not None else f"{', '.join(READING)} and settings of [score]"
+            raise ConfigError(f"--set {word} changes nothing here; {known} do")
+    if adapt is None and not chosen:
+        return None
+    recipe = with_overrides(Recipe() if folder is None else load(folder / RECIPE), chosen)
+    if adapt is not None:
+        recipe = with_adaptations(recipe, [] if list(adapt) == [_NONE] else adapt)
+    return recipe.score
+
+
+def _reading(text: Sequence[str], words: Sequence[str]) -> TextConfig:
+    """How `text` is read."""
     from bytecap.run.recipe import Recipe, with_overrides
     from bytecap.text.config import READING
 
-    for word in settings:
-        if word.partition("=")[0].strip() not in READING:
-            raise ConfigError(f"--set {word} changes nothing here; {', '.join(READING)} do")
-    return dataclasses.replace(with_overrides(Recipe(), list(settings)).text, paths=tuple(text))
+    chosen = [word for word in words if _key(word) in READING]
+    return dataclasses.replace(with_overrides(Recipe(), chosen).text, paths=tuple(text))
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].strip()
 
 
 VERB = Verb(
@@ -85,5 +136,6 @@ VERB = Verb(
     (
         "bytecap score runs/demo",
         "bytecap score model.bcap --text my.txt --stride 16",
+        "bytecap score runs/demo --adapt document_memory",
     ),
 )

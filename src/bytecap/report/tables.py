@@ -12,7 +12,7 @@ from typing import Any
 
 from bytecap.core.terminal import visible_line
 
-_NAMED_SCORES = ("before", "after", "compared", "before_plain", "after_plain")
+_NAMED_SCORES = ("before", "after", "compared", "before_plain", "after_plain", "adapted")
 """Scores that have a line of their own; others are of weights that training gave and did not export."""
 
 
@@ -69,6 +69,7 @@ def summary(record: dict[str, Any], folder: str) -> str:
         ["before fitting", "", f"{scores['before']['bits_per_byte']:.4f}   ({note})"],
         ["after fitting", "", f"{after['bits_per_byte']:.4f}   ({note})"],
         ["after, plain windows", "", f"{plain['bits_per_byte']:.4f}   (context {plain['context']}, no overlap)"],
+        *_adapted_rows(record),
         *_finish_rows(record),
         *(
             [f"{name} weights, not fitted", "", f"{score['bits_per_byte']:.4f}   ({note})"]
@@ -86,6 +87,16 @@ def summary(record: dict[str, Any], folder: str) -> str:
             f"files in {folder}\n" + _indented(columns(files)),
         ]
     )
+
+
+def _adapted_rows(record: dict[str, Any]) -> list[list[str]]:
+    """The score of the file while it adapts, beside those of the file alone; most records have none."""
+    rows = [["after, adapting", "", f"not a number: {why}"] for why in record.get("failed", {}).values()]
+    if score := record["scores"].get("adapted"):
+        fault = "; DIVERGED" if score.get("fault") else ""
+        said = f"by {', '.join(score['adapt'])}; {score['seconds']:.1f} s{fault}"
+        rows.append(["after, adapting", "", f"{score['bits_per_byte']:.4f}   ({said})"])
+    return rows
 
 
 def _finish_rows(record: dict[str, Any]) -> list[list[str]]:

@@ -14,6 +14,7 @@ from bytecap.core.digest import digest_bytes, digest_json
 from bytecap.core.distributed import from_main, together, world
 from bytecap.core.errors import BackendError
 from bytecap.core.progress import Progress
+from bytecap.core.settings_writer import to_sparse
 from bytecap.fitting.job import Container
 from bytecap.fitting.measure import CalibrationText, measure
 from bytecap.fitting.report import Comparison
@@ -24,6 +25,7 @@ from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes
 from bytecap.run.folder import CALIBRATION, RECIPE
 from bytecap.run.recipe import Recipe
+from bytecap.scoring.past import WINDOWS
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import Tokens
 
@@ -61,6 +63,8 @@ def build_provenance(
         tokenizer_digest=digest_bytes(b"") if tokenizer is None else tokenizer.digest,
         lossless=tokenizer is not None and tokenizer.lossless,
         context=recipe.score.context or recipe.train.context,
+        strategy="" if recipe.score.strategy == WINDOWS else recipe.score.strategy,
+        adapt=to_sparse(recipe.score).get("adapt", {}),
     )
 
 

@@ -51,6 +51,7 @@ from bytecap.run.grids import run_grids
 from bytecap.run.job import build_provenance, load_or_measure_calibration
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import (
+    FAILED,
     SCHEMA,
     SCORES,
     RunRecord,
@@ -61,7 +62,7 @@ from bytecap.run.record import (
     record_fault,
     training_summary,
 )
-from bytecap.run.scoring import build_validation, score_model, scored_models
+from bytecap.run.scoring import adapted_score, build_validation, score_model, scored_models
 from bytecap.scoring.documents import documents_json
 from bytecap.scoring.evaluate import DOCUMENTS
 from bytecap.text.prepare import changed_file, prepare
@@ -198,10 +199,11 @@ def score_stage(
             name: score_model(validation, model, recipe, Part(console, name, index, len(passes)), plain=plain)
             for index, (name, (model, plain)) in enumerate(passes.items())
         }
+        failed = adapted_score(validation, models["after"], recipe, scores, console) if recipe.score.adapt else {}
     values = {name: score.to_json() for name, score in scores.items()}
     check = dataclasses.asdict(validation.check)
     by_document = documents_json({name: its.documents for name, its in scores.items() if its.documents is not None})
-    made = {**_digests(folder), "byte_check": check, "scores": values, DOCUMENTS: by_document}
+    made = {**_digests(folder), "byte_check": check, "scores": values, FAILED: failed, DOCUMENTS: by_document}
     from_main(lambda: write_json(folder / SCORE, made))
     return values
 
@@ -234,6 +236,7 @@ def report_stage(
             tokenizer=tokens.tokenizer,
         )  # fmt: skip
         compressors = compressor_baselines(tokens.validation_documents() or [], console)
+    scored = read_object(folder / SCORE, SCORES)
     record = RunRecord(
         schema=SCHEMA,
         program=f"bytecap {__version__}",
@@ -245,7 +248,8 @@ def report_stage(
         model=model_summary(artifact),
         training=training_summary(reached, tokens),
         artifact=artifact_summary(artifact, folder),
-        byte_check=read_object(folder / SCORE, SCORES)["byte_check"],
+        byte_check=scored["byte_check"],
+        failed=scored.get(FAILED, {}),
         finishes=finishes_summary(recipe, scores, folder),
         scores=scores,
         compressors=compressors,

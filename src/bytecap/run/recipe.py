@@ -9,7 +9,7 @@ A saved recipe holds what differs from the defaults (core/settings.py) and shows
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +36,7 @@ from bytecap.published.scheme_plan import find_scheme, training_grids
 from bytecap.quant.allocation import QuantConfig
 from bytecap.run.overlays import overlay, parse_override, with_parent, with_scale
 from bytecap.run.recipe_0_1 import digest_0_1
+from bytecap.scoring.adaptations import chosen_adaptations
 from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.text.config import TextConfig
 from bytecap.train.config import TrainConfig
@@ -145,6 +146,16 @@ def with_overrides(recipe: Recipe, overrides: list[str]) -> Recipe:
 def validate(table: dict[str, Any], *, origin: str) -> Recipe:
     """A table as a Recipe; ConfigError names the key, what was found and the nearest known key."""
     return from_authored(Recipe, table, origin=origin)
+
+
+def with_adaptations(recipe: Recipe, names: Sequence[str]) -> Recipe:
+    """A resolved recipe whose model adapts by these while it is scored, with the settings that it has for them.
+
+    ConfigError, with the nearest name, for one there is not.
+    """
+    chosen = chosen_adaptations([name for name in names if name not in recipe.score.adapt], origin="--adapt")
+    adapt = {name: recipe.score.adapt.get(name) or chosen[name] for name in names}
+    return dataclasses.replace(recipe, score=dataclasses.replace(recipe.score, adapt=adapt))
 
 
 def save(recipe: Recipe, path: Path) -> None:

@@ -31,6 +31,8 @@ from bytecap.train.checkpoint import TrainingState
 SCHEMA = 2
 """Schema 1 had no `artifact.digest` and `compressors.sample`, and `kappa` for `artifact.step_scale`; it is read."""
 _SCORE = {"bits_per_byte": float, "text_bytes": int, "tokens": int, "context": int, "stride": int, "seconds": float}
+ADAPTED, FAILED = "adapted", "failed"
+"""The score of a file that adapts; and where it stands which scores could not be had, and why."""
 SCORED = ("before", "after", "before_plain", "after_plain")
 """What the score stage always scores: checkpoint and file, with the recipe's stride and with windows side by side."""
 SCORES = {"artifact": str, "byte_check": dict, "scores": dict.fromkeys(SCORED, _SCORE)}
@@ -72,8 +74,11 @@ class RunRecord:
     published steps, before they grew to fit), step_scale, compressor, bits_per_byte."""
     scores: dict[str, dict[str, Any]]
     """`before` and `after` fitting, `compared` of the other finish, and weights that training gave and did not export
-    (`last`, `ema`), sliding as the recipe says; `before_plain` and `after_plain` with windows that do not overlap.
+    (`last`, `ema`), sliding as the recipe says; `before_plain` and `after_plain` with windows that do not overlap;
+    `adapted`: the fitted file while it adapts, with strategy, settings and order, where the recipe says so.
     Each: bits_per_byte, nats, text_bytes, tokens, context, stride, seconds."""
+    failed: dict[str, str]
+    """Scores that could not be had, and why; `adapted` where it diverged until it was no number."""
     compressors: dict[str, dict[str, float]]
     """Bits per byte of the same text: `whole` as one file, `per_document` as the sum over documents; and the `sample`
     of the text that they are of."""

@@ -12,13 +12,15 @@ from pathlib import Path
 from bytecap.artifact.load import load
 from bytecap.core.device import choose_device
 from bytecap.core.distributed import together
-from bytecap.core.errors import DataError
-from bytecap.core.progress import Progress, Silent
+from bytecap.core.errors import DataError, NumericsError
+from bytecap.core.progress import Part, Progress, Silent
 from bytecap.model.gpt import GPT
 from bytecap.run import recipe as recipes
 from bytecap.run.folder import COMPARED, MODEL, RECIPE, TOKENS
 from bytecap.run.recipe import Recipe
-from bytecap.scoring.evaluate import Score
+from bytecap.run.record import ADAPTED
+from bytecap.scoring.adaptive import AdaptiveScoring, divergence_fault, evaluate_adaptive, evaluate_beside
+from bytecap.scoring.evaluate import Score, ScoreConfig
 from bytecap.scoring.score_text import TextScore
 from bytecap.scoring.validation import Validation
 from bytecap.text.tokens import Tokens, load_tokens
@@ -26,14 +28,21 @@ from bytecap.train.loop import trained_model
 
 
 def score_run(
-    folder: Path, *, artifact: Path | None = None, device: str = "auto", progress: Progress | None = None
+    folder: Path,
+    *,
+    artifact: Path | None = None,
+    settings: ScoreConfig | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
 ) -> TextScore:
-    """Score a file of a run folder, `model.bcap` if none is named, as the record does.
+    """Score a file of a run folder, `model.bcap` if none is named, by the recipe's settings or others.
 
+    Where the model adapts, the static scores stand beside.
     DataError when the file was made from another corpus than the tokens in the folder, or their bytes do not add up.
     """
     with together():
         recipe, tokens = recipes.load(folder / RECIPE), load_tokens(folder / TOKENS)
+        recipe = recipe if settings is None else dataclasses.replace(recipe, score=settings)
         made = load(artifact or folder / MODEL)
         if made.made_from.get("corpus") != tokens.corpus_digest:
             raise DataError(
@@ -42,8 +51,39 @@ def score_run(
             )
         validation = build_validation(recipe, tokens)
         model = made.model().to(choose_device(device))
-    score = score_model(validation, model, recipe, progress or Silent())
+    progress = progress or Silent()
+    if recipe.score.adapt:
+        score = evaluate_beside(model, validation, adaptive_scoring(recipe), progress)
+    else:
+        score = score_model(validation, model, recipe, progress)
     return TextScore(score, validation.check)
+
+
+def adapted_score(
+    validation: Validation, model: GPT, recipe: Recipe, scores: dict[str, Score], progress: Progress
+) -> dict[str, str]:
+    """Put the score of the file's model that adapts beside `scores`; where it cannot be had, say why and go on.
+
+    One that is far above the model's own is marked.
+    """
+    try:
+        found = evaluate_adaptive(model, validation, adaptive_scoring(recipe), Part(progress, ADAPTED, 0, 1))
+    except (NumericsError, SystemExit) as error:  # SystemExit: another process has said it
+        progress.note(str(error))
+        return {ADAPTED: str(error)}
+    if fault := divergence_fault(found, scores["after"]):
+        progress.note(fault)
+    scores[ADAPTED] = dataclasses.replace(found, fault=fault)
+    return {}
+
+
+def adaptive_scoring(recipe: Recipe) -> AdaptiveScoring:
+    """How the recipe's model is scored while it adapts."""
+    settings, context = recipe.score, scoring_context(recipe)
+    return AdaptiveScoring(
+        adapt=settings.adapt, context=context, stride=settings.stride, batch_tokens=settings.batch_tokens,
+        strategy=settings.strategy,
+    )  # fmt: skip
 
 
 def build_validation(recipe: Recipe, tokens: Tokens) -> Validation:

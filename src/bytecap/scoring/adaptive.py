@@ -13,14 +13,16 @@ Letters: B lanes, T positions of a chunk.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bytecap.core.clock import Clock
-from bytecap.core.distributed import world
-from bytecap.core.errors import DataError
-from bytecap.core.progress import Progress
+from bytecap.core.distributed import together, world
+from bytecap.core.errors import DataError, NumericsError
+from bytecap.core.progress import Part, Progress
 from bytecap.core.settings_writer import to_full
 from bytecap.core.units import bits_per_byte
 from bytecap.model.gpt import GPT
@@ -30,10 +32,13 @@ from bytecap.scoring.documents import document_begins
 from bytecap.scoring.engine import DEFAULT_CHUNK, Engine
 from bytecap.scoring.evaluate import Score
 from bytecap.scoring.ledger import Chunk, Ledger
-from bytecap.scoring.past import STREAMING, Strategy
+from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
 from bytecap.scoring.predictor import Predictor
+from bytecap.scoring.streaming import streaming_reach
 from bytecap.scoring.validation import Validation
 
+FAR_ABOVE = 1.05
+"""An adapted score that is so many times that of the model alone has diverged."""
 GROUP_TOKENS = 1 << 15
 """A group of documents has about so many tokens."""
 
@@ -53,12 +58,45 @@ class AdaptiveScoring:
     context: int
     batch_tokens: int
     """Positions run at once, which says how many documents run side by side."""
+    stride: int = DEFAULT_CHUNK
+    """New positions of the windows that a stream stands for; those of the model alone, beside."""
     strategy: Strategy = STREAMING
     """How what came before a chunk is known: run again, or kept as keys and values."""
 
     def engine(self, model: GPT, bos: int) -> Engine:
         """The engine for a model."""
-        return Engine(model, build_adaptations(self.adapt), bos=bos, context=self.context, strategy=self.strategy)
+        context = self.context if self.strategy == WINDOWS else streaming_reach(self.context, self.stride)
+        return Engine(model, build_adaptations(self.adapt), bos=bos, context=context, strategy=self.strategy)
+
+
+def evaluate_beside(model: GPT, validation: Validation, how: AdaptiveScoring, progress: Progress) -> Score:
+    """Score a model while it adapts, and beside that as it is: by the same strategy, and in plain windows.
+
+    A score far above that of the model alone is marked, and said; errors as of `evaluate_adaptive`.
+    """
+    adapted = evaluate_adaptive(model, validation, how, Part(progress, "adapted", 0, 3))
+    alike = "sliding" if how.strategy == WINDOWS else how.strategy
+    passes: list[tuple[str, int, Strategy]] = [(alike, how.stride, how.strategy), ("plain", how.context, WINDOWS)]
+    static = {}
+    for index, (name, stride, strategy) in enumerate(passes, 1):
+        static[name] = validation.score(
+            model, context=how.context, stride=stride, batch_tokens=how.batch_tokens, strategy=strategy,
+            progress=Part(progress, name, index, 3),
+        )  # fmt: skip
+    fault = divergence_fault(adapted, static[alike])
+    if fault:
+        progress.note(fault)
+    return dataclasses.replace(adapted, static=static, fault=fault)
+
+
+def divergence_fault(adapted: Score, static: Score) -> str:
+    """What is wrong with a score whose adaptations have made it far worse; empty where they have not."""
+    if adapted.bits_per_byte <= FAR_ABOVE * static.bits_per_byte:
+        return ""
+    return (
+        f"adapting by {', '.join(adapted.adapt)} has diverged: {adapted.bits_per_byte:.4f} bits per byte, where the "
+        f"model alone has {static.bits_per_byte:.4f}; lower its rate, or score without it"
+    )
 
 
 def evaluate_adaptive(model: GPT, validation: Validation, how: AdaptiveScoring, progress: Progress) -> Score:
@@ -72,11 +110,13 @@ def evaluate_adaptive(model: GPT, validation: Validation, how: AdaptiveScoring, 
     groups = [spans] if engine.in_order else list(group_spans(spans))
     lanes = engine.lanes(max(1, how.batch_tokens // how.context))
     clock, meter = Clock(), _Meter(progress, ledger.targets)
-    for number, group in enumerate(groups):
-        if number % world().size == world().rank:
-            score_group(engine, ledger, group, lanes=min(lanes, len(group)), meter=meter)
+    with together(), _naming(how.adapt):
+        for number, group in enumerate(groups):
+            if number % world().size == world().rank:
+                score_group(engine, ledger, group, lanes=min(lanes, len(group)), meter=meter)
     adapt = {name: to_full(config) for name, config in how.adapt.items()}
-    return _score(ledger, clock, context=how.context, stride=engine.chunk, strategy=how.strategy, adapt=adapt)
+    stride = engine.chunk if how.strategy == WINDOWS else how.stride
+    return _score(ledger, clock, context=how.context, stride=stride, strategy=how.strategy, adapt=adapt)
 
 
 def score_group(engine: Engine, ledger: Ledger, group: Sequence[Span], *, lanes: int, meter: _Meter) -> None:
@@ -141,6 +181,21 @@ def group_spans(spans: Sequence[Span]) -> Iterator[list[Span]]:
             group = []
     if group:
         yield group
+
+
+@contextmanager
+def _naming(adapt: Mapping[str, AdaptationConfig]) -> Iterator[None]:
+    """Say of a number that is none what the model was adapting by."""
+    try:
+        yield
+    except NumericsError as error:
+        if not adapt:
+            raise
+        raise NumericsError(
+            f"while the model adapted by {', '.join(adapt)}, {error}; if the model alone has a score, lower the "
+            "rate of what adapts it",
+            **error.values,
+        ) from error
 
 
 class _Meter:

@@ -87,12 +87,20 @@ class Score:
     """The settings of each adaptation that the model was scored with; empty for a static score."""
     order: str = "canonical"
     """The order of the documents: as they lie in the stream, or another."""
+    static: Mapping[str, Score] = dataclasses.field(default_factory=dict)
+    """Beside a score with adaptations those without, `sliding` and `plain`."""
+    fault: str = ""
+    """What is wrong with it; empty for nothing."""
     documents: DocumentScores | None = dataclasses.field(default=None, repr=False, compare=False)
     """Sums of each document; they stand in `score.json`, not in records."""
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON values, without the documents."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != DOCUMENTS}
+        """The same as JSON values, without the documents, and without what is empty."""
+        values = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != DOCUMENTS
+        }
+        values["static"] = {name: score.to_json() for name, score in self.static.items()}
+        return {name: value for name, value in values.items() if value not in ("", {})}
 
 
 @torch.no_grad()

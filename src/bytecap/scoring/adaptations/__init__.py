@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from bytecap.core.parts import Parts
+from bytecap.core.settings import tables_by_name
+from bytecap.core.settings_reader import from_authored, from_sparse
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
 
 ADAPTATIONS = Parts("adaptation", __name__, __path__, Adaptation)
@@ -18,3 +22,19 @@ def adaptation_config(name: str) -> type[AdaptationConfig]:
 def build_adaptations(configs: Mapping[str, AdaptationConfig]) -> list[Adaptation]:
     """One object for each, in alphabetical order, which is that in which they join."""
     return [ADAPTATIONS.find(name)(configs[name]) for name in sorted(configs)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tables:
+    adapt: Mapping[str, AdaptationConfig] = field(default_factory=dict, metadata=tables_by_name(adaptation_config))
+
+
+def chosen_adaptations(chosen: Iterable[str] | Mapping[str, Any], *, origin: str) -> Mapping[str, AdaptationConfig]:
+    """What a person chose: names, or tables of settings by name; ConfigError for a name or a setting there is not."""
+    table = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen, True)
+    return from_authored(_Tables, {"adapt": table}, origin=origin).adapt
+
+
+def saved_adaptations(table: Mapping[str, Any], *, origin: str) -> Mapping[str, AdaptationConfig]:
+    """What a `.bcap` file says; ConfigError for what this version does not know."""
+    return from_sparse(_Tables, {"adapt": table}, origin=origin).adapt
