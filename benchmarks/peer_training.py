@@ -2,6 +2,7 @@
 
 The script is not part of this repository. It demands CUDA and bfloat16, so it is loaded with `CHANGES` below, each of
 which must be found as often as it says; nothing else of it is touched, and its `main` does the training.
+contest_evaluation.py loads it too, with changes of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,22 +54,26 @@ class _NoTokenizer:
         self.is_control = self.is_unknown = self.is_unused = lambda token: True
 
 
-def train(
-    script: Path, settings: dict[str, Any], *, accumulation: int, after_step: Callable[[], None], forward: Any
-) -> None:
-    """Run the script's `main` in the current folder; `forward` wraps its model's forward pass."""
+def load_script(script: Path, changes: Sequence[Change], **names: Any) -> types.ModuleType:
+    """The script as a module that knows `names` too, after changes that must be found as often as they say."""
     text = script.read_text(encoding="utf-8")
-    for change in CHANGES:
+    for change in changes:
         found = text.count(change.old)
         if found != change.times:
             raise SystemExit(f"{script}: {change.old!r} is there {found} times, needed {change.times}: another version")
         text = text.replace(change.old, change.new)
     module = types.ModuleType("train_gpt")
-    module.__dict__.update(
-        __file__=str(script), TOKENIZER=_NoTokenizer(settings["vocab_size"]), ACCUMULATION=accumulation,
-        AFTER_STEP=after_step,
-    )  # fmt: skip
+    module.__dict__.update(__file__=str(script), **names)
     exec(compile(text, str(script), "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def train(
+    script: Path, settings: dict[str, Any], *, accumulation: int, after_step: Callable[[], None], forward: Any
+) -> None:
+    """Run the script's `main` in the current folder; `forward` wraps its model's forward pass."""
+    tokenizer = _NoTokenizer(settings["vocab_size"])
+    module = load_script(script, CHANGES, TOKENIZER=tokenizer, ACCUMULATION=accumulation, AFTER_STEP=after_step)
     for name, value in settings.items():
         assert hasattr(module.Hyperparameters, name), name
         setattr(module.Hyperparameters, name, value)

@@ -69,3 +69,12 @@ def test_the_model_gives_one_loss_in_every_way(techniques: dict[str, object], ca
     found = torch.autograd.grad(mean, parameters, allow_unused=True)
     expected = torch.autograd.grad(with_gradients.mean(), parameters, allow_unused=True)
     torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-4)
+
+
+def test_no_bias() -> None:
+    """The mean over many positions is right to far more digits than one loss is: roundings fall to both sides."""
+    torch.manual_seed(0)
+    hidden_ND, embedding_VD, target_N = torch.randn(20_000, 12), torch.randn(50, 12), torch.randint(50, (20_000,))
+    found_N = token_losses(hidden_ND, embedding_VD, target_N, 30.0)
+    expected_N = plain(hidden_ND.double(), embedding_VD.double(), target_N, 30.0)
+    assert abs(float((found_N.double() - expected_N).mean())) < 1e-7

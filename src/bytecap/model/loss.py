@@ -50,14 +50,17 @@ def _blocks(
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor, Tensor]]:
     """Each block's place, losses (R,), sigmoids s (R, V), exponentials exp(2 c s) (R, V) and their sums (R, 1)."""
     rows = max(_MIN_ROWS, _BLOCK_LOGITS // embedding_VD.size(0))
-    exponent = 2 * softcap * math.log2(math.e)
+    # In float32, as the product below takes it: were the target's logit computed from the unrounded one, every loss
+    # would be off by the same relative amount, which no sum over tokens takes away.
+    exponent = torch.tensor(2 * softcap * math.log2(math.e), dtype=torch.float32).item()
+    nats = exponent / math.log2(math.e)
     for begin in range(0, len(hidden_ND), rows):
         place = slice(begin, begin + rows)
         sigmoid_RV = product(hidden_ND[place] * (2 / softcap), embedding_VD).sigmoid_()
         exponential_RV = torch.mul(sigmoid_RV, exponent).exp2_()
         sum_R1 = exponential_RV.sum(-1, keepdim=True)
         at_target_R1 = sigmoid_RV.gather(-1, target_N[place, None])
-        loss_R = (sum_R1.log() - 2 * softcap * at_target_R1).squeeze(-1)
+        loss_R = (sum_R1.double().log() - nats * at_target_R1.double()).squeeze(-1).float()
         yield place, loss_R, sigmoid_RV, exponential_RV, sum_R1
 
 
