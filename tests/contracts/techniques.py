@@ -78,6 +78,16 @@ def check_streams(*names: str) -> None:
         logits_BTV[:, -1].square().sum().backward()  # of chunks before it nothing is kept
 
 
+def check_skips(*names: str) -> None:
+    """The first positions may be left out, whatever the last block then does not compute."""
+    name, model = ", ".join(names), build_random(*names)
+    whole_BTV = compute_logits(model)
+    for skip in (1, 6, 9):
+        skipped_BTV = model.logits(model.hidden(TOKENS_BT, BOS, skip=skip))
+        same = torch.allclose(skipped_BTV, whole_BTV[:, skip:], atol=1e-4, rtol=1e-4)
+        assert same, f"{name} gives other logits where the first {skip} positions are left out"
+
+
 def check_roles(name: str) -> None:
     """Every parameter has a role, and its name begins with the technique's."""
     model = build_random(name)

@@ -23,6 +23,7 @@ from tests.contracts.techniques import (
     check_low_precision,
     check_neutral,
     check_roles,
+    check_skips,
     check_streams,
     check_survives,
     check_trains,
@@ -48,6 +49,12 @@ def test_causal_and_isolated(name: str) -> None:
 def test_streams(name: str) -> None:
     """The same through a cache."""
     check_streams(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_skips(name: str) -> None:
+    """The same without the first positions."""
+    check_skips(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -95,6 +102,7 @@ def test_all_together() -> None:
     assert list(one.techniques).index("residual_mix") > list(one.techniques).index("unet_skips")
     assert torch.equal(compute_logits(one), compute_logits(other))
     check_streams(*NAMES)
+    check_skips(*NAMES)
 
 
 HEAD = """
@@ -157,7 +165,7 @@ def test_a_file_is_all_it_takes(folder: Path, tmp_path: Path) -> None:
     """Found, built, and right; no list had to be told."""
     add(folder, "added_good", GOOD)
     assert "added_good" in TECHNIQUES.names()
-    for check in (check_live, check_causal_and_isolated, check_streams, check_roles, check_compiles):
+    for check in (check_live, check_causal_and_isolated, check_streams, check_skips, check_roles, check_compiles):
         check("added_good")
     check_survives("added_good", tmp_path)
 

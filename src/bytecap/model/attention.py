@@ -40,19 +40,24 @@ class Attention(nn.Module):
         self.query_gain = nn.Parameter(torch.full((spec.n_heads,), spec.qk_gain)) if normalised else None
 
     def forward(self, x_BTD: Tensor, visit: Visit, context: Context, techniques: Techniques) -> Tensor:
-        """(B, T, D) to (B, T, D)."""
-        B, T, D = x_BTD.shape
-        query_BHTK = self.query(x_BTD).view(B, T, self.n_heads, self.d_head).transpose(1, 2)
+        """(B, T, D) to (B, T, D); at the last visit the positions alone that are wanted (`Context.drop`)."""
+        B, T, _ = x_BTD.shape
         key_BGTK = self.key(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
         value_BGTK = self.value(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
         value_BGTK = techniques.value(value_BGTK, visit, context)
         if self.query_gain is not None:
-            query_BHTK, key_BGTK = norm(query_BHTK), norm(key_BGTK)
-        query_BHTK = rotate(query_BHTK, context.cos_TK, context.sin_TK)
+            key_BGTK = norm(key_BGTK)
         key_BGSK = rotate(key_BGTK, context.cos_TK, context.sin_TK)
         value_BGSK = value_BGTK
         if context.cache is not None:
             key_BGSK, value_BGSK = context.cache.extend(visit.place, key_BGSK, value_BGTK)
+        if visit.last:
+            context.drop()
+            x_BTD, value_BGTK = x_BTD[:, context.dropped :], value_BGTK[:, :, context.dropped :]
+        query_BHTK = self.query(x_BTD).view(B, -1, self.n_heads, self.d_head).transpose(1, 2)
+        if self.query_gain is not None:
+            query_BHTK = norm(query_BHTK)
+        query_BHTK = rotate(query_BHTK, context.cos_TK, context.sin_TK)
         if self.query_gain is not None:
             query_BHTK = query_BHTK * self.query_gain.to(x_BTD.dtype)[:, None, None]
         mask = context.mask
@@ -68,4 +73,4 @@ class Attention(nn.Module):
                 enable_gqa=self.n_kv_heads != self.n_heads,
             )
         heads_BHTK = techniques.heads(heads_BHTK, Attended(x_BTD, value_BGTK), visit, context)
-        return self.out(heads_BHTK.transpose(1, 2).reshape(B, T, D))  # type: ignore[no-any-return]
+        return self.out(heads_BHTK.transpose(1, 2).reshape(x_BTD.shape))  # type: ignore[no-any-return]

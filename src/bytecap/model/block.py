@@ -72,6 +72,7 @@ class Block(nn.Module):
         """The residual stream after this block."""
         input_BTD = self._shrink(self.attention_norm(stream_BTD), visit)
         attended_BTD = _scale(self.attention(input_BTD, visit, context, techniques), self.attention_scale)
+        stream_BTD = stream_BTD[:, context.dropped :] if visit.last else stream_BTD
         stream_BTD = stream_BTD + techniques.attention_output(attended_BTD, visit, context)
         input_BTD = self._shrink(self.mlp_norm(techniques.mlp_input(stream_BTD, visit, context)), visit)
         mlp_BTD = _scale(self.mlp(input_BTD), self.mlp_scale)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bytecap.core.products import linear
-from bytecap.model.attention_mask import attention_mask
+from bytecap.model.attention_mask import AttentionMask, attention_mask
 from bytecap.model.block import Block
 from bytecap.model.cache import Cache
 from bytecap.model.hooks import Techniques
@@ -24,7 +24,7 @@ from bytecap.model.loss import blocks_suit, mean_loss, token_losses
 from bytecap.model.roles import Role
 from bytecap.model.rotary import rotary_table
 from bytecap.model.spec import ModelSpec
-from bytecap.model.techniques.base import Context, Visit
+from bytecap.model.techniques.base import Context, NeighbourNeeded, Visit
 
 
 class GPT(nn.Module):
@@ -44,15 +44,25 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.n_layers))
         self.final_norm: Callable[[Tensor], Tensor] = Norm(spec.d_model) if spec.block == "llama" else norm
         self.techniques = Techniques(spec)
+        self._drops = True
+        """False once a technique asks for a neighbour behind the last attention: then nothing can be dropped."""
 
-    def hidden(self, tokens_BT: Tensor, bos: int, *, cache: Cache | None = None) -> Tensor:
-        """The normalised last stream, (B, T, D); a document begins at each token `bos`.
+    def hidden(self, tokens_BT: Tensor, bos: int, *, cache: Cache | None = None, skip: int = 0) -> Tensor:
+        """The normalised last stream without the first `skip` positions, (B, T - skip, D); documents begin at `bos`.
 
         With a cache each row goes on where the cache stands, and leaves it behind its last token. Each position then
         sees itself and the `cache.context - 1` before it, of its document unless the spec says otherwise. Gradients
         reach the parameters through these tokens, not through those before them.
         """
-        context, techniques = self._context(tokens_BT, bos, cache), self.techniques
+        if skip and cache is None and self._drops:
+            try:
+                return self._pass(self._context(tokens_BT, bos, skip=skip))
+            except NeighbourNeeded:
+                self._drops = False
+        return self._pass(self._context(tokens_BT, bos, cache))[:, skip:]
+
+    def _pass(self, context: Context) -> Tensor:
+        tokens_BT, techniques = context.tokens_BT, self.techniques
         embedded_BTD = F.embedding(tokens_BT, self.embedding).to(_compute_dtype(tokens_BT.device))
         stream_BTD = techniques.embed(embedded_BTD, context)
         if self.spec.block != "llama":
@@ -86,7 +96,7 @@ class GPT(nn.Module):
         cache: Cache | None = None,
     ) -> Tensor:  # fmt: skip
         """Loss in nats of each target but the first `skip` of a row, (B, T - skip), or their mean; float32."""
-        hidden_ND = self.hidden(tokens_BT, bos, cache=cache)[:, skip:].flatten(0, 1)
+        hidden_ND = self.hidden(tokens_BT, bos, cache=cache, skip=skip).flatten(0, 1)
         target_BT = target_BT[:, skip:]
         target_N, weight_VD, softcap = target_BT.flatten(), self._output_VD, self.spec.logit_softcap
         if blocks_suit(hidden_ND, weight_VD, softcap) and not self.techniques.change("logits", "softcap"):
@@ -101,7 +111,7 @@ class GPT(nn.Module):
     def _output_VD(self) -> Tensor:
         return self.embedding if self.head is None else self.head
 
-    def _context(self, tokens_BT: Tensor, bos: int, cache: Cache | None = None) -> Context:
+    def _context(self, tokens_BT: Tensor, bos: int, cache: Cache | None = None, skip: int = 0) -> Context:
         spec, queries = self.spec, tokens_BT.size(1)
         begin = 0 if cache is None else cache.positions
         cos_TK, sin_TK = rotary_table(queries, spec.rotary_dims, spec.rope_base, tokens_BT.device, begin=begin)
@@ -110,11 +120,17 @@ class GPT(nn.Module):
         document_BS = document_numbers(tokens_BT, bos)
         if cache is not None:
             document_BS = cache.documents(document_BS)
-        mask = attention_mask(
-            document_BS, self.embedding, queries=queries, d_head=spec.d_head, isolated=not spec.across_documents,
-            reach=None if cache is None else cache.context,
+        reach, last_mask = None if cache is None else cache.context, None
+        mask = self._mask(document_BS, queries, reach)
+        if skip:
+            last_mask = self._mask(document_BS, queries - skip, reach)
+        return Context(tokens_BT, document_BS, cos_TK, sin_TK, mask, cache, skip=skip, last_mask=last_mask)
+
+    def _mask(self, document_BS: Tensor, queries: int, reach: int | None) -> AttentionMask:
+        return attention_mask(
+            document_BS, self.embedding, queries=queries, d_head=self.spec.d_head,
+            isolated=not self.spec.across_documents, reach=reach,
         )  # fmt: skip
-        return Context(tokens_BT, document_BS, cos_TK, sin_TK, mask, cache)
 
 
 def document_numbers(tokens_BT: Tensor, bos: int) -> Tensor:

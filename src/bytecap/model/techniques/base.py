@@ -55,6 +55,15 @@ class Visit(NamedTuple):
     total: int
     """How many visits there are."""
 
+    @property
+    def last(self) -> bool:
+        """True for the one that leaves the pass."""
+        return self.place == self.total - 1
+
+
+class NeighbourNeeded(Exception):
+    """A technique asked for a neighbour where positions before those that are wanted have been dropped."""
+
 
 class Attended(NamedTuple):
     """What attention worked on, for techniques that change its outcome."""
@@ -81,7 +90,23 @@ class Context:
     first_BTD: Tensor = field(init=False)
     """The stream that enters the first block; there from the hook `before` on."""
     saved: dict[str, list[Tensor]] = field(default_factory=dict)
-    """Streams that techniques keep from one hook to another, by a name of their own."""
+    """Streams that techniques keep from one hook to another, by a name of their own; T is their second axis."""
+    skip: int = 0
+    """Positions at the beginning whose hidden states nobody wants."""
+    last_mask: AttentionMask | None = None
+    """What the others may attend to, where there is a `skip`."""
+    dropped: int = 0
+    """Positions at the beginning that have been given up."""
+
+    def drop(self) -> None:
+        """Give up the positions that nobody wants: at the last visit they owe their keys and values alone."""
+        if self.last_mask is None:
+            return
+        self.dropped, self.mask = self.skip, self.last_mask
+        kept = slice(self.skip, None)
+        self.tokens_BT, self.first_BTD = self.tokens_BT[:, kept], self.first_BTD[:, kept]
+        self.cos_TK, self.sin_TK = self.cos_TK[kept], self.sin_TK[kept]
+        self.saved = {name: [stream[:, kept] for stream in streams] for name, streams in self.saved.items()}
 
     def previous(self, x_BTD: Tensor) -> Tensor:
         """Each position's left neighbour, zero at a document's first token; `x_BTD` may have any axes behind T.
@@ -89,6 +114,8 @@ class Context:
         The one way to a neighbour in time: across the border of two documents there is nothing to be had, also where
         attention may look across it.
         """
+        if self.dropped:
+            raise NeighbourNeeded
         if self.cache is None:
             shifted_BTD = F.pad(x_BTD[:, :-1], (0, 0) * (x_BTD.ndim - 2) + (1, 0))
         else:

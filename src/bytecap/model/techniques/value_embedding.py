@@ -71,6 +71,6 @@ class ValueEmbedding(Technique):
         if NAME not in context.saved:
             row_BTW = F.embedding(context.tokens_BT, self.table_VW).to(value_BGTK.dtype)
             B, G, T, K = value_BGTK.shape
-            context.saved[NAME] = [self.projection(row_BTW).view(B, T, G, K).transpose(1, 2)]
+            context.saved[NAME] = [self.projection(row_BTW).view(B, T, G, K)]
         scale = self.scale_E[visit.block - self.blocks.start].to(value_BGTK.dtype)
-        return value_BGTK + scale * context.saved[NAME][0]
+        return value_BGTK + scale * context.saved[NAME][0].transpose(1, 2)
