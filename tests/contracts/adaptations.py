@@ -30,7 +30,7 @@ from tests.model.test_gpt import random_model
 from tests.scoring.test_evaluate import TABLE, stream_of
 
 BOS, CONTEXT, CHUNK = 1, 16, 8
-SMALL: dict[str, Any] = {"chunk": CHUNK, "rank": 4, "rate": 0.1}
+SMALL: dict[str, Any] = {"chunk": CHUNK, "rank": 4, "rate": 0.1, "phase_tokens": 2 * CHUNK, "row": CHUNK}
 """Values of settings with these names: quick on a tiny model, and fast enough to be seen within 60 tokens."""
 
 

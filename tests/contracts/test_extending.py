@@ -11,6 +11,7 @@ import pytest
 from bytecap.core.errors import Stopped
 from bytecap.model import techniques
 from bytecap.run import recipe as recipes
+from bytecap.scoring import adaptations
 from bytecap.text.shards import TokenStream
 from bytecap.train import hooks
 from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
@@ -24,6 +25,7 @@ from tests.contracts.techniques import (
     check_roles,
     check_survives,
 )
+from tests.contracts.test_adaptations import CHECKS
 from tests.train.test_loop import SignalAt, stream, trainer
 
 assert stream  # a fixture
@@ -38,11 +40,11 @@ def find_blocks(title: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder whose files count as techniques and as hooks."""
-    for package in (techniques, hooks):
+    """A folder whose files count as techniques, as hooks and as adaptations."""
+    for package in (techniques, hooks, adaptations):
         package.__path__.append(str(tmp_path))
     yield tmp_path
-    for package in (techniques, hooks):
+    for package in (techniques, hooks, adaptations):
         package.__path__.remove(str(tmp_path))
 
 
@@ -61,6 +63,14 @@ def test_a_technique(folder: Path) -> None:
     names: dict[str, object] = {}
     exec(compile(slow_test, "test_value_scale.py", "exec"), names)
     names["test_equals_the_slow_formula"]()  # type: ignore[operator]
+
+
+def test_an_adaptation(folder: Path) -> None:
+    """The one of the guide owes what all owe."""
+    (source,) = find_blocks("An adaptation")
+    (folder / "unigram.py").write_text(source)
+    for check in CHECKS:
+        check("unigram", folder / check.__name__)
 
 
 @pytest.mark.slow
