@@ -1,6 +1,7 @@
 """A file whose layout is sound but whose content does not fit its model is refused."""
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from bytecap.artifact.layout import Section, parse, write
 from bytecap.artifact.load import load, loads
+from bytecap.artifact.pack import ArtifactConfig, pack
 from bytecap.core.errors import DataError, FormatError
-from tests.artifact.example import SPEC, example_file
+from tests.artifact.example import ABOUT, SPEC, example_file, example_model
 
 PARSED = parse(example_file())
 RAW = {name: PARSED.read(name) for name in PARSED.stored}
@@ -178,3 +180,14 @@ def test_weights_alone() -> None:
     assert artifact.spec is None and len(artifact.quantized.state_dict()) == len(PARSED.header["tensors"])
     with pytest.raises(FormatError, match="weights without a model"):
         artifact.model()
+
+
+def test_what_a_model_adapts_by() -> None:
+    """Strategy and settings of the default score lie in the header, and nothing where there are none."""
+    plain = pack(SPEC, example_model(), b"", ABOUT, ArtifactConfig())
+    about = dataclasses.replace(ABOUT, strategy="streaming", adapt={"lora": {"rank": 4}})
+    found = loads(pack(SPEC, example_model(), b"", about, ArtifactConfig()))
+    assert (found.strategy, found.adapt) == ("streaming", {"lora": {"rank": 4}})
+    assert (loads(plain).strategy, loads(plain).adapt) == ("", {}) and b"adapt" not in plain
+    with pytest.raises(FormatError, match="the header's adapt must be a table of at most 4,096 letters"):
+        loads(pack(SPEC, example_model(), b"", dataclasses.replace(ABOUT, adapt={"x": "y" * 5000}), ArtifactConfig()))

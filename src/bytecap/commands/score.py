@@ -25,6 +25,7 @@ from bytecap.report.console import Console
 
 if TYPE_CHECKING:
     from bytecap.scoring.evaluate import ScoreConfig
+    from bytecap.scoring.score_text import TextScoring
     from bytecap.text.config import TextConfig
 
 Stride = Annotated[
@@ -53,7 +54,7 @@ def score(
     """
     from bytecap.artifact.load import load
     from bytecap.run.scoring import score_run
-    from bytecap.scoring.score_text import TextScoring, score_text
+    from bytecap.scoring.score_text import score_text
 
     with together():
         refuse_empty_text(options.text)
@@ -68,9 +69,7 @@ def score(
     console = Console(quiet=options.quiet or not world().is_main)
     with console.stage("score"):
         if reading is not None:  # of several processes one does it; a run folder is scored by all
-            how = TextScoring(stride=stride)
-            if settings is not None:
-                how = TextScoring(stride=stride, adapt=settings.adapt, strategy=settings.strategy)
+            how = _text_scoring(stride, settings, bool(adapt), words)
             value = from_main(
                 lambda: score_text(load(file), reading, how, device=options.device, progress=console).to_json()
             )
@@ -80,6 +79,22 @@ def score(
                 folder, artifact=file, settings=settings, device=options.device, progress=console
             ).to_json()
     print_result(value, options.json, _said(value))
+
+
+def _text_scoring(
+    stride: int | None, settings: ScoreConfig | None, adapting: bool, words: Sequence[str]
+) -> TextScoring:
+    """What the words say of a file's score on a text; what they do not is as the file says."""
+    from bytecap.scoring.score_text import TextScoring
+
+    if settings is None:
+        return TextScoring(stride=stride)
+    said = [_key(word) for word in words]
+    return TextScoring(
+        stride=settings.stride if stride is None and "score.stride" in said else stride,
+        adapt=settings.adapt if adapting or any(key.startswith("score.adapt") for key in said) else None,
+        strategy=settings.strategy if "score.strategy" in said else None,
+    )
 
 
 def _said(value: dict[str, Any]) -> str:
