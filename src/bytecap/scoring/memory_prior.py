@@ -21,21 +21,21 @@ from bytecap.scoring.memory_mixing import Mixture
 
 UNITS = 16
 _WEIGHTS = (
-    "v!U7@x+0@5aIiov-MHAP0WAQ$i=tj6%Cfbn5h^aH?JM%8fUz{NouYLiEiD8x{<0Y<k)S-WDWsOKMlA=gZ>b}&xGw;_hP!1nin#T(IIMgzHM=3ZFt"
-    "I`_nJ)7*6}9RxJhe}t1t|u!HZec5Mk=W>sxZSQpSXV}3%RMV7OR0R96B|qU@!nY{V&lr(Y5k2uC<^z<r#0bls6)u0K5S!?JCQ#(mRbbE4pdB6tjA"
-    "?3pSawGPPDUzbvvYG`W#DM!Al$+B*xjHZ%M=)V1ch$2b7IkFzB>bfqCIPB%8Uxi1_z<g*GiRj&rO*Qg#gqc<ryJT$DQ#x<cfKBWLW2Q&6HvNU(JD"
-    "zgQp%O%*j?mAvJP`PfnxilrFDXLa2bg}@vlrelN$uVy*y02t4@ho60Z!UVNjIKpCg)Hr@y06=y{ic4M3Z{NAim!|{do73@x-!MDQnV$nhqnN{_OP"
-    "L;rnL#PSghGM$1a_-WUd4==CH)Bn<+Rlp)ZywE3g2(QZY`re6&X_nz6qy%(8;EceP}$dN^k^004%kw5`cB=&TtyD5f1Z0j+SYe5|!JKQi<*06g8P"
-    "JF>GPth9<P%ebg7!LYHo?kM4;9V+o9OSI9i%_*id=&foj>9g1|tF8{ZR=U2aU9%6k=MoVv7Pdetf;dUASSrA)6R^BCA1(kqN3OIu0x+zq01$SpEv"
-    "a>>7O*R>0K6BmZ7NJ706J(Mnz+8N{-z)+zAX5tpP9;~;+;vVnXYmm+^8)kxuZ$2^{odgQ?C^;G%DGqx+{4r1h9oACMK}0KdB0xgfIX+V4|)#l&xN"
-    "m#Um4~79kd`L@qcW;kux+`Ks@=PB&vIEv?lz{;0>S6sUZ+B`>8pM=t<8@~HkVtgkJw+a_+Xt1eI^TeQKf7Al{$0K6ltLAR$ig();91gl`OK__=O-"
-    "mnWcfvoi>2c)ztJ}DKg)uPQHSE#@cR39H0b*vGlLbFP?mM9{qq^MM^F(Au2aU=jdsi_yS`7ORKlOp#l_AN=UrY$3<5v_+Jt*lBcJt&_f{4YthTBr"
-    "xFOQmY8Y%KAxXCjfSPcBO$VWz1ulOdiq>oGj7JTwKg^C$(iz%!*R(=g4mb+kOTmoZ^787u&;m$Fc@bhDH)h_{KeYqnxBBeN?z3pT~6c{ymZ#ym~A"
-    "3_4q|NI87A1u@CFA*o-iJh14n-8Kriel~cz4j`Ys7_?NrrL+(*c%&FHb{WO8UN6V1Coq1iSuMD;(yeK@r=FC!eyzeWtFrd9D=(6)Hli@Fn5|K^oU"
-    "8Djw=#mXkuIqyg{io(;46Zu1TeLy7@;q$NTv!Y$|#+&$s{-@cc_N6#4fz8h$3dW@TycP;3aD%bSYUQsvI>i<0B`ks3^oGKe28vAET2U{;3xnuPEK"
-    "I*)s_to2bRO{4naRu`Tnefv}e|8zeTKXtlRD`ltphkuV`KUn{4phA-5uZ88qCV=zvvM=)})Yoiq^R~U+_{wO1@N21Uwhp&AzjIg>gBe0k-0x3Q!_"
-    "$FyD=PjC~xt;POH7MOJO|jW9(5A&A0UtdrjH(^5<17cQI4^mwE+q012CmpEX|R+rcsy1(M#Y|>n8)Kf!MJ$3QZbji%fD(itiQLuue~n6m%Eg=PPT"
-    "fnv?}N<kvKFt;yEEYMm^O&bw33`d_hk|VklZR1viH`bvR-;"
+    "Hmn~Yu(FpcN~Kk_NUf8qmb1b%kRztK>AJ@*0KBKVy``imQY|^SbFRdsswu`SeyXpaT&1R`z>_ktLahO>o3T#0w4c|s0=coB0KCArHzE`%Rw@&-`y"
+    ">G{I~_-^fUKme&N0m|=&Yuwv@98-_OdIv+O1_F$~JKxKB%;^LmkSY0KELQ1}x?*;G?21?X?K7%{WpfWw83Dmm;OEm@&vSbf)|;7qOeKb}Vu)hqG{"
+    "{!Y^hlCK&)ce=ngs$h77*>$jIJBP?mSXE$~*F0gH|6e8CzVmP!i?Wte5%B~x)a4kKtFE0Q*%dR9goT@i69XMV&5iOB1d!HYyw5}~OgROutZ!%#uu"
+    "PpwyGq5qZ0KEOJlO~%pc_@}RnzY9@M7qtlp*Tsn54W;1Q?LNMiZpjHs;ntDXtZ`XS2YW<@wEs$x3Bd&eYk?SvoI$sAFWxmO*TU*fUiC{%PnO%EHs"
+    "KYl{ToTax616-Y*uj06h9O`njc~CN$eHCAQZ$m$zuPF+264+B%{+Fu7v5Xf=1TtFYE90K6VA0ykZ^geR-DJ+pr>Q?|r2B(L8x3^KbjhBM<c06ej&"
+    "SFvohL$M<>E4B(UWV^$=C@t5te6b}qYPQC=1vI5G2CH8$bFRrGMzFlLTegTRI3EB!#vK^3Za11Er7{~ZSS3)bN3qGWX)HuD?6KgmMy;1Ld8q#+1u"
+    "q1#0KCMo=dJ`ZP%6x_Q@4Svk+CkhZ!N*FyQH(S1g!9_RUo%8lrY|@A)+6!78)eDzA09(0K7=B2rzvr@-OrsH@5e+z^W7($Ryt|p(GJ4o0h07a<B~"
+    "}bt|VV7cEh)E-6+me6JTTkS!yyey4FOYpn3Aw;9^4sHt<HkSPE>;w^<cdavWAd873x@v5b|(6=w72)BK$gQA_W(YGil;V}Tb04Y<h{Ht#?sWPNFI"
+    "jSBt4ynZ<lAK*AK`4^0h^Voq=BgI3;-sju^e_gdLbot5tR`HhvaZ~$G$wdENU8ul!=$0A>Lz}!wUkDwM6AN8A0fjc8mo~gUYv{~ye11Rt}QSwdM@"
+    "yr^O$ZZxu~YFl&w81iKG6Y*rhxmJTT@iIId%#)ukz{cPv4jd$H-QNU^drQ6UX70j0dV2QuEbST$9+PAZ%vDz9a%Ua#4s*{^J{e=nUoG%Ex)A+oVB"
+    "2CzJt5vqB$k+Z6%#yCVX9y6}M6E~_Zh_Es>f3-q3p0;W%I;}r5M5zThQ8`gKsx;p-eK?`5={RDxBsDFvX*b%r)-J`Upsr!HBs5L9e>Z`<A2Aucd$"
+    "Mi5`L`gp53{{Eye!|e-8iMNu{o@{hdLUwO0W*R5-jn!L!CS-E3Htsg)~OAbE{Cirm`HiuCEcWQ!ot}sVZ?Uv!;Hgn=X#4Z7?#k4KyvZOD{;WlQCV"
+    "gIjJ)-La_C*4ll#1i!BkZhN#!9VW{u3Rx07O*ee$*9jpnt2rRauc(B+s!?n{j0kLB>#kSWs4W-5{m?%!M3oUf6{xL7EUogq8z%JFT%qhdF)TksbH"
+    "7fcuFs5n&Q?N%cc_O77qNe7cGb*sH<0UmM937CZ*(_wO%qq;QAEgVGk*)(UW3Y%ZA2gY~#yBFxmBMvEKgLr%!^PM-q`3;a3oaeNmB0JG(!vVA$-E"
+    "u50=1p2oGb|~GcI&A3p|}ZUO?bLjY8T*KCf~#L^YK)NH%^p"
 )
 
 
