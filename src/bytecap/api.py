@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bytecap.artifact import generate as generating
 from bytecap.artifact.load import Artifact, load
 from bytecap.artifact.pack import Provenance
 from bytecap.core.budget import FileBudget
@@ -32,6 +31,7 @@ from bytecap.quant.calibration import calibrate, evaluating
 from bytecap.quant.distillation import Distiller
 from bytecap.quant.statistics import Calibration
 from bytecap.scoring.adaptations import chosen_adaptations
+from bytecap.scoring.continue_text import continue_text
 from bytecap.scoring.evaluate import Score
 from bytecap.scoring.predictor import Predictor, checked_predictor
 from bytecap.scoring.score_text import TextScoring, score_predictor, score_text
@@ -154,7 +154,7 @@ def generate(
     >>> text.startswith("the model") and text == bytecap.generate("model.bcap", "the model", tokens=20, seed=1)
     True
     """
-    return generating.generate(_opened(file), prompt, tokens=tokens, temperature=temperature, seed=seed)
+    return continue_text(_opened(file), prompt, tokens=tokens, temperature=temperature, seed=seed)
 
 
 def _opened(file: Artifact | str | Path) -> Artifact:

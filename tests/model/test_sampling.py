@@ -1,11 +1,13 @@
 """Sampling continues with what the model finds likely."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from bytecap.core.errors import NumericsError
 from bytecap.model.gpt import GPT
-from bytecap.model.sampling import sample
+from bytecap.model.sampling import model_logits, sample
 from tests.model.test_cache import with_one_mask
 from tests.model.test_gpt import SPEC, random_model
 
@@ -20,10 +22,13 @@ def test_temperature_zero_is_greedy_and_seeds_repeat() -> None:
     """Zero temperature takes the likeliest token; equal seeds give equal text; `stop` ends it."""
     model, prompt = random_model(), [1, 5]
     expected = greedy(model, prompt, 6)[2:]
-    about = {"tokens": 6, "context": 99, "seed": 3}
-    assert sample(model, prompt, temperature=0.0, stop=-1, **about) == expected
-    assert sample(model, prompt, temperature=0.0, stop=expected[0], **about) == []
-    drawn = [sample(model, prompt, temperature=1.0, stop=-1, **about) for _ in range(2)]
+
+    def drawn_with(**settings: Any) -> list[int]:
+        return sample(model_logits(model, context=99, bos=1), prompt, tokens=6, seed=3, **settings)
+
+    assert drawn_with(temperature=0.0, stop=-1) == expected
+    assert drawn_with(temperature=0.0, stop=expected[0]) == []
+    drawn = [drawn_with(temperature=1.0, stop=-1) for _ in range(2)]
     assert drawn[0] == drawn[1] and all(0 <= t < SPEC.vocab_size for t in drawn[0])
 
 
@@ -31,7 +36,7 @@ def test_temperature_zero_is_greedy_and_seeds_repeat() -> None:
 def test_beyond_the_context_each_position_has_its_own(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text that outgrows the context goes on as one pass with a mask would have it, long prompts included."""
     model, prompt = random_model(), [1, 5, 9, 13, 4, 7, 7, 30, 31, 2, 18, 44][:length]
-    found = sample(model, prompt, tokens=10, context=4, temperature=0.0, seed=0, stop=1)
+    found = sample(model_logits(model, context=4, bos=1), prompt, tokens=10, temperature=0.0, seed=0, stop=1)
     ids = list(prompt)
     for token in found:
         hidden_TD = with_one_mask(model, torch.tensor([ids]), 4, monkeypatch)[0]
@@ -48,4 +53,4 @@ def test_a_model_that_overflows_is_told(temperature: float) -> None:
             if ".mlp." in name:
                 parameter.fill_(1e30)
     with pytest.raises(NumericsError, match="no finite numbers"):
-        sample(model, [1, 5], tokens=2, context=99, temperature=temperature, seed=0, stop=-1)
+        sample(model_logits(model, context=99, bos=1), [1, 5], tokens=2, temperature=temperature, seed=0, stop=-1)

@@ -11,7 +11,7 @@ import math
 from bytecap.artifact.load import Artifact
 from bytecap.artifact.tokenizer import artifact_tokenizer
 from bytecap.core.errors import ConfigError
-from bytecap.model.sampling import sample
+from bytecap.model.sampling import NextLogits, model_logits, sample
 from bytecap.model.spec import MAX_SEED
 from bytecap.text.tokenizer import Tokenizer
 
@@ -27,13 +27,14 @@ def generate(
     temperature: float = 0.8,
     seed: int = 0,
     tokenizer: Tokenizer | None = None,
+    next_logits: NextLogits | None = None,
 ) -> str:
     """Continue `prompt` by at most `tokens` tokens; the text returned begins with it.
 
     At temperature 0 the likeliest token is taken, at 1 they are drawn as the model says; the same seed writes the same
-    text. `tokenizer` is used where the file has none in it. ConfigError for a prompt that has no UTF-8 form and for
-    numbers that cannot be, FormatError when the file holds weights without a model, DataError when there is no
-    tokenizer.
+    text. `tokenizer` is used where the file has none in it, `next_logits` in place of the file's model. ConfigError for
+    a prompt that has no UTF-8 form and for numbers that cannot be, FormatError when the file holds weights without a
+    model, DataError when there is no tokenizer.
     """
     _refuse_numbers(tokens, temperature, seed)
     try:
@@ -42,10 +43,9 @@ def generate(
         raise ConfigError("the prompt is not UTF-8; give it as text in that encoding") from None
     tokenizer = artifact_tokenizer(artifact, tokenizer)
     ids = [tokenizer.bos, *tokenizer.encode(prompt)]
-    drawn = sample(
-        artifact.model(), ids, tokens=tokens, context=artifact.context, temperature=temperature, seed=seed,
-        stop=tokenizer.bos,
-    )  # fmt: skip
+    if next_logits is None:
+        next_logits = model_logits(artifact.model(), context=artifact.context, bos=tokenizer.bos)
+    drawn = sample(next_logits, ids, tokens=tokens, temperature=temperature, seed=seed, stop=tokenizer.bos)
     return tokenizer.decode(ids[1:] + drawn)
 
 

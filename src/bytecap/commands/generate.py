@@ -19,15 +19,15 @@ def generate(
     json: Json = False,
 ) -> None:
     """Continue a prompt with the model of a run folder or a .bcap file."""
-    from bytecap.artifact import generate as writing
     from bytecap.artifact.load import load
+    from bytecap.scoring.continue_text import continue_text
     from bytecap.text.tokens import load_tokens
 
     file, folder = find_artifact(path)
     artifact = load(file)
     other = None if folder is None else load_tokens(folder / "tokens").tokenizer
     try:
-        written = writing.generate(artifact, prompt, tokens=tokens, temperature=temperature, seed=seed, tokenizer=other)
+        written = continue_text(artifact, prompt, tokens=tokens, temperature=temperature, seed=seed, tokenizer=other)
     except Stopped as error:
         raise Stopped(
             error.signal_number,

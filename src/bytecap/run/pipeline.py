@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from bytecap.artifact.generate import generate
 from bytecap.artifact.load import load
 from bytecap.core.device import choose_device, hardware
 from bytecap.core.digest import digest_bytes, digest_json
@@ -63,6 +62,7 @@ from bytecap.run.record import (
     training_summary,
 )
 from bytecap.run.scoring import adapted_score, build_validation, score_model, scored_models
+from bytecap.scoring.continue_text import continue_text
 from bytecap.scoring.documents import documents_json
 from bytecap.scoring.evaluate import DOCUMENTS
 from bytecap.text.prepare import changed_file, prepare
@@ -231,7 +231,7 @@ def report_stage(
         artifact = load(folder / MODEL)
         reached = load_training_state(folder / CHECKPOINT)
         prompt = (tokens.validation_documents() or [""])[0][:SAMPLE_PROMPT]
-        written = generate(
+        written = continue_text(
             artifact, prompt, tokens=SAMPLE_TOKENS, temperature=SAMPLE_TEMPERATURE, seed=recipe.run.seed,
             tokenizer=tokens.tokenizer,
         )  # fmt: skip

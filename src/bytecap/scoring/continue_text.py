@@ -1,0 +1,57 @@
+"""A file and a prompt to text, token by token as the file's default score predicts them.
+
+In:   an Artifact, a prompt.
+Out:  text.
+
+Where the file's score remembers the document, so does the text that it writes. What learns by gradients learns from
+scored text alone, of which there is none here.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bytecap.artifact.generate import generate
+from bytecap.artifact.load import Artifact
+from bytecap.artifact.tokenizer import artifact_tokenizer
+from bytecap.model.sampling import NextLogits
+from bytecap.scoring.adaptations import build_adaptations, saved_adaptations
+from bytecap.scoring.engine import Engine, EnginePredictor
+from bytecap.scoring.past import STREAMING
+from bytecap.text.tokenizer import Tokenizer
+
+
+def continue_text(
+    artifact: Artifact,
+    prompt: str = "",
+    *,
+    tokens: int = 200,
+    temperature: float = 0.8,
+    seed: int = 0,
+    tokenizer: Tokenizer | None = None,
+) -> str:
+    """Continue `prompt` by at most `tokens` tokens; the text returned begins with it.
+
+    Settings and errors are those of `artifact.generate.generate`; the file's adaptations that need no gradient join.
+    """
+    tokenizer = artifact_tokenizer(artifact, tokenizer)
+    adapted = _adapted_logits(artifact, tokenizer.bos)
+    return generate(
+        artifact, prompt, tokens=tokens, temperature=temperature, seed=seed, tokenizer=tokenizer, next_logits=adapted
+    )
+
+
+def _adapted_logits(artifact: Artifact, bos: int) -> NextLogits | None:
+    """None where nothing adapts."""
+    adapt = saved_adaptations(artifact.adapt, origin="the file's header")
+    adaptations = [adaptation for adaptation in build_adaptations(adapt) if not adaptation.needs_gradient]
+    if not adaptations:
+        return None
+    engine = Engine(artifact.model(), adaptations, bos=bos, context=artifact.context, strategy=STREAMING)
+    predictor = EnginePredictor(engine)
+    predictor.reset()
+
+    def next_logits(tokens_T: Tensor) -> Tensor:
+        return predictor.log_probs(tokens_T)[-1]
+
+    return next_logits
