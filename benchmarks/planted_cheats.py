@@ -364,7 +364,7 @@ def copied_document(subject: Subject, rng: Rng) -> Planted:
 def edited(text: str, rate: float, rng: Rng) -> str:
     """The text with a share of its words, at least one, replaced by other words of it, left out, or doubled."""
     words = list(re.finditer(r"\w+", text))
-    chosen = set(np.flatnonzero(rng.random(len(words)) < rate).tolist()) | {int(rng.integers(len(words)))}
+    chosen = set(rng.choice(len(words), size=max(1, int(rate * len(words))), replace=False).tolist())
     parts, end = [], 0
     for number, word in enumerate(words):
         parts.append(text[end : word.start()])

@@ -11,7 +11,7 @@ Letters: N targets of the stream, T positions of a chunk, V vocabulary, K watche
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +49,18 @@ class Rows:
     def __len__(self) -> int:
         return len(self.digest_N)
 
+    def first(self, count: int) -> Rows:
+        """The first targets alone."""
+        return self._part(slice(0, count))
+
+    def last(self) -> Rows:
+        """The last target alone."""
+        return self._part(slice(len(self) - 1, None))
+
+    def _part(self, part: slice) -> Rows:
+        arrays = (self.loss_N[part], self.digest_N[part], self.sum_N[part], self.watched_NK[part])
+        return Rows(*arrays, self.epsilon)
+
     def first_difference(self, other: Rows, begin: int, end: int) -> int | None:
         """The first of the targets begin .. end - 1 whose distributions differ in any bit."""
         both = zip(self.digest_N[begin:end], other.digest_N[begin:end], strict=True)
@@ -66,7 +78,7 @@ def drive(
     """
     ledger = Ledger(MemoryStream(tokens_N), _no_bytes(model.vocab_size), model.bos)
     predictor.reset()
-    asked: list[_Asked] = []
+    asked: list[Rows] = []
     for begin, end in _chunks(model, tokens_N):
         if until is not None and begin > until:
             break
@@ -78,35 +90,29 @@ def drive(
             if learn:
                 with suppress(NumericsError):  # a score would end here; a probe goes on and tells of it
                     predictor.learn(ledger.commit(chunk, torch.from_numpy(row_TV)[None]))
+    return joined(asked)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Neighbouring targets as one."""
     return Rows(
-        np.concatenate([part.loss_T for part in asked]),
-        [digest for part in asked for digest in part.digest_T],
-        np.concatenate([part.sum_T for part in asked]),
-        np.concatenate([part.watched_TK for part in asked]),
-        max(part.epsilon for part in asked),
+        np.concatenate([part.loss_N for part in parts]),
+        [digest for part in parts for digest in part.digest_N],
+        np.concatenate([part.sum_N for part in parts]),
+        np.concatenate([part.watched_NK for part in parts]),
+        max(part.epsilon for part in parts),
     )
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """The Rows of one chunk."""
-
-    loss_T: npt.NDArray[np.float64]
-    digest_T: list[bytes]
-    sum_T: npt.NDArray[np.float64]
-    watched_TK: npt.NDArray[np.float64]
-    epsilon: float
-
-
-def _look(row_TV: npt.NDArray[np.floating[Any]], target_T: Ids) -> _Asked:
+def _look(row_TV: npt.NDArray[np.floating[Any]], target_T: Ids) -> Rows:
     """What is kept of distributions."""
     watched_K = np.unique(np.linspace(0, row_TV.shape[1] - 1, WATCHED).astype(int))
     p_TV = np.exp(row_TV.astype(np.float64))
-    return _Asked(
-        loss_T=-row_TV[np.arange(len(target_T)), target_T].astype(np.float64),
-        digest_T=[hashlib.blake2b(row_V.tobytes(), digest_size=16).digest() for row_V in row_TV],
-        sum_T=p_TV.sum(axis=1),
-        watched_TK=p_TV[:, watched_K],
+    return Rows(
+        loss_N=-row_TV[np.arange(len(target_T)), target_T].astype(np.float64),
+        digest_N=[hashlib.blake2b(row_V.tobytes(), digest_size=16).digest() for row_V in row_TV],
+        sum_N=p_TV.sum(axis=1),
+        watched_NK=p_TV[:, watched_K],
         epsilon=float(np.finfo(row_TV.dtype).eps),
     )
 

@@ -7,17 +7,16 @@ Out:  a Subject.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bytecap.artifact.load import Artifact, load
+from bytecap.artifact.load import load
 from bytecap.artifact.tokenizer import artifact_tokenizer
+from bytecap.auditing.own_models import scored_model
 from bytecap.auditing.subject import (
     ByteCounter,
     Clocks,
     CountedFiles,
-    Ids,
     MemoryStream,
     Origin,
     ScoredModel,
@@ -25,7 +24,6 @@ from bytecap.auditing.subject import (
     Subject,
     TrainingText,
 )
-from bytecap.auditing.windowed import Windowed
 from bytecap.core.device import choose_device
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
@@ -35,7 +33,6 @@ from bytecap.run.recipe import Recipe
 from bytecap.run.record import load_record, record_fault
 from bytecap.run.scoring import scoring_context
 from bytecap.scoring.evaluate import ScoreConfig
-from bytecap.scoring.windows import Window, windows
 from bytecap.text.byte_counts import build_table
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import encode_documents
@@ -60,9 +57,7 @@ def run_subject(folder: Path, file: Path, *, device: str = "auto") -> Subject:
     after = {} if record is None else record["scores"]["after"]
     return Subject(
         name=str(folder if file.name == MODEL else file),
-        model=windowed_model(
-            file, tokenizer, context=scoring_context(recipe), stride=recipe.score.stride, device=device
-        ),
+        model=model_of_file(file, tokenizer, recipe.score, scoring_context(recipe), device),
         text=ScoredText(
             stream=tokens.validation_stream(), bos=tokenizer.bos, raw=tokens.validation_documents(),
             lossy_declared=recipe.text.lossy_tokenizer, claimed_tokens=after.get("tokens"),
@@ -86,10 +81,9 @@ def file_subject(
     """A file alone, and the texts that are given with it; errors as of `scoring.score_text`."""
     artifact = load(file)
     tokenizer = artifact_tokenizer(artifact)
-    stride = min(ScoreConfig().stride, artifact.context)
     return Subject(
         name=str(file),
-        model=windowed_model(file, tokenizer, context=artifact.context, stride=stride, device=device),
+        model=model_of_file(file, tokenizer, ScoreConfig(), artifact.context, device),
         text=None if text is None else _text(text, tokenizer, progress),
         tokenizer=ByteCounter(tokenizer=tokenizer, table=build_table(tokenizer)),
         training=None if training is None else raw_training(training),
@@ -97,37 +91,14 @@ def file_subject(
     )
 
 
-def windowed_model(file: Path, tokenizer: Tokenizer, *, context: int, stride: int, device: str) -> ScoredModel:
-    """The model of a file as it is scored in windows."""
-    spec = _spec(load(file))
-
-    def make() -> Windowed:
-        return Windowed(load(file).model().to(choose_device(device)), bos=tokenizer.bos, context=context)
-
-    return ScoredModel(
-        make=make, vocab_size=spec.vocab_size, bos=tokenizer.bos, plan=windows_plan(context, stride), context=context,
-        across_documents=spec.across_documents,
-    )  # fmt: skip
-
-
-def windows_plan(context: int, stride: int) -> Callable[[Ids, int], Iterator[Window]]:
-    """The plan of scoring/windows.py."""
-
-    def plan(tokens_N: Ids, _bos: int, /) -> Iterator[Window]:
-        return windows(len(tokens_N) - 1, context=context, stride=stride)
-
-    return plan
+def model_of_file(file: Path, tokenizer: Tokenizer, score: ScoreConfig, context: int, device: str) -> ScoredModel:
+    """The model of a file as these settings score it."""
+    return scored_model(lambda: load(file).model().to(choose_device(device)), tokenizer.bos, score, context)
 
 
 def raw_training(text: TextConfig) -> TrainingText:
     """Training text that is given as files."""
     return TrainingText(documents=lambda: open_corpus(text, text.paths).documents())
-
-
-def _spec(artifact: Artifact) -> Any:
-    spec = artifact.spec
-    assert spec is not None, "a file with a tokenizer has a model"
-    return spec
 
 
 def _text(text: TextConfig, tokenizer: Tokenizer, progress: Progress) -> ScoredText:

@@ -51,14 +51,18 @@ def planned_stream(question: Question) -> Ids:
     return drawn_N
 
 
-def other_tokens(question: Question, tokens_N: Ids) -> Ids:
-    """For each token a random other one, never BOS."""
+def other_tokens(question: Question, tokens_N: Ids, *, keep_ends: bool = True) -> Ids:
+    """For each token a random other one, never BOS. With `keep_ends` each BOS stays, and with it every document's end.
+
+    A document that ends elsewhere may be read in chunks of other shapes, whose sums are rounded otherwise; where bits
+    are compared, documents keep their ends.
+    """
     model = question.model
     others_V = np.delete(np.arange(model.vocab_size), model.bos)
     drawn_N = others_V[question.rng.integers(0, others_V.size, size=tokens_N.size)]
     same_N = drawn_N == tokens_N
     drawn_N[same_N] = others_V[(np.searchsorted(others_V, drawn_N[same_N]) + 1) % others_V.size]
-    return drawn_N
+    return np.where(tokens_N == model.bos, model.bos, drawn_N) if keep_ends else drawn_N
 
 
 def _piece(question: Question, length: int) -> Ids:

@@ -38,9 +38,9 @@ class Probe:
         raise NotImplementedError
 
 
-def kept(evidence: str, figure: float | int | None = None, unit: str = "") -> Answer:
+def kept(evidence: str, figure: float | int | None = None, unit: str = "", places: list[str] | None = None) -> Answer:
     """The rule holds wherever it was asked."""
-    return Answer(verdict=KEPT, evidence=evidence, figure=figure, unit=unit)
+    return Answer(verdict=KEPT, evidence=evidence, figure=figure, unit=unit, places=shown_places(places or []))
 
 
 def recorded(

@@ -41,7 +41,7 @@ class ChunksFromPast(Probe):
         for _ in range(self.config.cuts):
             cut = int(question.rng.integers(1, len(tokens_N)))
             changed_N = tokens_N.copy()
-            changed_N[cut:] = other_tokens(question, tokens_N[cut:])
+            changed_N[cut:] = other_tokens(question, tokens_N[cut:], keep_ends=False)
             later_N = question.rng.random(changed_N.size - cut) < 0.01
             changed_N[cut:][later_N] = model.bos
             before = [window for window in whole if window.start + window.length < cut]

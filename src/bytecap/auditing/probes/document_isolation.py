@@ -28,7 +28,7 @@ class DocumentIsolationConfig(ProbeConfig):
     boundaries: int = field(default=8, metadata=bounds(1))
     """Boundaries of documents, each asked with its last token replaced, and with several."""
     length: int = field(default=256, metadata=bounds(8))
-    """Tokens of the two documents; at most those of the model's context."""
+    """Tokens of the two documents."""
 
 
 class DocumentIsolation(Probe):
@@ -44,9 +44,8 @@ class DocumentIsolation(Probe):
     def ask(self, question: Question) -> Answer:
         """Both streams are equally long, so equal means every bit."""
         moved, largest, model = [], 0.0, question.model
-        length = max(8, min(self.config.length, model.context or self.config.length))
         for _ in range(self.config.boundaries):
-            tokens_N = draw_excerpt(question, length + 1)
+            tokens_N = draw_excerpt(question, self.config.length + 1)
             begin = int(np.flatnonzero(tokens_N == model.bos)[1])
             rows = asked_anew(question, tokens_N, learn=False)
             for replaced in (1, int(question.rng.integers(2, begin))):

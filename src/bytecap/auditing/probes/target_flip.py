@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bytecap.auditing.asked import asked_anew, excerpts, largest_change
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
@@ -38,7 +40,7 @@ class TargetFlip(Probe):
         moved, largest = [], 0.0
         for number in range(self.config.flips):
             excerpt = excerpts(question)[number % len(excerpts(question))]
-            place = int(question.rng.integers(1, excerpt.tokens_N.size))
+            place = int(question.rng.choice(np.flatnonzero(excerpt.tokens_N != question.model.bos)))
             changed_N = excerpt.tokens_N.copy()
             changed_N[place : place + 1] = other_tokens(question, changed_N[place : place + 1])
             rows = asked_anew(question, changed_N, until=place - 1)

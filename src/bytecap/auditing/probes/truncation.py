@@ -17,16 +17,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.auditing.asked import asked_anew, excerpts
-from bytecap.auditing.drive import Rows
+from bytecap.auditing.asked import Excerpt, asked_anew, excerpts
+from bytecap.auditing.drive import Rows, joined
 from bytecap.auditing.findings import MAX_PLACES, Answer
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
 from bytecap.auditing.subject import Ids, Question
 from bytecap.auditing.texts import draw_excerpt, other_tokens
 from bytecap.core.settings import bounds
 
-REPLACED = 3
-"""Other texts behind a suspect."""
+MIN_CONTEXT = 16
+"""A model that is sure to see fewer tokens is asked anew for each position, within one chunk."""
+REPLACED = (True, True, True, False)
+"""Other texts behind a suspect; whether documents keep their ends in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,8 @@ class TruncationConfig(ProbeConfig):
     """By how much losses, and probabilities, may differ without a further question."""
     most_nats: float = field(default=0.05, metadata=bounds(0))
     """By how much at most the order of additions may change them."""
+    moved_ends: float = field(default=1e-3, metadata=bounds(0))
+    """By how much probabilities may differ where documents end elsewhere behind the position."""
     suspects: int = field(default=16, metadata=bounds(1))
     """Positions of each comparison, those with the largest differences, behind which the text is replaced."""
 
@@ -54,6 +58,24 @@ class _Suspect:
     at: int
     change: float
     how: str
+
+
+@dataclass
+class _Found:
+    """What came out so far."""
+
+    alone: int = 0
+    cuts: int = 0
+    again: int = 0
+    largest: float = 0.0
+    places: list[str] = field(default_factory=list)
+
+    def changes(self, one: Rows, other: Rows, end: int) -> npt.NDArray[np.float64]:
+        """The larger of the changes of loss and of watched probabilities, for each of the first targets."""
+        loss_N, watched_NK = one.loss_N[:end] - other.loss_N[:end], one.watched_NK[:end] - other.watched_NK[:end]
+        change_N: npt.NDArray[np.float64] = np.maximum(abs(loss_N), abs(watched_NK).max(axis=1))
+        self.largest = max(self.largest, float(change_N.max()))
+        return change_N
 
 
 class Truncation(Probe):
@@ -68,60 +90,76 @@ class Truncation(Probe):
 
     def ask(self, question: Question) -> Answer:
         """The figure is the largest difference."""
-        config, places = self.config, list[str]()
-        length = min(config.length, question.model.context or config.length)
-        largest, asked, looked_at = 0.0, 0, 0
-        while asked < config.positions:
-            tokens_N = draw_excerpt(question, length + 1)
-            whole, single = (asked_anew(question, tokens_N, learn=False, piece=piece) for piece in (0, 1))
-            asked += len(whole)
-            change_N = _changes(whole, single, len(whole))
-            largest = max(largest, float(change_N.max()))
-            suspects = self._suspects(change_N, "asked alone")
-            looked_at += len(suspects)
-            places += self._confirmed(question, tokens_N, whole, suspects, learn=False)
-        for number in range(0 if len(places) >= MAX_PLACES else config.cuts):
-            excerpt = excerpts(question)[number % len(excerpts(question))]
-            cut = int(question.rng.integers(1, min(excerpt.tokens_N.size - 1, question.model.context or 1 << 30)))
-            shorter = asked_anew(question, excerpt.tokens_N[: cut + 1])
-            change_N = _changes(excerpt.rows, shorter, cut)
-            largest = max(largest, float(change_N.max()))
-            suspects = self._suspects(change_N, f"the text cut behind token {cut:,}")
-            looked_at += len(suspects)
-            places += self._confirmed(question, excerpt.tokens_N, excerpt.rows, suspects, learn=True)
+        found = _Found()
+        self._ask_alone(question, found)
+        if len(found.places) < MAX_PLACES:
+            self._ask_cut(question, found)
         evidence = (
-            f"{asked:,} positions were asked with nothing behind them, and {config.cuts} texts were cut: losses and "
-            f"probabilities differ by at most {largest:.2g}; {looked_at} positions were looked at again, with other "
-            "text behind them"
+            f"{found.alone:,} positions were asked with nothing behind them, {found.cuts} texts were cut: losses and "
+            f"probabilities differ by at most {found.largest:.2g}; {found.again} positions were looked at again, with "
+            "other text behind them"
         )
-        return broken(evidence, largest, "nats", places) if places else kept(evidence, largest, "nats")
+        return (broken if found.places else kept)(evidence, found.largest, "nats", found.places)
+
+    def _ask_alone(self, question: Question, found: _Found) -> None:
+        """Every target of a text, with nothing shown behind it; nothing is learned."""
+        config, context = self.config, question.model.context or self.config.length
+        enough = context >= MIN_CONTEXT
+        length = min(config.length, context) if enough else MIN_CONTEXT
+        while found.alone < config.positions:
+            tokens_N = draw_excerpt(question, length + 1)
+            alone = _asked_alone(question, tokens_N, at_once=enough)
+            whole = asked_anew(question, tokens_N, learn=False).first(len(alone))
+            found.alone += len(whole)
+            change_N = found.changes(whole, alone, len(whole))
+            self._look_again(question, Excerpt(tokens_N, whole), self._suspects(change_N, "asked alone"), found)
+
+    def _ask_cut(self, question: Question, found: _Found) -> None:
+        """All targets before a cut, with all learning before them."""
+        within = max(MIN_CONTEXT, question.model.context or 1 << 30)
+        for number in range(self.config.cuts):
+            excerpt = excerpts(question)[number % len(excerpts(question))]
+            cut = int(question.rng.integers(1, min(excerpt.tokens_N.size - 1, within)))
+            change_N = found.changes(excerpt.rows, asked_anew(question, excerpt.tokens_N[: cut + 1]), cut)
+            suspects = self._suspects(change_N, f"the text cut behind token {cut:,}")
+            self._look_again(question, excerpt, suspects, found, learn=True)
+            found.cuts += 1
 
     def _suspects(self, change_N: npt.NDArray[np.float64], how: str) -> list[_Suspect]:
         """The positions with the largest differences above the limit; a number that is none is the largest."""
         order = np.argsort(-np.nan_to_num(change_N, nan=np.inf), kind="stable")[: self.config.suspects].tolist()
         return [_Suspect(at, float(change_N[at]), how) for at in order if not change_N[at] <= self.config.nats]
 
-    def _confirmed(
-        self, question: Question, tokens_N: Ids, rows: Rows, suspects: list[_Suspect], *, learn: bool
-    ) -> list[str]:
-        """Those of the suspects that another text behind them changes, or that no order of additions explains."""
-        found = list[str]()
+    def _look_again(
+        self, question: Question, excerpt: Excerpt, suspects: list[_Suspect], found: _Found, *, learn: bool = False
+    ) -> None:
+        """Add those of the suspects that another text behind them changes, or that no order of additions explains."""
+        found.again += len(suspects)
         for suspect in suspects:
-            if len(found) >= MAX_PLACES:
-                break
-            at, moves = suspect.at, False
-            for _ in range(REPLACED):
-                changed_N = tokens_N.copy()
-                changed_N[at + 1 :] = other_tokens(question, tokens_N[at + 1 :])
-                other = asked_anew(question, changed_N, until=at, learn=learn)
-                moves = moves or rows.digest_N[at] != other.digest_N[at]
+            if len(found.places) > MAX_PLACES:
+                return
+            moves = any(self._moves(question, excerpt, suspect.at, keep_ends, learn) for keep_ends in REPLACED)
             if moves or not suspect.change <= self.config.most_nats:
-                found.append(f"token {at + 1:,} differs by {suspect.change:.3g}, {suspect.how}")
-        return found
+                found.places.append(f"token {suspect.at + 1:,} differs by {suspect.change:.3g}, {suspect.how}")
+
+    def _moves(self, question: Question, excerpt: Excerpt, at: int, keep_ends: bool, learn: bool) -> bool:
+        """Tell whether another text behind a position changes what is said of it."""
+        changed_N = excerpt.tokens_N.copy()
+        changed_N[at + 1 :] = other_tokens(question, changed_N[at + 1 :], keep_ends=keep_ends)
+        other = asked_anew(question, changed_N, until=at, learn=learn)
+        if keep_ends:
+            return excerpt.rows.digest_N[at] != other.digest_N[at]
+        # Shapes may differ too, so bits say nothing, and the target is another one.
+        change_K = excerpt.rows.watched_NK[at] - other.watched_NK[at]
+        return bool(abs(change_K).max() > self.config.moved_ends)
 
 
-def _changes(one: Rows, other: Rows, end: int) -> npt.NDArray[np.float64]:
-    """The larger of the changes of loss and of watched probabilities, for each of the first targets."""
-    loss_N, watched_NK = one.loss_N[:end] - other.loss_N[:end], one.watched_NK[:end] - other.watched_NK[:end]
-    changes: npt.NDArray[np.float64] = np.maximum(abs(loss_N), abs(watched_NK).max(axis=1))
-    return changes
+def _asked_alone(question: Question, tokens_N: Ids, *, at_once: bool) -> Rows:
+    """What is said of each target with nothing shown behind it: token by token in one reading, or each time anew.
+
+    Where the text is read anew each time, only targets of the first chunk are asked.
+    """
+    if at_once:
+        return asked_anew(question, tokens_N, learn=False, piece=1)
+    first = len(asked_anew(question, tokens_N, until=0))
+    return joined([asked_anew(question, tokens_N[: at + 2]).last() for at in range(first)])

@@ -23,7 +23,6 @@ class WarmUp(Probe):
         found = excerpts(question)
         for number, excerpt in enumerate(found, start=1):
             random_N = other_tokens(question, excerpt.tokens_N)
-            random_N[0] = question.model.bos
             asked_anew(question, random_N)
             rows = asked_anew(question, excerpt.tokens_N)
             at = excerpt.rows.first_difference(rows, 0, len(rows))

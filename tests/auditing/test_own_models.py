@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from bytecap.auditing.drive import drive
-from bytecap.auditing.run_subject import windows_plan
-from bytecap.auditing.subject import MemoryStream, ScoredModel
-from bytecap.auditing.windowed import Windowed
+from bytecap.auditing.own_models import scored_model
+from bytecap.auditing.subject import MemoryStream
 from bytecap.core.progress import Silent
 from bytecap.model.gpt import GPT
-from bytecap.scoring.evaluate import evaluate
+from bytecap.scoring.evaluate import ScoreConfig, evaluate
 from bytecap.text.byte_counts import ByteTable
 from tests.model.test_gpt import SPEC
 
@@ -33,9 +32,7 @@ def test_it_is_what_is_scored(stride: int) -> None:
     score = evaluate(
         model, MemoryStream(tokens_N), table, bos=1, context=32, stride=stride, batch_tokens=64, progress=Silent()
     )
-    asked = ScoredModel(
-        make=lambda: Windowed(model, bos=1, context=32), vocab_size=50, bos=1, plan=windows_plan(32, stride), context=32
-    )
+    asked = scored_model(lambda: model, 1, ScoreConfig(stride=stride), 32)
     rows = drive(asked, asked.make(), tokens_N)
     assert len(rows) == score.tokens == 192
     assert rows.loss_N.sum() == pytest.approx(score.nats, abs=1e-3)

@@ -1,0 +1,100 @@
+"""A model of ours as probes ask it: with the plan, and the Predictor, of the strategy by which it is scored.
+
+In:   a GPT, the settings of its score.
+Out:  a ScoredModel.
+
+Letters: N tokens of a stream, T positions of a chunk, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bytecap.auditing.subject import Ids, ScoredModel
+from bytecap.core.device import autocast
+from bytecap.model.gpt import GPT
+from bytecap.scoring.adaptive import AdaptiveScoring
+from bytecap.scoring.engine import Engine, EnginePredictor
+from bytecap.scoring.evaluate import ScoreConfig
+from bytecap.scoring.ledger import Scored
+from bytecap.scoring.past import STREAMING, WINDOWS
+from bytecap.scoring.predictor import Predictor
+from bytecap.scoring.windows import Window, windows
+
+
+def scored_model(load_model: Callable[[], GPT], bos: int, score: ScoreConfig, context: int) -> ScoredModel:
+    """A model as these settings score it: in windows, or by the engine where it streams or adapts."""
+    first = load_model()
+    vocab_size, across = first.spec.vocab_size, first.spec.across_documents
+    if not score.adapt and score.strategy == WINDOWS:
+        return ScoredModel(
+            make=lambda: Windowed(load_model(), bos=bos, context=context), vocab_size=vocab_size, bos=bos,
+            plan=windows_plan(context, min(context, score.stride)), context=context, across_documents=across,
+        )  # fmt: skip
+    how = AdaptiveScoring(adapt=score.adapt, context=context, batch_tokens=score.batch_tokens, strategy=score.strategy)
+
+    def engine() -> Engine:
+        return how.engine(load_model(), bos)
+
+    def make() -> Predictor:
+        return EnginePredictor(engine())
+
+    like = engine()
+    return ScoredModel(
+        make=make, vocab_size=vocab_size, bos=bos, plan=documents_plan(like.chunk), across_documents=like.in_order,
+        # windows that are shown less than a chunk see less before it: scoring/past.py
+        context=context if score.strategy == STREAMING else max(1, context - like.chunk),
+    )  # fmt: skip
+
+
+def windows_plan(context: int, stride: int) -> Callable[[Ids, int], Iterator[Window]]:
+    """The plan of scoring/windows.py."""
+
+    def plan(tokens_N: Ids, _bos: int, /) -> Iterator[Window]:
+        return windows(len(tokens_N) - 1, context=context, stride=stride)
+
+    return plan
+
+
+def documents_plan(chunk: int) -> Callable[[Ids, int], Iterator[Window]]:
+    """The plan of scoring/adaptive.py: each document in chunks, in the order of the text."""
+
+    def plan(tokens_N: Ids, bos: int, /) -> Iterator[Window]:
+        begins = np.flatnonzero(tokens_N[1:-1] == bos) + 1
+        for begin, end in itertools.pairwise([0, *begins.tolist(), len(tokens_N) - 1]):
+            for start in range(begin, end, chunk):
+                yield Window(start, min(chunk, end - start), 0)
+
+    return plan
+
+
+class Windowed:
+    """What scoring/evaluate.py computes, asked chunk by chunk; nothing is learned."""
+
+    def __init__(self, model: GPT, *, bos: int, context: int) -> None:
+        self._model, self._bos, self._context = model.eval(), bos, context
+        self._past_T = torch.zeros(0, dtype=torch.int64)
+        self.vocab_size = model.spec.vocab_size
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._past_T = self._past_T[:0]
+
+    @torch.no_grad()
+    def log_probs(self, tokens_T: Tensor) -> Tensor:
+        """Natural log probabilities of the token after each of these, (T, V)."""
+        window_T = torch.cat([self._past_T, tokens_T])[-max(self._context, tokens_T.numel()) :]
+        self._past_T = window_T
+        device = next(self._model.parameters()).device
+        with autocast(device):
+            hidden_1TD = self._model.hidden(window_T[None].to(device), self._bos)
+            logits_TV = self._model.logits(hidden_1TD[0, -tokens_T.numel() :])
+        return logits_TV.float().log_softmax(dim=-1).cpu()
+
+    def learn(self, scored: Scored) -> None:
+        """Nothing is learned."""
