@@ -60,7 +60,8 @@ def main() -> None:
         subjects = [_copied(run, Path(temporary) / str(n)) for n, run in enumerate(options.runs)]
         if subjects:
             _honest(options.runs, subjects, options.score, options.seed)
-            _cheats(subjects, options.tries, options.seed)
+            if options.tries:
+                _cheats(subjects, options.tries, options.seed)
     for path in options.corpora:
         _corpus(path, np.random.default_rng(options.seed))
 
