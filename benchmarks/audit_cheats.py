@@ -34,7 +34,7 @@ from bytecap.core.progress import Silent
 from bytecap.run import recipe as recipes
 from bytecap.run.folder import MODEL, RECIPE
 from bytecap.scoring.adaptations import adaptation_config
-from bytecap.scoring.evaluate import ScoreConfig
+from bytecap.scoring.adaptive import AdaptiveScoring
 from bytecap.text.config import TextConfig
 from bytecap.text.split import document_hash
 from bytecap.text.survey import open_corpus
@@ -98,12 +98,12 @@ def _scored_by(subject: Subject, way: str) -> Subject:
     recipe = recipes.load(file.parent / RECIPE)
     context = recipe.score.context
     assert context is not None
-    score = {
-        "sliding": ScoreConfig(stride=recipe.score.stride),
-        "plain": ScoreConfig(stride=context),
-        "streaming": ScoreConfig(strategy="streaming"),
-    }.get(way) or ScoreConfig(strategy="streaming", adapt={way: adaptation_config(way)()})
-    model = scored_model(lambda: load(file).model(), subject.model.bos, score, context)
+    how = AdaptiveScoring(
+        adapt={} if way in WAYS else {way: adaptation_config(way)()}, context=context,
+        stride=context if way == "plain" else recipe.score.stride, batch_tokens=recipe.score.batch_tokens,
+        strategy="windows" if way in ("sliding", "plain") else "streaming",
+    )  # fmt: skip
+    model = scored_model(lambda: load(file).model(), subject.model.bos, how)
     return dataclasses.replace(subject, model=model)
 
 

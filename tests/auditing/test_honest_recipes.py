@@ -19,7 +19,7 @@ from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.run import recipe as recipes
 from bytecap.scoring.adaptations import ADAPTATIONS, adaptation_config
-from bytecap.scoring.evaluate import ScoreConfig
+from bytecap.scoring.adaptive import AdaptiveScoring
 from tests.auditing.subjects import TOKENIZER, make_subject, only
 from tests.end_to_end.test_recipes import toy
 
@@ -57,11 +57,15 @@ def toy_model(name: str) -> GPT:
     return model.eval()
 
 
-def verdicts(subject_folder: Path, model: GPT, score: ScoreConfig) -> dict[str, str]:
+def scoring(stride: int = 8, strategy: Any = "windows", *adaptations: str) -> AdaptiveScoring:
+    """A way of scoring."""
+    adapt = {name: adaptation_config(name)() for name in adaptations}
+    return AdaptiveScoring(adapt=adapt, context=CONTEXT, stride=stride, batch_tokens=64, strategy=strategy)
+
+
+def verdicts(subject_folder: Path, model: GPT, how: AdaptiveScoring) -> dict[str, str]:
     """What the questions about a model get."""
-    subject = dataclasses.replace(
-        make_subject(subject_folder), model=scored_model(lambda: model, TOKENIZER.bos, score, CONTEXT)
-    )
+    subject = dataclasses.replace(make_subject(subject_folder), model=scored_model(lambda: model, TOKENIZER.bos, how))
     report = audit_subject(subject, few(only(*ASKED)), seed=0, progress=Silent())
     assert not report.broken, [(finding.rule, finding.answer) for finding in report.broken]
     return {finding.rule: finding.answer.verdict for finding in report.findings}
@@ -71,17 +75,15 @@ def verdicts(subject_folder: Path, model: GPT, score: ScoreConfig) -> dict[str, 
 def test_recipes_are_not_accused(name: str, tmp_path: Path) -> None:
     """Sliding windows, and streaming."""
     model = toy_model(name)
-    for score in (ScoreConfig(stride=8), ScoreConfig(strategy="streaming")):
-        assert set(verdicts(tmp_path, model, score).values()) == {KEPT}
+    for how in (scoring(), scoring(8, "streaming")):
+        assert set(verdicts(tmp_path, model, how).values()) == {KEPT}
 
 
 @pytest.mark.parametrize("strategy", ["windows", "streaming"])
 @pytest.mark.parametrize("name", ADAPTATIONS.names())
 def test_adaptations_are_not_accused(name: str, strategy: Any, tmp_path: Path) -> None:
     """What learns within a document is clean; what learns over documents is recorded and no more."""
-    config = adaptation_config(name)()
-    score = ScoreConfig(strategy=strategy, adapt={name: config})
-    found = verdicts(tmp_path, toy_model("laptop_best"), score)
+    found = verdicts(tmp_path, toy_model("laptop_best"), scoring(8, strategy, name))
     assert set(found.values()) <= {KEPT, RECORDED}
     assert {rule for rule, verdict in found.items() if verdict == RECORDED} <= {"C5", "S1"}
 
@@ -91,4 +93,4 @@ def test_attention_across_documents_is_recorded(tmp_path: Path) -> None:
     model = toy_model("baseline")
     across = GPT(dataclasses.replace(model.spec, across_documents=True))
     across.load_state_dict(model.state_dict())
-    assert verdicts(tmp_path, across.eval(), ScoreConfig(stride=8))["S1"] == RECORDED
+    assert verdicts(tmp_path, across.eval(), scoring())["S1"] == RECORDED

@@ -13,7 +13,8 @@ from bytecap.auditing.own_models import scored_model
 from bytecap.auditing.subject import MemoryStream
 from bytecap.core.progress import Silent
 from bytecap.model.gpt import GPT
-from bytecap.scoring.evaluate import ScoreConfig, evaluate
+from bytecap.scoring.adaptive import AdaptiveScoring
+from bytecap.scoring.evaluate import evaluate
 from bytecap.text.byte_counts import ByteTable
 from tests.model.test_gpt import SPEC
 
@@ -32,7 +33,9 @@ def test_it_is_what_is_scored(stride: int) -> None:
     score = evaluate(
         model, MemoryStream(tokens_N), table, bos=1, context=32, stride=stride, batch_tokens=64, progress=Silent()
     )
-    asked = scored_model(lambda: model, 1, ScoreConfig(stride=stride), 32)
+    asked = scored_model(
+        lambda: model, 1, AdaptiveScoring(adapt={}, context=32, stride=stride, batch_tokens=64, strategy="windows")
+    )
     rows = drive(asked, asked.make(), tokens_N)
     assert len(rows) == score.tokens == 192
     assert rows.loss_N.sum() == pytest.approx(score.nats, abs=1e-3)

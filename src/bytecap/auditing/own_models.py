@@ -1,6 +1,6 @@
 """A model of ours as probes ask it: with the plan, and the Predictor, of the strategy by which it is scored.
 
-In:   a GPT, the settings of its score.
+In:   a GPT, how it is scored.
 Out:  a ScoredModel.
 
 Letters: N tokens of a stream, T positions of a chunk, V vocabulary.
@@ -19,36 +19,31 @@ from bytecap.auditing.subject import Ids, ScoredModel
 from bytecap.core.device import autocast
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptive import AdaptiveScoring
-from bytecap.scoring.engine import Engine, EnginePredictor
-from bytecap.scoring.evaluate import ScoreConfig
+from bytecap.scoring.engine import EnginePredictor
 from bytecap.scoring.ledger import Scored
 from bytecap.scoring.past import STREAMING, WINDOWS
 from bytecap.scoring.predictor import Predictor
 from bytecap.scoring.windows import Window, windows
 
 
-def scored_model(load_model: Callable[[], GPT], bos: int, score: ScoreConfig, context: int) -> ScoredModel:
+def scored_model(load_model: Callable[[], GPT], bos: int, how: AdaptiveScoring) -> ScoredModel:
     """A model as these settings score it: in windows, or by the engine where it streams or adapts."""
-    first = load_model()
+    first, context = load_model(), how.context
     vocab_size, across = first.spec.vocab_size, first.spec.across_documents
-    if not score.adapt and score.strategy == WINDOWS:
+    if not how.adapt and how.strategy == WINDOWS:
         return ScoredModel(
             make=lambda: Windowed(load_model(), bos=bos, context=context), vocab_size=vocab_size, bos=bos,
-            plan=windows_plan(context, min(context, score.stride)), context=context, across_documents=across,
+            plan=windows_plan(context, min(context, how.stride)), context=context, across_documents=across,
         )  # fmt: skip
-    how = AdaptiveScoring(adapt=score.adapt, context=context, batch_tokens=score.batch_tokens, strategy=score.strategy)
-
-    def engine() -> Engine:
-        return how.engine(load_model(), bos)
 
     def make() -> Predictor:
-        return EnginePredictor(engine())
+        return EnginePredictor(how.engine(load_model(), bos))
 
-    like = engine()
+    like = how.engine(first, bos)
     return ScoredModel(
         make=make, vocab_size=vocab_size, bos=bos, plan=documents_plan(like.chunk), across_documents=like.in_order,
         # windows that are shown less than a chunk see less before it: scoring/past.py
-        context=context if score.strategy == STREAMING else max(1, context - like.chunk),
+        context=context if how.strategy == STREAMING else max(1, context - like.chunk),
     )  # fmt: skip
 
 

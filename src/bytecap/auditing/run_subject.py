@@ -30,9 +30,11 @@ from bytecap.core.progress import Progress
 from bytecap.run import recipe as recipes
 from bytecap.run.folder import MODEL, RECIPE, RECORD, TOKENS
 from bytecap.run.recipe import Recipe
-from bytecap.run.record import load_record, record_fault
-from bytecap.run.scoring import scoring_context
+from bytecap.run.record import ADAPTED, load_record, record_fault
+from bytecap.run.scoring import adaptive_scoring
+from bytecap.scoring.adaptive import AdaptiveScoring
 from bytecap.scoring.evaluate import ScoreConfig
+from bytecap.scoring.score_text import AS_THE_FILE_SAYS, build_scoring
 from bytecap.text.byte_counts import build_table
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import encode_documents
@@ -54,10 +56,10 @@ def run_subject(folder: Path, file: Path, *, device: str = "auto") -> Subject:
     artifact = load(file)
     tokenizer = artifact_tokenizer(artifact, tokens.tokenizer)
     record = _record(recipe, folder) if file.name == MODEL else None
-    after = {} if record is None else record["scores"]["after"]
+    after = {} if record is None else _default_score(record)
     return Subject(
         name=str(folder if file.name == MODEL else file),
-        model=model_of_file(file, tokenizer, recipe.score, scoring_context(recipe), device),
+        model=_model(file, tokenizer, adaptive_scoring(recipe), device),
         text=ScoredText(
             stream=tokens.validation_stream(), bos=tokenizer.bos, raw=tokens.validation_documents(),
             lossy_declared=recipe.text.lossy_tokenizer, claimed_tokens=after.get("tokens"),
@@ -80,10 +82,10 @@ def file_subject(
 ) -> Subject:
     """A file alone, and the texts that are given with it; errors as of `scoring.score_text`."""
     artifact = load(file)
-    tokenizer = artifact_tokenizer(artifact)
+    tokenizer, stride = artifact_tokenizer(artifact), min(ScoreConfig().stride, artifact.context)
     return Subject(
         name=str(file),
-        model=model_of_file(file, tokenizer, ScoreConfig(), artifact.context, device),
+        model=_model(file, tokenizer, build_scoring(artifact, AS_THE_FILE_SAYS, stride), device),
         text=None if text is None else _text(text, tokenizer, progress),
         tokenizer=ByteCounter(tokenizer=tokenizer, table=build_table(tokenizer)),
         training=None if training is None else raw_training(training),
@@ -91,14 +93,13 @@ def file_subject(
     )
 
 
-def model_of_file(file: Path, tokenizer: Tokenizer, score: ScoreConfig, context: int, device: str) -> ScoredModel:
-    """The model of a file as these settings score it."""
-    return scored_model(lambda: load(file).model().to(choose_device(device)), tokenizer.bos, score, context)
-
-
 def raw_training(text: TextConfig) -> TrainingText:
     """Training text that is given as files."""
     return TrainingText(documents=lambda: open_corpus(text, text.paths).documents())
+
+
+def _model(file: Path, tokenizer: Tokenizer, how: AdaptiveScoring, device: str) -> ScoredModel:
+    return scored_model(lambda: load(file).model().to(choose_device(device)), tokenizer.bos, how)
 
 
 def _text(text: TextConfig, tokenizer: Tokenizer, progress: Progress) -> ScoredText:
@@ -133,8 +134,14 @@ def _record(recipe: Recipe, folder: Path) -> dict[str, Any] | None:
     return record
 
 
+def _default_score(record: dict[str, Any]) -> dict[str, Any]:
+    """The score of the file: while it adapts, where the recipe says so."""
+    scores: dict[str, dict[str, Any]] = record["scores"]
+    return scores.get(ADAPTED) or scores["after"]
+
+
 def _clocks(record: dict[str, Any], recipe: Recipe) -> Clocks:
-    seconds, after = record["seconds"], record["scores"]["after"]
+    seconds, after = record["seconds"], _default_score(record)
     outside = {stage: spent for stage, spent in seconds.items() if stage not in ("train", "score")}
     if compiling := record["training"].get("compile_seconds"):
         outside["compile"] = compiling

@@ -82,7 +82,7 @@ def score_text(
     tokenizer = artifact_tokenizer(artifact, tokenizer)
     stride = min(ScoreConfig().stride, artifact.context) if how.stride is None else how.stride
     check_stride(stride, artifact.context)
-    adaptive = _adaptive(artifact, how, stride)
+    adaptive = build_scoring(artifact, how, stride)
     with checked_text(text, tokenizer, progress) as validation:
         model = artifact.model().to(choose_device(device))
         if adaptive.adapt:
@@ -124,8 +124,8 @@ def checked_text(text: TextConfig, tokenizer: Tokenizer, progress: Progress) -> 
         )  # fmt: skip
 
 
-def _adaptive(artifact: Artifact, how: TextScoring, stride: int) -> AdaptiveScoring:
-    """What is chosen for a file, and what the file says where nothing is."""
+def build_scoring(artifact: Artifact, how: TextScoring, stride: int) -> AdaptiveScoring:
+    """What is chosen for a file, and what the file says where nothing is; ConfigError for what is not known."""
     adapt, strategy = how.adapt, how.strategy or artifact.strategy or WINDOWS
     if adapt is None:
         adapt = saved_adaptations(artifact.adapt, origin="the file's header")
