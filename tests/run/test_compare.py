@@ -150,3 +150,15 @@ def test_from_the_command_line(finished: Path, tmp_path: Path, capsys: pytest.Ca
     public: RunComparison = bytecap.compare([tmp_path / "a"], [tmp_path / "b"])
     assert found == json.loads(json.dumps(public.to_json())) and len(found["sides"]["runs"]["runs"]) == 2
     assert call("compare", tmp_path / "a") == 2 and "--against" in capsys.readouterr().err
+
+
+def test_the_score_that_counts(finished: Path, tmp_path: Path) -> None:
+    """Where every file has a score of a model that adapts, that one is compared; else that of the model alone."""
+    after = json.loads((finished / "record.json").read_text())["scores"]["after"]
+    adapted = {**after, "bits_per_byte": 1.25, "strategy": "streaming", "adapt": {"lora": {}}, "order": "canonical"}
+    ours = vary(finished, tmp_path / "a", scores__adapted=adapted)
+    theirs = vary(finished, tmp_path / "b", seed=1, scores__adapted={**adapted, "bits_per_byte": 1.5})
+    without = vary(finished, tmp_path / "c", seed=2)
+    found = compare([ours], [theirs])
+    assert found.text["score"] == "adapted" and found.sides["runs"]["bits_per_byte"]["mean"] == 1.25
+    assert compare([ours], [without]).text["score"] == compare([ours], [theirs], score="after").text["score"] == "after"

@@ -12,7 +12,7 @@ from tests.runs import vary
 
 def test_numbers_of_a_run(finished: Path) -> None:
     """They are those of its record, and its documents sum to its score."""
-    (run,) = read_runs([finished], "after", "RUN")
+    (run,) = read_runs([finished], "RUN")
     record = json.loads((finished / "record.json").read_text())
     after = record["scores"]["after"]
     assert run.bits_per_byte == after["bits_per_byte"] and run.seed == 0
@@ -30,9 +30,9 @@ def test_folders_of_seeds(finished: Path, tmp_path: Path) -> None:
     for seed in (10, 2, 0):
         vary(finished, tmp_path / f"seed-{seed}", seed=seed, nats=float(seed))
     (tmp_path / "seed-3").mkdir()
-    runs = read_runs([tmp_path], "after", "RUN")
+    runs = read_runs([tmp_path], "RUN")
     assert [run.seed for run in runs] == [0, 2, 10]
     assert changed_settings(runs[0], runs[1]) == ["run.seed"]
-    assert read_runs([tmp_path / "seed-2" / "record.json"], "after", "RUN")[0].documents is not None
+    assert read_runs([tmp_path / "seed-2" / "record.json"], "RUN")[0].documents is not None
     with pytest.raises(DataError, match="does not exist"):
-        read_runs([tmp_path / "seed-3"], "after", "RUN")
+        read_runs([tmp_path / "seed-3"], "RUN")

@@ -10,14 +10,14 @@ from bytecap.commands.output import print_result
 
 Runs = Annotated[list[Path], option(ARGUMENTS, "Runs of one recipe: folders, of one seed or several, or record.json.")]
 Against = Annotated[list[Path], option(ARGUMENTS, "The runs to compare with.", name="--against", consume_multiple=True)]
-ScoreName = Annotated[str, option(SETTINGS, "A key of the records' scores, such as after or after_plain.")]
+ScoreName = Annotated[str | None, option(SETTINGS, "A key of the records' scores; adapted if all have it, else after.")]
 ContestName = Annotated[
     str | None, option(SETTINGS, "Also ask a contest's bar: parameter_golf_2026, or a path to a TOML file.")
 ]
 
 
 def compare(
-    runs: Runs, /, *, against: Against, score: ScoreName = "after", contest: ContestName = None, json: Json = False
+    runs: Runs, /, *, against: Against, score: ScoreName = None, contest: ContestName = None, json: Json = False
 ) -> None:
     """Is one set of runs better than another: mean, spread, tests, equal bytes, and a verdict in words."""
     from bytecap.run.compare import compare as compare_runs

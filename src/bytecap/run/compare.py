@@ -33,7 +33,9 @@ from bytecap.run.compared_runs import (
     read_runs,
     refuse_other_text,
     summarize_runs,
+    with_score,
 )
+from bytecap.run.record import ADAPTED
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "not distinguishable"
 Tests = dict[str, dict[str, Difference]]
@@ -77,11 +79,12 @@ class RunComparison:
 
 
 def compare(
-    runs: Sequence[str | Path], against: Sequence[str | Path], *, score: str = "after", contest: str | None = None
+    runs: Sequence[str | Path], against: Sequence[str | Path], *, score: str | None = None, contest: str | None = None
 ) -> RunComparison:
     """Compare the runs of two sides, given as run folders or record.json files, by one score of their records.
 
-    `score` is a key of the records' `scores`, the fitted file by default; `contest` a name or TOML file with bars.
+    `score` is a key of the records' `scores`. By default it is the fitted file's: `adapted` where all runs have that
+    score, else `after`. `contest` is a name or TOML file with bars.
 
     Raises ConfigError for runs of one side that differ in more than the seed, runs given twice and scores or contests
     that are not there; DataError for runs that are not finished or were scored on different held-out text.
@@ -96,8 +99,10 @@ def compare(
             raise ConfigError(f"{side} stands alone where a list of runs is needed; write [{str(side)!r}]")
     bars = {} if contest is None else load_contest(contest).bars
     ours, theirs = (
-        read_runs([Path(path) for path in side], score, name) for side, name in ((runs, "RUN"), (against, "--against"))
+        read_runs([Path(path) for path in side], name) for side, name in ((runs, "RUN"), (against, "--against"))
     )
+    score = score or (ADAPTED if all(ADAPTED in run.record["scores"] for run in (*ours, *theirs)) else "after")
+    ours, theirs = ([with_score(run, score) for run in side] for side in (ours, theirs))
     refuse_other_text([*ours, *theirs])
     pairs, pair_kind = _pairs(ours, theirs)
     tests = _tests(ours, theirs, pairs)

@@ -80,11 +80,11 @@ def describe_hardware(hardware: dict[str, Any]) -> str:
     return f"{hardware['name']} ({hardware['device']}), {hardware['threads']} threads{many}, torch {hardware['torch']}"
 
 
-def read_runs(paths: Sequence[Path], score: str, side: str) -> list[ComparedRun]:
-    """The runs of one side; ConfigError where they differ in more than the seed or one is given twice."""
+def read_runs(paths: Sequence[Path], side: str) -> list[ComparedRun]:
+    """The runs of one side, by `after`; ConfigError where they differ in more than the seed or one is given twice."""
     if not paths:
         raise ConfigError(f"{side} names no run; give run folders or record.json files")
-    runs = [_read_run(path, score) for given in paths for path in _seed_folders(given)]
+    runs = [_read_run(path) for given in paths for path in _seed_folders(given)]
     _refuse_twice(runs, side)
     for run in runs[1:]:
         keys = [key for key in changed_settings(runs[0], run) if key != _SEED]
@@ -140,8 +140,24 @@ def _seed_folders(path: Path) -> list[Path]:
     return [path]
 
 
-def _read_run(path: Path, score: str) -> ComparedRun:
-    file = path / RECORD if path.is_dir() else path
+def with_score(run: ComparedRun, name: str) -> ComparedRun:
+    """The same run by another score of its record; ConfigError where it has none of that name."""
+    scores = run.record["scores"]
+    if name not in scores:
+        raise ConfigError(
+            f"{run.path} has no score {name!r}{nearest(name, scores)}; it has {', '.join(sorted(scores))}",
+            path=str(run.path),
+        )
+    documents = _read_documents(_record_file(run.path).parent / SCORE, run.record, name)
+    return ComparedRun(path=run.path, record=run.record, score=scores[name], documents=documents)
+
+
+def _record_file(path: Path) -> Path:
+    return path / RECORD if path.is_dir() else path
+
+
+def _read_run(path: Path) -> ComparedRun:
+    file = _record_file(path)
     if not file.is_file():
         raise DataError(
             f"{file} does not exist; give the folder of a finished run, or its {RECORD} (`bytecap run --out FOLDER` "
@@ -149,14 +165,7 @@ def _read_run(path: Path, score: str) -> ComparedRun:
             path=str(file),
         )
     record = load_record_file(file)
-    scores = record["scores"]
-    if score not in scores:
-        raise ConfigError(
-            f"{file} has no score {score!r}{nearest(score, scores)}; it has {', '.join(sorted(scores))}",
-            path=str(file),
-        )
-    documents = _read_documents(file.parent / SCORE, record, score)
-    return ComparedRun(path=path, record=record, score=scores[score], documents=documents)
+    return with_score(ComparedRun(path=path, record=record, score={}, documents=None), "after")
 
 
 def _read_documents(path: Path, record: dict[str, Any], score: str) -> dict[str, npt.NDArray[Any]] | None:

@@ -53,7 +53,7 @@ def run_seeds(recipes: Mapping[int, Recipe], folder: Path, device_name: str, con
         console.note(f"seed {seed}: {folders[seed]}")
         shared = from_main(partial(_prepared, recipe, folders.values()))
         pipeline.run(recipe, folders[seed], device_name, console, tokens_from=None if shared is None else Path(shared))
-    return from_main(lambda: {"folder": str(folder), **summarize_runs(read_runs([*folders.values()], "after", SEEDS))})
+    return from_main(lambda: {"folder": str(folder), **summarize_runs(read_runs([*folders.values()], SEEDS))})
 
 
 def _prepared(recipe: Recipe, folders: Iterable[Path]) -> str | None:
