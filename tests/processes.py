@@ -31,7 +31,12 @@ from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.calibration_file import save_calibration
 from bytecap.quant.statistics import Calibration
 from bytecap.run.grids import model_shapes
+from bytecap.scoring import adaptive
+from bytecap.scoring.adaptations.lora import LoRAConfig
+from bytecap.scoring.adaptive import AdaptiveScoring, evaluate_adaptive
 from bytecap.scoring.evaluate import Score, evaluate
+from bytecap.scoring.validation import Validation
+from bytecap.text.byte_check import ByteCheck
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import ShardWriter, TokenStream
 from bytecap.train.config import TrainConfig
@@ -122,6 +127,16 @@ def scored(folder: Path) -> Score:
     )
 
 
+def adapted(folder: Path) -> Score:
+    """The score of a random model with adapters for each document, in several groups of documents."""
+    torch.manual_seed(3)
+    table = ByteTable(np.arange(50) % 5, np.arange(50) % 3 == 0, np.arange(50) < 4, True)
+    validation = Validation(make_stream(folder), None, table, 1, ByteCheck(0, None, None))
+    how = AdaptiveScoring(adapt={"lora": LoRAConfig(rank=2, chunk=8, rate=0.01)}, context=24, batch_tokens=100)
+    adaptive.GROUP_TOKENS = 1_000
+    return evaluate_adaptive(GPT(SPEC), validation, how, Silent())
+
+
 def measured(folder: Path, tokens: int) -> Calibration:
     """The curvature of a random model on about so many tokens."""
     torch.manual_seed(4)
@@ -132,10 +147,13 @@ def measured(folder: Path, tokens: int) -> Calibration:
 def evaluated(folder: Path) -> None:
     """Score and curvature; of much text, and of less than there are processes for."""
     score, size = scored(folder), distributed.world().size
+    with_adapters = adapted(folder).nats
+    assert distributed.gather(with_adapters) == [with_adapters] * size
     assert distributed.gather([score.nats, score.text_bytes]) == [[score.nats, score.text_bytes]] * size
     calibrations = [measured(folder, tokens) for tokens in CALIBRATIONS]
     if distributed.world().is_main:
         (folder / "score.json").write_text(json.dumps(score.to_json()))
+        (folder / "adapted.json").write_text(json.dumps(with_adapters))
         for index, calibration in enumerate(calibrations):
             save_calibration(folder / f"{index}.safetensors", calibration)
 

@@ -27,13 +27,15 @@ RECIPE, TOKENS, MODEL = "recipe.toml", "tokens", "model.bcap"
 COMPARED = "compared.bcap"
 """The same weights finished in the other way: as published where the model is ours, and the other way round."""
 CALIBRATION = "calibration.safetensors"
+UNFINISHED_SCORE = "unfinished-score"
+"""Folder of what is kept of an adapted score until it is whole."""
 SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.txt"
 SEED_FOLDER = "seed-"
 """How the run folders of several seeds begin, each followed by its seed."""
 
 FIT_REPORT = report_path(Path(MODEL)).name
 _FITS = tuple(name for file in (MODEL, COMPARED) for name in (file, report_path(Path(file)).name))
-OWN = (RECIPE, TOKENS, METRICS, *_FITS, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG, LOCK)
+OWN = (RECIPE, TOKENS, METRICS, *_FITS, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG, LOCK, UNFINISHED_SCORE)
 """What the stages of a run write, and nobody else."""
 _PRODUCTS = (f"{TOKENS}/{MANIFEST}", CHECKPOINT, MODEL, RECORD)
 """What makes a folder worth keeping for its recipe: one that failed before is free for corrected settings."""

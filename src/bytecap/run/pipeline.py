@@ -61,7 +61,7 @@ from bytecap.run.record import (
     record_fault,
     training_summary,
 )
-from bytecap.run.scoring import adapted_score, build_validation, score_model, scored_models
+from bytecap.run.scoring import adapted_score, build_validation, kept_groups, score_model, scored_models
 from bytecap.scoring.continue_text import continue_text
 from bytecap.scoring.documents import documents_json
 from bytecap.scoring.evaluate import DOCUMENTS
@@ -199,7 +199,10 @@ def score_stage(
             name: score_model(validation, model, recipe, Part(console, name, index, len(passes)), plain=plain)
             for index, (name, (model, plain)) in enumerate(passes.items())
         }
-        failed = adapted_score(validation, models["after"], recipe, scores, console) if recipe.score.adapt else {}
+        failed = {}
+        if recipe.score.adapt:
+            kept = kept_groups(folder, (folder / MODEL).read_bytes(), recipe, tokens)
+            failed = adapted_score(validation, models["after"], recipe, scores, kept, console)
     values = {name: score.to_json() for name, score in scores.items()}
     check = dataclasses.asdict(validation.check)
     by_document = documents_json({name: its.documents for name, its in scores.items() if its.documents is not None})

@@ -9,18 +9,24 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import torch
+
 from bytecap.artifact.load import load
 from bytecap.core.device import choose_device
+from bytecap.core.digest import digest_bytes, digest_json
 from bytecap.core.distributed import together
 from bytecap.core.errors import DataError, NumericsError
 from bytecap.core.progress import Part, Progress, Silent
+from bytecap.core.settings_writer import to_canonical
+from bytecap.core.version import __version__
 from bytecap.model.gpt import GPT
 from bytecap.run import recipe as recipes
-from bytecap.run.folder import COMPARED, MODEL, RECIPE, TOKENS
+from bytecap.run.folder import COMPARED, MODEL, RECIPE, TOKENS, UNFINISHED_SCORE
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import ADAPTED
 from bytecap.scoring.adaptive import AdaptiveScoring, divergence_fault, evaluate_adaptive, evaluate_beside
 from bytecap.scoring.evaluate import Score, ScoreConfig
+from bytecap.scoring.kept_groups import KeptGroups
 from bytecap.scoring.score_text import TextScore
 from bytecap.scoring.validation import Validation
 from bytecap.text.tokens import Tokens, load_tokens
@@ -53,21 +59,29 @@ def score_run(
         model = made.model().to(choose_device(device))
     progress = progress or Silent()
     if recipe.score.adapt:
-        score = evaluate_beside(model, validation, adaptive_scoring(recipe), progress)
+        score = evaluate_beside(
+            model, validation, adaptive_scoring(recipe), progress, kept_groups(folder, made.data, recipe, tokens)
+        )
     else:
         score = score_model(validation, model, recipe, progress)
     return TextScore(score, validation.check)
 
 
+def kept_groups(folder: Path, file: bytes, recipe: Recipe, tokens: Tokens) -> KeptGroups:
+    """Where an adapted score of this file by the recipe's settings goes on when it was stopped."""
+    follows = [digest_bytes(file), to_canonical(recipe.score), tokens.digest, __version__, torch.__version__]
+    return KeptGroups(folder / UNFINISHED_SCORE, digest_json(follows))
+
+
 def adapted_score(
-    validation: Validation, model: GPT, recipe: Recipe, scores: dict[str, Score], progress: Progress
+    validation: Validation, model: GPT, recipe: Recipe, scores: dict[str, Score], kept: KeptGroups, progress: Progress
 ) -> dict[str, str]:
     """Put the score of the file's model that adapts beside `scores`; where it cannot be had, say why and go on.
 
     One that is far above the model's own is marked.
     """
     try:
-        found = evaluate_adaptive(model, validation, adaptive_scoring(recipe), Part(progress, ADAPTED, 0, 1))
+        found = evaluate_adaptive(model, validation, adaptive_scoring(recipe), Part(progress, ADAPTED, 0, 1), kept)
     except (NumericsError, SystemExit) as error:  # SystemExit: another process has said it
         progress.note(str(error))
         return {ADAPTED: str(error)}

@@ -31,6 +31,7 @@ from bytecap.scoring.adaptations.base import AdaptationConfig
 from bytecap.scoring.documents import document_begins
 from bytecap.scoring.engine import DEFAULT_CHUNK, Engine
 from bytecap.scoring.evaluate import Score
+from bytecap.scoring.kept_groups import KeptGroups
 from bytecap.scoring.ledger import Chunk, Ledger
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
 from bytecap.scoring.predictor import Predictor
@@ -65,16 +66,20 @@ class AdaptiveScoring:
 
     def engine(self, model: GPT, bos: int) -> Engine:
         """The engine for a model."""
-        context = self.context if self.strategy == WINDOWS else streaming_reach(self.context, self.stride)
+        context = (
+            self.context if self.strategy == WINDOWS else streaming_reach(self.context, min(self.stride, self.context))
+        )
         return Engine(model, build_adaptations(self.adapt), bos=bos, context=context, strategy=self.strategy)
 
 
-def evaluate_beside(model: GPT, validation: Validation, how: AdaptiveScoring, progress: Progress) -> Score:
+def evaluate_beside(
+    model: GPT, validation: Validation, how: AdaptiveScoring, progress: Progress, kept: KeptGroups | None = None
+) -> Score:
     """Score a model while it adapts, and beside that as it is: by the same strategy, and in plain windows.
 
     A score far above that of the model alone is marked, and said; errors as of `evaluate_adaptive`.
     """
-    adapted = evaluate_adaptive(model, validation, how, Part(progress, "adapted", 0, 3))
+    adapted = evaluate_adaptive(model, validation, how, Part(progress, "adapted", 0, 3), kept)
     alike = "sliding" if how.strategy == WINDOWS else how.strategy
     passes: list[tuple[str, int, Strategy]] = [(alike, how.stride, how.strategy), ("plain", how.context, WINDOWS)]
     static = {}
@@ -99,11 +104,14 @@ def divergence_fault(adapted: Score, static: Score) -> str:
     )
 
 
-def evaluate_adaptive(model: GPT, validation: Validation, how: AdaptiveScoring, progress: Progress) -> Score:
+def evaluate_adaptive(
+    model: GPT, validation: Validation, how: AdaptiveScoring, progress: Progress, kept: KeptGroups | None = None
+) -> Score:
     """Score every target exactly once, each before anything learns from it.
 
-    Several processes share the groups of documents, and each gets the score that one process would give. NumericsError
-    where an adaptation diverges until its loss is no number.
+    Several processes share the groups of documents, and each gets the score that one process would give, to the last
+    bit. Groups that are `kept` from a score that was stopped are not scored again; the seconds do not know of it.
+    NumericsError where an adaptation diverges until its loss is no number.
     """
     ledger, engine = open_ledger(validation), how.engine(model, validation.bos)
     spans = document_spans(validation)
@@ -112,11 +120,20 @@ def evaluate_adaptive(model: GPT, validation: Validation, how: AdaptiveScoring, 
     clock, meter = Clock(), _Meter(progress, ledger.targets)
     with together(), _naming(how.adapt):
         for number, group in enumerate(groups):
-            if number % world().size == world().rank:
-                score_group(engine, ledger, group, lanes=min(lanes, len(group)), meter=meter)
+            if number % world().size != world().rank:
+                continue
+            part = ledger.part()
+            if kept is None or not kept.restore(number, part):
+                score_group(engine, part, group, lanes=min(lanes, len(group)), meter=meter)
+                if kept is not None and len(groups) > 1:
+                    kept.keep(number, part)
+            ledger.add(part)
     adapt = {name: to_full(config) for name, config in how.adapt.items()}
     stride = engine.chunk if how.strategy == WINDOWS else how.stride
-    return _score(ledger, clock, context=how.context, stride=stride, strategy=how.strategy, adapt=adapt)
+    score = _score(ledger, clock, context=how.context, stride=stride, strategy=how.strategy, adapt=adapt)
+    if kept is not None and world().is_main:
+        kept.forget()
+    return score
 
 
 def score_group(engine: Engine, ledger: Ledger, group: Sequence[Span], *, lanes: int, meter: _Meter) -> None:

@@ -8,8 +8,9 @@ Letters: D documents, T neighbouring targets.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,15 @@ class DocumentSums:
 
     def __init__(self, stream: TokenStream, bos: int) -> None:
         self._begins_D = document_begins(stream, bos)
+        self._clear()
+
+    def empty(self) -> Self:
+        """Other sums of the same documents, all of them zero."""
+        sums = copy.copy(self)
+        sums._clear()
+        return sums
+
+    def _clear(self) -> None:
         self.nats_D = np.zeros(len(self._begins_D))
         self.bytes_D = np.zeros(len(self._begins_D), np.int64)
         self.tokens_D = np.zeros(len(self._begins_D), np.int64)

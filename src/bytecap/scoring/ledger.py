@@ -13,6 +13,7 @@ Source:  the conditions of openai/parameter-golf's issue 1017: causal, normalize
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -131,6 +132,17 @@ class Ledger:
         self._stream, self._table, self._byte_stream, self.bos = stream, table, byte_stream, bos
         self._times_N = np.zeros(self.targets, np.uint8)
         self._documents = DocumentSums(stream, bos)
+
+    def part(self) -> Ledger:
+        """An empty ledger of the same stream, for documents whose sums are added by themselves."""
+        part = copy.copy(self)
+        part._times_N, part._documents = np.zeros_like(self._times_N), self._documents.empty()
+        return part
+
+    def add(self, part: Ledger) -> None:
+        """Take over what a part has written down."""
+        for mine, its in zip(self.arrays, part.arrays, strict=True):
+            mine += its
 
     @property
     def targets(self) -> int:
