@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ import torch
 
 from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.clock import Clock
-from bytecap.core.device import autocast
 from bytecap.core.distributed import all_reduce, said_by_main, world
 from bytecap.core.errors import DataError, NumericsError
 from bytecap.core.progress import Progress
@@ -33,8 +31,9 @@ from bytecap.scoring.adaptations import adaptation_config
 from bytecap.scoring.adaptations.base import AdaptationConfig
 from bytecap.scoring.documents import DocumentScores, DocumentSums
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
-from bytecap.scoring.streaming import stream_parts, streamed_losses, streaming_reach
-from bytecap.scoring.windows import ScoredSpan, Window, check_stride, count_windows, windows
+from bytecap.scoring.streaming import streamed_losses
+from bytecap.scoring.windowed import windowed_losses
+from bytecap.scoring.windows import check_stride
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import TokenStream
 
@@ -128,8 +127,8 @@ def evaluate(
     if model.embedding.device.type == "cpu":
         keep_freed_memory()
     clock = Clock()
-    plan = _stream_through if strategy == STREAMING else _run_windows
-    sums, spans = plan(model, stream, bos, context, stride, batch_tokens)
+    run = streamed_losses if strategy == STREAMING else windowed_losses
+    sums, spans = run(model, stream, bos=bos, context=context, stride=stride, batch_tokens=batch_tokens)
     scored_N, done, processes = np.zeros(targets, np.uint8), 0, world().size
     nats_W, bytes_W = np.zeros(sums), np.zeros(sums, np.int64)
     documents, was_training = DocumentSums(stream, bos), model.training
@@ -163,58 +162,3 @@ def evaluate(
         strategy=strategy,
         documents=documents.scores(),
     )
-
-
-def _stream_through(
-    model: GPT, stream: TokenStream, bos: int, context: int, stride: int, batch_tokens: int
-) -> tuple[int, Iterator[ScoredSpan]]:
-    """How many sums there will be, and the losses."""
-    parts = stream_parts(stream, bos, isolated=not model.spec.across_documents)
-    reach = streaming_reach(context, stride)
-    return len(parts), streamed_losses(model, stream, parts, bos=bos, reach=reach, batch_tokens=batch_tokens)
-
-
-def _run_windows(
-    model: GPT, stream: TokenStream, bos: int, context: int, stride: int, batch_tokens: int
-) -> tuple[int, Iterator[ScoredSpan]]:
-    """How many sums there will be, and the losses."""
-    targets = len(stream) - 1
-    batches = _my_batches(windows(targets, context=context, stride=stride), batch_tokens)
-    return count_windows(targets, context=context, stride=stride), _windowed_losses(model, stream, bos, batches)
-
-
-def _my_batches(all_windows: Iterator[Window], batch_tokens: int) -> Iterator[tuple[int, list[Window]]]:
-    """Every `world().size`-th batch of windows, with the number of its first window."""
-    first_window = 0
-    for number, group in enumerate(_batches(all_windows, batch_tokens)):
-        if number % world().size == world().rank:
-            yield first_window, group
-        first_window += len(group)
-
-
-def _batches(all_windows: Iterator[Window], batch_tokens: int) -> Iterator[list[Window]]:
-    """Neighbouring windows of one length that skip equally much, as many as fit."""
-    for (length, _), group in groupby(all_windows, key=lambda window: (window.length, window.skip)):
-        most = max(1, batch_tokens // length)
-        batch: list[Window] = []
-        for window in group:
-            batch.append(window)
-            if len(batch) == most:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-
-def _windowed_losses(
-    model: GPT, stream: TokenStream, bos: int, batches: Iterator[tuple[int, list[Window]]]
-) -> Iterator[ScoredSpan]:
-    device = model.embedding.device
-    for first_window, group in batches:
-        rows_BT = np.stack([stream.read(window.start, window.length + 1) for window in group])
-        tensor_BT = torch.from_numpy(rows_BT).to(device)
-        with autocast(device):
-            loss_BT = model(tensor_BT[:, :-1], tensor_BT[:, 1:], bos, skip=group[0].skip)
-        loss_BT = loss_BT.float().cpu().double()
-        for number, (window, loss_T, row_T) in enumerate(zip(group, loss_BT, rows_BT, strict=True), first_window):
-            yield ScoredSpan(number, window.start + window.skip, loss_T, row_T[window.skip :])

@@ -55,22 +55,29 @@ def stream_parts(stream: TokenStream, bos: int, *, isolated: bool) -> list[Strea
 
 
 def streamed_losses(
-    model: GPT, stream: TokenStream, parts: list[StreamPart], *, bos: int, reach: int, batch_tokens: int
-) -> Iterator[ScoredSpan]:
-    """Losses of every target of `parts`, by part; of several processes each takes its share of the parts.
+    model: GPT, stream: TokenStream, *, bos: int, context: int, stride: int, batch_tokens: int
+) -> tuple[int, Iterator[ScoredSpan]]:
+    """How many sums there are, and the losses by part; of several processes each takes its share of the parts.
 
     Where attention works in blocks one lane is quickest, because long chunks share more of what came before them;
     elsewhere a chunk is as long as the window, and parts lie side by side.
     """
-    weight = model.embedding
-    lanes, chunk = 1, batch_tokens
-    if not blocks_pay(batch_tokens, model.spec.d_head, weight):
+    parts = stream_parts(stream, bos, isolated=not model.spec.across_documents)
+    reach, lanes, chunk = streaming_reach(context, stride), 1, batch_tokens
+    if not blocks_pay(batch_tokens, model.spec.d_head, model.embedding):
         chunk = min(batch_tokens, reach)
         lanes = max(1, batch_tokens // chunk)
+    return len(parts), _by_lanes(model, stream, parts, lanes, bos=bos, reach=reach, chunk=chunk)
+
+
+def _by_lanes(
+    model: GPT, stream: TokenStream, parts: list[StreamPart], lanes: int, *, bos: int, reach: int, chunk: int
+) -> Iterator[ScoredSpan]:
     for number, first in enumerate(range(0, len(parts), lanes)):
         if number % world().size == world().rank:
+            together = parts[first : first + lanes]
             for lane, start, loss_T, tokens_T in _side_by_side(
-                model, stream, parts[first : first + lanes], bos=bos, reach=reach, chunk=chunk
+                model, stream, together, bos=bos, reach=reach, chunk=chunk
             ):
                 yield ScoredSpan(first + lane, start, loss_T, tokens_T)
 
