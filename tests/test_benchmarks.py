@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import make_document
 from tests.runs import SETTINGS
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -74,3 +75,21 @@ def test_reading_code() -> None:
     """In a process of its own, because what is imported counts."""
     done = subprocess.run([sys.executable, FOLDER / "reading_code.py"], capture_output=True, text=True, check=True)
     assert "by brotli-11" in done.stdout
+
+
+@pytest.mark.slow
+def test_peers_in_equal_bytes(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row for the run and one for the n-grams, in at most its bytes; their probabilities sum to one."""
+    run(monkeypatch, "peers_in_equal_bytes.py", str(finished), "--peers", "ngram")
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("byte n-grams"))
+    size, bits = row.split()[-3:-1]
+    assert 0 < int(size.replace(",", "")) <= 9000 and 0.5 < float(bits) < 4
+    from ngram_table import count_ngrams, fit_table
+
+    text = b"".join(make_document(seed).encode() for seed in range(9))
+    table = fit_table(count_ngrams(text, 5), 1500, [text[:500]])
+    assert table.size <= 1500 and table.order > 1
+    for context in (b"", b"a mo", b"token", b"zzzz", text[100:105]):
+        assert sum(table.probability(context, byte) for byte in range(256)) == pytest.approx(1)
