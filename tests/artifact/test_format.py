@@ -113,7 +113,7 @@ def read_blocks(data: bytes, tensors: list[dict[str, Any]]) -> None:
     words = iter(struct.unpack_from(f"<{(lanes - 4 * K) // 2}H", data, begin + 4 * K))
     bits = iter(f"{byte:08b}"[i] for byte in data[begin + lanes :] for i in range(8))
     for one in tensors:
-        rows, columns = one["shape"][:2]
+        rows, columns = as_matrix(one)
         state, tokens = [0] * columns, []
         one["cosets"] = []
         for o in range(rows):
@@ -129,7 +129,7 @@ def read_blocks(data: bytes, tensors: list[dict[str, Any]]) -> None:
                 if x[j] < 2**16:
                     x[j] = 2**16 * x[j] + next(words)
                 row.append(token)
-            state = [following(one["detail"], s, (t + 1) // 2 % 2) for s, t in zip(state, row, strict=True)]
+            state = [following(one["detail"] % 1024, s, (t + 1) // 2 % 2) for s, t in zip(state, row, strict=True)]
             tokens.append(row)
         one["tokens"] = tokens
     assert set(x) == {2**16} and next(words, None) is None
@@ -170,7 +170,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     bases = struct.unpack_from(f"<{len(gathered)}f", sections["codes"])
     stream = Adaptive(sections["codes"][4 * len(gathered) :])
     for one, base in zip(gathered, bases, strict=True):
-        sizes = [*one["shape"][:2], *one["shape"][:2]]
+        sizes = [*as_matrix(one), *as_matrix(one)]
         r, c, row_spreads, column_spreads = map(stream.array, sizes)
         one |= {"base": base, "r": r, "c": c}
         one["rows"] = [a - b for a, b in zip(row_spreads, r, strict=True)]
@@ -191,10 +191,15 @@ def read(data: bytes) -> dict[str, np.ndarray]:
             one["group"], one["detail"] = one["detail"], 1
         for role in dict.fromkeys(row["role"] for row in grouped):
             read_blocks(sections[f"group_blocks.{role}"], [one for one in grouped if one["role"] == role])
-    kinds = {"group_scales": "<f2", "scales": "<f2", "factor_scales": "<f2", "float16": "<f2", "float32": "<f4"}
+    kinds = {"scaled_float16": "<f2", "group_scales": "<f2", "scales": "<f2", "factor_scales": "<f2", "float16": "<f2", "float32": "<f4"}
     plain = {name: iter(numbers(sections[name], kind)) for name, kind in kinds.items() if name in sections}
     integers = {name: list(data) for name, data in sections.items() if name.startswith("symbols.") or name == "factors"}
     return {one["name"]: weights_of(one, plain, integers) for one in rows}
+
+
+def as_matrix(one: dict[str, Any]) -> tuple[int, int]:
+    axes = one["detail"] // 1024 + 1 if one["format"] == "row_column" else 1
+    return int(np.prod(one["shape"][:axes])), int(np.prod(one["shape"][axes:]))
 
 
 def signed(integers: list[int], count: int) -> list[int]:
@@ -206,16 +211,19 @@ def weights_of(one: dict[str, Any], plain: dict[str, Any], integers: dict[str, l
     shape, f = one["shape"], np.float32
     if one["format"] == "per_group":
         return grouped_weights(one, plain)
+    if one["format"] == "scaled_float16":
+        values = itertools.islice(plain["scaled_float16"], int(np.prod(shape)))
+        return np.array([f(value * 2.0 ** one["detail"]) for value in values], f).reshape(shape)
     if one["format"].startswith("float"):
         return np.array(list(itertools.islice(plain[one["format"]], int(np.prod(shape)))), f).reshape(shape)
     if one["format"] == "per_tensor":
         return np.array([f(n) * f(one["step"]) for n in one["integers"]], f).reshape(shape)
-    rows, columns = shape[:2]
+    rows, columns = as_matrix(one)
     found = np.zeros((rows, columns), f)
     if one["format"] == "row_column":
         for o, i in itertools.product(range(rows), range(columns)):
             n, g = one["integers"][o][i], one["cosets"][o][i]
-            level = n if one["detail"] == 1 else 2 * n - int(np.sign(n)) * g
+            level = n if one["detail"] % 1024 == 1 else 2 * n - int(np.sign(n)) * g
             code = one["r"][o] + one["c"][i]
             found[o, i] = f(level) * (f(one["base"]) * f(M[code % 4] * 2.0 ** (code // 4 - 23)))
         return found.reshape(shape)

@@ -29,7 +29,7 @@ def test_golden() -> None:
     row = ["x", "raw", 3, 3, zlib.crc32(b"abc")]
     parsed = parse(rebuilt({"k": "v", "sections": [row]}, b"abc"))
     assert parsed.header == {"k": "v"} and parsed.read("x", exactly=3) == b"abc" and PREAMBLE.size == 28
-    assert GOOD[:8] == bytes.fromhex("6263617003000000")
+    assert GOOD[:8] == bytes.fromhex("6263617004000000")
     assert parse(GOOD).read("x") == b"hello" and parse(GOOD).read("y") == b"w" * 99
     assert struct.unpack_from("<Q", GOOD, 16)[0] == len(GOOD)
 
@@ -72,8 +72,8 @@ def with_preamble(**changes: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (with_preamble(version=1), "format version 1 .*this program reads versions 2 and 3; install an older"),
-        (with_preamble(version=4), "format version 4 .*this program reads versions 2 and 3; install a newer"),
+        (with_preamble(version=1), "format version 1 .*this program reads versions 2 to 4; install an older"),
+        (with_preamble(version=4), "format version 4 .*this program reads versions 2 to 4; install a newer"),
         (with_preamble(flags=1), "flags 1"),
         (with_preamble(stored=1 << 31), "header declares 2,147,483,648 bytes"),
         (with_preamble(raw=1 << 31), "header declares 2,147,483,648 bytes"),

@@ -134,7 +134,7 @@ def _check_entries(entries: Sequence[TensorEntry], expected: Expected | None, si
         raise FormatError("a tensor stands twice in the header")
     if expected is not None and len(entries) < len(expected):
         raise FormatError(f"the tensor table has {len(entries)} rows, this model has {len(expected)} tensors")
-    if size_bytes < (needed := min_file_bytes((entry.format, entry.shape) for entry in entries)):
+    if size_bytes < (needed := min_file_bytes((entry.format, entry.shape, entry.detail) for entry in entries)):
         raise FormatError(f"the file has {size_bytes:,} bytes; to hold tensors this large it must have {needed:,}")
 
 

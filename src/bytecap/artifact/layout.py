@@ -16,8 +16,8 @@ from bytecap.coding.general import compress, decompress
 from bytecap.core.errors import FormatError
 
 MAGIC = b"bcap"
-VERSION = 3
-READABLE = (2, 3)
+VERSION = 4
+READABLE = (2, 3, 4)
 PREAMBLE = struct.Struct("<4sHHIIQI")
 """Magic, version, flags (0), stored and raw bytes of the header, bytes of the file, CRC-32 of all before and of the
 stored header."""
@@ -143,7 +143,7 @@ def _header(data: bytes) -> tuple[int, dict[str, Any], int]:
         raise FormatError(f"the file is cut short: {len(data)} bytes, the preamble alone has {PREAMBLE.size}")
     _, version, flags, stored_size, raw_size, total, checksum = PREAMBLE.unpack_from(data)
     if version not in READABLE or flags != 0:
-        readable = " and ".join(map(str, READABLE))
+        readable = f"{READABLE[0]} to {READABLE[-1]}"
         advice = "an older" if version < READABLE[0] else "a newer"
         raise FormatError(
             f"the file has format version {version} (flags {flags}), this program reads versions {readable}; install "

@@ -177,4 +177,5 @@ def _price(weight: Floats, steps: Floats, row_factors_O: Doubles, states: int, r
 
 
 def _stepped(plan: TensorPlan, symbols_OI: npt.NDArray[np.int16]) -> RowColumnQuantized:
-    return RowColumnQuantized(plan.role, symbols_OI, plan.base, *plan.codes(), plan.states, len(plan.shape) - 2)
+    axes = plan.shape if len(plan.shape) > 2 else ()
+    return RowColumnQuantized(plan.role, symbols_OI, plan.base, *plan.codes(), plan.states, axes, plan.row_axes)

@@ -105,7 +105,7 @@ class StoredFormat(ABC, Generic[T]):
     def describe(self, tensor: T) -> str:
         """What `bytecap inspect` says, such as `15 levels x row scale`."""
 
-    def serial_numbers(self, shape: tuple[int, ...]) -> int:
+    def serial_numbers(self, shape: tuple[int, ...], detail: int) -> int:
         """How many integers a reader decodes one at a time, a million a second; a file's size bounds them.
 
         What else takes a reader's time counts as so many: a row of a block as `ROW_OF_BLOCK`.

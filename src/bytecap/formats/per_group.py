@@ -93,7 +93,7 @@ class PerGroupFormat(StoredFormat[PerGroupQuantized]):
         """Levels and group."""
         return f"{count_levels(tensor.symbols_OI)} levels x scale of {tensor.group_size} columns"
 
-    def serial_numbers(self, shape: tuple[int, ...]) -> int:
+    def serial_numbers(self, shape: tuple[int, ...], detail: int) -> int:
         """Classes, and the rows."""
         return shape[0] + shape[1] + ROW_OF_BLOCK * shape[0]
 

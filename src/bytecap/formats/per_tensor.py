@@ -87,7 +87,7 @@ class PerTensorFormat(StoredFormat[PerTensorQuantized]):
             return to_float16(plan.role, weight)
         return PerTensorQuantized(plan.role, symbols.astype(np.int16), plan.base)
 
-    def serial_numbers(self, shape: tuple[int, ...]) -> int:
+    def serial_numbers(self, shape: tuple[int, ...], detail: int) -> int:
         """Every one."""
         return math.prod(shape)
 

@@ -56,6 +56,8 @@ class TensorPlan:
     row_codes: tuple[int, ...] = ()
     column_codes: tuple[int, ...] = ()
     states: int = SCALAR
+    row_axes: int = 1
+    """How many axes are together the rows of `row_column`."""
     group_size: int = 0
     """Columns that share a scale in `per_group`."""
     bits: int = 0

@@ -27,6 +27,7 @@ from bytecap.core.errors import FormatError
 from bytecap.formats.base import (
     LARGEST,
     MAX_SYMBOL,
+    MAX_WIDTH,
     ROW_OF_BLOCK,
     CodedSections,
     Parts,
@@ -44,6 +45,9 @@ from bytecap.formats.trellis import SCALAR, coset_indices, next_states, to_level
 ROW_COLUMN = "row_column"
 BLOCKS, CODES = "blocks.", "codes"
 
+ROW_AXIS = 1024
+"""In the detail, for each axis of the rows after the first."""
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -58,20 +62,21 @@ class RowColumnQuantized:
     column_codes_I: npt.NDArray[np.int8]
     states: int
     """States of the trellis; 1 for none."""
-    width_axes: int = 0
-    """Axes of size 1 behind the columns, as convolutions of width 1 have them."""
+    axes: tuple[int, ...] = ()
+    """The axes of the tensor, of which the first `row_axes` are together the rows; () for those of the matrix."""
+    row_axes: int = 1
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(O, I), or (O, I, 1) and so on."""
-        return (*self.symbols_OI.shape, *[1] * self.width_axes)
+        """(O, I), or the axes of a kernel, whose product is that of both."""
+        return self.axes or self.symbols_OI.shape
 
     def steps(self) -> Floats:
         """(O, I)."""
         return make_steps(self.base, self.row_codes_O, self.column_codes_I)
 
     def weights(self) -> Floats:
-        """(O, I), or (O, I, 1) and so on; one product of two float32 numbers, so the result is exact to the bit."""
+        """As `shape` says; one product of two float32 numbers each, so the result is exact to the bit."""
         levels_OI = to_levels(self.symbols_OI, self.states)
         return (levels_OI.astype(np.float32) * self.steps()).reshape(self.shape)
 
@@ -79,8 +84,8 @@ class RowColumnQuantized:
 class RowColumnFormat(StoredFormat[RowColumnQuantized]):
     """A step for each row and each column, on a trellis.
 
-    Two axes, and any number of size 1 behind them; the detail is the states of the trellis: 1 (none), 4, 8, 16, 32, 64,
-    128 or 256. A weight is level × step with step = base · P(r_o + c_i) and P(n) = M[n mod 4] · 2^(⌊n / 4⌋ − 23), M =
+    Two axes or more: the first R together, row by row, are the O rows, the others together the I columns. The detail is
+    1,024 (R − 1) + the states of the trellis: 1 (none), 4, 8, 16, 32, 64, 128 or 256. A weight is level × step with step = base · P(r_o + c_i) and P(n) = M[n mod 4] · 2^(⌊n / 4⌋ − 23), M =
     8388608, 9975792, 11863283, 14107901 (2^(1/4) in units of 2^−23). base is a float32 above 0; r and c lie in −127 ..
     127; the largest step times 65,534 is at most 10^38. The level of an integer n is n without a trellis, else 2n −
     sign(n) · g with its coset g, 0 or 1 (see *Contexts and trellis*).
@@ -96,21 +101,25 @@ class RowColumnFormat(StoredFormat[RowColumnQuantized]):
     stored_class = RowColumnQuantized
 
     def detail(self, tensor: RowColumnQuantized) -> int:
-        """States of the trellis."""
-        return tensor.states
+        """States of the trellis, and how many axes are rows."""
+        return ROW_AXIS * (tensor.row_axes - 1) + tensor.states
 
     def allows(self, shape: tuple[int, ...], detail: int) -> bool:
-        """A matrix, or a convolution of width 1."""
-        return len(shape) >= 2 and math.prod(shape[2:]) == 1 and (detail == SCALAR or detail in CODES_OF_STATES)
+        """A matrix, or a kernel of any number of axes."""
+        row_axes, states = row_axes_and_states(detail)
+        if not 0 < row_axes < len(shape) or not (states == SCALAR or states in CODES_OF_STATES):
+            return False
+        return max(matrix_shape(shape, row_axes)) <= MAX_WIDTH
 
     def describe(self, tensor: RowColumnQuantized) -> str:
         """Levels and trellis."""
         trellis = f", trellis {tensor.states}" if tensor.states != SCALAR else ""
         return f"{count_levels(tensor.symbols_OI)} levels x row x column step{trellis}"
 
-    def serial_numbers(self, shape: tuple[int, ...]) -> int:
+    def serial_numbers(self, shape: tuple[int, ...], detail: int) -> int:
         """Codes and spreads, and the rows."""
-        return 2 * (shape[0] + shape[1]) + ROW_OF_BLOCK * shape[0]
+        rows, columns = matrix_shape(shape, row_axes_and_states(detail)[0])
+        return 2 * (rows + columns) + ROW_OF_BLOCK * rows
 
     def coded_sections(self, tensors: Sequence[RowColumnQuantized]) -> dict[str, bytes]:
         """Integers role by role, and what is needed to read them."""
@@ -127,20 +136,23 @@ class RowColumnFormat(StoredFormat[RowColumnQuantized]):
         order = role_order([entry.role for entry in entries])
         gathered = [entries[i] for i in order]
         bases, stream = read_steps(coded.read(CODES, at_most=MAX_CODED_BYTES), len(entries), CODES)
-        arrays = decode_arrays(stream, [size for entry in gathered for size in (*entry.shape[:2], *entry.shape[:2])])
+        details = [row_axes_and_states(entry.detail) for entry in gathered]
+        sizes = [matrix_shape(entry.shape, row_axes) for entry, (row_axes, _) in zip(gathered, details, strict=True)]
+        arrays = decode_arrays(stream, [size for pair in sizes for size in (*pair, *pair)])
         steps = list(zip(bases.tolist(), arrays[::4], arrays[1::4], strict=True))
         classes = []
-        for entry, (base, rows, columns), r, c in zip(gathered, steps, arrays[2::4], arrays[3::4], strict=True):
+        for entry, (_, states), (base, rows, columns), r, c in zip(
+            gathered, details, steps, arrays[2::4], arrays[3::4], strict=True
+        ):
             _check_steps(entry, base, rows, columns)
-            classes.append(RmsClasses(r - rows, c - columns, next_states(entry.detail)))
-        tensors = {}
-        for i, entry, (base, rows, columns), symbols_OI in zip(
-            order, gathered, steps, decode_by_role(BLOCKS, [e.role for e in gathered], classes, coded), strict=True
+            classes.append(RmsClasses(r - rows, c - columns, next_states(states)))
+        tensors, integers = {}, decode_by_role(BLOCKS, [entry.role for entry in gathered], classes, coded)
+        for i, entry, (row_axes, states), (base, rows, columns), symbols_OI in zip(
+            order, gathered, details, steps, integers, strict=True
         ):
             codes = rows.astype(np.int8), columns.astype(np.int8)
-            tensors[i] = RowColumnQuantized(
-                entry.role, symbols_OI, base, *codes, entry.detail, len(entry.shape) - 2
-            )  # fmt: skip
+            axes = entry.shape if len(entry.shape) > 2 else ()
+            tensors[i] = RowColumnQuantized(entry.role, symbols_OI, base, *codes, states, axes, row_axes)
         return [tensors[i] for i in range(len(entries))]
 
     def estimate(self, tensor: RowColumnQuantized) -> SizeEstimate:
@@ -153,6 +165,16 @@ class RowColumnFormat(StoredFormat[RowColumnQuantized]):
         """The codes, and the integers of each role."""
         estimates = {name: self.estimate(tensor) for name, tensor in tensors.items()}
         return {CODES: {name: found.own_bytes for name, found in estimates.items()}} | shared_costs(estimates)
+
+
+def matrix_shape(shape: tuple[int, ...], row_axes: int) -> tuple[int, int]:
+    """Rows and columns of a tensor whose first axes are together the rows."""
+    return math.prod(shape[:row_axes]), math.prod(shape[row_axes:])
+
+
+def row_axes_and_states(detail: int) -> tuple[int, int]:
+    """What a detail says."""
+    return detail // ROW_AXIS + 1, detail % ROW_AXIS
 
 
 def make_block(tensor: RowColumnQuantized) -> Block:

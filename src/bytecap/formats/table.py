@@ -20,12 +20,12 @@ FREE_SERIAL, SERIAL_PER_BYTE = 1 << 19, 1 << 5
 """The same of integers that are decoded one at a time, so that no small file takes minutes."""
 
 
-def min_file_bytes(tensors: Iterable[tuple[str, tuple[int, ...]]]) -> int:
-    """How large a file must be for tensors of these formats and shapes to be read from it."""
+def min_file_bytes(tensors: Iterable[tuple[str, tuple[int, ...], int]]) -> int:
+    """How large a file must be for tensors of these formats, shapes and details to be read from it."""
     weights = serial = 0
-    for name, shape in tensors:
+    for name, shape, detail in tensors:
         weights += math.prod(shape)
-        serial += FORMATS[name].serial_numbers(shape)
+        serial += FORMATS[name].serial_numbers(shape, detail)
     needed = max((weights - FREE_WEIGHTS) / WEIGHTS_PER_BYTE, (serial - FREE_SERIAL) / SERIAL_PER_BYTE, 0)
     return math.ceil(needed)
 

@@ -34,4 +34,5 @@ class QuantizedModel:
     @property
     def min_file_bytes(self) -> int:
         """How large a file of these tensors must be to be read, whatever they hold."""
-        return min_file_bytes((format_of(tensor).name, tensor.shape) for tensor in self.tensors.values())
+        found = ((format_of(tensor), tensor) for tensor in self.tensors.values())
+        return min_file_bytes((stored.name, tensor.shape, stored.detail(tensor)) for stored, tensor in found)
