@@ -93,7 +93,7 @@ class Silero(nn.Module):
             x = self.stft_conv(x)
             x = (x[:, :129] ** 2 + x[:, 129:] ** 2 + 1e-12).sqrt()
             for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
-                x = layer(x).relu()
+                x = F.relu(layer(x))
             state = self.lstm_cell(x.squeeze(-1), state)
             given.append(self.final_conv(state[0].unsqueeze(-1).relu()).flatten(1))
         return torch.cat(given, 1)
@@ -164,7 +164,7 @@ class Onet(nn.Module):
             x = self.get_submodule(f"prelu{i}")(self.get_submodule(f"conv{i}")(x))
             if i < 4:
                 x = F.max_pool2d(x, 3 if i < 3 else 2, 2, ceil_mode=True)
-        x = self.prelu5(self.dense5(x.permute(0, 3, 2, 1).reshape(len(x), -1)))
+        x = self.get_submodule("prelu5")(self.dense5(x.permute(0, 3, 2, 1).reshape(len(x), -1)))
         return torch.cat((self.dense6_1(x), self.dense6_2(x), self.dense6_3(x)), 1)
 
 
@@ -337,18 +337,18 @@ def _read(path: Path) -> Weights:
     if path.suffix == ".safetensors":
         return load_file(path)
     if path.suffix == ".npz":
-        arrays = np.load(path)
-        return {key: torch.from_numpy(arrays[key].astype(np.float32)) for key in arrays.files}
+        file = np.load(path)
+        return {key: torch.from_numpy(file[key].astype(np.float32)) for key in file.files}
     if path.suffix == ".hdf5":
-        import h5py  # noqa: PLC0415  (one checkpoint alone needs it)
+        import h5py  # type: ignore[import-untyped]  # noqa: PLC0415  (one checkpoint alone needs it)
 
         found: dict[str, np.ndarray] = {}
         with h5py.File(path) as file:
             file.visititems(lambda _, o: found.update({o.name: o[()]}) if isinstance(o, h5py.Dataset) else None)
         names = {key: "_".join(dict.fromkeys(key.strip("/").removesuffix(":0").split("/"))) for key in found}
         renamed = {"embedding_embeddings": "embedding", "attention_attention_W": "attention_W"}
-        weights = {renamed.get(names[key], names[key]): torch.from_numpy(value) for key, value in found.items()}
-        return {key: _from_cudnn(key, value) for key, value in weights.items()}
+        arrays = {renamed.get(names[key], names[key]): value for key, value in found.items()}
+        return {key: _from_cudnn(key, torch.from_numpy(value)) for key, value in arrays.items()}
     loaded = torch.load(path, map_location="cpu", weights_only=True)
     weights: Weights = loaded.get("model_state", loaded)
     return weights

@@ -191,7 +191,14 @@ def read(data: bytes) -> dict[str, np.ndarray]:
             one["group"], one["detail"] = one["detail"], 1
         for role in dict.fromkeys(row["role"] for row in grouped):
             read_blocks(sections[f"group_blocks.{role}"], [one for one in grouped if one["role"] == role])
-    kinds = {"scaled_float16": "<f2", "group_scales": "<f2", "scales": "<f2", "factor_scales": "<f2", "float16": "<f2", "float32": "<f4"}
+    kinds = {
+        "scaled_float16": "<f2",
+        "group_scales": "<f2",
+        "scales": "<f2",
+        "factor_scales": "<f2",
+        "float16": "<f2",
+        "float32": "<f4",
+    }
     plain = {name: iter(numbers(sections[name], kind)) for name, kind in kinds.items() if name in sections}
     integers = {name: list(data) for name, data in sections.items() if name.startswith("symbols.") or name == "factors"}
     return {one["name"]: weights_of(one, plain, integers) for one in rows}

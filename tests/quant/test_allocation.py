@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bytecap.core.errors import ConfigError
-from bytecap.formats.floats import FLOAT16
+from bytecap.formats.floats import SCALED_FLOAT16
 from bytecap.formats.row_column import ROW_COLUMN
 from bytecap.formats.steps import make_steps
 from bytecap.quant.allocation import QuantConfig, Shape, allocate, per_tensor_step
@@ -20,7 +20,7 @@ def test_steps_are_kappa_v_u() -> None:
     for outputs in (V, np.diag(V)):
         plan = allocate(SHAPES, {"m": Factors(U, outputs)}, 0.1, QuantConfig(states=4), "x")
         matrix, scalar = plan.tensors
-        assert (matrix.format, scalar.format, matrix.states, plan.step_scale) == (ROW_COLUMN, FLOAT16, 4, 0.1)
+        assert (matrix.format, scalar.format, matrix.states, plan.step_scale) == (ROW_COLUMN, SCALED_FLOAT16, 4, 0.1)
         steps = make_steps(matrix.base, np.array(matrix.row_codes), np.array(matrix.column_codes))
         wanted = 0.1 * np.outer(np.diag(V), np.diag(U))
         assert np.abs(np.log2(steps / wanted)).max() <= 0.25 + 1e-9

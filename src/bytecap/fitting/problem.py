@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
+from bytecap.fitting.data_free import data_free_steps, matrix_factors
 from bytecap.fitting.passes import EstimatedTensor, RoundedTensor, estimate_pass, rounding_pass
 from bytecap.fitting.source import WeightSource
 from bytecap.formats.plan import BitPlan, TensorPlan
@@ -33,6 +34,8 @@ MAX_LEVEL = 20_000
 """Multiples of the step that the largest weight may be away from zero before feedback, of 65,534 that can be stored."""
 NO_CURVATURE = 1e-9
 """A weight whose loss, were it zero, is less than this share of the largest such loss counts as never measured."""
+MIN_SIDE = 4
+"""Rows or columns below which the codes of the others would cost more than they give."""
 DAMPING_TOLERANCE = 1.2
 """Damping is adapted only where it must be so many times larger than the setting."""
 
@@ -120,7 +123,7 @@ class FitProblem:
         """The same problem with steps of `names` relative to the scale of their own weights, as if never measured."""
         measured = self.measured.difference(names)
         known = {name: factors for name, factors in self.factors.items() if name in measured}
-        relative = _relative_factors(self.weights, known, names)
+        relative = _relative_factors(self.source.shapes, self.weights, known, names)
         factors = {name: relative.get(name, factors) for name, factors in self.factors.items()}
         return dataclasses.replace(self, factors=factors, measured=measured)
 
@@ -128,6 +131,8 @@ class FitProblem:
 def build_problem(source: WeightSource, calibration: Calibration | None, config: QuantConfig) -> FitProblem:
     """Factors of every matrix, and one step for what is none where the calibration says how much the loss minds it."""
     refuse_unknown_roles({entry.name: entry.role for entry in source.shapes}, ROWS_APART, "fitting/problem.py")
+    if calibration is not None:
+        source = dataclasses.replace(source, shapes=[_as_measured(entry, calibration) for entry in source.shapes])
     matrices = [entry for entry in source.shapes if _is_matrix(entry)]
     measured = {}
     if calibration is not None:
@@ -137,12 +142,16 @@ def build_problem(source: WeightSource, calibration: Calibration | None, config:
     per_tensor = _per_tensor_steps(source, calibration)
     unmeasured = [
         entry.name for entry in matrices
-        if entry.name not in measured and entry.name not in per_tensor and entry.role != Role.SCALAR and not entry.exact
+        if entry.name not in measured and entry.name not in per_tensor and entry.role != Role.SCALAR
     ]  # fmt: skip
     known = {*measured, *unmeasured}
-    weights = {name: w.reshape(w.shape[:2]) if name in known else w for name, w in source.weights.items()}
-    relative = _relative_factors(weights, measured, unmeasured)
+    views = {entry.name: entry.matrix for entry in matrices if entry.name in known}
+    weights = {name: weight.reshape(views.get(name, weight.shape)) for name, weight in source.weights.items()}
+    relative = _relative_factors(source.shapes, weights, measured, unmeasured)
     factors = {entry.name: (measured | relative)[entry.name] for entry in matrices if entry.name in known}
+    if calibration is None:
+        others = [e.name for e in source.shapes if e.name not in known and not e.exact]
+        per_tensor = data_free_steps({name: weights[name] for name in others})
     return FitProblem(source, calibration, config, weights, factors, frozenset(measured), per_tensor)
 
 
@@ -151,7 +160,7 @@ def _refuse_other_shapes(calibration: Calibration, matrices: Sequence[Shape]) ->
     for entry in matrices:
         curvature = calibration.tensors.get(entry.name)
         found = None if curvature is None else (len(curvature.outputs), len(curvature.inputs_II))
-        if found is not None and found != tuple(entry.shape[:2]):
+        if found is not None and found != entry.matrix:
             raise DataError(
                 f"the calibration has curvature of shape {found} for {entry.name}, which is {tuple(entry.shape)}; "
                 "delete calibration.safetensors to measure again",
@@ -160,7 +169,14 @@ def _refuse_other_shapes(calibration: Calibration, matrices: Sequence[Shape]) ->
 
 
 def _is_matrix(entry: Shape) -> bool:
-    return len(entry.shape) >= 2 and math.prod(entry.shape[2:]) == 1
+    """Tell what gets steps for rows and columns: numbers enough for their codes, and both rows and columns."""
+    return len(entry.shape) >= 2 and not entry.exact and (min(entry.matrix) >= MIN_SIDE or len(entry.shape) == 2)
+
+
+def _as_measured(entry: Shape, calibration: Calibration) -> Shape:
+    """The shape with the rows and columns that its curvature speaks of."""
+    found = calibration.tensors.get(entry.name)
+    return entry if found is None else entry.viewed_as((len(found.outputs), len(found.inputs_II)))
 
 
 def _measured_factors(entry: Shape, calibration: Calibration, config: QuantConfig, damping: float) -> Factors:
@@ -184,12 +200,15 @@ def _reached(source: WeightSource, calibration: Calibration, matrices: Sequence[
 
 
 def _relative_factors(
-    weights: Mapping[str, Floats], measured: Mapping[str, Factors], names: Iterable[str]
+    shapes: Sequence[Shape], weights: Mapping[str, Floats], measured: Mapping[str, Factors], names: Iterable[str]
 ) -> dict[str, Factors]:
     """Steps in proportion to the root mean square of each weight, in the proportion that is usual among the measured.
 
     Where nothing is known of a weight, the same relative error as elsewhere is the least harmful guess.
     """
+    if not measured:
+        widths = {entry.name: entry.width for entry in shapes}
+        return {name: matrix_factors(weights[name], widths[name]) for name in names}
     usual = [
         float(np.log(f.row_factors_O).mean() + np.log(f.column_factors_I).mean()) - math.log(rms)
         for name, f in measured.items()

@@ -29,7 +29,7 @@ from bytecap.fitting.problem import FitProblem
 from bytecap.fitting.refine import MAX_STEP_SCALE, MIN_STEP_SCALE, Candidates, bytes_per_octave, refine
 from bytecap.fitting.result import FitResult, Prediction
 from bytecap.fitting.sequential import StartAdaptation, round_sequentially
-from bytecap.formats.floats import FLOAT16, FLOAT32
+from bytecap.formats.floats import FLOAT32, SCALED_FLOAT16
 from bytecap.formats.plan import BitPlan
 from bytecap.formats.row_column import ROW_COLUMN
 from bytecap.formats.size_estimate import coded_bytes
@@ -42,7 +42,7 @@ MAX_SECANT_STEPS, SIZE_TOLERANCE = 24, 0.002
 MIN_RESPONSE, MAX_RESPONSE = 1 / 16, 2.0
 """Bounds of the bytes that an octave gives in a secant step, as a share of what is expected."""
 
-_FLOAT_BYTES = {FLOAT16: 2, FLOAT32: 4}
+_FLOAT_BYTES = {SCALED_FLOAT16: 2, FLOAT32: 4}
 
 Pack = Callable[[QuantizedModel], bytes]
 Floats = npt.NDArray[np.float32]

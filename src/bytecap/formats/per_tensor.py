@@ -24,7 +24,7 @@ from bytecap.formats.base import (
     count_levels,
     read_steps,
 )
-from bytecap.formats.floats import to_float16
+from bytecap.formats.floats import to_floats
 from bytecap.formats.size_estimate import SizeEstimate
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class PerTensorFormat(StoredFormat[PerTensorQuantized]):
         """In steps of `plan.base`."""
         symbols = np.rint(weight / np.float32(plan.base))
         if weight.size > MAX_PER_TENSOR or np.abs(symbols).max(initial=0) > MAX_SYMBOL:
-            return to_float16(plan.role, weight)
+            return to_floats(plan.role, weight)
         return PerTensorQuantized(plan.role, symbols.astype(np.int16), plan.base)
 
     def serial_numbers(self, shape: tuple[int, ...], detail: int) -> int:

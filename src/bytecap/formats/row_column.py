@@ -85,10 +85,11 @@ class RowColumnFormat(StoredFormat[RowColumnQuantized]):
     """A step for each row and each column, on a trellis.
 
     Two axes or more: the first R together, row by row, are the O rows, the others together the I columns. The detail is
-    1,024 (R − 1) + the states of the trellis: 1 (none), 4, 8, 16, 32, 64, 128 or 256. A weight is level × step with step = base · P(r_o + c_i) and P(n) = M[n mod 4] · 2^(⌊n / 4⌋ − 23), M =
-    8388608, 9975792, 11863283, 14107901 (2^(1/4) in units of 2^−23). base is a float32 above 0; r and c lie in −127 ..
-    127; the largest step times 65,534 is at most 10^38. The level of an integer n is n without a trellis, else 2n −
-    sign(n) · g with its coset g, 0 or 1 (see *Contexts and trellis*).
+    1,024 (R − 1) + the states of the trellis: 1 (none), 4, 8, 16, 32, 64, 128 or 256. A weight is level × step with
+    step = base · P(r_o + c_i) and P(n) = M[n mod 4] · 2^(⌊n / 4⌋ − 23), M = 8388608, 9975792, 11863283, 14107901
+    (2^(1/4) in units of 2^−23). base is a float32 above 0; r and c lie in −127 .. 127; the largest step times 65,534 is
+    at most 10^38. The level of an integer n is n without a trellis, else 2n − sign(n) · g with its coset g, 0 or 1 (see
+    *Contexts and trellis*).
 
     Roles stand in the order of their first tensor of this format, tensors of a role in the order of the table. Coded
     section `codes`, with all of them: first a float32 base for each; then one adaptive stream with four arrays for

@@ -12,6 +12,7 @@ Source:  columns: WaterSIC, arXiv 2603.04956; both sides: the metric of YAQA, ar
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ import numpy as np
 
 from bytecap.core.errors import ConfigError
 from bytecap.core.settings import bounds, check_bounds, history
-from bytecap.formats.floats import FLOAT16, FLOAT32
+from bytecap.formats.floats import FLOAT32, SCALED_FLOAT16
 from bytecap.formats.per_tensor import PER_TENSOR
 from bytecap.formats.plan import BitPlan, TensorPlan
 from bytecap.formats.row_column import ROW_COLUMN
@@ -101,6 +102,34 @@ class Shape:
     exact: bool = False
     """Its numbers are to stay as they are."""
 
+    rows_first: int = 0
+    """How many axes are together the rows of a matrix; 0 for as many as make it the most nearly square."""
+
+    @property
+    def row_axes(self) -> int:
+        """How many axes are together the rows."""
+        places = range(1, len(self.shape))
+        return self.rows_first or max(places, key=lambda place: min(_split(self.shape, place)), default=1)
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """Rows and columns of the tensor as a matrix."""
+        return _split(self.shape, self.row_axes)
+
+    def viewed_as(self, matrix: tuple[int, int]) -> Shape:
+        """The same tensor with so many rows and columns, or as it is where no axes give them."""
+        found = (place for place in range(1, len(self.shape)) if _split(self.shape, place) == matrix)
+        return dataclasses.replace(self, rows_first=next(found, 0))
+
+    @property
+    def width(self) -> int:
+        """Places of the kernel of a convolution; 1 for a matrix."""
+        return math.prod(self.shape[2:])
+
+
+def _split(shape: tuple[int, ...], place: int) -> tuple[int, int]:
+    return math.prod(shape[:place]), math.prod(shape[place:])
+
 
 @dataclass(frozen=True)
 class PerTensorStep:
@@ -109,6 +138,11 @@ class PerTensorStep:
     step: float
     """At κ = 1."""
     coarsest: float
+    finest: float = 0.0
+
+    def at(self, step_scale: float) -> float:
+        """The step for one multiplier."""
+        return float(np.float32(min(max(step_scale * self.step, self.finest), self.coarsest)))
 
 
 def per_tensor_step(fisher: float, root_mean_square: float) -> PerTensorStep | None:
@@ -134,16 +168,17 @@ def allocate(
     tensors = []
     states = config.states_for(sum(math.prod(entry.shape) for entry in shapes))
     for entry in shapes:
-        about = {"name": entry.name, "role": entry.role, "shape": entry.shape}
+        plan = TensorPlan(name=entry.name, role=entry.role, shape=entry.shape, format=SCALED_FLOAT16)
         if entry.name in factors:
             row_scale, row_codes = nearest_codes(factors[entry.name].row_factors_O)
             column_scale, column_codes = nearest_codes(factors[entry.name].column_factors_I)
-            base = float(np.float32(step_scale * row_scale * column_scale))
-            codes = {"row_codes": tuple(row_codes.tolist()), "column_codes": tuple(column_codes.tolist())}
-            tensors.append(TensorPlan(**about, format=ROW_COLUMN, base=base, states=states, **codes))  # type: ignore[arg-type]
+            plan = dataclasses.replace(
+                plan, format=ROW_COLUMN, base=float(np.float32(step_scale * row_scale * column_scale)), states=states,
+                row_axes=entry.row_axes, row_codes=tuple(row_codes.tolist()), column_codes=tuple(column_codes.tolist()),
+            )  # fmt: skip
         elif vectors and entry.name in vectors:
-            base = float(np.float32(min(step_scale * vectors[entry.name].step, vectors[entry.name].coarsest)))
-            tensors.append(TensorPlan(**about, format=PER_TENSOR, base=base))  # type: ignore[arg-type]
-        else:
-            tensors.append(TensorPlan(**about, format=FLOAT32 if entry.exact else FLOAT16))  # type: ignore[arg-type]
+            plan = dataclasses.replace(plan, format=PER_TENSOR, base=vectors[entry.name].at(step_scale))
+        elif entry.exact:
+            plan = dataclasses.replace(plan, format=FLOAT32)
+        tensors.append(plan)
     return BitPlan(source_digest=source_digest, scheme=SCHEME, step_scale=step_scale, tensors=tuple(tensors))

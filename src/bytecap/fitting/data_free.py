@@ -1,0 +1,76 @@
+"""Steps of weights of which nothing was measured: what follows from their own numbers.
+
+In:   weights by name.
+Out:  for each matrix factors, for everything else one step, at one multiplier κ for all.
+
+An error counts relative to the weights that it is an error of: with inputs of identity covariance the error of a
+tensor's outputs over their size is ‖E‖ / ‖W‖, and tensors one behind the other add their squares. At equal slope the
+step of a tensor is κ ‖W‖, its root mean square times the root of how many weights it has: a small tensor has the finer
+steps. Rows follow their own norms in part: a norm behind an output undoes its size, a sum with others does not.
+
+Letters: O rows, I columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.quant.allocation import STEP_MSE, PerTensorStep
+from bytecap.quant.factors import Factors
+
+SIZE_POWER = 0.5
+"""Power of the number of weights in a tensor's step."""
+ROW_POWER = 0.5
+"""Power of a row's root mean square in its steps."""
+KERNEL_POWER, MAX_KERNEL = 0.15, 64
+"""Power of a kernel's width in its steps: what it reads at neighbouring places is alike, so that errors cancel out."""
+REFERENCE_WEIGHTS = 65_536
+"""Weights of a tensor whose steps are κ times its root mean square."""
+FINEST_STEP, COARSEST_STEP = 2.0**-10, 2.0**-3
+"""Bounds of the step of a vector, relative to the size of its numbers."""
+
+Floats = npt.NDArray[np.float32]
+
+
+def matrix_factors(weight_OI: Floats, width: int = 1) -> Factors:
+    """Factors of one matrix, without feedback; `width` is that of a kernel, in places."""
+    squares_O = np.square(weight_OI, dtype=np.float64).mean(axis=1)
+    mean = float(squares_O.mean()) or 1.0
+    scale = math.sqrt(mean) * _share(weight_OI.size) * min(width, MAX_KERNEL) ** KERNEL_POWER
+    rows_O = np.maximum(squares_O / mean, 1e-4) ** (0.5 * ROW_POWER)
+    return Factors(np.ones(weight_OI.shape[1]), scale * rows_O)
+
+
+def vector_step(weight: Floats) -> PerTensorStep | None:
+    """The step of a tensor that is no matrix, at κ = 1; None for what holds nothing but zeros."""
+    size = number_size(weight)
+    if not size > 0:
+        return None
+    step = math.sqrt(12 * STEP_MSE) * size * _share(weight.size)
+    return PerTensorStep(step, COARSEST_STEP * size, FINEST_STEP * size)
+
+
+def number_size(weight: Floats) -> float:
+    """What an error in a vector is relative to: the size of its numbers.
+
+    Numbers of one sign, such as gains and variances, multiply or divide: there each error is relative to its own
+    number, so the small ones count, and the size is their harmonic mean square.
+    """
+    squares = np.square(weight, dtype=np.float64)
+    if (weight > 0).all() or (weight < 0).all():
+        return 1 / math.sqrt(float(np.mean(1 / np.maximum(squares, 1e-300))))
+    return math.sqrt(float(squares.mean()))
+
+
+def _share(count: int) -> float:
+    return math.pow(count / REFERENCE_WEIGHTS, SIZE_POWER)
+
+
+def data_free_steps(weights: Mapping[str, Floats]) -> dict[str, PerTensorStep]:
+    """The step of every vector that is not zero."""
+    found = {name: vector_step(weight) for name, weight in weights.items()}
+    return {name: step for name, step in found.items() if step is not None}

@@ -1,0 +1,84 @@
+"""Steps of weights of which nothing was measured, and what plain rounding makes of the same bytes."""
+
+import numpy as np
+import pytest
+import zstandard
+
+from bytecap.artifact.pack import Provenance
+from bytecap.core.budget import FileBudget
+from bytecap.core.progress import Silent
+from bytecap.fitting.data_free import COARSEST_STEP, matrix_factors, number_size, vector_step
+from bytecap.fitting.job import Container, build_job
+from bytecap.fitting.source import WeightSource
+from bytecap.quant.allocation import QuantConfig, Shape
+
+ABOUT = Provenance(
+    recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False, context=1
+)
+
+
+def fitted(weights: dict[str, np.ndarray], cap: int) -> dict[str, np.ndarray]:
+    """The weights of a file of at most `cap` bytes."""
+    shapes = [Shape(n, "matrix" if w.ndim > 1 else "scalar", w.shape) for n, w in weights.items()]
+    job = build_job(WeightSource(weights, shapes, "x", None), None, QuantConfig(states=8), Container(ABOUT))
+    artifact = job.fit(FileBudget(cap), Silent()).artifact
+    assert artifact.size_bytes <= cap
+    return {name: value.numpy() for name, value in artifact.quantized.state_dict().items()}
+
+
+def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.linalg.norm(found.astype(float) - wanted) / np.linalg.norm(wanted))
+
+
+def plain(weight: np.ndarray, bits: int) -> tuple[int, float]:
+    """Bytes behind zstd-19 and relative error of round to nearest with a 16-bit scale for each row."""
+    rows = weight.reshape(len(weight), -1)
+    scales = (np.abs(rows).max(1, keepdims=True) / (2 ** (bits - 1) - 1)).astype(np.float16).astype(np.float32)
+    integers = np.rint(rows / scales).astype(np.int8)
+    size = sum(
+        len(zstandard.ZstdCompressor(level=19).compress(part.tobytes()))
+        for part in (integers, scales.astype(np.float16))
+    )
+    return size, relative((integers * scales).reshape(weight.shape), weight)
+
+
+@pytest.mark.parametrize("bits", [8, 6, 4, 3])
+def test_kernels_lose_less_than_by_plain_rounding(bits: int) -> None:
+    """Kernels of one axis and two, a matrix and a vector, at the bytes of plain integers."""
+    rng = np.random.default_rng(0)
+    shapes = {"a": (48, 24, 3, 3), "b": (48, 48, 5), "c": (40, 96)}
+    weights = {name: 0.1 * rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    found = {name: plain(weight, bits) for name, weight in weights.items()}
+    ours = fitted(weights, sum(size for size, _ in found.values()) + 300)
+    assert sum(relative(ours[n], w) ** 2 for n, w in weights.items()) < sum(e**2 for _, e in found.values())
+
+
+def test_a_step_is_relative_to_its_tensor() -> None:
+    """A hundred times larger weights have a hundred times larger steps, four times as many weights twice as large."""
+    weight = np.random.default_rng(0).normal(size=(16, 32)).astype(np.float32)
+    one, larger = matrix_factors(weight).outputs, matrix_factors(100 * weight).outputs
+    assert np.allclose(larger, 100 * one, rtol=1e-4)
+    assert np.allclose(matrix_factors(np.tile(weight, (2, 2))).outputs, 2 * np.tile(one, 2), rtol=1e-4)
+    assert (matrix_factors(np.stack([weight[0], 10 * weight[0]])).outputs[0] < one.max()).all()
+
+
+def test_numbers_of_one_sign_have_errors_of_their_own_size() -> None:
+    """A small variance between large ones counts; the size of a bias is its root mean square."""
+    assert number_size(np.array([1e-3, 1.0, 1.0, 1.0], np.float32)) == pytest.approx(2e-3, rel=1e-3)
+    assert number_size(np.array([3.0, -4.0], np.float32)) == pytest.approx(12.5**0.5)
+    assert vector_step(np.zeros(5, np.float32)) is None
+    step = vector_step(np.full(5, 2.0, np.float32))
+    assert step is not None and step.at(1e9) == COARSEST_STEP * 2.0 and step.at(1e-9) == step.finest
+
+
+@pytest.mark.parametrize("size", [3e-8, 1e-6, 1e-33, 1e30])
+def test_numbers_of_any_size_are_kept(size: float) -> None:
+    """Vectors far below and above what float16 holds keep a relative error of a thousandth."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.normal(size=(32, 64)).astype(np.float32),
+        "v": np.asarray(size * (1 + 0.2 * rng.normal(size=64)), np.float32),
+        "t": np.asarray(size, np.float32),
+    }
+    ours = fitted(weights, 4000)
+    assert relative(ours["v"], weights["v"]) < 1e-3 and ours["t"] == pytest.approx(weights["t"], rel=1e-3)
