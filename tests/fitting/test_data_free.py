@@ -27,7 +27,7 @@ def fitted(weights: dict[str, np.ndarray], cap: int) -> dict[str, np.ndarray]:
 
 
 def relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.linalg.norm(found.astype(float) - wanted) / np.linalg.norm(wanted))
+    return float(np.linalg.norm(found.astype(float) - wanted) / np.linalg.norm(wanted.astype(float)))
 
 
 def plain(weight: np.ndarray, bits: int) -> tuple[int, float]:
@@ -79,6 +79,8 @@ def test_numbers_of_any_size_are_kept(size: float) -> None:
         "w": rng.normal(size=(32, 64)).astype(np.float32),
         "v": np.asarray(size * (1 + 0.2 * rng.normal(size=64)), np.float32),
         "t": np.asarray(size, np.float32),
+        "m": (size * rng.normal(size=(8, 40))).astype(np.float32),
     }
-    ours = fitted(weights, 4000)
-    assert relative(ours["v"], weights["v"]) < 1e-3 and ours["t"] == pytest.approx(weights["t"], rel=1e-3)
+    ours = fitted(weights, 5000)
+    assert relative(ours["v"], weights["v"]) < 1e-3 and relative(ours["m"], weights["m"]) < 0.01
+    assert ours["t"] == pytest.approx(weights["t"], rel=1e-3)

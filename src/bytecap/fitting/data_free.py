@@ -32,6 +32,8 @@ REFERENCE_WEIGHTS = 65_536
 """Weights of a tensor whose steps are κ times its root mean square."""
 FINEST_STEP, COARSEST_STEP = 2.0**-10, 2.0**-3
 """Bounds of the step of a vector, relative to the size of its numbers."""
+SMALLEST = 1e-33
+"""Size of numbers below which a step would be near the end of what 32 bits hold."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,9 +48,9 @@ def matrix_factors(weight_OI: Floats, width: int = 1) -> Factors:
 
 
 def vector_step(weight: Floats) -> PerTensorStep | None:
-    """The step of a tensor that is no matrix, at κ = 1; None for what holds nothing but zeros."""
+    """The step of a tensor that is no matrix, at κ = 1; None for zeros, and where floats alone are fine enough."""
     size = number_size(weight)
-    if not size > 0:
+    if size < SMALLEST:
         return None
     step = math.sqrt(12 * STEP_MSE) * size * _share(weight.size)
     return PerTensorStep(step, COARSEST_STEP * size, FINEST_STEP * size)

@@ -36,6 +36,8 @@ NO_CURVATURE = 1e-9
 """A weight whose loss, were it zero, is less than this share of the largest such loss counts as never measured."""
 MIN_SIDE = 4
 """Rows or columns below which the codes of the others would cost more than they give."""
+MIN_SQUARED = 1e-15
+"""A tensor whose largest weight is smaller, or larger than its inverse, is rounded as a vector or stored as floats."""
 DAMPING_TOLERANCE = 1.2
 """Damping is adapted only where it must be so many times larger than the setting."""
 
@@ -133,7 +135,7 @@ def build_problem(source: WeightSource, calibration: Calibration | None, config:
     refuse_unknown_roles({entry.name: entry.role for entry in source.shapes}, ROWS_APART, "fitting/problem.py")
     if calibration is not None:
         source = dataclasses.replace(source, shapes=[_as_measured(entry, calibration) for entry in source.shapes])
-    matrices = [entry for entry in source.shapes if _is_matrix(entry)]
+    matrices = [entry for entry in source.shapes if _is_matrix(entry, source.weights[entry.name])]
     measured = {}
     if calibration is not None:
         _refuse_other_shapes(calibration, matrices)
@@ -168,9 +170,12 @@ def _refuse_other_shapes(calibration: Calibration, matrices: Sequence[Shape]) ->
             )
 
 
-def _is_matrix(entry: Shape) -> bool:
-    """Tell what gets steps for rows and columns: numbers enough for their codes, and both rows and columns."""
-    return len(entry.shape) >= 2 and not entry.exact and (min(entry.matrix) >= MIN_SIDE or len(entry.shape) == 2)
+def _is_matrix(entry: Shape, weight: Floats) -> bool:
+    """Tell what gets steps for rows and columns: both of them, and numbers whose squares 32 bits hold."""
+    if len(entry.shape) < 2 or entry.exact or (min(entry.matrix) < MIN_SIDE and len(entry.shape) > 2):
+        return False
+    largest = float(np.abs(weight).max())
+    return largest == 0 or MIN_SQUARED <= largest <= 1 / MIN_SQUARED
 
 
 def _as_measured(entry: Shape, calibration: Calibration) -> Shape:

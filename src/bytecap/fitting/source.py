@@ -32,8 +32,6 @@ from bytecap.train.hooks import squared_gradients
 
 MAX_WEIGHT, MAX_EXACT_INTEGER = 1e15, 1 << 24
 """Beyond which a tensor holds something else than weights, and beyond which 32 bits do not hold whole numbers."""
-MIN_WEIGHT = 1e-30
-"""A tensor without larger weights counts as zero: its steps and squares would be beyond what 32 bits hold."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -135,8 +133,6 @@ def _build_source(
                 f"tensor {name} holds values up to {largest:.3g}, which are no weights (a mask?); {leave_out}",
                 tensor=name,
             )
-        if largest < MIN_WEIGHT and name not in exact:
-            tensors[name] = torch.zeros_like(value)
         if not name.isprintable() or len(name) > MAX_NAME:
             raise DataError(
                 f"a tensor has the name {name[:80]!a}, of {len(name):,} letters; rename it to at most {MAX_NAME:,} "

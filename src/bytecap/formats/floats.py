@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 FLOAT16, FLOAT32, SCALED_FLOAT16 = "float16", "float32", "scaled_float16"
 MIN_EXPONENT, MAX_EXPONENT = -120, 100
-"""Of the power of two: all products are exact in float32, and none is near its end."""
+"""Bounds of the power of two: all products are exact in float32, and none is near its end."""
 MAX_RELATIVE_ERROR = 1e-3
-"""Of any number that is not zero where it is stored at 16 bits."""
+"""Largest error of a number, relative to itself, where it is stored at 16 bits."""
 _LARGEST_EXPONENT = 15
-"""Of a number that float16 holds."""
+"""Exponent of the largest numbers that float16 holds."""
 
 
 @dataclass(frozen=True)
