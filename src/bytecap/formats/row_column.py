@@ -76,7 +76,7 @@ class RowColumnQuantized:
         return make_steps(self.base, self.row_codes_O, self.column_codes_I)
 
     def weights(self) -> Floats:
-        """The axes are those of `shape`; each weight is one product of two float32 numbers, so it is exact to the bit."""
+        """The axes are those of `shape`; one product of two float32 numbers each, so the result is exact to the bit."""
         levels_OI = to_levels(self.symbols_OI, self.states)
         return (levels_OI.astype(np.float32) * self.steps()).reshape(self.shape)
 
