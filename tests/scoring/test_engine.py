@@ -7,7 +7,7 @@ import torch
 
 from bytecap.core.errors import ConfigError
 from bytecap.scoring.adaptations import build_adaptations
-from bytecap.scoring.engine import Engine
+from bytecap.scoring.engine import Engine, _tilted
 from bytecap.scoring.past import WINDOWS
 from tests.contracts.adaptations import BOS, CHUNK, CONTEXT, default_config, make_ids, rows, score
 from tests.model.test_gpt import random_model
@@ -38,6 +38,20 @@ def test_chunks_must_be_equal() -> None:
     both = build_adaptations({"lora": default_config("lora"), "sgd": default_config("sgd", chunk=4)})
     with pytest.raises(ConfigError, match="chunks of 4 and 8 positions; those of one score must be equal"):
         Engine(random_model(), both, bos=BOS, context=CONTEXT)
+
+
+def test_gradients_are_those_of_the_mixture() -> None:
+    """A tilted distribution: values and gradients are those of its own log softmax."""
+    logits_BTV, tilt_BTV = torch.randn(2, 3, 9, requires_grad=True), torch.randn(2, 3, 9)
+    target_BT1 = torch.randint(0, 9, (2, 3, 1))
+    mixed_BTV = (logits_BTV + tilt_BTV).log_softmax(dim=-1)
+    found_BTV = _tilted(logits_BTV.log_softmax(dim=-1), mixed_BTV.detach())
+    assert torch.allclose(found_BTV, mixed_BTV)
+    gradients = [
+        torch.autograd.grad(each_BTV.gather(-1, target_BT1).sum(), [logits_BTV])[0]
+        for each_BTV in (found_BTV, mixed_BTV)
+    ]
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
 
 
 def test_several_adaptations(tmp_path: Path) -> None:

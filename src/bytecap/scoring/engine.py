@@ -96,13 +96,13 @@ class Engine:
         device = next(self.model.parameters()).device
         with torch.set_grad_enabled(self.needs_gradient), autocast(device):
             log_probs_BTV = self._logits(inputs_BT).log_softmax(dim=-1)
-        self._fresh += inputs_BT.size(1)
-        if self.needs_gradient:
-            self._graphs.append(log_probs_BTV)
-        mixed_BTV = log_probs_BTV.detach()
+        mixed_BTV = alone_BTV = log_probs_BTV.detach()
         with torch.no_grad():
             for adaptation in self.adaptations:
                 mixed_BTV = adaptation.mix(mixed_BTV, inputs_BT)
+        self._fresh += inputs_BT.size(1)
+        if self.needs_gradient:
+            self._graphs.append(log_probs_BTV if mixed_BTV is alone_BTV else _tilted(log_probs_BTV, mixed_BTV))
         return mixed_BTV
 
     def learn(self, scored: Scored) -> None:
@@ -177,6 +177,17 @@ def _pieces(tokens_T: Tensor, bos: int, longest: int) -> Iterator[tuple[int, int
     for first, end in itertools.pairwise(begins):
         for start in range(first, end, longest):
             yield start, min(start + longest, end)
+
+
+def _tilted(log_p_BTV: Tensor, log_q_BTV: Tensor) -> Tensor:
+    """The values of log q, with the gradient that they have where q is p times factors that do not depend on p.
+
+    The loss of a target then has the gradient q - 1 at its logit and q at all others: what a mixture already knows is
+    not learned once more. Where q is p that is the gradient of log p.
+    """
+    log_q_BTV = log_q_BTV.to(log_p_BTV.device)
+    moving_BTV = log_p_BTV - (log_q_BTV.exp() * log_p_BTV).sum(dim=-1, keepdim=True)
+    return log_q_BTV + moving_BTV - moving_BTV.detach()
 
 
 def _with_graphs(scored: Scored, graphs: list[Tensor]) -> Scored:

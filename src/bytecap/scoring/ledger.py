@@ -69,7 +69,7 @@ class Scored:
     """True where the input begins a document."""
     seal: dataclasses.InitVar[object]
     loss_BT: Tensor | None = None
-    """The model's own loss with the graph of the pass that was scored, where something needs gradients; else None."""
+    """The loss with the graph of the pass that was scored, where something needs gradients; else None."""
 
     def __post_init__(self, seal: object) -> None:
         """Nothing but a ledger and a part of a Scored is one."""

@@ -84,7 +84,9 @@ class Adaptation:
         return logits_BTV
 
     def mix(self, log_probs_BTV: Tensor, inputs_BT: Tensor) -> Tensor:
-        """Log probabilities, normalized in and normalized out; no gradient flows through here.
+        """Log probabilities, normalized in and normalized out; no gradient is taken of what is done here.
+
+        Who learns by gradients does so as if the model's distribution were multiplied by factors and normalized again.
 
         Row t of a lane knows `inputs_BT[:, : t + 1]` and all that was in the lane before. Behind the end of a document
         `inputs_BT` is padded with BOS, and what is given for those positions means nothing.
