@@ -50,6 +50,20 @@ def test_groups_and_lanes_change_nothing(name: str, tmp_path: Path, monkeypatch:
     assert found[0].adapt[name]["chunk"] == CHUNK and found[0].stride == CHUNK and found[0].tokens == 88
 
 
+def test_another_order_is_recorded(tmp_path: Path) -> None:
+    """What is kept across documents depends on it, what is not does not."""
+    validation = build_validation(tmp_path, make_ids(1, (12, 30, 19)))
+    for across in (False, True):
+        config = default_config("sgd", across_documents=across)
+        one, other = (
+            AdaptiveScoring(adapt={"sgd": config}, context=CONTEXT, batch_tokens=1, order=order)
+            for order in ("canonical", "longest_first")
+        )
+        first, second = (evaluate_adaptive(random_model(), validation, how, Silent()) for how in (one, other))
+        assert (first.order, second.order) == ("canonical", "longest_first")
+        assert (second.nats != pytest.approx(first.nats, rel=1e-6)) == across
+
+
 class Unigram:
     """Counts what it has been told was scored."""
 

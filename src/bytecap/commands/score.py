@@ -101,6 +101,8 @@ def _said(value: dict[str, Any]) -> str:
     """A score in words, and below it those of the model alone where it adapts."""
     adapt = f", adapting by {', '.join(value['adapt'])}" if value.get("adapt") else ""
     fault = "; DIVERGED" if value.get("fault") else ""
+    if value["order"] != "canonical":
+        fault += f"; documents {value['order'].replace('_', ' ')}, NOT IN THE ORDER OF THE TEXT"
     lines = [
         f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over {value['text_bytes']:,} bytes and "
         f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}{adapt}; "

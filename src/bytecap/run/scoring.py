@@ -96,7 +96,7 @@ def adaptive_scoring(recipe: Recipe) -> AdaptiveScoring:
     settings, context = recipe.score, scoring_context(recipe)
     return AdaptiveScoring(
         adapt=settings.adapt, context=context, stride=settings.stride, batch_tokens=settings.batch_tokens,
-        strategy=settings.strategy,
+        strategy=settings.strategy, order=settings.order,
     )  # fmt: skip
 
 

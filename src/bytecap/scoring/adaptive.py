@@ -30,7 +30,7 @@ from bytecap.scoring.adaptations import build_adaptations
 from bytecap.scoring.adaptations.base import AdaptationConfig
 from bytecap.scoring.documents import document_begins
 from bytecap.scoring.engine import DEFAULT_CHUNK, Engine
-from bytecap.scoring.evaluate import Score
+from bytecap.scoring.evaluate import CANONICAL, Order, Score
 from bytecap.scoring.kept_groups import KeptGroups
 from bytecap.scoring.ledger import Chunk, Ledger
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
@@ -63,6 +63,8 @@ class AdaptiveScoring:
     """New positions of the windows that a stream stands for; those of the model alone, beside."""
     strategy: Strategy = STREAMING
     """How what came before a chunk is known: run again, or kept as keys and values."""
+    order: Order = CANONICAL
+    """The order in which documents are taken."""
 
     def engine(self, model: GPT, bos: int) -> Engine:
         """The engine for a model."""
@@ -115,6 +117,11 @@ def evaluate_adaptive(
     """
     ledger, engine = open_ledger(validation), how.engine(model, validation.bos)
     spans = document_spans(validation)
+    if how.order != CANONICAL:
+        progress.note(
+            f"documents are taken {how.order.replace('_', ' ')}, not in the order of the text; the score says so"
+        )
+        spans, kept = sorted(spans, key=lambda span: span.begin - span.end), None
     groups = [spans] if engine.in_order else list(group_spans(spans))
     lanes = engine.lanes(max(1, how.batch_tokens // how.context))
     clock, meter = Clock(), _Meter(progress, ledger.targets)
@@ -130,7 +137,9 @@ def evaluate_adaptive(
             ledger.add(part)
     adapt = {name: to_full(config) for name, config in how.adapt.items()}
     stride = engine.chunk if how.strategy == WINDOWS else how.stride
-    score = _score(ledger, clock, context=how.context, stride=stride, strategy=how.strategy, adapt=adapt)
+    score = _score(
+        ledger, clock, context=how.context, stride=stride, strategy=how.strategy, order=how.order, adapt=adapt
+    )
     if kept is not None and world().is_main:
         kept.forget()
     return score
@@ -189,11 +198,11 @@ def document_spans(validation: Validation) -> list[Span]:
 
 
 def group_spans(spans: Sequence[Span]) -> Iterator[list[Span]]:
-    """Neighbouring documents, about GROUP_TOKENS of them together."""
+    """Documents that follow each other, of GROUP_TOKENS together."""
     group: list[Span] = []
     for span in spans:
         group.append(span)
-        if span.end - group[0].begin >= GROUP_TOKENS:
+        if sum(end - begin for begin, end in group) >= GROUP_TOKENS:
             yield group
             group = []
     if group:

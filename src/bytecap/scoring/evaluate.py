@@ -13,7 +13,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -39,6 +39,8 @@ from bytecap.text.shards import TokenStream
 
 DOCUMENTS = "documents"
 """Where the sums of each document stand, in a Score and in `score.json`."""
+Order: TypeAlias = Literal["canonical", "longest_first"]
+CANONICAL: Literal["canonical"] = "canonical"
 MAX_BATCH_TOKENS = 1 << 26
 """Most positions run at once."""
 _NOT_FINITE = "the model's loss on the validation text is not finite; train again with a lower rate"
@@ -57,6 +59,9 @@ class ScoreConfig:
     strategy: Strategy = WINDOWS
     """How a position gets what came before it: each window is run from its start, or the text runs once through a cache
     of keys and values, and each position sees as many as windows show on average, context - stride / 2."""
+    order: Order = CANONICAL
+    """In which order a model that adapts takes the documents: as they lie in the text, or the longest first as some
+    published runs did, which makes what is kept across documents depend on the whole text; a score says so."""
     adapt: Mapping[str, AdaptationConfig] = dataclasses.field(
         default_factory=dict, metadata=tables_by_name(adaptation_config)
     )
@@ -84,7 +89,7 @@ class Score:
     values, and a `predictor` is somebody else's."""
     adapt: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """The settings of each adaptation that the model was scored with; empty for a static score."""
-    order: str = "canonical"
+    order: Order = CANONICAL
     """The order of the documents: as they lie in the stream, or another."""
     static: Mapping[str, Score] = dataclasses.field(default_factory=dict)
     """Beside a score with adaptations those without, `sliding` and `plain`."""
