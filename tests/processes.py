@@ -31,10 +31,11 @@ from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.calibration_file import save_calibration
 from bytecap.quant.statistics import Calibration
 from bytecap.run.grids import model_shapes
-from bytecap.scoring import adaptive
+from bytecap.scoring import adaptive, streaming
 from bytecap.scoring.adaptations.lora import LoRAConfig
 from bytecap.scoring.adaptive import AdaptiveScoring, evaluate_adaptive
 from bytecap.scoring.evaluate import Score, evaluate
+from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
 from bytecap.scoring.validation import Validation
 from bytecap.text.byte_check import ByteCheck
 from bytecap.text.byte_counts import ByteTable
@@ -118,13 +119,15 @@ def stop(folder: Path) -> None:
     make_trainer(folder, "killed", progress).run()
 
 
-def scored(folder: Path) -> Score:
-    """The score of a random model, in batches of many windows and of few."""
+def scored(folder: Path, strategy: Strategy = WINDOWS) -> Score:
+    """The score of a random model, in batches of many windows and of few, or streamed in several parts."""
     torch.manual_seed(3)
+    streaming.PART_TOKENS = 1_000
     table = ByteTable(np.arange(50) % 5, np.arange(50) % 3 == 0, np.arange(50) < 4, True)
     return evaluate(
-        GPT(SPEC), make_stream(folder), table, bos=1, context=24, stride=7, batch_tokens=100, progress=Silent()
-    )
+        GPT(SPEC), make_stream(folder), table, bos=1, context=24, stride=7, batch_tokens=100, progress=Silent(),
+        strategy=strategy,
+    )  # fmt: skip
 
 
 def adapted(folder: Path) -> Score:
@@ -147,13 +150,15 @@ def measured(folder: Path, tokens: int) -> Calibration:
 def evaluated(folder: Path) -> None:
     """Score and curvature; of much text, and of less than there are processes for."""
     score, size = scored(folder), distributed.world().size
-    with_adapters = adapted(folder).nats
+    with_adapters, streamed = adapted(folder).nats, scored(folder, STREAMING).nats
+    assert distributed.gather(streamed) == [streamed] * size
     assert distributed.gather(with_adapters) == [with_adapters] * size
     assert distributed.gather([score.nats, score.text_bytes]) == [[score.nats, score.text_bytes]] * size
     calibrations = [measured(folder, tokens) for tokens in CALIBRATIONS]
     if distributed.world().is_main:
         (folder / "score.json").write_text(json.dumps(score.to_json()))
         (folder / "adapted.json").write_text(json.dumps(with_adapters))
+        (folder / "streamed.json").write_text(json.dumps(streamed))
         for index, calibration in enumerate(calibrations):
             save_calibration(folder / f"{index}.safetensors", calibration)
 

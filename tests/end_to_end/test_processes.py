@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bytecap.quant.calibration_file import load_calibration
+from bytecap.scoring.past import STREAMING
 from bytecap.train.loop import METRICS
 from tests.processes import CALIBRATIONS, adapted, measured, scored, torchrun
 from tests.runs import arguments, call
@@ -25,6 +26,7 @@ def test_score_and_curvature_are_those_of_one_process(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "score.json").read_text())
     assert dataclasses.replace(alone, seconds=0.0).to_json() == {**found, "seconds": 0.0}
     assert json.loads((tmp_path / "adapted.json").read_text()) == adapted(tmp_path).nats
+    assert json.loads((tmp_path / "streamed.json").read_text()) == scored(tmp_path, STREAMING).nats
     for index, tokens in enumerate(CALIBRATIONS):
         one, several = measured(tmp_path, tokens), load_calibration(tmp_path / f"{index}.safetensors", "c0ffee")
         assert several.tokens == one.tokens
