@@ -245,18 +245,18 @@ def _describe_contexts(tables: Tables, token: Whole, feature_F: Floats) -> None:
 
     What never followed a context never followed a longer one that ends in it.
     """
-    possible = True
+    node: Whole = 0
     for order in range(len(ORDERS)):
         slot, at = tables.slot_O[order], 1 + 3 * order
         if slot < 0:
             feature_F[at] = feature_F[at + 1] = feature_F[at + 2] = 0
             continue
-        node = followed(tables, slot, token) if possible else np.int32(-1)
-        possible = node >= 0
-        count = tables.node_count_N[node] if possible else np.int32(0)
+        if node >= 0:
+            node = followed(tables, slot, token)
+        count = tables.node_count_N[node] if node >= 0 else np.int32(0)
         feature_F[at] = _log((count + 0.1) / (tables.context_total_S[slot] + 0.2)) + 2
         feature_F[at + 1] = _log(count + 1)
-        feature_F[at + 2] = 1 if possible and tables.context_head_S[slot] == node else 0
+        feature_F[at + 2] = 1 if node >= 0 and tables.context_head_S[slot] == node else 0
 
 
 @compiled()
