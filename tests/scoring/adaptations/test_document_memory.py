@@ -8,8 +8,9 @@ from torch import Tensor
 
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
-from bytecap.scoring.adaptations.base import AdaptationConfig
-from bytecap.scoring.adaptations.document_memory import DocumentMemory
+from bytecap.scoring.adaptations import build_adaptations
+from bytecap.scoring.adaptations.document_memory import DocumentMemory, DocumentMemoryConfig
+from bytecap.scoring.engine import Engine, EnginePredictor
 
 VOCAB, WIDTH, BOS = 50, 32, 1
 SPEC = ModelSpec(vocab_size=VOCAB, d_model=WIDTH, n_layers=2, n_heads=1, n_kv_heads=1, d_ff=32)
@@ -17,7 +18,7 @@ SPEC = ModelSpec(vocab_size=VOCAB, d_model=WIDTH, n_layers=2, n_heads=1, n_kv_he
 
 def memory(lanes: int) -> DocumentMemory:
     """One that is about to begin."""
-    made = DocumentMemory(AdaptationConfig())
+    made = DocumentMemory(DocumentMemoryConfig())
     made.begin(GPT(SPEC), lanes, BOS)
     return made
 
@@ -105,3 +106,18 @@ def test_the_model_keeps_its_own() -> None:
     copy = log_probs.clone()
     mixed(memory(1), tokens, states, log_probs)
     assert torch.equal(copy, log_probs)
+
+
+def test_a_kept_memory_knows_earlier_documents() -> None:
+    """A document that repeats the one before is likelier than it was; without `kept` it is as likely."""
+    spec_model, tokens = GPT(SPEC), torch.tensor([1, *torch.randint(2, SPEC.vocab_size, (40,)).tolist()])
+    found = {}
+    for kept in (False, True):
+        adaptations = build_adaptations({"document_memory": DocumentMemoryConfig(kept=kept)})
+        predictor = EnginePredictor(Engine(spec_model, adaptations, bos=1, context=32, strategy="streaming"))
+        predictor.reset()
+        rows_TV = predictor.log_probs(torch.cat([tokens, tokens]))
+        nats_T = -rows_TV[:-1].gather(1, torch.cat([tokens, tokens])[1:, None]).squeeze(1)
+        found[kept] = float(nats_T[:40].sum()), float(nats_T[41:].sum())
+    assert found[False][1] == pytest.approx(found[False][0], rel=1e-4)
+    assert found[True][1] < found[True][0] - 20

@@ -9,6 +9,7 @@ Letters: B lanes, T positions of a chunk, L positions of a document, D width, V 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,14 @@ from bytecap.scoring.memory_tables import TOKENS, clear, new_tables, with_room
 
 _ROOM = 1024
 """Tokens of a document that a lane has room for at first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentMemoryConfig(AdaptationConfig):
+    """How long a document is remembered."""
+
+    kept: bool = False
+    """True: over all documents, which then run one after the other; better where many short ones are alike."""
 
 
 class _Lane:
@@ -55,11 +64,19 @@ def _room_for_states(tokens: int, width: int) -> States:
 class DocumentMemory(Adaptation):
     """Mixes the statistics of the tokens so far into the model's distribution."""
 
-    def __init__(self, config: AdaptationConfig) -> None:
+    config_class = DocumentMemoryConfig
+
+    def __init__(self, config: DocumentMemoryConfig) -> None:
         super().__init__(config)
+        self._kept = config.kept
         self._mixture: Mixture = built_in_mixture()
         self._lanes: list[_Lane] = []
         self._states_BTD = torch.zeros(0)
+
+    @property
+    def across_documents(self) -> bool:
+        """True where earlier documents are remembered."""
+        return self._kept
 
     def begin(self, model: GPT, lanes: int, bos: int) -> None:
         """Every lane begins without a memory."""
