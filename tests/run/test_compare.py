@@ -78,7 +78,9 @@ def test_loud_where_not_like_for_like(finished: Path, tmp_path: Path) -> None:
 
 
 def test_older_and_lone_records(finished: Path, tmp_path: Path) -> None:
-    """A record.json without its folder, and other tokens, give fewer tests, which is said."""
+    """A record.json without its folder, of an older version, and other tokens give fewer tests, which is said."""
+    golden = Path(__file__).parents[1] / "golden" / "run_0_1"
+    assert compare([golden], [golden / "record.json"]).verdict == "not distinguishable"
     (ours,) = make(finished, tmp_path / "a", [0.0])
     (theirs,) = make(finished, tmp_path / "b", [50.0], scores__after__tokens=77)
     (theirs / "score.json").unlink()
@@ -162,3 +164,16 @@ def test_the_score_that_counts(finished: Path, tmp_path: Path) -> None:
     found = compare([ours], [theirs])
     assert found.text["score"] == "adapted" and found.sides["runs"]["bits_per_byte"]["mean"] == 1.25
     assert compare([ours], [without]).text["score"] == compare([ours], [theirs], score="after").text["score"] == "after"
+
+
+def test_faults_are_told(finished: Path, tmp_path: Path) -> None:
+    """A score that was marked as diverged, documents of other bytes, and a record that lacks what is read of it."""
+    ours = vary(finished, tmp_path / "a", scores__after__fault="adapting by lora has diverged")
+    theirs = vary(finished, tmp_path / "b", seed=1)
+    score = json.loads((theirs / "score.json").read_text())
+    score["documents"]["bytes"][0] += 1
+    (theirs / "score.json").write_text(json.dumps(score))
+    warnings = compare([ours], [theirs]).warnings
+    assert any("has diverged" in line for line in warnings) and any("different ways" in line for line in warnings)
+    with pytest.raises(DataError, match="'hardware' has no 'device'"):
+        compare([vary(finished, tmp_path / "c", hardware={})], [theirs])

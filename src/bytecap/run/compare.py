@@ -256,10 +256,16 @@ def _warnings(ours: Sequence[ComparedRun], theirs: Sequence[ComparedRun], tests:
     if not _same_tokens(one, other):
         found.append("the tokenizers differ, so nats per token do not compare")
     if "documents" not in tests:
+        lacking = next((run.path for run in (*ours, *theirs) if run.documents is None), None)
         found.append(
-            "there is no test over documents: a run lacks its score.json, or an older version wrote it (delete it and "
-            "run the command of the run again to have it scored anew)"
+            "there is no test over documents, whose bytes are counted in different ways"
+            if lacking is None
+            else f"there is no test over documents: {lacking} lacks its score.json, or an older version wrote it "
+            "(delete it and run the command of that run again to have it scored anew)"
         )
+    for run in (*ours, *theirs):
+        if run.score.get("fault"):
+            found.append(f"{run.path}: {run.score['fault']}")
     for side in (ours, theirs):
         if len({run.seed for run in side}) < len(side):
             found.append(f"a seed stands twice on one side: {', '.join(str(run.seed) for run in side)}")

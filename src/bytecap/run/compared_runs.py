@@ -24,6 +24,17 @@ from bytecap.run.record import load_record_file
 UNITS = ("bits_per_byte", "nats_per_token")
 """The two units of every score; nats per token compare only between equal tokenizers."""
 _SEED = "run.seed"
+_SCORE = {"bits_per_byte": float, "nats": float, "text_bytes": int, "tokens": int, "seconds": float}
+_RECORD = {
+    "recipe": {"run": {"seed": int}},
+    "corpus": {"name": str, "digest": str, "vocab_size": int, "validation_bytes": int},
+    "hardware": {"device": str, "name": str, "threads": int, "torch": str},
+    "training": {"steps": int, "tokens": int, "tokens_per_second": float},
+    "artifact": {"bytes": int, "cap_bytes": int},
+    "seconds": {"train": float},
+    "scores": {...: _SCORE, "before": {"context": int, "stride": int}},
+}
+"""What is read of a record."""
 _DOCUMENTS = {"artifact": str, "documents": {"bytes": [int], "tokens": [int], "nats": {...: [float]}}}
 
 
@@ -164,7 +175,7 @@ def _read_run(path: Path) -> ComparedRun:
             "finishes the run in a folder)",
             path=str(file),
         )
-    record = load_record_file(file)
+    record = {**load_record_file(file), **read_object(file, _RECORD)}
     return with_score(ComparedRun(path=path, record=record, score={}, documents=None), "after")
 
 
