@@ -42,7 +42,7 @@ from bytecap.text.survey import open_corpus
 WAYS = ("sliding", "plain", "streaming")
 RATES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 MIN_WORDS, PLANTED, NAMED, COPY = 100, 40, 0.5, 0.9
-OF_THE_MODEL = {"A1", "A2", "A5", "C1a", "C1b", "C1c", "C2", "C3", "C4", "C5", "S1", "G1", "G2"}
+OF_THE_MODEL = {"A1", "A2", "A5", "C1a", "C1b", "C1c", "C2a", "C3", "C4", "C5", "S1", "G1", "G2"}
 """Rules that depend on how a file is scored; the others are asked once for each run."""
 
 

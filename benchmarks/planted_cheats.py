@@ -214,7 +214,7 @@ def loose_cache(subject: Subject, rng: Rng) -> Planted:
                 p_TV[row, torch.bincount(recent, minlength=self.vocab_size) > 0] += strength
             return p_TV.log()
 
-    return Planted(_with_model(subject, Cache), ("C2",), f"{window} tokens, {places}, strength {strength:.5f}")
+    return Planted(_with_model(subject, Cache), ("C2a",), f"{window} tokens, {places}, strength {strength:.5f}")
 
 
 def second_file(subject: Subject, rng: Rng) -> Planted:

@@ -11,7 +11,7 @@ import pytest
 
 import bytecap
 from bytecap.core.digest import digest_bytes
-from tests.auditing.subjects import Counting, make_subject
+from tests.auditing.subjects import HELD_OUT, TOKENIZER, Counting, make_subject
 from tests.runs import call
 
 
@@ -22,7 +22,7 @@ def test_a_finished_run_is_clean(finished: Path, capsys: pytest.CaptureFixture[s
     found = json.loads(capsys.readouterr().out)
     assert found["broken"] == [] and found["rules"] == "standard" and found["seed"] == 0
     verdicts = {finding["rule"]: finding["verdict"] for finding in found["findings"]}
-    assert "not asked" not in verdicts.values() and verdicts["C1c"] == verdicts["C2"] == "kept"
+    assert "not asked" not in verdicts.values() and verdicts["C1c"] == verdicts["C2a"] == "kept"
     assert call("audit", finished, "--quiet", "--seed", "4") == 0
     table = capsys.readouterr().out
     assert "BROKEN" not in table and "0 broken (rules standard, seed 4" in table
@@ -43,7 +43,7 @@ def test_a_file_alone(finished: Path, corpus: Path, tmp_path: Path, capsys: pyte
     shutil.copy(finished / "model.bcap", tmp_path)
     report = bytecap.audit(tmp_path / "model.bcap")
     missing = {finding.rule for finding in report.with_verdict("not asked")}
-    assert not report.broken and missing == {"A3", "A4", "D1a", "D1b", "D2", "B1", "S2", "G4"}
+    assert not report.broken and missing == {"A3", "A4", "C2b", "D1a", "D1b", "D2", "B1", "S2", "G4"}
     document = corpus / "document_00.txt"
     words: list[str | Path] = [
         "audit",
@@ -80,3 +80,12 @@ def test_somebody_elses_model(tmp_path: Path) -> None:
     report = bytecap.audit(make_subject(tmp_path, Counting), seed=9)
     assert not report.broken and report.seed == 9 and json.dumps(report.to_json())
     assert np.isfinite(report.seconds)
+    (tmp_path / "my.txt").write_text(HELD_OUT[0])
+    object_alone = bytecap.audit(Counting(), text=tmp_path / "my.txt", tokenizer=TOKENIZER)
+    verdicts = {finding.rule: finding.answer.verdict for finding in object_alone.findings}
+    assert object_alone.subject == "a Counting" and not object_alone.broken
+    assert verdicts["B1"] == verdicts["C1c"] == "kept" and verdicts["A1"] == "not asked"
+    with pytest.raises(bytecap.ConfigError, match="give the tokenizer"):
+        bytecap.audit(Counting())
+    with pytest.raises(bytecap.ConfigError, match="lacks reset"):
+        bytecap.audit(object(), tokenizer=TOKENIZER)  # type: ignore[arg-type]

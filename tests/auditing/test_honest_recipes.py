@@ -25,7 +25,7 @@ from tests.end_to_end.test_recipes import toy
 
 pytestmark = pytest.mark.slow
 CONTEXT = 48
-ASKED = ("A5", "C1a", "C1b", "C1c", "C2", "C3", "C4", "C5", "S1", "G1", "G2")
+ASKED = ("A5", "C1a", "C1b", "C1c", "C2a", "C3", "C4", "C5", "S1", "G1", "G2")
 
 
 def few(rules: RuleSet) -> RuleSet:

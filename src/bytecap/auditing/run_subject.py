@@ -1,14 +1,19 @@
-"""What is at hand of a run folder, or of a file alone.
+"""What is at hand of a run folder, of a file alone, or of any predictor.
 
-In:   a run folder and a file in it; a `.bcap` file and texts.
+In:   a run folder and a file in it; a `.bcap` file or a predictor, and texts.
 Out:  a Subject.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from bytecap.artifact.load import load
 from bytecap.artifact.tokenizer import artifact_tokenizer
@@ -23,17 +28,20 @@ from bytecap.auditing.subject import (
     ScoredText,
     Subject,
     TrainingText,
+    in_chunks,
 )
 from bytecap.core.device import choose_device
-from bytecap.core.errors import DataError
+from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
 from bytecap.run import recipe as recipes
-from bytecap.run.folder import MODEL, RECIPE, RECORD, TOKENS
+from bytecap.run.compared_runs import read_document_sums
+from bytecap.run.folder import MODEL, RECIPE, RECORD, SCORE, SEED_FOLDER, TOKENS
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import ADAPTED, load_record, record_fault
 from bytecap.run.scoring import adaptive_scoring
 from bytecap.scoring.adaptive import AdaptiveScoring
 from bytecap.scoring.evaluate import ScoreConfig
+from bytecap.scoring.predictor import Predictor
 from bytecap.scoring.score_text import AS_THE_FILE_SAYS, build_scoring
 from bytecap.text.byte_counts import build_table
 from bytecap.text.config import TextConfig
@@ -63,7 +71,7 @@ def run_subject(folder: Path, file: Path, *, device: str = "auto") -> Subject:
         text=ScoredText(
             stream=tokens.validation_stream(), bos=tokenizer.bos, raw=tokens.validation_documents(),
             lossy_declared=recipe.text.lossy_tokenizer, claimed_tokens=after.get("tokens"),
-            claimed_bytes=after.get("text_bytes"),
+            claimed_bytes=after.get("text_bytes"), claimed_nats_D=None if record is None else _nats(folder, record),
         ),
         tokenizer=ByteCounter(tokenizer=tokenizer, table=build_table(tokenizer)),
         training=_training_of_run(tokens),
@@ -73,23 +81,45 @@ def run_subject(folder: Path, file: Path, *, device: str = "auto") -> Subject:
             beside=() if artifact.tokenizer is not None else (tokens.folder / tokens.tokenizer_path,),
         ),
         clocks=None if record is None else _clocks(record, recipe),
-        origin=Origin(recipe_digest=recipe.digest, seed=recipe.run.seed),
+        origin=Origin(recipe_digest=recipe.digest, seed=recipe.run.seed, others=_seeds(folder)),
     )  # fmt: skip
 
 
-def file_subject(
-    file: Path, text: TextConfig | None, training: TextConfig | None, *, device: str, progress: Progress
-) -> Subject:
+@dataclass(frozen=True)
+class GivenTexts:
+    """The texts that go with a model alone."""
+
+    held_out: TextConfig | None = None
+    training: TextConfig | None = None
+
+
+def file_subject(file: Path, given: GivenTexts, *, device: str, progress: Progress) -> Subject:
     """A file alone, and the texts that are given with it; errors as of `scoring.score_text`."""
     artifact = load(file)
     tokenizer, stride = artifact_tokenizer(artifact), min(ScoreConfig().stride, artifact.context)
+    how = build_scoring(artifact, AS_THE_FILE_SAYS, stride)
+    subject = _with_texts(str(file), _model(file, tokenizer, how, device), tokenizer, given, progress)
+    return dataclasses.replace(subject, files=CountedFiles(paths=(file,)))
+
+
+def predictor_subject(
+    predictor: Predictor, given: GivenTexts, tokenizer: Tokenizer | None, progress: Progress
+) -> Subject:
+    """Any predictor, and the texts that are given with it; ConfigError without a tokenizer."""
+    if tokenizer is None:
+        raise ConfigError("a predictor is asked about tokens; give the tokenizer that they are of")
+    model = ScoredModel(make=lambda: predictor, vocab_size=predictor.vocab_size, bos=tokenizer.bos, plan=in_chunks)
+    return _with_texts(f"a {type(predictor).__name__}", model, tokenizer, given, progress)
+
+
+def _with_texts(name: str, model: ScoredModel, tokenizer: Tokenizer, given: GivenTexts, progress: Progress) -> Subject:
+    training, held_out = given.training, given.held_out
     return Subject(
-        name=str(file),
-        model=_model(file, tokenizer, build_scoring(artifact, AS_THE_FILE_SAYS, stride), device),
-        text=None if text is None else _text(text, tokenizer, progress),
+        name=name,
+        model=model,
+        text=None if held_out is None else _text(held_out, tokenizer, progress),
         tokenizer=ByteCounter(tokenizer=tokenizer, table=build_table(tokenizer)),
         training=None if training is None else raw_training(training),
-        files=CountedFiles(paths=(file,)),
     )
 
 
@@ -138,6 +168,25 @@ def _default_score(record: dict[str, Any]) -> dict[str, Any]:
     """The score of the file: while it adapts, where the recipe says so."""
     scores: dict[str, dict[str, Any]] = record["scores"]
     return scores.get(ADAPTED) or scores["after"]
+
+
+def _nats(folder: Path, record: dict[str, Any]) -> npt.NDArray[np.float64] | None:
+    """The loss of each document, where the scores of the run have it."""
+    name = ADAPTED if ADAPTED in record["scores"] else "after"
+    sums = read_document_sums(folder / SCORE, record, name)
+    return None if sums is None else sums["nats"]
+
+
+def _seeds(folder: Path) -> dict[int, str]:
+    """Digests of settings, the seed apart, of the finished runs of several seeds that stand beside this one."""
+    if not folder.resolve().name.startswith(SEED_FOLDER):
+        return {}
+    found = {}
+    for path in sorted(folder.resolve().parent.glob(f"{SEED_FOLDER}*/{RECORD}")):
+        recipe = recipes.load(path.parent / RECIPE)
+        alike = dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, seed=0))
+        found[recipe.run.seed] = alike.digest
+    return found if recipes.load(folder / RECIPE).run.seed in found else {}
 
 
 def _clocks(record: dict[str, Any], recipe: Recipe) -> Clocks:

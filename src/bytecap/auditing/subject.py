@@ -9,7 +9,7 @@ Letters: N tokens of a stream.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -74,6 +74,8 @@ class ScoredText:
     """Targets that the score says it is over."""
     claimed_bytes: int | None = None
     """Bytes that the score was divided by."""
+    claimed_nats_D: npt.NDArray[np.float64] | None = None
+    """Loss of each document, as the score says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +129,8 @@ class Origin:
 
     recipe_digest: str
     seed: int
+    others: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    """Digests of the settings, the seed apart, of all runs that were made with it, by seed; this one too."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ def audit(
     """
     from bytecap.auditing.job import audit_subject
     from bytecap.auditing.rules import load_rules
-    from bytecap.auditing.run_subject import file_subject, run_subject
+    from bytecap.auditing.run_subject import GivenTexts, file_subject, run_subject
     from bytecap.auditing.table import audit_table, last_line
 
     rule_set = load_rules(rules)
@@ -60,7 +60,9 @@ def audit(
         if folder is not None and text is None and training_text is None:
             subject = run_subject(folder, file, device=device)
         else:
-            subject = file_subject(file, _reading(text), _reading(training_text), device=device, progress=console)
+            subject = file_subject(
+                file, GivenTexts(_reading(text), _reading(training_text)), device=device, progress=console
+            )
         report = audit_subject(subject, rule_set, seed=seed, progress=console)
     print_result(report.to_json(), json, audit_table(report))
     if report.broken:

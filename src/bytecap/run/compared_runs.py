@@ -159,7 +159,7 @@ def with_score(run: ComparedRun, name: str) -> ComparedRun:
             f"{run.path} has no score {name!r}{nearest(name, scores)}; it has {', '.join(sorted(scores))}",
             path=str(run.path),
         )
-    documents = _read_documents(_record_file(run.path).parent / SCORE, run.record, name)
+    documents = read_document_sums(_record_file(run.path).parent / SCORE, run.record, name)
     return ComparedRun(path=run.path, record=run.record, score=scores[name], documents=documents)
 
 
@@ -179,7 +179,7 @@ def _read_run(path: Path) -> ComparedRun:
     return with_score(ComparedRun(path=path, record=record, score={}, documents=None), "after")
 
 
-def _read_documents(path: Path, record: dict[str, Any], score: str) -> dict[str, npt.NDArray[Any]] | None:
+def read_document_sums(path: Path, record: dict[str, Any], score: str) -> dict[str, npt.NDArray[Any]] | None:
     """The sums of each document, if `score.json` is there, of this record's file and of a version that has them."""
     if not path.is_file():
         return None
