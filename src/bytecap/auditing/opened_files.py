@@ -38,13 +38,20 @@ class Opened:
     """Connections and programs."""
 
 
-_MEMORY = "opened"
+_MEMORY, _MAPPED = "opened", "mapped before"
 _watchers: list[Callable[[str, tuple[Any, ...]], None]] = []
 _hooked: list[bool] = []
 
 
 def opened(question: Question) -> Opened:
-    """What was seen so far in this audit."""
+    """What was seen so far in this audit, files that were mapped into memory included."""
+    found = _noted(question)
+    for path in sorted(_mapped() - question.memory.get(_MAPPED, set())):
+        _add(found, Path(path))
+    return found
+
+
+def _noted(question: Question) -> Opened:
     found: Opened = question.memory.setdefault(_MEMORY, Opened())
     return found
 
@@ -52,7 +59,9 @@ def opened(question: Question) -> Opened:
 @contextmanager
 def watching(question: Question) -> Iterator[None]:
     """Notes what is opened inside."""
-    found, before = opened(question), _mapped()
+    found = _noted(question)
+    if _MAPPED not in question.memory:
+        question.memory[_MAPPED] = _mapped()
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
@@ -68,8 +77,6 @@ def watching(question: Question) -> Iterator[None]:
         yield
     finally:
         _watchers.remove(note)
-        for path in sorted(_mapped() - before):
-            _add(found, Path(path))
 
 
 def _tell(event: str, arguments: tuple[Any, ...]) -> None:
