@@ -292,7 +292,7 @@ def length_order(subject: Subject, rng: Rng) -> Planted:
                 yield Window(start, min(chunk, end - start), 0)
 
     return Planted(
-        _with_plan(subject, plan), ("G1", "G2"), f"{'longest' if longest else 'shortest'} first, chunks of {chunk}"
+        _with_plan(subject, plan), ("G1",), f"{'longest' if longest else 'shortest'} first, chunks of {chunk}"
     )
 
 

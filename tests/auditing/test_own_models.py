@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptive import AdaptiveScoring
 from bytecap.scoring.evaluate import evaluate
 from bytecap.text.byte_counts import ByteTable
+from tests.auditing.subjects import TOKENIZER, ask, make_subject
 from tests.model.test_gpt import SPEC
 
 
@@ -39,3 +42,17 @@ def test_it_is_what_is_scored(stride: int) -> None:
     rows = drive(asked, asked.make(), tokens_N)
     assert len(rows) == score.tokens == 192
     assert rows.loss_N.sum() == pytest.approx(score.nats, abs=1e-3)
+
+
+def test_an_order_that_is_published_is_recorded(tmp_path: Path) -> None:
+    """Longest documents first: told, as the score itself does."""
+    torch.manual_seed(0)
+    model = GPT(dataclasses.replace(SPEC, vocab_size=TOKENIZER.vocab_size))
+    subject = make_subject(tmp_path)
+    for order, verdict in (("canonical", "kept"), ("longest_first", "recorded")):
+        how = AdaptiveScoring(
+            adapt={}, context=32, stride=8, batch_tokens=64, strategy="streaming", order=cast(Any, order)
+        )
+        asked = scored_model(lambda: model, TOKENIZER.bos, how)
+        report = ask(dataclasses.replace(subject, model=asked), "G1", "G2", "C4")
+        assert [finding.answer.verdict for finding in report.findings] == ["kept", verdict, "kept"]

@@ -20,9 +20,11 @@ from bytecap.core.device import autocast
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptive import AdaptiveScoring
 from bytecap.scoring.engine import EnginePredictor
+from bytecap.scoring.evaluate import CANONICAL, Order
 from bytecap.scoring.ledger import Scored
 from bytecap.scoring.past import STREAMING, WINDOWS
 from bytecap.scoring.predictor import Predictor
+from bytecap.scoring.streaming import streaming_reach
 from bytecap.scoring.windows import Window, windows
 
 
@@ -40,10 +42,13 @@ def scored_model(load_model: Callable[[], GPT], bos: int, how: AdaptiveScoring) 
         return EnginePredictor(how.engine(load_model(), bos))
 
     like = how.engine(first, bos)
+    reach = streaming_reach(context, min(how.stride, context))
     return ScoredModel(
-        make=make, vocab_size=vocab_size, bos=bos, plan=documents_plan(like.chunk), across_documents=like.in_order,
+        make=make, vocab_size=vocab_size, bos=bos, plan=documents_plan(like.chunk, how.order),
+        across_documents=like.in_order,
         # windows that are shown less than a chunk see less before it: scoring/past.py
-        context=context if how.strategy == STREAMING else max(1, context - like.chunk),
+        context=reach if how.strategy == STREAMING else max(1, context - like.chunk),
+        published_order="" if how.order == CANONICAL else how.order,
     )  # fmt: skip
 
 
@@ -56,12 +61,13 @@ def windows_plan(context: int, stride: int) -> Callable[[Ids, int], Iterator[Win
     return plan
 
 
-def documents_plan(chunk: int) -> Callable[[Ids, int], Iterator[Window]]:
-    """The plan of scoring/adaptive.py: each document in chunks, in the order of the text."""
+def documents_plan(chunk: int, order: Order = CANONICAL) -> Callable[[Ids, int], Iterator[Window]]:
+    """The plan of scoring/adaptive.py: each document in chunks, in the order of the text, or in another."""
 
     def plan(tokens_N: Ids, bos: int, /) -> Iterator[Window]:
         begins = np.flatnonzero(tokens_N[1:-1] == bos) + 1
-        for begin, end in itertools.pairwise([0, *begins.tolist(), len(tokens_N) - 1]):
+        spans = itertools.pairwise([0, *begins.tolist(), len(tokens_N) - 1])
+        for begin, end in spans if order == CANONICAL else sorted(spans, key=lambda span: span[0] - span[1]):
             for start in range(begin, end, chunk):
                 yield Window(start, min(chunk, end - start), 0)
 

@@ -59,6 +59,8 @@ class ScoredModel:
     """Tokens that are always seen; older ones may be forgotten. None: nothing is ever forgotten."""
     across_documents: bool = False
     """True where it is published that a document sees the ones before it."""
+    published_order: str = ""
+    """The order in which documents are taken, where it is published that it is not that of the text."""
 
 
 @dataclass(frozen=True, kw_only=True)

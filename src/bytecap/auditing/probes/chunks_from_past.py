@@ -34,7 +34,7 @@ class ChunksFromPast(Probe):
         self.config = config
 
     def ask(self, question: Question) -> Answer:
-        """Chunks that end before the place must stay what they are, in their order."""
+        """Chunks that end before the place must stay what they are; their order is the matter of `document_order`."""
         model, tokens_N = question.model, planned_stream(question)
         whole = list(model.plan(tokens_N, model.bos))
         moved: list[str] = []
@@ -44,8 +44,8 @@ class ChunksFromPast(Probe):
             changed_N[cut:] = other_tokens(question, tokens_N[cut:], keep_ends=False)
             later_N = question.rng.random(changed_N.size - cut) < 0.01
             changed_N[cut:][later_N] = model.bos
-            before = [window for window in whole if window.start + window.length < cut]
-            after = [window for window in model.plan(changed_N, model.bos) if window.start + window.length < cut]
+            before = {window for window in whole if window.start + window.length < cut}
+            after = {window for window in model.plan(changed_N, model.bos) if window.start + window.length < cut}
             if before != after:
                 moved.append(f"text replaced from token {cut:,} on")
         evidence = f"{self.config.cuts} times the text behind a random place was replaced; "
