@@ -25,7 +25,7 @@ _OUTSIDE = (
     "socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.system", "os.exec",
     "os.posix_spawn",
 )  # fmt: skip
-_SYSTEM = ("/proc", "/sys", "/dev", "/etc")
+_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr/lib", "/usr/share", "/lib", "/lib64")
 
 
 @dataclass
@@ -46,8 +46,9 @@ _hooked: list[bool] = []
 def opened(question: Question) -> Opened:
     """What was seen so far in this audit, files that were mapped into memory included."""
     found = _noted(question)
-    for path in sorted(_mapped() - question.memory.get(_MAPPED, set())):
-        _add(found, Path(path))
+    if _MAPPED in question.memory:
+        for path in sorted(_mapped() - question.memory[_MAPPED]):
+            _add(found, Path(path))
     return found
 
 
