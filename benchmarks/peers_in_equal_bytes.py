@@ -116,7 +116,7 @@ def by_zpaq(train: Sequence[bytes], held_out: Sequence[bytes], cap: int) -> Iter
     """ZPAQ, method 5, that has read the training text which its own file of `cap` bytes holds."""
     import zpaq  # noqa: PLC0415  (an optional peer)
 
-    yield primed("ZPAQ -m5", lambda text: len(zpaq.compress(text, level=5, threads=1)), train, held_out, cap)
+    yield primed("ZPAQ -m5", lambda text: len(zpaq.compress(text, level=5, threads=1, hints=False)), train, held_out, cap)
 
 
 PEERS: dict[str, Callable[[Sequence[bytes], Sequence[bytes], int], Iterator[Row]]] = {
