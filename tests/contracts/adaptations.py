@@ -66,8 +66,13 @@ def rows(
 ) -> Tensor:
     """What is predicted for each target, (N, V), by the engine as a Predictor, chunk by chunk."""
     adaptations = [] if config is None else [ADAPTATIONS.find(name)(config)]
-    folder.mkdir(exist_ok=True, parents=True)
     engine = Engine(model or random_model(), adaptations, bos=BOS, context=CONTEXT, strategy=strategy)
+    return engine_rows(engine, ids, folder)
+
+
+def engine_rows(engine: Engine, ids: list[int], folder: Path) -> Tensor:
+    """What an engine predicts for each target, (N, V)."""
+    folder.mkdir(exist_ok=True, parents=True)
     ledger, predictor = Ledger(stream_of(folder, ids), TABLE, BOS), EnginePredictor(engine)
     predictor.reset()
     found = []

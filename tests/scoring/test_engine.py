@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from bytecap.core.errors import ConfigError
-from bytecap.scoring.adaptations import build_adaptations
+from bytecap.scoring.adaptations import ADAPTATIONS, build_adaptations
 from bytecap.scoring.engine import Engine, _tilted
-from bytecap.scoring.past import WINDOWS
-from tests.contracts.adaptations import BOS, CHUNK, CONTEXT, default_config, make_ids, rows, score
+from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
+from tests.contracts.adaptations import BOS, CHUNK, CONTEXT, default_config, engine_rows, make_ids, rows, score
 from tests.model.test_gpt import random_model
 
 
@@ -54,8 +54,29 @@ def test_gradients_are_those_of_the_mixture() -> None:
     assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
 
 
-def test_several_adaptations(tmp_path: Path) -> None:
-    """They learn from the same pass, and each still is what it is alone: the score is causal and reset."""
-    names = ("lora", "sgd", "softcap_temperature")
-    engine = Engine(random_model(), build_adaptations({n: default_config(n) for n in names}), bos=BOS, context=CONTEXT)
-    assert engine.lanes(8) == 1 and engine.chunk == CHUNK and not engine.in_order
+@pytest.mark.parametrize("strategy", [WINDOWS, STREAMING])
+@pytest.mark.parametrize("left_out", ["sgd", "phased_sgd"])
+def test_all_adaptations_together(left_out: str, strategy: Strategy, tmp_path: Path) -> None:
+    """They learn from one pass; what follows a target changes no bit of what was said of it, and each is live."""
+    configs = {name: default_config(name) for name in ADAPTATIONS.names() if name != left_out}
+    configs["softcap_temperature"] = default_config("softcap_temperature", across_documents=True)
+
+    def found_NV(ids: list[int], folder: Path, *without: str) -> torch.Tensor:
+        chosen = {name: config for name, config in configs.items() if name not in without}
+        engine = Engine(random_model(), build_adaptations(chosen), bos=BOS, context=CONTEXT, strategy=strategy)
+        return engine_rows(engine, ids, folder)
+
+    ids = make_ids()
+    whole_NV = found_NV(ids, tmp_path / "whole")
+    for place in (20, 50):
+        changed = [*ids[:place], *(i if i == BOS else 51 - i for i in ids[place:])]
+        assert torch.equal(found_NV(changed, tmp_path / f"{place}")[:place], whole_NV[:place]), place
+    for name in configs:
+        assert not torch.allclose(found_NV(ids, tmp_path / name, name), whole_NV, atol=1e-5), name
+
+
+def test_one_moves_the_weights() -> None:
+    """Two that do are refused."""
+    both = build_adaptations({name: default_config(name) for name in ("sgd", "phased_sgd")})
+    with pytest.raises(ConfigError, match="PhasedSGD and SGD would both move the model's weights"):
+        Engine(random_model(), both, bos=BOS, context=CONTEXT)

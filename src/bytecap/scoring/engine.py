@@ -30,7 +30,7 @@ DEFAULT_CHUNK = 64
 class Engine:
     """Predicts a chunk in each lane, and learns from it once it is scored. It works on a copy of the model.
 
-    ConfigError for adaptations that ask for chunks of different lengths.
+    ConfigError for adaptations that ask for chunks of different lengths, and for two that move the weights.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class Engine:
                 f"the adaptations ask for chunks of {' and '.join(map(str, sorted(chunks)))} positions; those of one "
                 "score must be equal"
             )
+        if len(moving := [type(a).__name__ for a in adaptations if a.moves_weights]) > 1:
+            raise ConfigError(f"{' and '.join(moving)} would both move the model's weights; choose one of them")
         self.learning_chunk = chunks.pop() if chunks else None
         self.chunk = min(context, self.learning_chunk or min(DEFAULT_CHUNK, max(1, context // 2)))
         """T: positions of a document that are best asked for at once."""

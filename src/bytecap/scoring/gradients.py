@@ -1,19 +1,41 @@
-"""Gradients of the loss of a chunk that was scored, through the pass that it was scored with.
+"""Gradients of the loss of a chunk that was scored, through the pass that it was scored with; weights that follow them.
 
 In:   a `Scored` with its graph, parameters.
-Out:  a gradient for each.
+Out:  a gradient for each; other parameters in the model.
 
 Letters: B lanes, T positions of a chunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bytecap.scoring.ledger import Scored
+
+
+class ModelWeights:
+    """Parameters of a model that are replaced and never changed, so that a graph keeps those that it was made with."""
+
+    def __init__(self, model: nn.Module, names: Iterable[str]) -> None:
+        self._places = [(model.get_submodule(parent), leaf) for parent, _, leaf in (n.rpartition(".") for n in names)]
+        self._starts = [parameter.detach() for parameter in self.now]
+
+    @property
+    def now(self) -> list[nn.Parameter]:
+        """What the model works with."""
+        return [getattr(module, leaf) for module, leaf in self._places]
+
+    def replace(self, values: Iterable[Tensor]) -> None:
+        """Work with these from here on; they ask for gradients."""
+        for (module, leaf), value in zip(self._places, values, strict=True):
+            setattr(module, leaf, nn.Parameter(value))
+
+    def restart(self) -> None:
+        """Work with those of the file again."""
+        self.replace(self._starts)
 
 
 def lane_gradients(scored: Scored, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:

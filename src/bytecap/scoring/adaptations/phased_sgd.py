@@ -18,6 +18,7 @@ from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import MAX_CONTEXT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
+from bytecap.scoring.gradients import ModelWeights
 from bytecap.scoring.ledger import Scored
 
 
@@ -47,11 +48,12 @@ class PhasedSGD(Adaptation):
     """Weights that go on from pause to pause."""
 
     config_class = PhasedSGDConfig
+    moves_weights = True
 
     def __init__(self, config: PhasedSGDConfig) -> None:
         super().__init__(config)
         self.config = config
-        self._starts: dict[str, Tensor] = {}
+        self._weights: ModelWeights | None = None
 
     @property
     def across_documents(self) -> bool:
@@ -60,9 +62,10 @@ class PhasedSGD(Adaptation):
 
     def begin(self, model: GPT, lanes: int, bos: int) -> None:
         """The weights of the file."""
-        if not self._starts:
-            self._starts = {name: value.clone() for name, value in model.state_dict().items()}
-        model.load_state_dict(self._starts)
+        if self._weights is None:
+            self._weights = ModelWeights(model, [name for name, _ in model.named_parameters()])
+        self._weights.restart()
+        model.requires_grad_(False)
         self._model, self._bos = model, bos
         self._inputs: list[Tensor] = []
         self._targets: list[Tensor] = []
@@ -78,10 +81,11 @@ class PhasedSGD(Adaptation):
 
     def _train(self, inputs_N: Tensor, targets_N: Tensor) -> None:
         """The pause: every row once in each epoch."""
-        config, parameters = self.config, list(self._model.parameters())
-        device, learned = parameters[0].device, [p.requires_grad for p in parameters]
-        optimizer = torch.optim.SGD(parameters, lr=config.rate, momentum=config.momentum)
-        self._model.requires_grad_(True)
+        assert self._weights is not None
+        config = self.config
+        self._weights.replace([parameter.detach().clone() for parameter in self._weights.now])
+        parameters = self._weights.now
+        device, optimizer = parameters[0].device, torch.optim.SGD(parameters, lr=config.rate, momentum=config.momentum)
         with torch.enable_grad():
             for _ in range(config.epochs):
                 for first in range(0, len(inputs_N), config.row):
@@ -92,5 +96,5 @@ class PhasedSGD(Adaptation):
                     if config.clip:
                         torch.nn.utils.clip_grad_norm_(parameters, config.clip)
                     optimizer.step()
-        for parameter, was in zip(parameters, learned, strict=True):
-            parameter.requires_grad_(was).grad = None
+        self._weights.replace([parameter.detach() for parameter in parameters])
+        self._model.requires_grad_(False)

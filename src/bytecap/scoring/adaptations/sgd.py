@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import MAX_CONTEXT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
-from bytecap.scoring.gradients import lane_gradients
+from bytecap.scoring.gradients import ModelWeights, lane_gradients
 from bytecap.scoring.ledger import Scored
 
 
@@ -48,11 +47,12 @@ class SGD(Adaptation):
 
     config_class = SGDConfig
     needs_gradient = True
+    moves_weights = True
 
     def __init__(self, config: SGDConfig) -> None:
         super().__init__(config)
         self.config = config
-        self._parameters: list[Tensor] = []
+        self._weights: ModelWeights | None = None
 
     @property
     def across_documents(self) -> bool:
@@ -71,24 +71,23 @@ class SGD(Adaptation):
 
     def begin(self, model: GPT, lanes: int, bos: int) -> None:
         """The weights of the file."""
-        if not self._parameters:
+        if self._weights is None:
             roles, wanted = parameter_roles(model), self.config.parameters
-            chosen = [p for name, p in model.named_parameters() if wanted == "all" or roles[name] == Role.SCALAR]
-            self._parameters = [parameter.requires_grad_() for parameter in chosen]
-            self._starts = [parameter.detach().clone() for parameter in chosen]
-        self.reset(0)
+            self._weights = ModelWeights(model, [n for n in roles if wanted == "all" or roles[n] == Role.SCALAR])
+        self._weights.restart()
 
-    @torch.no_grad()
     def reset(self, lane: int) -> None:
         """The weights of the file."""
-        torch._foreach_copy_(self._parameters, self._starts)
+        assert self._weights is not None
+        self._weights.restart()
 
     def learn(self, scored: Scored) -> None:
         """One step."""
-        gradients = lane_gradients(scored, self._parameters)
+        assert self._weights is not None
+        parameters = self._weights.now
+        gradients = lane_gradients(scored, parameters)
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
         rate = self.config.rate
         if self.config.clip and norm > self.config.clip:
             rate *= self.config.clip / norm
-        with torch.no_grad():
-            torch._foreach_add_(self._parameters, gradients, alpha=-rate)
+        self._weights.replace(torch._foreach_add([p.detach() for p in parameters], gradients, alpha=-rate))
