@@ -41,7 +41,7 @@ class Adaptation:
     """True when `learn` uses `scored.loss_BT`, which then keeps the graph of the pass that was scored."""
 
     moves_weights: ClassVar[bool] = False
-    """True when it replaces the model's parameters; one at most may, or others would learn for weights that are gone."""
+    """True when it replaces the model's parameters; one at most may, or others learn for weights that are gone."""
 
     def __init__(self, config: AdaptationConfig) -> None:
         pass
