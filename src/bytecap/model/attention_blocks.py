@@ -78,7 +78,7 @@ def _hidden(document_L: Tensor, first: int, isolated: bool, reach: int | None) -
     return hidden_RL.masked_fill(document_L[first:, None] != document_L, -torch.inf)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _outside(keys: int, first: int, reach: int | None) -> Tensor:
     """Minus infinity where a key lies behind the query, or too far before it."""
     hidden_RL = torch.zeros(keys - first, keys)
