@@ -29,9 +29,10 @@ from bytecap.scoring.memory_candidates import (
     N_PLACE,
     USE_CLASSES,
     Candidates,
-    States,
+    Likeness,
     consider,
     forget,
+    likeness,
     no_candidates,
     use_class,
 )
@@ -51,13 +52,13 @@ class of use, the target's class, its log probability, its bytes."""
 
 @compiled()
 def collect(
-    tables: Tables, work: Candidates, states: Any, log_p_TV: Any, ids_N: Any, feature_TMF: Any, place_TC: Any,
+    tables: Tables, work: Candidates, like: Likeness, log_p_TV: Any, ids_N: Any, feature_TMF: Any, place_TC: Any,
     found_T: Any, hit_TM: Any, rest_TR: Any, class_T: Any,
 ) -> None:  # fmt: skip
     """What the mixture sees at each position of one document."""
     for t in range(log_p_TV.shape[0]):
         absorb(tables, ids_N[t])
-        found = consider(tables, work, states, log_p_TV[t])
+        found = consider(tables, work, like, t, log_p_TV[t])
         feature_TMF[t, :found] = work.feature_MF[:found]
         place_TC[t] = work.place_C
         found_T[t] = found
@@ -86,13 +87,17 @@ def document_positions(artifact: Artifact, ids_N: npt.NDArray[np.int64], bos: in
     """All positions of one document."""
     log_p_TV, states_TD = predictions(artifact, ids_N, bos)
     T, V = log_p_TV.shape
-    found = {
+    found: dict[str, npt.NDArray[Any]] = {
         "feature": np.zeros((T, CANDIDATES, N_FEATURES), np.float32), "place": np.zeros((T, N_PLACE), np.float32),
         "found": np.zeros(T, np.int64), "hit": np.zeros((T, CANDIDATES), np.bool_),
         "rest": np.zeros((T, USE_CLASSES), np.float32), "class": np.zeros(T, np.int64),
     }  # fmt: skip
     tables, work = new_tables(V, T + 1), no_candidates(V)
-    collect(tables, work, States(states_TD.numpy(), np.zeros(T, np.float32)), log_p_TV.numpy(), ids_N, *found.values())
+    states_LD, aligned_L, together = states_TD.numpy(), np.zeros(T, np.float32), 64
+    for begin in range(0, T, together):
+        part, like = slice(begin, begin + together), likeness(states_LD, aligned_L, begin, min(T, begin + together))
+        rows = (values[part] for values in found.values())
+        collect(tables, work, like, log_p_TV[part].numpy(), ids_N[begin : begin + together + 1], *rows)
     targets_T1 = torch.from_numpy(ids_N[1:, None])
     return {name: torch.from_numpy(values) for name, values in found.items()} | {
         "target": log_p_TV.gather(1, targets_T1).squeeze(1)

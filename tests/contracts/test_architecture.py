@@ -127,7 +127,6 @@ def test_tests_mirror_the_source() -> None:
     elsewhere |= {f"auditing/{name}.py" for name in ("asked", "drive", "findings", "run_subject", "subject", "texts")}
     elsewhere |= {"auditing/table.py"}  # test_audit
     elsewhere |= {"scoring/adaptations/base.py"}  # contracts/test_adaptations
-    elsewhere |= {"core/compiled.py"}  # quant/test_kernels, scoring/test_memory_tables
     elsewhere |= {"scoring/memory_candidates.py", "scoring/memory_prior.py"}  # test_memory_mixing, test_document_memory
     elsewhere |= {
         "__main__.py", "run/record.py", "run/scoring.py", "run/job.py", "core/device.py", "report/fit_table.py",

@@ -22,7 +22,7 @@ from bytecap.scoring.memory_candidates import (
     SHARPNESS,
     STATES,
     USE_CLASSES,
-    States,
+    likeness,
     no_candidates,
 )
 from bytecap.scoring.memory_mixing import MAX_BOOST, Mixture, mix
@@ -57,14 +57,8 @@ def mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p:
     """The compiled mixture of a whole document."""
     result = log_p.astype(np.float32)
     tables = new_tables(VOCAB, len(tokens))
-    mix(
-        tables,
-        no_candidates(VOCAB),
-        mixture,
-        States(states.astype(np.float32), np.zeros(len(tokens), np.float32)),
-        result,
-        tokens,
-    )
+    like = likeness(states.astype(np.float32), np.zeros(len(tokens), np.float32), 0, len(tokens))
+    mix(tables, no_candidates(VOCAB), mixture, like, result, tokens)
     return result
 
 

@@ -3,8 +3,8 @@
 In:   the tables of the document so far, the model's states at its positions and its log probabilities.
 Out:  candidates, with numbers about each and about the place. docs/scoring.md lists them.
 
-Letters: V vocabulary, M candidates, F features of a candidate, C features of the place, K nearest states, L tokens of
-the document, D width of the states.
+Letters: V vocabulary, M candidates, F features of a candidate, C features of the place, K nearest states, T positions
+that are mixed together, W those that they are compared with, L tokens of the document, D width of the states.
 Source:  a cache over states: arXiv 1612.04426.
 """
 
@@ -47,11 +47,14 @@ N_FEATURES = 1 + 3 * len(ORDERS) + 8
 N_PLACE = 4 + 2 * len(ORDERS)
 
 
-class States(NamedTuple):
-    """The model's states at a document's positions, as unit vectors, and how well each is aligned with the last."""
+class Likeness(NamedTuple):
+    """How like the states at some positions of a document are to those before."""
 
-    unit_LD: Floats
+    cosine_TW: Floats
+    """Row t: of position `begin` + t with each position from `first` on; those behind it are not looked at."""
+    first: int
     aligned_L: Floats
+    """How well each position is aligned with the last; kept from one position to the next."""
 
 
 class Candidates(NamedTuple):
@@ -74,6 +77,12 @@ class Candidates(NamedTuple):
     near_cosine_K: Floats
 
 
+def likeness(unit_LD: Floats, aligned_L: Floats, begin: int, end: int) -> Likeness:
+    """How like positions `begin` to `end` - 1, whose states are unit vectors, are to those up to STATES before."""
+    first = max(0, begin - STATES)
+    return Likeness(unit_LD[begin:end] @ unit_LD[first:end].T, first, aligned_L)
+
+
 def no_candidates(vocab_size: int) -> Candidates:
     """An empty set."""
     return Candidates(
@@ -92,9 +101,9 @@ def no_candidates(vocab_size: int) -> Candidates:
 
 
 @compiled()
-def consider(tables: Tables, work: Candidates, states: States, log_p_V: Floats) -> Whole:
-    """Find and describe the candidates behind the document's last token; how many there are."""
-    total = _compare_states(tables, states, work)
+def consider(tables: Tables, work: Candidates, like: Likeness, t: Whole, log_p_V: Floats) -> Whole:
+    """Find and describe the candidates behind the document's last token, row t of `like`; how many there are."""
+    total = _compare_states(tables, like, t, work)
     found = _from_contexts(tables, work)
     found = _from_model(log_p_V, work, found)
     _describe_place(tables, log_p_V, total, work)
@@ -124,16 +133,14 @@ def use_class(count: Whole) -> Whole:
 
 
 @compiled(fastmath=True)
-def _compare_states(tables: Tables, states: States, work: Candidates) -> Real:
+def _compare_states(tables: Tables, like: Likeness, t: Whole, work: Candidates) -> Real:
     """Weigh each earlier state by its likeness to the last one, for the token that followed it; the sum of weights."""
     last = tables.numbers_5[TOKENS] - 1
-    state_D, aligned_L = states.unit_LD[last], states.aligned_L
+    cosine_W, aligned_L, first = like.cosine_TW[t], like.aligned_L, like.first
     total, near = np.float32(0), 0
     work.near_token_K[:] = -1
     for i in range(last - 1, max(0, last - STATES) - 1, -1):
-        cosine = np.float32(0)
-        for d in range(state_D.size):
-            cosine += states.unit_LD[i, d] * state_D[d]
+        cosine = cosine_W[i - first]
         token = tables.history_L[i + 1]
         before = aligned_L[i - 1] if i > 0 else np.float32(0)
         aligned_L[i] = np.float32(1 - ALIGNMENT_MEMORY) * cosine + np.float32(ALIGNMENT_MEMORY) * before

@@ -24,8 +24,8 @@ from bytecap.scoring.memory_candidates import (
     N_PLACE,
     Candidates,
     Floats,
+    Likeness,
     Longs,
-    States,
     consider,
     forget,
     use_class,
@@ -46,16 +46,16 @@ class Mixture(NamedTuple):
 
 
 @compiled()
-def mix(tables: Tables, work: Candidates, mixture: Mixture, states: States, log_p_TV: Floats, inputs_T: Longs) -> None:
+def mix(tables: Tables, work: Candidates, mixture: Mixture, like: Likeness, log_p_TV: Floats, inputs_T: Longs) -> None:
     """Mix the memory into each row of `log_p_TV` in place: row t is the distribution after `inputs_T[t]`.
 
-    `states` holds unit vectors of all positions of the document up to the last one of `inputs_T`.
+    Row t of `like` is about the position of `inputs_T[t]`.
     """
     raised_V = np.empty(log_p_TV.shape[1])
     for t in range(inputs_T.size):
         log_p_V = log_p_TV[t]
         absorb(tables, inputs_T[t])
-        found = consider(tables, work, states, log_p_V)
+        found = consider(tables, work, like, t, log_p_V)
         _boost(mixture, work, found)
         total = 0.0
         for v in range(log_p_V.size):

@@ -18,13 +18,15 @@ from torch import Tensor
 
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
-from bytecap.scoring.memory_candidates import States, no_candidates
+from bytecap.scoring.memory_candidates import Likeness, likeness, no_candidates
 from bytecap.scoring.memory_mixing import Mixture, mix
 from bytecap.scoring.memory_prior import built_in_mixture
 from bytecap.scoring.memory_tables import TOKENS, clear, new_tables, with_room
 
 _ROOM = 1024
 """Tokens of a document that a lane has room for at first."""
+_TOGETHER = 64
+"""Positions whose states are compared in one product."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,29 +38,24 @@ class DocumentMemoryConfig(AdaptationConfig):
 
 
 class _Lane:
-    """What one document has said, and the model's states at its positions."""
+    """What one document has said, and the model's states at its positions as unit vectors."""
 
     def __init__(self, vocab_size: int, width: int) -> None:
         self.tables = new_tables(vocab_size, _ROOM)
-        self.states = _room_for_states(_ROOM, width)
+        self._unit_LD, self._aligned_L = np.zeros((_ROOM, width), np.float32), np.zeros(_ROOM, np.float32)
 
     def forget(self) -> None:
         clear(self.tables)
 
-    def add_states(self, states_TD: npt.NDArray[np.float32]) -> None:
-        """Make room for the next tokens, and keep the states at them."""
-        first, more = int(self.tables.numbers_5[TOKENS]), len(states_TD)
-        self.tables = with_room(self.tables, more)
-        if first + more > len(self.states.unit_LD):
-            larger = _room_for_states(self.tables.history_L.size, states_TD.shape[1])
-            for old, new in zip(self.states, larger, strict=True):
-                new[: len(old)] = old
-            self.states = larger
-        self.states.unit_LD[first : first + more] = states_TD
-
-
-def _room_for_states(tokens: int, width: int) -> States:
-    return States(np.zeros((tokens, width), np.float32), np.zeros(tokens, np.float32))
+    def add(self, unit_TD: npt.NDArray[np.float32]) -> Likeness:
+        """Make room for the next tokens, whose states these are; how like they are to those before."""
+        begin, end = int(self.tables.numbers_5[TOKENS]), int(self.tables.numbers_5[TOKENS]) + len(unit_TD)
+        self.tables = with_room(self.tables, len(unit_TD))
+        if (more := self.tables.history_L.size - len(self._aligned_L)) > 0:
+            self._unit_LD = np.pad(self._unit_LD, ((0, more), (0, 0)))
+            self._aligned_L = np.pad(self._aligned_L, (0, more))
+        self._unit_LD[begin:end] = unit_TD
+        return likeness(self._unit_LD, self._aligned_L, begin, end)
 
 
 class DocumentMemory(Adaptation):
@@ -102,6 +99,8 @@ class DocumentMemory(Adaptation):
         for lane, states_TD, log_p_TV, inputs_T in zip(
             self._lanes, self._states_BTD.numpy(), mixed_BTV.numpy(), inputs_BT.cpu().numpy(), strict=True
         ):
-            lane.add_states(states_TD)
-            mix(lane.tables, self._work, self._mixture, lane.states, log_p_TV, inputs_T)
+            for first in range(0, len(inputs_T), _TOGETHER):
+                part = slice(first, first + _TOGETHER)
+                like = lane.add(states_TD[part])
+                mix(lane.tables, self._work, self._mixture, like, log_p_TV[part], inputs_T[part])
         return mixed_BTV.to(log_probs_BTV.device)
