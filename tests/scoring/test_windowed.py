@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bytecap.core.progress import Silent
 from bytecap.model import attention_blocks
 from bytecap.scoring.evaluate import evaluate
-from bytecap.scoring.windowed import Segment, plan_windows
+from bytecap.scoring.windowed import plan_windows
 from bytecap.scoring.windows import windows
 from tests.model.test_gpt import SPEC, random_model
 from tests.scoring.test_evaluate import TABLE, stream_of
@@ -35,14 +35,14 @@ def test_each_position_sees_what_its_window_shows_of_its_document(
     }
     plan = plan_windows(targets, np.array(begins), context=context, stride=stride)
     found: dict[int, int] = {}
-    for start, length, skip, scored in [*plan.beginnings, *plan.windows]:
+    for start, length, skip, scored in [*plan.beginnings_N4.tolist(), *plan.windows_N4.tolist()]:
         assert 0 < scored <= length - skip and start + length <= targets and length <= context
         for position in range(start + skip, start + skip + scored):
             assert position not in found
             found[position] = max(start, begins[document[position]])
     assert found == expected
-    assert all(b.start in begins and b.skip == 0 and b.scored == b.length for b in plan.beginnings)
-    assert sum(s.length for part in plan for s in part) <= sum(window.length for window in all_windows)
+    assert all(start in begins and not skip and scored == n for start, n, skip, scored in plan.beginnings_N4.tolist())
+    assert plan.positions <= sum(window.length for window in all_windows)
 
 
 def test_across_documents_and_plain_windows_are_run_as_they_are() -> None:
@@ -50,16 +50,17 @@ def test_across_documents_and_plain_windows_are_run_as_they_are() -> None:
     begins = np.array([0, 3, 9, 20])
     for begins_D, stride in ((None, 4), (begins, 10)):
         plan = plan_windows(25, begins_D, context=10, stride=stride)
-        assert not plan.beginnings
-        assert [(s, n, k) for s, n, k, _ in plan.windows] == list(windows(25, context=10, stride=stride))
-        assert all(segment.skip + segment.scored == segment.length for segment in plan.windows)
+        assert not len(plan.beginnings_N4)
+        found = [tuple(row) for row in plan.windows_N4[:, :3].tolist()]
+        assert found == list(windows(25, context=10, stride=stride))
+        assert (plan.windows_N4[:, 2] + plan.windows_N4[:, 3] == plan.windows_N4[:, 1]).all()
 
 
 def test_short_documents_are_run_once() -> None:
     """A long one once from its beginning, then in windows."""
     plan = plan_windows(25, np.array([0, 3, 5, 20]), context=10, stride=4)
-    assert plan.beginnings == [Segment(0, 3, 0, 3), Segment(3, 2, 0, 2), Segment(5, 9, 0, 9), Segment(20, 5, 0, 5)]
-    assert plan.windows == [Segment(8, 10, 6, 4), Segment(12, 10, 6, 2)]
+    assert plan.beginnings_N4.tolist() == [[0, 3, 0, 3], [3, 2, 0, 2], [5, 9, 0, 9], [20, 5, 0, 5]]
+    assert plan.windows_N4.tolist() == [[8, 10, 6, 4], [12, 10, 6, 2]]
 
 
 @pytest.mark.parametrize("size", [1, 1 << 40])

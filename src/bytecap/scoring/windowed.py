@@ -13,7 +13,7 @@ Letters: B rows, T positions, W windows, D documents.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,11 +39,16 @@ class Segment(NamedTuple):
 
 
 class WindowPlan(NamedTuple):
-    """What is run to score every target once."""
+    """What is run to score every target once; each row of an array is a Segment, of which long texts have millions."""
 
-    beginnings: list[Segment]
+    beginnings_N4: Counts
     """Beginnings of documents, which may share a row."""
-    windows: list[Segment]
+    windows_N4: Counts
+
+    @property
+    def positions(self) -> int:
+        """How many are run."""
+        return sum(int(rows_N4[:, 1].sum()) for rows_N4 in self)
 
 
 def plan_windows(targets: int, begins_D: Counts | None, *, context: int, stride: int) -> WindowPlan:
@@ -55,8 +60,9 @@ def plan_windows(targets: int, begins_D: Counts | None, *, context: int, stride:
     ends_W = np.minimum(length + stride * np.arange(count_windows(targets, context=context, stride=stride)), targets)
     firsts_W = np.concatenate(([0], ends_W[:-1]))
     starts_W = firsts_W if stride == context else ends_W - length  # plain windows share nothing, sliding ones are whole
-    counts_W = ends_W - firsts_W
-    every = WindowPlan([], _segments(starts_W, ends_W - starts_W, firsts_W - starts_W, counts_W))
+    lengths_W, skips_W = ends_W - starts_W, firsts_W - starts_W
+    nothing_N4 = np.zeros((0, 4), np.int64)
+    every = WindowPlan(nothing_N4, np.stack((starts_W, lengths_W, skips_W, ends_W - firsts_W), axis=1))
     if begins_D is None or stride == context:
         return every
     begins_D = begins_D[begins_D < targets]
@@ -64,17 +70,17 @@ def plan_windows(targets: int, begins_D: Counts | None, *, context: int, stride:
     own_W = np.searchsorted(begins_D, firsts_W, side="right") - 1  # the document of each window's first new position
     last_D = np.searchsorted(starts_W, begins_D, side="right") - 1  # the last window that holds a document's beginning
     counts_D = np.minimum(following_D, ends_W[last_D]) - begins_D
-    beginnings = _segments(begins_D, counts_D, 0 * begins_D, counts_D)
     needed_W = begins_D[own_W] < starts_W
-    windows = _segments(
-        starts_W, ends_W - starts_W, firsts_W - starts_W, np.minimum(following_D[own_W], ends_W) - firsts_W
+    counts_W = np.minimum(following_D[own_W], ends_W) - firsts_W
+    plan = WindowPlan(
+        np.stack((begins_D, counts_D, np.zeros_like(begins_D), counts_D), axis=1),
+        np.stack((starts_W, lengths_W, skips_W, counts_W), axis=1)[needed_W],
     )
-    plan = WindowPlan(beginnings, [window for window, needed in zip(windows, needed_W, strict=True) if needed])
-    return min(plan, every, key=lambda one: sum(segment.length for part in one for segment in part))
+    return min(plan, every, key=lambda one: one.positions)
 
 
-def _segments(*columns: npt.NDArray[Any]) -> list[Segment]:
-    return [Segment(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+def _segments(rows_N4: Counts) -> Iterator[Segment]:
+    return (Segment(*row_4.tolist()) for row_4 in rows_N4)
 
 
 def windowed_losses(
@@ -85,33 +91,34 @@ def windowed_losses(
     plan = plan_windows(len(stream) - 1, begins_D, context=context, stride=stride)
     in_blocks = blocks_pay(batch_tokens, model.spec.d_head, model.embedding)
     width = max(context, batch_tokens) if in_blocks else context  # of other documents, blocks cost nothing
-    batches = [*_batches(_packed(plan.beginnings, width), batch_tokens, width)]
-    batches += _batches([[window] for window in plan.windows], batch_tokens, context)
+    batches = chain(
+        _batches(_packed(_segments(plan.beginnings_N4), width), batch_tokens // width),
+        _batches(([window] for window in _segments(plan.windows_N4)), batch_tokens // context),
+    )
     return sum(map(len, plan)), _losses(model, stream, batches, bos)
 
 
-def _packed(segments: list[Segment], width: int) -> list[list[Segment]]:
+def _packed(segments: Iterator[Segment], width: int) -> Iterator[list[Segment]]:
     """Rows of at most `width` positions, in order."""
-    rows, room = list[list[Segment]](), 0
+    row, room = list[Segment](), width
     for segment in segments:
         if segment.length > room:
-            rows.append([])
-            room = width
-        rows[-1].append(segment)
+            yield row
+            row, room = [], width
+        row.append(segment)
         room -= segment.length
-    return rows
+    if row:
+        yield row
 
 
-def _batches(rows: list[list[Segment]], batch_tokens: int, width: int) -> Iterator[list[list[Segment]]]:
-    """Neighbouring rows that skip equally much and, where they skip, are equally long; as many as fit."""
-    most = max(1, batch_tokens // width)
+def _batches(rows: Iterator[list[Segment]], most: int) -> Iterator[list[list[Segment]]]:
+    """Neighbouring rows, at most `most` or one, that skip equally much and, where they skip, are equally long."""
     for _, alike in groupby(rows, key=lambda row: (row[0].skip, row[0].skip and row[0].length)):
-        group = list(alike)
-        for first in range(0, len(group), most):
-            yield group[first : first + most]
+        while batch := list(islice(alike, max(1, most))):
+            yield batch
 
 
-def _losses(model: GPT, stream: TokenStream, batches: list[list[list[Segment]]], bos: int) -> Iterator[ScoredSpan]:
+def _losses(model: GPT, stream: TokenStream, batches: Iterator[list[list[Segment]]], bos: int) -> Iterator[ScoredSpan]:
     number, device = 0, model.embedding.device
     for index, rows in enumerate(batches):
         if index % world().size != world().rank:
