@@ -41,15 +41,22 @@ def test_maps_inside_multi_head_attention() -> None:
         assert np.allclose(curvature.outputs, found[1][name].outputs, rtol=1e-4, atol=1e-6)
 
 
-def test_convolutions_in_groups_are_no_linear_maps() -> None:
-    """Nor are those without a batch axis, with strides or padding: they get a step for the tensor."""
+def test_calls_that_are_no_linear_maps() -> None:
+    """A convolution without a batch axis, or transposed in groups: small ones get one step, large ones a diagonal."""
     for model, x in (
-        (nn.Conv1d(4, 4, 1, groups=2), torch.randn(2, 4, 5)),
         (nn.Conv1d(4, 3, 1), torch.randn(4, 5)),
-        (nn.Conv1d(4, 3, 1, stride=2), torch.randn(2, 4, 5)),
-        (nn.Conv1d(4, 3, 1, padding=1), torch.randn(2, 4, 5)),
+        (nn.ConvTranspose1d(4, 4, 3, groups=2), torch.randn(2, 4, 5)),
     ):
         found = calibrate(
             model, [x], lambda m, x: m(x).square().flatten(), source_digest="x", progress=Silent(), total_tokens=1
         )
         assert not found.tensors and set(found.vectors) == {"weight", "bias"}
+    model = nn.Conv1d(40, 30, 1)
+    found = calibrate(
+        model, [torch.randn(40, 5)], lambda m, x: m(x).square().sum(0), source_digest="x", progress=Silent(),
+        total_tokens=1,
+    )  # fmt: skip
+    curvature = found.tensors["weight"]
+    assert curvature.inputs_II.shape == (40,) and curvature.outputs.shape == (30,)
+    whole = float(curvature.inputs_II.sum() * curvature.outputs.sum())
+    assert np.isclose(whole, found.tensors["weight"].gradient_square * 1200 * 5, rtol=1e-4)

@@ -139,9 +139,9 @@ def build_problem(source: WeightSource, calibration: Calibration | None, config:
     measured = {}
     if calibration is not None:
         _refuse_other_shapes(calibration, matrices)
-        reached = _reached(source, calibration, matrices)
+        reached = [e for e in _reached(source, calibration, matrices) if not _is_gathered_scalar(e, calibration)]
         measured = {e.name: _measured_factors(e, calibration, config, config.damping) for e in reached}
-    per_tensor = _per_tensor_steps(source, calibration)
+    per_tensor = _per_tensor_steps(source, calibration, measured)
     unmeasured = [
         entry.name for entry in matrices
         if entry.name not in measured and entry.name not in per_tensor and entry.role != Role.SCALAR
@@ -176,6 +176,11 @@ def _is_matrix(entry: Shape, weight: Floats) -> bool:
         return False
     largest = float(np.abs(weight).max())
     return largest == 0 or MIN_SQUARED <= largest <= 1 / MIN_SQUARED
+
+
+def _is_gathered_scalar(entry: Shape, calibration: Calibration) -> bool:
+    """Tell a parameter that no linear map uses and whose role says that it is no matrix: it has one step."""
+    return entry.role == Role.SCALAR and calibration.tensors[entry.name].inputs_II.ndim == 1
 
 
 def _as_measured(entry: Shape, calibration: Calibration) -> Shape:
@@ -228,10 +233,14 @@ def _relative_factors(
     return found
 
 
-def _per_tensor_steps(source: WeightSource, calibration: Calibration | None) -> dict[str, PerTensorStep]:
+def _per_tensor_steps(
+    source: WeightSource, calibration: Calibration | None, measured: Collection[str]
+) -> dict[str, PerTensorStep]:
     """One step for each tensor that is no matrix, where the calibration says how much the loss minds it."""
     steps = {}
     for name, fisher in ({} if calibration is None else calibration.vectors).items():
+        if name in measured:
+            continue
         weight = source.weights.get(name)
         step = None if weight is None else per_tensor_step(fisher, math.sqrt(_mean_square(weight)))
         if step is not None:
@@ -242,7 +251,7 @@ def _per_tensor_steps(source: WeightSource, calibration: Calibration | None) -> 
 def _mean_curvature(calibration: Calibration, name: str) -> float:
     """The product ā ḡ of the mean curvatures of inputs and outputs."""
     entry = calibration.tensors[name]
-    return float(np.diagonal(entry.inputs_II).mean()) * float(entry.outputs_diagonal_O.mean())
+    return float(entry.inputs_diagonal_I.mean()) * float(entry.outputs_diagonal_O.mean())
 
 
 def _mean_square(weight: Floats) -> float:

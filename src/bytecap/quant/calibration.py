@@ -3,8 +3,9 @@
 In:   a model, batches, and a loss whose labels were drawn from the model itself (the true Fisher information).
 Out:  a Calibration.
 
-A weight is known by what is done with it, not by its name: every call of linear, embedding and of a convolution of
-width 1 is watched, so tied and looped weights sum over their uses. Of a weight used as an embedding, A is the second
+A weight is known by what is done with it, not by its name: every call of linear, embedding, convolution, product of
+matrices and recurrent layer is watched, so tied and looped weights sum over their uses. What is used in any other way
+has a diagonal of rank one from the squares of its own gradient. Of a weight used as an embedding, A is the second
 moment of the gradients at its outputs and G says, for each row, how much gradient its token sees.
 
 Rare tokens are what a sample of text tells least about, and what a fit destroys first. So where the logits are the
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 from bytecap.core.distributed import all_reduce, gather_numbers, refuse_differences, world
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.progress import Progress
+from bytecap.quant.gradients import Gradients
 from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder, Sums
 from bytecap.quant.statistics import Calibration, Curvature
 
@@ -37,7 +39,7 @@ PSEUDO = 4.0
 """Occurrences that general knowledge about a token counts for."""
 MOST_UNLIKE = 0.5
 """Difference between the frequencies of an embedding's rows and of labels, 0 to 2, up to which rows are tokens."""
-MEASURED = ("linear", "embedding")
+MEASURED = ("linear", "swapped", "embedding")
 
 
 def calibrate(
@@ -63,7 +65,7 @@ def calibrate(
         if not torch.isfinite(parameter).all():
             raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
     recorder, text = ActivationRecorder({id(p): n for n, p in parameters.items()}, most_outputs), _Text()
-    gradients = _Gradients(parameters)
+    gradients = Gradients(parameters)
     with _measurable(model):
         for batch in batches:
             model.zero_grad(set_to_none=True)
@@ -90,6 +92,7 @@ def calibrate(
         if uses := {kind: sums for kind, sums in known.items() if sums.rows or sums.seen.any()}:
             tensors[name] = _curvature(name, uses, text, gradients.squares[name] / gradients.batches)
     vectors = {name: value / gradients.batches for name, value in gradients.fisher.items() if name not in tensors}
+    tensors |= {name: found for name, found in gradients.diagonals().items() if name not in tensors}
     return Calibration(
         source_digest=source_digest, tokens=text.positions, loss=text.loss / text.positions,
         unigram=text.unigram(), tensors=tensors, vectors=vectors,
@@ -125,27 +128,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-class _Gradients:
-    """Sums over batches of each parameter's mean squared gradient.
-
-    Labels of different positions are drawn apart, so the square of a sum of gradients is the sum of their squares.
-    """
-
-    def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
-        self.parameters, self.batches = parameters, 0
-        self.squares, self.fisher = dict.fromkeys(parameters, 0.0), dict.fromkeys(parameters, 0.0)
-        """Squared gradients of the mean over positions, as published rules take it; Fisher information of one."""
-
-    def add(self, positions: int) -> None:
-        """What a backward pass has left."""
-        self.batches += 1
-        for name, parameter in self.parameters.items():
-            if parameter.grad is not None:
-                gradient = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
-                self.squares[name] += float((gradient / positions).square().mean())
-                self.fisher[name] += float((gradient.float() / math.sqrt(positions)).square().mean())
 
 
 class _Text:
@@ -188,14 +170,15 @@ class _Text:
         return float(-(share * share.log()).sum())
 
 
-def _add_up(recorder: ActivationRecorder, text: _Text, gradients: _Gradients) -> None:
+def _add_up(recorder: ActivationRecorder, text: _Text, gradients: Gradients) -> None:
     """Add to what this process has measured what the others have."""
     if world().size == 1:
         return
     keys = sorted(recorder.sums)
     refuse_differences({"the weights that calibration has seen": ", ".join(map(" as ".join, keys))})
     sums = [recorder.sums[key] for key in keys]
-    for tensor in [t for one in sums for t in (one.inputs, one.outputs, one.seen)] + text.tensors():
+    sides = [side for both in gradients.sides.values() for side in both]
+    for tensor in [t for one in sums for t in (one.inputs, one.outputs, one.seen)] + text.tensors() + sides:
         all_reduce([tensor])
     names = list(gradients.parameters)
     numbers = [float(one.rows) for one in sums]
@@ -247,7 +230,9 @@ def _curvature(name: str, uses: dict[str, Sums], text: _Text, square: float) -> 
     if len(pairs) == 1:
         inputs, outputs = pairs[0]
     else:
-        sizes = [inputs.diagonal().mean() for inputs, _ in pairs]
+        if any(inputs.ndim == 1 for inputs, _ in pairs):
+            pairs = [(_diagonal(inputs), outputs) for inputs, outputs in pairs]
+        sizes = [_diagonal(inputs).mean() for inputs, _ in pairs]
         traces = [_diagonal(outputs).sum() * size for (_, outputs), size in zip(pairs, sizes, strict=True)]
         scale = sum(traces) / sum(_diagonal(outputs).sum() for _, outputs in pairs)  # mean size of A
         mixed = sum(a / size * trace for (a, _), size, trace in zip(pairs, sizes, traces, strict=True)) / sum(traces)
@@ -257,7 +242,7 @@ def _curvature(name: str, uses: dict[str, Sums], text: _Text, square: float) -> 
         for (_, g), size in zip(pairs, sizes, strict=True):
             part = g * (size / scale)
             outputs += torch.diag(part) if part.ndim < outputs.ndim else part
-    tied = len(pairs) > 1
+    tied = len(pairs) > 1 and "linear" in uses
     found = Curvature(
         inputs_II=_array(inputs), outputs=_array(outputs), gradient_square=square,
         linear_II=_array(uses["linear"].inputs / uses["linear"].rows) if tied else None,

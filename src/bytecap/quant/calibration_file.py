@@ -47,7 +47,7 @@ def save_calibration(path: Path, calibration: Calibration) -> None:
     """Write atomically, with a digest of everything. Raises BackendError where that cannot be."""
     arrays = {}
     for name, curvature in calibration.tensors.items():
-        arrays[f"inputs/{name}"] = curvature.inputs_II
+        arrays[f"inputs/{name}"] = np.ascontiguousarray(curvature.inputs_II)
         arrays[f"outputs/{name}"] = np.ascontiguousarray(curvature.outputs)
         if curvature.linear_II is not None:
             arrays[f"linear/{name}"] = curvature.linear_II
@@ -88,7 +88,9 @@ def load_calibration(path: Path, source_digest: str) -> Calibration:
 
 
 def _curvature(arrays: Mapping[str, Any], name: str, square: float) -> Curvature:
-    inputs_II = _matrix(arrays, f"inputs/{name}")
+    inputs_II = arrays[f"inputs/{name}"]
+    if inputs_II.ndim != 1 or inputs_II.dtype != np.float32:
+        inputs_II = _matrix(arrays, f"inputs/{name}")
     linear_II = None if f"linear/{name}" not in arrays else _matrix(arrays, f"linear/{name}")
     outputs = arrays[f"outputs/{name}"]
     if outputs.ndim != 1 or outputs.dtype != np.float32:

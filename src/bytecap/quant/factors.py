@@ -47,12 +47,19 @@ def build_factors(
     `row_damping` is that of the outputs, where it differs.
     """
     row_damping = damping if row_damping is None else row_damping
-    inputs = inverse_factor(name, curvature.inputs_II, damping)
+    inputs = (
+        inverse_factor(name, curvature.inputs_II, damping) if curvature.inputs_II.ndim == 2
+        else _inverse_roots(curvature.inputs_II, damping)
+    )  # fmt: skip
     if two_sided and curvature.outputs.ndim == 2:
         return Factors(inputs, inverse_factor(name, curvature.outputs, row_damping))
-    diagonal_O = curvature.outputs_diagonal_O.astype(np.float64)
-    damped_O = diagonal_O + max(row_damping * diagonal_O.mean(), 1e-30)
-    return Factors(inputs, damped_O**-0.5)
+    return Factors(inputs, _inverse_roots(curvature.outputs_diagonal_O, row_damping))
+
+
+def _inverse_roots(diagonal: npt.NDArray[np.floating], damping: float) -> Doubles:
+    wide: Doubles = diagonal.astype(np.float64)
+    roots: Doubles = (wide + max(damping * float(wide.mean()), 1e-30)) ** -0.5
+    return roots
 
 
 def inverse_factor(name: str, curvature: npt.NDArray[np.floating], damping: float) -> Doubles:

@@ -3,14 +3,16 @@
 In:   a model's parameters by their identity, and forward and backward passes under a ActivationRecorder.
 Out:  sums of x xᵀ and g gᵀ for each weight and kind of use, on the weight's device.
 
-A weight is known by its use, not by its name: whatever calls torch's linear, embedding or convolution of width 1 with
-it is seen, from modules and from plain functions.
+A weight is known by its use, not by its name: whatever calls torch's linear, embedding, convolution or product of
+matrices with it is seen, from modules and from plain functions; recurrent layers are written out as linear maps
+(`uses.py`, `recurrent.py`).
 
 Letters: N positions, I inputs, O outputs, V vocabulary, D width of an embedding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -19,29 +21,39 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from bytecap.quant.recurrent import CELLS, is_written_out, run_cell, run_layers
+from bytecap.quant.uses import LinearUse, linear_use
+
 MAX_OUTPUTS = 2048
 """Rows above which only the diagonal of G is kept."""
-_LINEAR, _EMBEDDING, _CONVOLUTIONS = F.linear, F.embedding, (F.conv1d, F.conv2d)
+MAX_PATCH = 4096
+"""Numbers of a kernel's patch above which only the diagonal of their curvature is kept."""
+_LINEAR, _EMBEDDING = F.linear, F.embedding
 
 
 class Sums:
     """Running sums of one weight for one kind of use."""
 
-    def __init__(self, inputs: int, outputs: int, full: bool, device: torch.device) -> None:
-        self.inputs = torch.zeros(inputs, inputs, device=device)
+    def __init__(
+        self, inputs: int, outputs: int, full: bool, device: torch.device, *, full_inputs: bool = True
+    ) -> None:
+        self.inputs = torch.zeros((inputs, inputs) if full_inputs else (inputs,), device=device)
         self.outputs = torch.zeros((outputs, outputs) if full else (outputs,), device=device)
         self.seen = torch.zeros(outputs, device=device)
         self.rows = 0
 
     def add_inputs(self, x_NI: Tensor) -> None:
-        self.inputs.addmm_(x_NI.T, x_NI)
+        _add_squares(self.inputs, x_NI)
         self.rows += x_NI.size(0)
 
     def add_outputs(self, g_NO: Tensor) -> None:
-        if self.outputs.ndim == 2:
-            self.outputs.addmm_(g_NO.T, g_NO)
-        else:
-            self.outputs += g_NO.square().sum(dim=0)
+        _add_squares(self.outputs, g_NO)
+
+    def add_swapped(self, rows: Iterator[Tensor], *, inputs: bool) -> None:
+        """Rows of inputs, which are the weight's own rows, or of gradients, which are its columns."""
+        for part in rows:
+            _add_squares(self.outputs if inputs else self.inputs, part)
+            self.rows += part.size(0) if inputs else 0
 
     def add_all_labels(self, slope_NV: Tensor, p_NV: Tensor) -> None:
         """The sum over every label, each with its probability, instead of one drawn label."""
@@ -77,21 +89,31 @@ class ActivationRecorder(TorchFunctionMode):
         if func is F.multi_head_attention_forward:  # its linear maps are called where a mode does not look
             with patch.object(F, "linear", self._linear):
                 return func(*args, **kwargs)
+        if is_written_out(func, args) and not kwargs:
+            return (run_cell if func in CELLS else run_layers)(func, self._linear, args)
         out = func(*args, **kwargs)
-        if func in (_LINEAR, _EMBEDDING, *_CONVOLUTIONS):
+        if func is _EMBEDDING:
             x, weight = (args[i] if i < len(args) else kwargs.get(key) for i, key in enumerate(("input", "weight")))
-            self._see(func, x, weight, out)
+            self._see_embedding(x, weight, out)
+        else:
+            self._see(linear_use(func, args, kwargs), out)
         return out
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         out = _LINEAR(x, weight, bias)
-        self._see(_LINEAR, x, weight, out)
+        self._see(linear_use(_LINEAR, (x, weight), {}), out)
         return out
 
-    def _see(self, func: Any, x: Tensor, weight: Tensor, out: Tensor) -> None:
+    def _see_embedding(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
         name = self.names.get(id(weight))
         if name is not None and out.requires_grad:
-            self._use(func, name, x, weight, out)
+            read = self._of(name, "embedding", weight.size(1), weight.size(0), False, weight.device)
+            out.register_hook(lambda gradient: read.add_embedding(x.flatten(), _rows(gradient, -1)))  # type: ignore[no-untyped-call]
+
+    def _see(self, use: LinearUse | None, out: Tensor) -> None:
+        name = None if use is None else self.names.get(id(use.weight))
+        if use is not None and name is not None and out.requires_grad:
+            (self._use_swapped if use.swapped else self._use)(name, use, out)
 
     def all_labels(self, logits_NV: Tensor) -> None:
         """Sum over all labels for the last linear map if the logits are an elementwise function of it."""
@@ -112,38 +134,50 @@ class ActivationRecorder(TorchFunctionMode):
         else:
             self.exact = None
 
-    def _use(self, func: Any, name: str, x: Tensor, weight: Tensor, out: Tensor) -> None:
-        if func is _EMBEDDING:
-            read = self._of(name, "embedding", weight.size(1), weight.size(0), False, weight.device)
-            out.register_hook(lambda gradient: read.add_embedding(x.flatten(), _rows(gradient, -1)))  # type: ignore[no-untyped-call]
-            return
-        channel = -1 if func is _LINEAR else 1
-        if channel == 1 and (
-            weight[0, 0].numel() != 1
-            or x.ndim != weight.ndim
-            or x.size(1) != weight.size(1)
-            or x.shape[2:] != out.shape[2:]
-        ):
-            return  # no linear map of single positions: wide, without a batch, in groups, or with strides or padding
+    def _use(self, name: str, use: LinearUse, out: Tensor) -> None:
+        weight, inputs = use.weight, use.weight[0].numel()
         full = weight.size(0) <= self.most_outputs
-        sums = self._of(name, "linear", weight[0].numel(), weight.size(0), full, weight.device)
-        sums.add_inputs(_rows(x, channel))
+        full_inputs = not use.patches or inputs <= MAX_PATCH
+        sums = self._of(name, "linear", inputs, weight.size(0), full, weight.device, full_inputs=full_inputs)
+        for part in use.input_rows(use.x):
+            sums.add_inputs(part)
         self.last = sums, out
         self.calls += 1
         call = self.calls  # not `out`: a hook that holds its own tensor would never be freed
 
         def hook(gradient: Tensor) -> None:
             if call != self.exact:
-                sums.add_outputs(_rows(gradient, channel))
+                for part in use.output_rows(gradient):
+                    sums.add_outputs(part)
 
         out.register_hook(hook)  # type: ignore[no-untyped-call]
 
-    def _of(self, name: str, kind: str, inputs: int, outputs: int, full: bool, device: torch.device) -> Sums:
+    def _use_swapped(self, name: str, use: LinearUse, out: Tensor) -> None:
+        """Inputs are the weight's rows; what is known of the columns comes from gradients alone."""
+        weight, columns = use.weight, use.weight[0].numel()
+        full, full_inputs = weight.size(0) <= self.most_outputs, columns <= MAX_PATCH
+        sums = self._of(name, "swapped", columns, weight.size(0), full, weight.device, full_inputs=full_inputs)
+        sums.add_swapped(use.input_rows(use.x), inputs=True)
+        self.last = None
+        out.register_hook(lambda gradient: sums.add_swapped(use.output_rows(gradient), inputs=False))  # type: ignore[no-untyped-call]
+
+    def _of(
+        self, name: str, kind: str, inputs: int, outputs: int, full: bool, device: torch.device, *,
+        full_inputs: bool = True,
+    ) -> Sums:  # fmt: skip
         if (name, kind) not in self.sums:
-            self.sums[name, kind] = Sums(inputs, outputs, full, device)
+            self.sums[name, kind] = Sums(inputs, outputs, full, device, full_inputs=full_inputs)
         return self.sums[name, kind]
 
 
 def _rows(values: Tensor, channel: int) -> Tensor:
     """(N, channels) in float32."""
     return values.detach().movedim(channel, -1).reshape(-1, values.size(channel)).float()
+
+
+def _add_squares(sums: Tensor, rows_NC: Tensor) -> None:
+    """Add the second moment of rows to a matrix (C, C), or its diagonal to (C,)."""
+    if sums.ndim == 2:
+        sums.addmm_(rows_NC.T, rows_NC)
+    else:
+        sums += rows_NC.square().sum(dim=0)

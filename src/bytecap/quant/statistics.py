@@ -20,7 +20,7 @@ class Curvature:
     """The curvature of one weight: ΔL ≈ ½ tr(G E A Eᵀ) nats per token for an error E."""
 
     inputs_II: Floats
-    """A: mean of x xᵀ over tokens."""
+    """A: mean of x xᵀ over tokens, or its diagonal (I,) where only that is known."""
     outputs: Floats
     """G: mean of g gᵀ over tokens, (O, O), or its diagonal (O,); g is the gradient of a token's loss at the outputs."""
     gradient_square: float
@@ -28,6 +28,11 @@ class Curvature:
 
     linear_II: Floats | None = None
     """A of a tied weight's use as a linear map alone, all that the published runs looked at; None if untied."""
+
+    @property
+    def inputs_diagonal_I(self) -> Floats:
+        """A_jj."""
+        return np.ascontiguousarray(np.diagonal(self.inputs_II)) if self.inputs_II.ndim == 2 else self.inputs_II
 
     @property
     def outputs_diagonal_O(self) -> Floats:
