@@ -39,7 +39,7 @@ from bytecap.quant.allocation import QuantConfig
 ABOUT = Provenance(
     recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False, context=1
 )
-CALIBRATION = 8_192
+CALIBRATION = 2_048
 
 
 def plain(weights: Weights, bits: int) -> tuple[int, Weights]:

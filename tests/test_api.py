@@ -189,7 +189,7 @@ def test_what_a_loss_may_give() -> None:
 
 
 def test_a_weight_used_in_another_way_is_named() -> None:
-    """It gets one step for the tensor, and the user is told."""
+    """Its steps follow its gradients, and the user is told."""
 
     class Other(nn.Module):
         def __init__(self) -> None:
@@ -198,7 +198,7 @@ def test_a_weight_used_in_another_way_is_named() -> None:
             self.map, self.other = nn.Linear(6, 8), nn.Parameter(torch.randn(8, 5))
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.map(x) @ self.other
+            return torch.einsum("ni,ij->nj", self.map(x), self.other)
 
     class Notes(Silent):
         def __init__(self) -> None:

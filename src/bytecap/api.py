@@ -24,7 +24,6 @@ from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
 from bytecap.fitting.job import Container, FitJob, build_job
 from bytecap.fitting.source import WeightSource, source_from_module
-from bytecap.formats.per_tensor import MAX_PER_TENSOR
 from bytecap.model.roles import Role
 from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate, evaluating
@@ -58,9 +57,10 @@ def fit(
     loss of each position in nats, and the data's labels are used. Batches are read until `config.calibration_tokens`
     positions are measured; with 0 nothing is measured, and the steps of a matrix follow the size of its own weights.
 
-    Weights that are used by linear maps, convolutions of width 1 and embeddings are quantized, tied or not; all else is
-    rounded to one step for each tensor, or stored at 16 bits where the loss does not reach it or it has more than 2^20
-    numbers. Buffers of the state dict are kept exactly. The model, its gradients and all random states are left as they
+    Weights used by linear maps, convolutions of any kind, products of matrices, recurrent layers and embeddings
+    are rounded with feedback along measured curvature, tied or not; other weights of 1,024 numbers or more along the
+    squares of their own gradients; all else has one step for each tensor, or 16 bits where the loss does not reach it.
+    Buffers of the state dict are kept exactly. The model, its gradients and all random states are left as they
     were. Read the file back with `bytecap.load_state_dict`.
 
     Raises BudgetError when the cap cannot be met, ConfigError for arguments that cannot be used, DataError and
@@ -207,11 +207,16 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def _name_unmeasured(source: WeightSource, calibration: Calibration, progress: Progress) -> None:
-    others = [s.name for s in source.shapes if s.role != Role.SCALAR and s.name not in calibration.tensors]
+    """Say of which weights only the squares of gradients are known."""
+    found = calibration.tensors
+    others = [
+        s.name for s in source.shapes
+        if s.role != Role.SCALAR and (s.name not in found or found[s.name].inputs_II.ndim == 1)
+    ]  # fmt: skip
     if others:
         progress.note(
-            f"{len(others)} tensors are used in other ways than linear maps and embeddings, and get one step each, or "
-            f"16 bits beyond {MAX_PER_TENSOR:,} numbers: {', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
+            f"{len(others)} tensors are used in other ways than linear maps, convolutions and embeddings, and have "
+            f"steps by their gradients alone: {', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
         )
 
 
