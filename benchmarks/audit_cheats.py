@@ -44,6 +44,8 @@ RATES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 MIN_WORDS, PLANTED, NAMED, COPY = 100, 40, 0.5, 0.9
 OF_THE_MODEL = {"A1", "A2", "A5", "C1a", "C1b", "C1c", "C2a", "C3", "C4", "C5", "S1", "G1", "G2"}
 """Rules that depend on how a file is scored; the others are asked once for each run."""
+_ORDER = ("C1b", "C1a", "C1c", "A5", "C3", "A1", "A2", "B2", "B3", "C2a", "C4", "D1a", "D1b", "G1", "G2", "S1")
+"""What is asked first where several rules speak of a cheat."""
 
 
 def main() -> None:
@@ -114,9 +116,11 @@ def _cheats(subjects: list[Subject], tries: int, seed: int) -> None:
         missed, begin = [], time.perf_counter()
         for index in range(tries):
             planted = plant(subjects[index % len(subjects)], np.random.default_rng([seed, number, index]))
-            asked = _some(rules, set(planted.caught_by))
-            report = audit_subject(planted.subject, asked, seed=seed + index, progress=Silent())
-            if not report.broken:
+            reports = (
+                audit_subject(planted.subject, _some(rules, {rule}), seed=seed + index, progress=Silent())
+                for rule in sorted(planted.caught_by, key=_ORDER.index)
+            )
+            if not any(report.broken for report in reports):
                 missed.append(f"{index}: {planted.drawn}")
         spent = (time.perf_counter() - begin) / tries
         print(f"{name:19s} {tries:5d} {tries - len(missed):7d}   {spent:5.1f} s each  {missed or ''}", flush=True)
