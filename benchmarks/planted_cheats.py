@@ -284,16 +284,21 @@ def length_order(subject: Subject, rng: Rng) -> Planted:
     """An order chosen by length: documents are scored the longest first, or the shortest."""
     longest, chunk = bool(rng.integers(2)), int(rng.integers(16, 129))
 
-    def plan(tokens_N: Ids, bos: int) -> Iterator[Window]:
+    def by_length(tokens_N: Ids, bos: int, sign: int) -> list[tuple[int, int]]:
         edges = [0, *(int(at) - 1 for at in np.flatnonzero(tokens_N == bos) if at > 1), len(tokens_N) - 1]
         documents = [(begin, end) for begin, end in itertools.pairwise(edges) if end > begin]
-        for begin, end in sorted(documents, key=lambda d: (d[0] - d[1]) * (1 if longest else -1)):
+        return sorted(documents, key=lambda document: sign * (document[1] - document[0]))
+
+    def plan(tokens_N: Ids, bos: int) -> Iterator[Window]:
+        ordered = by_length(tokens_N, bos, -1 if longest else 1)
+        if ordered == sorted(ordered):  # the text stands in this order by itself: no cheat, so the other one is taken
+            ordered = by_length(tokens_N, bos, 1 if longest else -1)
+        for begin, end in ordered:
             for start in range(begin, end, chunk):
                 yield Window(start, min(chunk, end - start), 0)
 
-    return Planted(
-        _with_plan(subject, plan), ("G1",), f"{'longest' if longest else 'shortest'} first, chunks of {chunk}"
-    )
+    drawn = f"{'longest' if longest else 'shortest'} first, chunks of {chunk}"
+    return Planted(_with_plan(subject, plan), ("G1",), drawn)
 
 
 def future_chunks(subject: Subject, rng: Rng) -> Planted:
