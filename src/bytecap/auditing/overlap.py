@@ -44,6 +44,13 @@ class Pair:
     """Shared shingles over all shingles of both."""
     beginning: str
     """How the held-out document begins."""
+    shingles: int = 0
+    """Shingles of the held-out document; 0 where they were not counted."""
+
+    @property
+    def changed_words(self) -> float:
+        """About how many words differ: each that is replaced takes SHINGLE_WORDS shingles on both sides with it."""
+        return self.shingles * (1 - self.similarity) / (1 + self.similarity) / SHINGLE_WORDS
 
 
 def shared_documents(held_out: Iterable[str], training: Iterable[str]) -> list[Pair]:
@@ -70,7 +77,11 @@ def near_duplicates(held_out: Iterable[str], training: Iterable[str], *, at_leas
             similarity = jaccard(shingles[number], theirs)
             if similarity >= max(at_least, best[number].similarity if number in best else 0.0):
                 best[number] = Pair(
-                    held_out=number, training=where, similarity=similarity, beginning=_beginning(texts[number])
+                    held_out=number,
+                    training=where,
+                    similarity=similarity,
+                    beginning=_beginning(texts[number]),
+                    shingles=shingles[number].size,
                 )
     return [best[number] for number in sorted(best)]
 

@@ -1,7 +1,8 @@
 """Held-out documents that stand in the training text with few changes: MinHash proposes pairs, which are then measured.
 
-Rule: D1. A text that was copied and lightly edited has a similarity above `copy`, and is an offence. Texts of one
-template (character tables, licences, forms) are alike without anybody's doing; from `alike` on they are recorded.
+Rule: D1. A text that was copied and lightly edited has a similarity above `copy`, or few words changed, and is an
+offence. Texts of one template (character tables, licences, forms) are alike without anybody's doing; from `alike` on
+they are recorded.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bytecap.auditing.findings import Answer
-from bytecap.auditing.overlap import SHINGLE_WORDS, near_duplicates
+from bytecap.auditing.overlap import SHINGLE_WORDS, Pair, near_duplicates
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept, not_asked, recorded
 from bytecap.auditing.subject import MISSING, Question
 from bytecap.auditing.texts import held_out_documents
@@ -24,6 +25,10 @@ class NearDuplicatesConfig(ProbeConfig):
     """Similarity from which a pair is recorded."""
     copy: float = field(default=0.9, metadata=bounds(0.3, 1.0))
     """Similarity from which a pair is a copy: about one word in a hundred changed."""
+    words: float = field(default=2.0, metadata=bounds(0))
+    """Words that may differ in a copy of whatever length, if it is no shorter than `shingles`."""
+    shingles: int = field(default=40, metadata=bounds(1))
+    """Shingles of the shortest document of which that is said; shorter ones may be alike by chance."""
 
 
 class NearDuplicates(Probe):
@@ -43,12 +48,12 @@ class NearDuplicates(Probe):
             return not_asked(MISSING["tokenizer"])
         pairs = near_duplicates(held_out, question.training.documents(), at_least=self.config.alike)
         pairs.sort(key=lambda pair: -pair.similarity)
-        copies = [pair for pair in pairs if pair.similarity >= self.config.copy]
+        copies = list(filter(self._is_copy, pairs))
         share = sum(len(held_out[pair.held_out]) for pair in pairs) / max(1, sum(map(len, held_out)))
         evidence = (
             f"{len(held_out):,} held-out documents were compared with the training documents{question.training.note} "
             f"by runs of {SHINGLE_WORDS} words; {len(pairs):,} have one at least {self.config.alike:g} alike "
-            f"({100 * share:.1f} % of the text), {len(copies):,} at least {self.config.copy:g}"
+            f"({100 * share:.1f} % of the text), {len(copies):,} with hardly a word changed"
         )
         places = [
             f"document {pair.held_out + 1:,} is {pair.similarity:.3f} like training document {pair.training + 1:,}: "
@@ -58,3 +63,7 @@ class NearDuplicates(Probe):
         if copies:
             return broken(evidence, len(copies), "copies", places)
         return recorded(evidence, len(pairs), "alike", places) if pairs else kept(evidence, 0, "alike")
+
+    def _is_copy(self, pair: Pair) -> bool:
+        few = pair.changed_words <= self.config.words and pair.shingles >= self.config.shingles
+        return few or pair.similarity >= self.config.copy
