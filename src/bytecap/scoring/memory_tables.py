@@ -91,8 +91,7 @@ def with_room(tables: Tables, tokens: int) -> Tables:
     if needed <= tables.history_L.size:
         return tables
     larger = new_tables(tables.count_V.size, max(needed, 2 * tables.history_L.size))
-    for token in tables.history_L[: tables.numbers_5[TOKENS]]:
-        absorb(larger, token)
+    _absorb_all(larger, tables.history_L[: tables.numbers_5[TOKENS]])
     return larger
 
 
@@ -128,6 +127,12 @@ def absorb(tables: Tables, token: Whole) -> None:
     tables.numbers_5[TOKENS] = position + 1
     _find_contexts(tables)
     _follow_match(tables, token)
+
+
+@compiled()
+def _absorb_all(tables: Tables, token_N: Ints) -> None:
+    for token in token_N:
+        absorb(tables, token)
 
 
 @compiled()
