@@ -14,6 +14,8 @@ import numpy as np
 
 from bytecap.auditing.subject import Ids, Question
 
+MIN_DOCUMENT = 3
+"""Tokens of the shortest document of an excerpt, its BOS among them."""
 DRAWN = 10_000
 """Tokens that stand in for a text where there is none."""
 
@@ -28,15 +30,16 @@ def held_out_documents(question: Question) -> list[str] | None:
 
 
 def draw_excerpt(question: Question, length: int, documents: int = 2) -> Ids:
-    """A stream of `length` tokens made of `documents` excerpts about equally long, each behind a BOS.
+    """A stream of `length` tokens made of `documents` excerpts, each behind a BOS, with at least MIN_DOCUMENT tokens.
 
-    Excerpts begin at random places of the held-out text; where there is none, tokens are drawn at random.
+    They begin at random places of the held-out text and are of random lengths, so that no position of a stream is
+    always the same; where there is no text, tokens are drawn at random.
     """
-    model = question.model
-    edges = np.linspace(0, length, documents + 1).astype(int)
-    parts = [_piece(question, int(end - begin)) for begin, end in itertools.pairwise(edges)]
+    places = np.arange(1, length // MIN_DOCUMENT)
+    inner = np.sort(question.rng.choice(places, size=documents - 1, replace=False)) * MIN_DOCUMENT
+    parts = [_piece(question, end - begin) for begin, end in itertools.pairwise([0, *inner.tolist(), length])]
     drawn_N = np.concatenate(parts)
-    assert drawn_N.size == length and drawn_N[0] == model.bos
+    assert drawn_N.size == length and drawn_N[0] == question.model.bos
     return drawn_N
 
 

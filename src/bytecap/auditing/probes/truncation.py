@@ -37,7 +37,7 @@ class TruncationConfig(ProbeConfig):
 
     positions: int = field(default=768, metadata=bounds(1))
     """Positions that are asked alone, at least."""
-    length: int = field(default=256, metadata=bounds(2))
+    length: int = field(default=256, metadata=bounds(16))
     """Tokens of a text that is read token by token; at most those of the model's context."""
     cuts: int = field(default=12, metadata=bounds(0))
     """Places at which a text is cut, with all learning before them."""
