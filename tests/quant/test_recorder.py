@@ -60,3 +60,26 @@ def test_calls_that_are_no_linear_maps() -> None:
     assert curvature.inputs_II.shape == (40,) and curvature.outputs.shape == (30,)
     whole = float(curvature.inputs_II.sum() * curvature.outputs.sum())
     assert np.isclose(whole, found.tensors["weight"].gradient_square * 1200 * 5, rtol=1e-4)
+
+
+def test_rows_taken_by_index_are_an_embedding() -> None:
+    """A table read by its indices has the curvature that `F.embedding` gives it."""
+
+    class Table(nn.Module):
+        def __init__(self, indexed: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.indexed = nn.Parameter(torch.randn(9, 4)), indexed
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.table[ids] if self.indexed else F.embedding(ids, self.table)
+
+    ids = torch.randint(0, 9, (6, 5))
+    one, other = (
+        calibrate(
+            Table(indexed), [ids], lambda m, x: m(x).square().sum(-1).flatten(), source_digest="x", progress=Silent(),
+            total_tokens=30,
+        ).tensors["table"]
+        for indexed in (True, False)
+    )  # fmt: skip
+    assert np.allclose(one.inputs_II, other.inputs_II) and np.allclose(one.outputs, other.outputs)

@@ -28,7 +28,7 @@ MAX_OUTPUTS = 2048
 """Rows above which only the diagonal of G is kept."""
 MAX_PATCH = 4096
 """Numbers of a kernel's patch above which only the diagonal of their curvature is kept."""
-_LINEAR, _EMBEDDING = F.linear, F.embedding
+_LINEAR, _EMBEDDING, _GET = F.linear, F.embedding, Tensor.__getitem__
 
 
 class Sums:
@@ -92,7 +92,10 @@ class ActivationRecorder(TorchFunctionMode):
         if is_written_out(func, args) and not kwargs:
             return (run_cell if func in CELLS else run_layers)(func, self._linear, args)
         out = func(*args, **kwargs)
-        if func is _EMBEDDING:
+        if func is _GET and isinstance(args[1], Tensor) and args[1].dtype in (torch.int64, torch.int32):
+            if args[0].ndim == 2:
+                self._see_embedding(args[1], args[0], out)
+        elif func is _EMBEDDING:
             x, weight = (args[i] if i < len(args) else kwargs.get(key) for i, key in enumerate(("input", "weight")))
             self._see_embedding(x, weight, out)
         else:
