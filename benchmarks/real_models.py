@@ -340,7 +340,7 @@ def _read(path: Path) -> Weights:
         file = np.load(path)
         return {key: torch.from_numpy(file[key].astype(np.float32)) for key in file.files}
     if path.suffix == ".hdf5":
-        import h5py  # type: ignore[import-untyped]  # noqa: PLC0415  (one checkpoint alone needs it)
+        import h5py  # noqa: PLC0415  (one checkpoint alone needs it)
 
         found: dict[str, np.ndarray] = {}
         with h5py.File(path) as file:
