@@ -111,11 +111,12 @@ def score(
     `adapt` names what the model adapts by while it is scored, or gives settings by name; None means what the file says,
     and an empty list the model as it is. The static scores stand beside, in `static`. Any object with the members of
     `bytecap.Predictor` can be scored too, with the `tokenizer` that its tokens are of: a SentencePiece model, or a
-    path to one. It is scored 64 tokens at a time, and `stride`, `adapt` and `device` mean nothing to it.
+    path to one. It is scored 64 tokens at a time, on its own device, and adapts in its own `learn`.
 
     Raises DataError for text that cannot be used or that the tokenizer changes, FormatError for a damaged file or one
-    that holds weights without a model, ConfigError for a `stride`, `device` or `adapt` that cannot be and for an object
-    that is no predictor, NumericsError, naming the position, for predictions that are no numbers or do not sum to one.
+    that holds weights without a model, ConfigError for a `stride`, `device` or `adapt` that cannot be, for an object
+    that is no predictor and for answers of the wrong type or shape, NumericsError, naming the position, for predictions
+    that are no numbers or do not sum to one.
 
     >>> import bytecap
     >>> from pathlib import Path
@@ -135,6 +136,10 @@ def score(
     if not isinstance(file, (Artifact, str, Path)):
         if read is None:
             raise ConfigError("a predictor is scored by tokens; give the tokenizer that they are of")
+        if stride is not None or adapt is not None:
+            raise ConfigError(
+                "stride and adapt are for the model of a file; a predictor adapts in its own learn(scored)"
+            )
         return score_predictor(checked_predictor(file), text, read, progress=progress).score
     how = TextScoring(stride=stride, adapt=None if adapt is None else chosen_adaptations(adapt, origin="adapt"))
     return score_text(_opened(file), text, how, device=device, tokenizer=read, progress=progress).score

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bytecap
+from bytecap.auditing.subject import Subject
 from bytecap.core.digest import digest_bytes
 from tests.auditing.subjects import HELD_OUT, TOKENIZER, Counting, make_subject
 from tests.runs import call
@@ -101,3 +102,9 @@ def test_somebody_elses_model(tmp_path: Path) -> None:
         bytecap.audit(Counting())
     with pytest.raises(bytecap.ConfigError, match="lacks reset"):
         bytecap.audit(object(), tokenizer=TOKENIZER)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_audited() -> None:
+    """A seed that no generator takes."""
+    with pytest.raises(bytecap.ConfigError, match="the seed is -1; it must lie between 0"):
+        bytecap.audit(Subject(name="nothing"), seed=-1)

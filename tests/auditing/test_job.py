@@ -15,7 +15,7 @@ from torch import Tensor
 from bytecap.auditing.drive import drive
 from bytecap.auditing.findings import KEPT, NOT_ASKED, RECORDED, Answer
 from bytecap.auditing.subject import ByteCounter, Clocks, CountedFiles, MemoryStream, Subject
-from bytecap.core.errors import DataError
+from bytecap.core.errors import ConfigError
 from bytecap.scoring.ledger import Scored
 from tests.auditing.subjects import Counting, Learning, ask, make_subject
 
@@ -92,9 +92,9 @@ def test_float32_is_no_offence(tmp_path: Path) -> None:
             return rows_TV[:, :-1]
 
     assert answer(make_subject(tmp_path, Short), "C2a").verdict == KEPT
-    with pytest.raises(DataError, match="float16; it must give float32"):
+    with pytest.raises(ConfigError, match="float16; it must give float32"):
         ask(make_subject(tmp_path, Shorter), "C2a")
-    with pytest.raises(DataError, match="one row of 290"):
+    with pytest.raises(ConfigError, match="one row of 290"):
         ask(make_subject(tmp_path, Wide), "C2a")
 
 

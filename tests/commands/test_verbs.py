@@ -86,7 +86,7 @@ def test_examples(
     [
         ("nope", 'Unknown command "nope"'),
         ("recipes --jso", "Did you mean --json?"),
-        ("run a b", "nothing takes 'b'; put text with spaces into quotes"),
+        ("run a b", "nothing takes 'b'; put text with spaces into quotes, and repeat an option for each value"),
         ("score", "requires an argument"),
         ("fit x --cap", "--cap requires an argument"),
         ("score x --stride 8.9", "--stride is 8.9; it must be a whole number"),

@@ -81,6 +81,17 @@ def test_on_the_command_line(finished: Path, capsys: pytest.CaptureFixture[str])
     assert "did you mean rank?" in capsys.readouterr().err
     assert call("score", finished, "--set", "train.steps=4") == 2
     assert "settings of [score] do" in capsys.readouterr().err
+    assert call("score", finished, "--adapt", "softcap_temperature", "--set", "score.adapt.lora.rank=2") == 2
+    assert "--adapt does not name it; add --adapt lora" in capsys.readouterr().err
+    assert call("score", finished, "--set", "score.strategy=streaming", "--quiet") == 0
+    assert ", streaming; " in capsys.readouterr().out
+
+
+def test_what_a_file_says_itself(adapted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A setting that has no effect on a file's score is refused, not ignored."""
+    words = ["--text", held_out(adapted, tmp_path), "--set", "score.batch_tokens=64"]
+    assert call("score", adapted / "model.bcap", *words) == 2
+    assert "--set score.batch_tokens changes nothing with --text" in capsys.readouterr().err
 
 
 def test_one_that_diverges_is_marked_or_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,3 +131,7 @@ def test_anybodys_predictor(adapted: Path, tmp_path: Path) -> None:
         bytecap.score(object(), text=text, tokenizer=tokenizer)  # type: ignore[arg-type]
     with pytest.raises(bytecap.ConfigError, match="the predictor has a vocabulary of 7"):
         bytecap.score(Uniform(7), text=text, tokenizer=tokenizer)
+    with pytest.raises(bytecap.ConfigError, match="a predictor adapts in its own"):
+        bytecap.score(Uniform(300), text=text, tokenizer=tokenizer, adapt=["lora"])
+    with pytest.raises(bytecap.ConfigError, match="there is no adaptation 'lor'; did you mean lora"):
+        bytecap.score(adapted / "model.bcap", text=text, adapt="lor")

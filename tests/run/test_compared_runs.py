@@ -36,3 +36,14 @@ def test_folders_of_seeds(finished: Path, tmp_path: Path) -> None:
     assert read_runs([tmp_path / "seed-2" / "record.json"], "RUN")[0].documents is not None
     with pytest.raises(DataError, match="does not exist"):
         read_runs([tmp_path / "seed-3"], "RUN")
+
+
+def test_what_nothing_compares_with(finished: Path, tmp_path: Path) -> None:
+    """A file that is no record is not said to be deleted; a score that is no number has no verdict."""
+    with pytest.raises(DataError, match=r"model\.bcap is no record; give the folder of a finished run"):
+        read_runs([finished / "model.bcap"], "runs")
+    record = json.loads((finished / "record.json").read_text())
+    record["scores"]["after"]["bits_per_byte"] = float("nan")
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"is nan bits per byte over .* which nothing compares with"):
+        read_runs([tmp_path], "runs")

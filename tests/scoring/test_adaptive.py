@@ -20,6 +20,7 @@ from bytecap.scoring.adaptive import (
     group_spans,
 )
 from bytecap.scoring.engine import Engine, EnginePredictor
+from bytecap.scoring.past import Strategy
 from tests.contracts.adaptations import BOS, CHUNK, CONTEXT, build_validation, default_config, make_ids
 from tests.model.test_gpt import random_model
 
@@ -48,6 +49,21 @@ def test_groups_and_lanes_change_nothing(name: str, tmp_path: Path, monkeypatch:
         found.append(evaluate_adaptive(random_model(), validation, how, Silent()))
     assert [score.nats for score in found[1:]] == pytest.approx([found[0].nats] * 2, rel=1e-6)
     assert found[0].adapt[name]["chunk"] == CHUNK and found[0].stride == CHUNK and found[0].tokens == 88
+
+
+@pytest.mark.parametrize("strategy", ["windows", "streaming"])
+def test_a_context_below_the_chunk(strategy: Strategy, tmp_path: Path) -> None:
+    """Where less is seen at once than is learned from at once, how many lanes there could be changes nothing."""
+    validation = build_validation(tmp_path, make_ids(1, (30, 12, 2, 25, 1, 19)))
+    one, many = (
+        AdaptiveScoring(
+            adapt={"lora": default_config("lora")}, context=CHUNK // 2, batch_tokens=lanes * CHUNK, stride=1,
+            strategy=strategy,
+        )
+        for lanes in (1, 4)
+    )  # fmt: skip
+    found = [evaluate_adaptive(random_model(), validation, how, Silent()).nats for how in (one, many)]
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
 
 
 def test_another_order_is_recorded(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from bytecap.auditing.subject import Ids, MemoryStream, ScoredModel, in_chunks
-from bytecap.core.errors import DataError, NumericsError
+from bytecap.core.errors import NumericsError
 from bytecap.scoring.ledger import Chunk, Ledger
-from bytecap.scoring.predictor import Predictor
+from bytecap.scoring.predictor import Predictor, next_log_probs
 from bytecap.text.byte_counts import ByteTable
 
 WATCHED = 16
@@ -124,16 +124,8 @@ def _no_bytes(vocab_size: int) -> ByteTable:
 
 
 def _log_probs(predictor: Predictor, tokens_T: Tensor, model: ScoredModel) -> npt.NDArray[np.floating[Any]]:
-    """The rows of one chunk; DataError where they are not one distribution for each token."""
-    row_TV = predictor.log_probs(tokens_T).detach().cpu()
-    if row_TV.shape != (len(tokens_T), model.vocab_size):
-        raise DataError(
-            f"log_probs gave {tuple(row_TV.shape)} for {len(tokens_T)} tokens; it must give one row of "
-            f"{model.vocab_size:,} log probabilities for each token"
-        )
-    if row_TV.dtype not in (torch.float32, torch.float64):
-        raise DataError(f"log_probs gave {row_TV.dtype}; it must give float32 or float64")
-    return np.ascontiguousarray(row_TV.numpy())
+    """The rows of one chunk; ConfigError where they are not one distribution for each token."""
+    return np.ascontiguousarray(next_log_probs(predictor, tokens_T, model.vocab_size).detach().cpu().numpy())
 
 
 def _chunks(model: ScoredModel, tokens_N: Ids) -> Iterator[tuple[int, int]]:

@@ -17,11 +17,18 @@ from bytecap.auditing.probes.base import not_asked
 from bytecap.auditing.rules import Rule, RuleSet
 from bytecap.auditing.subject import MISSING, Question, Subject
 from bytecap.core.clock import Clock
+from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress
+from bytecap.model.spec import MAX_SEED
 
 
 def audit_subject(subject: Subject, rules: RuleSet, *, seed: int, progress: Progress) -> AuditReport:
-    """Ask every rule of a set. `seed` decides which positions, tokens and documents are asked about."""
+    """Ask every rule of a set. `seed` decides which positions, tokens and documents are asked about.
+
+    ConfigError for a seed that no generator takes.
+    """
+    if not 0 <= seed < MAX_SEED:
+        raise ConfigError(f"the seed is {seed}; it must lie between 0 and {MAX_SEED - 1:,}")
     clock, memory, found = Clock(), dict[str, Any](), dict[str, Finding]()
     for number, rule in enumerate(sorted(rules.rules, key=lambda rule: rule.probe.asked_last)):
         progress.update(number, len(rules.rules), f"{rule.id} {rule.config.probe}")

@@ -36,8 +36,10 @@ Adapt = Annotated[
     list[str] | None,
     option(SETTINGS, "What the model adapts by while it is scored, or none; without it as recipe or file say."),
 ]
-_SCORE, _NONE = "score.", "none"
-"""Beginning of the settings of a score, and the word for no adaptation."""
+_SCORE, _ADAPT, _NONE = "score.", "score.adapt", "none"
+"""Beginning of the settings of a score and of those of adaptations, and the word for no adaptation."""
+_CHOSEN_OF_A_FILE = ("score.stride", "score.strategy")
+"""What may be chosen where a file is scored on a text, besides adaptations."""
 
 
 @joined()
@@ -90,9 +92,15 @@ def _text_scoring(
     if settings is None:
         return TextScoring(stride=stride)
     said = [_key(word) for word in words]
+    for key in said:
+        if key.startswith(_SCORE) and key not in _CHOSEN_OF_A_FILE and not key.startswith(_ADAPT):
+            raise ConfigError(
+                f"--set {key} changes nothing with --text, where the file says it; {', '.join(_CHOSEN_OF_A_FILE)} and "
+                f"{_ADAPT} do"
+            )
     return TextScoring(
         stride=settings.stride if stride is None and "score.stride" in said else stride,
-        adapt=settings.adapt if adapting or any(key.startswith("score.adapt") for key in said) else None,
+        adapt=settings.adapt if adapting or any(key.startswith(_ADAPT) for key in said) else None,
         strategy=settings.strategy if "score.strategy" in said else None,
     )
 
@@ -100,12 +108,13 @@ def _text_scoring(
 def _said(value: dict[str, Any]) -> str:
     """A score in words, and below it those of the model alone where it adapts."""
     adapt = f", adapting by {', '.join(value['adapt'])}" if value.get("adapt") else ""
+    how = "" if value["strategy"] == "windows" else f", {value['strategy']}"
     fault = "; DIVERGED" if value.get("fault") else ""
     if value["order"] != "canonical":
         fault += f"; documents {value['order'].replace('_', ' ')}, NOT IN THE ORDER OF THE TEXT"
     lines = [
         f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over {value['text_bytes']:,} bytes and "
-        f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}{adapt}; "
+        f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}{how}{adapt}; "
         f"{value['tokens'] / value['seconds']:,.0f} tokens/s{fault})"
     ]
     for name, static in value.get("static", {}).items():
@@ -131,6 +140,9 @@ def _settings(folder: Path | None, adapt: Sequence[str] | None, words: Sequence[
         return None
     recipe = with_overrides(Recipe() if folder is None else load(folder / RECIPE), chosen)
     if adapt is not None:
+        for key in map(_key, chosen):
+            if key.startswith(f"{_ADAPT}.") and (name := key.split(".")[2]) not in adapt and name in recipe.score.adapt:
+                raise ConfigError(f"--set {key} changes nothing: --adapt does not name it; add --adapt {name}")
         recipe = with_adaptations(recipe, [] if list(adapt) == [_NONE] else adapt)
     return recipe.score
 

@@ -68,7 +68,8 @@ def _examples(lines: tuple[str, ...]) -> str:
 def _sentence(error: CycloptsError) -> str:
     """What the parser found, in one line, and the next step."""
     if isinstance(error, UnusedCliTokensError):
-        return f"nothing takes {' '.join(map(repr, error.unused_tokens or ()))}; put text with spaces into quotes"
+        words = " ".join(map(repr, error.unused_tokens or ()))
+        return f"nothing takes {words}; put text with spaces into quotes, and repeat an option for each value"
     error.verbose = False
     verb = " ".join(error.command_chain or ())
     found = " ".join(str(error).split()).rstrip("., ")

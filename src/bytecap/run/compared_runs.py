@@ -6,6 +6,7 @@ Out:  ComparedRun objects of one side; errors for runs of other settings, of oth
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -159,6 +160,13 @@ def with_score(run: ComparedRun, name: str) -> ComparedRun:
             f"{run.path} has no score {name!r}{nearest(name, scores)}; it has {', '.join(sorted(scores))}",
             path=str(run.path),
         )
+    if not (math.isfinite(scores[name]["bits_per_byte"]) and scores[name]["tokens"] > 0):
+        raise DataError(
+            f"score {name!r} of {run.path} is {scores[name]['bits_per_byte']} bits per byte over "
+            f"{scores[name]['tokens']} tokens, which nothing compares with; score the run again, or choose another "
+            "--score",
+            path=str(run.path),
+        )
     documents = read_document_sums(_record_file(run.path).parent / SCORE, run.record, name)
     return ComparedRun(path=run.path, record=run.record, score=scores[name], documents=documents)
 
@@ -169,10 +177,10 @@ def _record_file(path: Path) -> Path:
 
 def _read_run(path: Path) -> ComparedRun:
     file = _record_file(path)
-    if not file.is_file():
+    if not file.is_file() or file.suffix != Path(RECORD).suffix:
         raise DataError(
-            f"{file} does not exist; give the folder of a finished run, or its {RECORD} (`bytecap run --out FOLDER` "
-            "finishes the run in a folder)",
+            f"{file} {'is no record' if file.is_file() else 'does not exist'}; give the folder of a finished run, or "
+            f"its {RECORD} (`bytecap run --out FOLDER` finishes the run in a folder)",
             path=str(file),
         )
     record = {**load_record_file(file), **read_object(file, _RECORD)}

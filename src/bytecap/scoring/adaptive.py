@@ -34,7 +34,7 @@ from bytecap.scoring.evaluate import CANONICAL, Order, Score
 from bytecap.scoring.kept_groups import KeptGroups
 from bytecap.scoring.ledger import Chunk, Ledger
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
-from bytecap.scoring.predictor import Predictor
+from bytecap.scoring.predictor import Predictor, next_log_probs
 from bytecap.scoring.streaming import streaming_reach
 from bytecap.scoring.validation import Validation
 
@@ -175,10 +175,11 @@ def evaluate_predictor(
     """Score any predictor, `chunk` tokens of the stream at a time; NumericsError names the position of a wrong row."""
     ledger, clock = open_ledger(validation), Clock()
     meter = _Meter(progress, ledger.targets)
+    vocab_size = int(predictor.vocab_size)
     predictor.reset()
     for start in range(0, ledger.targets, chunk):
         asked = Chunk((start,), (min(chunk, ledger.targets - start),))
-        scored = ledger.commit(asked, predictor.log_probs(ledger.inputs(asked)[0])[None])
+        scored = ledger.commit(asked, next_log_probs(predictor, ledger.inputs(asked)[0], vocab_size)[None])
         predictor.learn(scored)
         meter.add(scored.tokens)
     return _score(ledger, clock, context=0, stride=chunk, strategy="predictor")

@@ -69,8 +69,16 @@ class Engine:
         return self.model.spec.across_documents or any(a.across_documents for a in self.adaptations)
 
     def lanes(self, wanted: int) -> int:
-        """How many documents run side by side, at most `wanted`."""
-        return 1 if self.in_order else min([wanted, *(a.max_lanes for a in self.adaptations if a.max_lanes)])
+        """How many documents run side by side, at most `wanted`.
+
+        One, where a chunk of learning is longer than what is asked for at once: the parts of the others that wait for
+        the rest of theirs would be lost where a document ends.
+        """
+        return (
+            1
+            if self.in_order or self.chunk < (self.learning_chunk or 0)
+            else min([wanted, *(a.max_lanes for a in self.adaptations if a.max_lanes)])
+        )
 
     def begin(self, lanes: int) -> None:
         """Forget everything."""

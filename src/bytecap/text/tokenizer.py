@@ -54,7 +54,10 @@ class Tokenizer:
         try:
             processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except (RuntimeError, ValueError) as error:
-            raise DataError(f"{origin} is not a SentencePiece model: {error}") from error
+            raise DataError(
+                f"{origin} is not a SentencePiece model ({str(error).strip()}); "
+                "give the .model file that SentencePiece wrote"
+            ) from error
         if processor.bos_id() < 0:
             raise DataError(f"{origin} has no BOS piece, which marks the start of each document")
         pieces = []

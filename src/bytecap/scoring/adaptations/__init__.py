@@ -31,6 +31,8 @@ class _Tables:
 
 def chosen_adaptations(chosen: Iterable[str] | Mapping[str, Any], *, origin: str) -> Mapping[str, AdaptationConfig]:
     """What a person chose: names, or tables of settings by name; ConfigError for a name or a setting there is not."""
+    if isinstance(chosen, str):
+        chosen = [chosen]
     table = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen, True)
     return from_authored(_Tables, {"adapt": table}, origin=origin).adapt
 
