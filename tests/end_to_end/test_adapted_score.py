@@ -89,7 +89,7 @@ def test_on_the_command_line(finished: Path, capsys: pytest.CaptureFixture[str])
 
 def test_what_a_file_says_itself(adapted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A setting that has no effect on a file's score is refused, not ignored."""
-    words = ["--text", held_out(adapted, tmp_path), "--set", "score.batch_tokens=64"]
+    words = ["--text", str(held_out(adapted, tmp_path)), "--set", "score.batch_tokens=64"]
     assert call("score", adapted / "model.bcap", *words) == 2
     assert "--set score.batch_tokens changes nothing with --text" in capsys.readouterr().err
 
