@@ -38,8 +38,8 @@ def audit(
     how it goes through the text, files, seconds. `text` and `training_text` go with a file or an object alone; rules
     that need what is not given are not asked, and say so. `seed` draws the positions, tokens and documents.
 
-    Raises ConfigError for an unknown rule set, for a seed that no generator takes, and for an object that is no predictor
-    or has no tokenizer; DataError for text that cannot be used, FormatError for a damaged file.
+    Raises ConfigError for an unknown rule set, a seed that no generator takes and an object that is no predictor or has
+    no tokenizer, DataError for text that cannot be used, FormatError for a damaged file.
 
     >>> import bytecap
     >>> report = bytecap.audit("model.bcap")
