@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from bytecap.commands.common import Verb
 from bytecap.commands.verbs import VERBS
+from bytecap.scoring.adaptations import ADAPTATIONS
 from tests.conftest import make_document
 from tests.runs import SETTINGS, call
 
@@ -106,6 +107,12 @@ def test_usage(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> Non
     out, again = capsys.readouterr()
     told = json.loads(out)["error"]
     assert told["kind"] == "ConfigError" and f"bytecap: {told['message']}\n" == again
+
+
+def test_help_names_adaptations(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those there are, though the page is made without reading them."""
+    assert call("score", "--help") == 0
+    assert f": {', '.join(ADAPTATIONS.names())}, or none;" in " ".join(capsys.readouterr().out.split())
 
 
 def test_help_is_light() -> None:

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bytecap.auditing import probes
+from bytecap.auditing.job import audit_subject
+from bytecap.auditing.rules import load_rules
 from bytecap.core.errors import Stopped
+from bytecap.core.progress import Silent
 from bytecap.model import techniques
 from bytecap.run import recipe as recipes
 from bytecap.scoring import adaptations
@@ -16,6 +20,8 @@ from bytecap.text.shards import TokenStream
 from bytecap.train import hooks
 from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
 from bytecap.train.hooks import HOOKS
+from tests.auditing.subjects import make_subject
+from tests.auditing.test_rules import test_probes_say_what_they_ask as check_words
 from tests.contracts.hooks import check_changes, check_start
 from tests.contracts.hooks import check_survives as check_survives_stops
 from tests.contracts.techniques import (
@@ -40,11 +46,11 @@ def find_blocks(title: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder whose files count as techniques, as hooks and as adaptations."""
-    for package in (techniques, hooks, adaptations):
+    """A folder whose files count as techniques, as hooks, as adaptations and as probes."""
+    for package in (techniques, hooks, adaptations, probes):
         package.__path__.append(str(tmp_path))
     yield tmp_path
-    for package in (techniques, hooks, adaptations):
+    for package in (techniques, hooks, adaptations, probes):
         package.__path__.remove(str(tmp_path))
 
 
@@ -71,6 +77,19 @@ def test_an_adaptation(folder: Path) -> None:
     (folder / "unigram.py").write_text(source)
     for check in CHECKS:
         check("unigram", folder / check.__name__)
+
+
+def test_a_rule_of_the_audit(folder: Path) -> None:
+    """Probe and rule set of the guide, kept as it stands there and broken where more is asked for."""
+    source, rules = find_blocks("A rule of the audit")
+    (folder / "long_enough.py").write_text(source)
+    check_words("long_enough")
+    path = folder / "mine.toml"
+    for asked, verdict in (("tokens = 1000", "kept"), ("tokens = 1_000_000", "broken")):
+        path.write_text(rules.replace("tokens = 1000", asked))
+        report = audit_subject(make_subject(folder), load_rules(str(path)), seed=0, progress=Silent())
+        (finding,) = report.findings
+        assert finding.rule == "D3" and finding.answer.verdict == verdict
 
 
 @pytest.mark.slow

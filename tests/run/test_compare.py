@@ -80,7 +80,8 @@ def test_loud_where_not_like_for_like(finished: Path, tmp_path: Path) -> None:
 def test_older_and_lone_records(finished: Path, tmp_path: Path) -> None:
     """A record.json without its folder, of an older version, and other tokens give fewer tests, which is said."""
     golden = Path(__file__).parents[1] / "golden" / "run_0_1"
-    assert compare([golden], [golden / "record.json"]).verdict == "not distinguishable"
+    (tmp_path / "record.json").write_bytes((golden / "record.json").read_bytes())
+    assert compare([golden], [tmp_path / "record.json"]).verdict == "not distinguishable"
     (ours,) = make(finished, tmp_path / "a", [0.0])
     (theirs,) = make(finished, tmp_path / "b", [50.0], scores__after__tokens=77)
     (theirs / "score.json").unlink()
@@ -129,7 +130,9 @@ def test_refusals(finished: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             compare(*sides)
     with pytest.raises(ConfigError, match="no score 'aftr'; did you mean after"):
-        compare(ours, ours, score="aftr")
+        compare(ours, [same_text], score="aftr")
+    with pytest.raises(ConfigError, match=r"a.* is on both sides; a run does not differ from itself"):
+        compare(ours, [ours[0] / "record.json"])
     with pytest.raises(ConfigError, match="stands alone where a list"):
         compare("runs/a", ours)
     with pytest.raises(DataError, match=r"nothing does not exist; give the folder of a finished run"):

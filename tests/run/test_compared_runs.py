@@ -47,3 +47,7 @@ def test_what_nothing_compares_with(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text(json.dumps(record))
     with pytest.raises(DataError, match=r"is nan bits per byte over .* which nothing compares with"):
         read_runs([tmp_path], "runs")
+    del record["scores"]
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"record\.json has no 'scores', which a record has; delete it and run"):
+        read_runs([tmp_path], "runs")

@@ -34,7 +34,11 @@ Stride = Annotated[
 ]
 Adapt = Annotated[
     list[str] | None,
-    option(SETTINGS, "What the model adapts by while it is scored, or none; without it as recipe or file say."),
+    option(
+        SETTINGS,
+        "What the model adapts by while it is scored: document_memory, lora, phased_sgd, sgd, softcap_temperature, or "
+        "none; without it as recipe or file say.",
+    ),
 ]
 _SCORE, _ADAPT, _NONE = "score.", "score.adapt", "none"
 """Beginning of the settings of a score and of those of adaptations, and the word for no adaptation."""

@@ -31,6 +31,7 @@ from bytecap.run.compared_runs import (
     changed_settings,
     describe_hardware,
     read_runs,
+    refuse_both_sides,
     refuse_other_text,
     summarize_runs,
     with_score,
@@ -86,8 +87,9 @@ def compare(
     `score` is a key of the records' `scores`. By default it is the fitted file's: `adapted` where all runs have that
     score, else `after`. `contest` is a name or TOML file with bars.
 
-    Raises ConfigError for runs of one side that differ in more than the seed, runs given twice and scores or contests
-    that are not there; DataError for runs that are not finished or were scored on different held-out text.
+    Raises ConfigError for runs of one side that differ in more than the seed, runs given twice, on one side or on both,
+    and scores or contests that are not there; DataError for runs that are not finished or were scored on different
+    held-out text.
 
     >>> import bytecap
     >>> found = bytecap.compare(["runs/demo"], ["runs/other"])
@@ -101,6 +103,7 @@ def compare(
     ours, theirs = (
         read_runs([Path(path) for path in side], name) for side, name in ((runs, "RUN"), (against, "--against"))
     )
+    refuse_both_sides(ours, theirs)
     score = score or (ADAPTED if all(ADAPTED in run.record["scores"] for run in (*ours, *theirs)) else "after")
     ours, theirs = ([with_score(run, score) for run in side] for side in (ours, theirs))
     refuse_other_text([*ours, *theirs])

@@ -108,6 +108,16 @@ def read_runs(paths: Sequence[Path], side: str) -> list[ComparedRun]:
     return runs
 
 
+def refuse_both_sides(runs: Sequence[ComparedRun], against: Sequence[ComparedRun]) -> None:
+    """ConfigError that names a run which is on both sides, whether as a folder or as its record."""
+    records = {_record_file(run.path).resolve() for run in against}
+    for run in runs:
+        if _record_file(run.path).resolve() in records:
+            raise ConfigError(
+                f"{run.path} is on both sides; a run does not differ from itself, so give other runs behind --against"
+            )
+
+
 def summarize_runs(runs: Sequence[ComparedRun]) -> dict[str, Any]:
     """Runs as rows, with mean and spread of their scores; the spread is the sample's standard deviation."""
     found: dict[str, Any] = {"runs": [run.to_json() for run in runs]}

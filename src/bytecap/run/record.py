@@ -109,7 +109,8 @@ def load_record_file(path: Path) -> dict[str, Any]:
     try:
         summary(record, str(path.parent))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        why = f"lacks something that a record has ({type(error).__name__}: {error})"
+        what = f"has no {error}" if isinstance(error, KeyError) else f"is damaged ({type(error).__name__}: {error})"
+        why = f"{what}, which a record has"
         raise unusable_json(path, why) from error
     return record
 
