@@ -33,9 +33,8 @@ def tokenizer(rng: random.Random, material: Material, folder: Path) -> list[int]
     valid = material.tokenizer.read_bytes()
     wrong = mutate_bytes(rng, valid) if rng.random() < 0.3 else mutate_message(rng, valid, NESTED_OF_A_TOKENIZER)
     path.write_bytes(wrong)
-    codes = [
-        call("prepare", "--text", material.corpus, f"--set=text.tokenizer={path}", "--out", folder / "run", "--quiet")
-    ]
+    words = ("--text", material.corpus, f"--set=text.tokenizer={path}", "--out", folder / "run", "--quiet")
+    codes = [call("prepare", "baseline", *words)]
     if rng.random() < 0.3:
         out = folder / "out.bcap"
         given = ("--text", material.text, "--tokenizer", path, "--out", out, "--cap", "9kB", "--quiet")
@@ -136,9 +135,9 @@ def shards(rng: random.Random, material: Material, folder: Path) -> list[int]:
     if rng.random() < 0.2:
         model.write_bytes(mutate_message(rng, model.read_bytes(), NESTED_OF_A_TOKENIZER))
     sets = (f"--set=text.shards={place}", f"--set=text.tokenizer={model}")
-    codes = [call("prepare", *sets, "--out", folder / "run", "--quiet")]
+    codes = [call("prepare", "baseline", *sets, "--out", folder / "run", "--quiet")]
     if codes[0] == 0 and rng.random() < 0.3:
-        codes.append(call("prepare", *sets, "--out", folder / "run", "--quiet"))
+        codes.append(call("prepare", "baseline", *sets, "--out", folder / "run", "--quiet"))
     return codes
 
 
