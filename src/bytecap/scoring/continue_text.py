@@ -1,10 +1,11 @@
-"""A file and a prompt to text, token by token as the file's default score predicts them.
+"""A file and a prompt to text, token by token, by the memory that the file's default score has.
 
 In:   an Artifact, a prompt.
 Out:  text.
 
-Where the file's score remembers the document, so does the text that it writes. What learns by gradients learns from
-scored text alone, of which there is none here.
+Where the file's score remembers the document, so does the text that it writes; each position sees the file's whole
+context, where streaming shows half a stride less. What learns by gradients learns from scored text alone, of which
+there is none here.
 """
 
 from __future__ import annotations

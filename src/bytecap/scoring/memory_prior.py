@@ -4,8 +4,9 @@ In:   nothing.
 Out:  a Mixture.
 
 They were learned by gradient descent on training documents, Python source and English web text, behind models of
-250,000 bytes; no held-out document had a part in them. `benchmarks/memory_prior.py` makes them again. They hold
-648 numbers about counts and likenesses, and nothing about any token.
+250,000 bytes; no held-out document had a part in them. `benchmarks/memory_prior.py` learns such weights in the same
+way; these came from an earlier form of it, so it will not give the same numbers. They are 646 numbers about counts and
+likenesses, and hold nothing about any token.
 
 Letters: H hidden units.
 """
