@@ -1,11 +1,14 @@
 """Signals stop the work at once, or are noted while it must finish a step; nothing swallows them."""
 
 import contextlib
+import importlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +60,25 @@ def test_a_second_signal_does_not_wait() -> None:
         send(signal.SIGINT)
         send(signal.SIGTERM)
         pytest.fail("the second signal was deferred too")
+
+
+@BOTH
+@pytest.mark.parametrize("deferring", [False, True])
+def test_an_import_is_finished_first(
+    number: int, deferring: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised soon after it: C++ code that imports ends the process with an exception of Python."""
+    (tmp_path / "slow_to_import.py").write_text(
+        f"import os, time\nfor _ in range(2):\n    os.kill(os.getpid(), {int(number)})\ntime.sleep(0.2)\nwhole = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    whole = False
+    with pytest.raises(Stopped), stop_at_once(), deferred() if deferring else contextlib.nullcontext():
+        whole = importlib.import_module("slow_to_import").whole
+        time.sleep(10)
+        pytest.fail("the signal was lost")
+    sys.modules.pop("slow_to_import", None)
+    assert whole
 
 
 def test_an_error_of_a_deferring_block_is_told() -> None:

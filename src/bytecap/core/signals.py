@@ -3,6 +3,9 @@
 `Stopped` is raised wherever the program stands, so also inside code that swallows what it cannot name: a destructor, a
 callback from C, a bare `except`. That is why it derives from BaseException, why it is raised again every second until
 the block of `stop_at_once` is left, and why that block turns whatever else became of it into `Stopped`.
+
+One place is spared: an import. Extension modules import further ones from C++, where an exception of Python ends the
+process (PyTorch does), so a signal that comes while a module is imported is raised as soon as none is.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from types import FrameType
 from bytecap.core.errors import SIGNAL_NAMES, Stopped
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
-_AGAIN_SECONDS = 1.0
-"""Time that cleaning up may take before the signal is raised again."""
+_AGAIN_SECONDS, _IMPORTING_SECONDS = 1.0, 0.05
+"""Time that cleaning up may take before the signal is raised again, and between two looks whether an import is over."""
+_IMPORTER = "<frozen importlib._bootstrap>"
 
 _Handler = Callable[[int, FrameType | None], None]
 
@@ -28,6 +32,8 @@ class StopRequest:
     """The signal that came in, if any."""
 
     number: int | None = None
+    waits_for_import = False
+    """It came while a module was imported."""
     finished = False
     """Nothing waits for the signal any more."""
 
@@ -98,19 +104,30 @@ def _handled_by(handler: _Handler) -> Iterator[None]:
             signal.signal(number, previous)
 
 
-def _raise(number: int, _frame: FrameType | None) -> None:
+def _raise(number: int, frame: FrameType | None) -> None:
     request = _current
-    if request is not _unwatched and request.finished:
-        return
-    if request is not _unwatched and request.number is None:
-        request.number = number
-        _thread.start_new_thread(_raise_again, (request, number))  # `threading` takes locks that we may stand in
+    if request is not _unwatched:
+        if request.finished:
+            return
+        request.waits_for_import = _imports(frame)
+        if request.number is None:
+            request.number = number
+            _thread.start_new_thread(_raise_again, (request, number))  # `threading` takes locks that we may stand in
+        if request.waits_for_import:
+            return
     raise _stopped(number)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Tell whether a module is being imported where the program stands."""
+    while frame is not None and frame.f_code.co_filename != _IMPORTER:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _raise_again(request: StopRequest, number: int) -> None:
     while True:
-        time.sleep(_AGAIN_SECONDS)
+        time.sleep(_IMPORTING_SECONDS if request.waits_for_import else _AGAIN_SECONDS)
         if request.finished:
             return
         if main := threading.main_thread().ident:  # a real signal: it also ends a system call that waits
