@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bytecap.artifact.attached import Attached
 from bytecap.artifact.layout import VERSION, Section, parse, write
 from bytecap.artifact.load import Artifact, loads
 from bytecap.artifact.pack import ArtifactConfig, pack
@@ -64,9 +65,14 @@ def make() -> dict[str, bytes]:
         for shape in shapes_of(name)
         if np.prod(shape) < 3000
     }
+    model, weights = example_model(), QuantizedModel(tensors)
+    attached = Attached({"config.json": b"{}", "empty": b"", "tokenizer.json": bytes(range(256))})
+    types = dict.fromkeys(tensors, "BF16") | {next(iter(tensors)): "F32"}
     return {
-        f"v{VERSION}_model.bcap": with_every_codec(pack(SPEC, example_model(), example_tokenizer(), ABOUT, raw)),
-        f"v{VERSION}_weights.bcap": with_every_codec(pack(None, QuantizedModel(tensors), b"", ABOUT, raw)),
+        f"v{VERSION}_model.bcap": with_every_codec(pack(SPEC, model, example_tokenizer(), ABOUT, raw, attached)),
+        f"v{VERSION}_weights.bcap": with_every_codec(
+            pack(None, weights, b"", ABOUT, raw, Attached(attached.files, types))
+        ),
     }
 
 

@@ -29,6 +29,10 @@ def test_weights_for_ever(name: str) -> None:
     assert digest_weights(value.numpy() for value in state.values()) == FILES[name]["weights"]
     if "loss" in FILES[name]:
         assert loss(artifact) == pytest.approx(FILES[name]["loss"], rel=1e-4)
+    if name.startswith("v5"):
+        assert artifact.attached == {"config.json": b"{}", "empty": b"", "tokenizer.json": bytes(range(256))}
+    if name == "v5_weights.bcap":
+        assert sorted(set(artifact.dtypes.values())) == ["BF16", "F32"] and artifact.dtypes.keys() == state.keys()
 
 
 def test_every_version_and_format() -> None:

@@ -72,8 +72,8 @@ def with_preamble(**changes: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (with_preamble(version=1), "format version 1 .*this program reads versions 2 to 4; install an older"),
-        (with_preamble(version=5), "format version 5 .*this program reads versions 2 to 4; install a newer"),
+        (with_preamble(version=1), "format version 1 .*this program reads versions 2 to 5; install an older"),
+        (with_preamble(version=6), "format version 6 .*this program reads versions 2 to 5; install a newer"),
         (with_preamble(flags=1), "flags 1"),
         (with_preamble(stored=1 << 31), "header declares 2,147,483,648 bytes"),
         (with_preamble(raw=1 << 31), "header declares 2,147,483,648 bytes"),

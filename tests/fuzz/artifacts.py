@@ -65,7 +65,7 @@ def _wrong_artifact(rng: random.Random, material: Material) -> bytes:
                 _change_tokenizer(rng, container, material.tokenizer.read_bytes())
             case _ if _sound(container):  # the most likely
                 _change_raw(rng, container)
-    version = container.version if rng.random() < 0.97 else rng.choice((0, 1, 2, 3, 4, 255))
+    version = container.version if rng.random() < 0.97 else rng.choice((0, 1, 2, 3, 4, 5, 255))
     return write_container(version, dump_json(rng, container.header), container.sections)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from bytecap.artifact.layout import Parsed
+from bytecap.artifact.attached import read_dtypes, read_files
+from bytecap.artifact.layout import ATTACHED, DTYPES, KEYS_OF_5, VERSION, Parsed
 from bytecap.core.errors import BytecapError, FormatError
 from bytecap.formats.base import MAX_NAME, MAX_WIDTH, TensorEntry
 from bytecap.formats.table import FORMATS, min_file_bytes
@@ -55,13 +56,22 @@ class Header:
     """How its default score is made; empty for windows."""
     adapt: dict[str, Any]
     """Settings of what its model adapts by, by name; whoever scores it checks them."""
+    attached: list[tuple[str, int]]
+    """Names and sizes of attached files."""
+    dtypes: dict[str, str]
+    """The type that each tensor had before the fit; empty where the file does not say."""
 
 
 def read_header(parsed: Parsed) -> Header:
     """Check every value; FormatError for what no writer would have written."""
     table, keys = parsed.header, KEYS if parsed.version > 2 else KEYS[1:]
-    if set(table) - {STRATEGY, ADAPT} != set(keys):
+    newer = KEYS_OF_5 & table.keys()
+    if set(table) - {STRATEGY, ADAPT} - newer != set(keys):
         raise FormatError(f"the header must hold {', '.join(keys)} and sections, found {ascii(list(table))[:200]}")
+    if bool(newer) != (parsed.version >= VERSION):
+        raise FormatError(
+            f"a file of version {parsed.version} has {', '.join(sorted(newer)) or 'nothing'} of version 5"
+        )
     try:
         spec = None if table["model"] is None else ModelSpec.from_json(table["model"])
         expected = None if spec is None else _expected_tensors(spec)
@@ -83,6 +93,8 @@ def read_header(parsed: Parsed) -> Header:
         _word("written_by", table.get("written_by", "")),
         _word(STRATEGY, table.get(STRATEGY, "")),
         _adapt(table.get(ADAPT, {})),
+        read_files(table[ATTACHED]) if ATTACHED in table else [],
+        read_dtypes(table[DTYPES], [entry.name for entry in entries]) if DTYPES in table else {},
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bytecap.artifact.layout import PIECES, TOKENIZER
+from bytecap.artifact.layout import ATTACHED, PIECES, TOKENIZER
 from bytecap.artifact.load import Artifact
 from bytecap.coding.cost import apportion
 from bytecap.core.units import bits_per_weight
@@ -37,7 +37,7 @@ class TensorRow:
 
 
 def tensor_rows(artifact: Artifact) -> list[TensorRow]:
-    """A row for each tensor, then for header and tokenizer."""
+    """A row for each tensor, then for header, tokenizer and attached files, where there are some."""
     tensors = artifact.quantized.tensors
     stored = {size.name: size.stored for size in artifact.sizes}
     coded = dict.fromkeys(tensors, 0)
@@ -51,7 +51,9 @@ def tensor_rows(artifact: Artifact) -> list[TensorRow]:
         about = format_of(tensor).describe(tensor)
         rows.append(TensorRow(name, tensor.role, tensor.shape, about, bits, coded[name], share))
     tokenizer = stored.get(TOKENIZER, 0) + stored.get(PIECES, 0)
-    others = [("header", artifact.size_bytes - sum(coded.values()) - tokenizer), (TOKENIZER, tokenizer)]
+    attached = stored.get(ATTACHED, 0)
+    header = artifact.size_bytes - sum(coded.values()) - tokenizer - attached
+    others = [("header", header), (TOKENIZER, tokenizer), *([(ATTACHED, attached)] if artifact.attached else [])]
     rows += [TensorRow(name, "", (), "", None, size, size / artifact.size_bytes) for name, size in others]
     return rows
 

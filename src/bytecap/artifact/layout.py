@@ -16,8 +16,9 @@ from bytecap.coding.general import compress, decompress
 from bytecap.core.errors import FormatError
 
 MAGIC = b"bcap"
-VERSION = 4
-READABLE = (2, 3, 4)
+VERSION, WITHOUT_ATTACHED = 5, 4
+"""Today's version, and that of files whose header has no key of the newer one."""
+READABLE = (2, 3, 4, 5)
 PREAMBLE = struct.Struct("<4sHHIIQI")
 """Magic, version, flags (0), stored and raw bytes of the header, bytes of the file, CRC-32 of all before and of the
 stored header."""
@@ -31,6 +32,10 @@ MAX_DIGITS = 18
 """Digits of a whole number in the header."""
 _CRC = struct.Struct("<I")
 
+ATTACHED, DTYPES = "attached", "dtypes"
+"""Attached files, in the header and as a section, and the types that tensors had (artifact/attached.py)."""
+KEYS_OF_5 = {ATTACHED, DTYPES}
+"""Keys of the header that make a file of version 5."""
 TOKENIZER, PIECES = "tokenizer", "tokenizer_pieces"
 """The tokenizer as its file is, or in columns (coding/pieces.py)."""
 
@@ -42,6 +47,8 @@ class Section:
     name: str
     codec: str
     data: bytes
+    stored: bytes | None = None
+    """The bytes compressed, where somebody has done so already."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,9 @@ class Parsed:
 
 def write(header: dict[str, Any], sections: list[Section]) -> bytes:
     """The bytes of a file."""
-    stored = [compress(section.codec, section.data) for section in sections]
+    stored = [
+        compress(section.codec, section.data) if section.stored is None else section.stored for section in sections
+    ]
     table = [
         [section.name, section.codec, len(data), len(section.data), zlib.crc32(data)]
         for section, data in zip(sections, stored, strict=True)
@@ -95,7 +104,8 @@ def write(header: dict[str, Any], sections: list[Section]) -> bytes:
     text = json.dumps({**header, "sections": table}, separators=(",", ":"), ensure_ascii=True).encode()
     packed = zlib.compress(text, 9)
     total = PREAMBLE.size + len(packed) + sum(map(len, stored))
-    fields = (MAGIC, VERSION, 0, len(packed), len(text), total)
+    version = VERSION if KEYS_OF_5 & header.keys() else WITHOUT_ATTACHED
+    fields = (MAGIC, version, 0, len(packed), len(text), total)
     checksum = zlib.crc32(PREAMBLE.pack(*fields, 0)[: -_CRC.size] + packed)
     return b"".join([PREAMBLE.pack(*fields, checksum), packed, *stored])
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from torch import Tensor
 
-from bytecap.artifact.header import read_header
-from bytecap.artifact.layout import PIECES, TOKENIZER, Parsed, SectionSize, parse
+from bytecap.artifact.attached import MAX_FREE, MAX_RATIO, split_files
+from bytecap.artifact.header import Header, read_header
+from bytecap.artifact.layout import ATTACHED, PIECES, TOKENIZER, Parsed, SectionSize, parse
 from bytecap.coding.pieces import check_texts, from_columns
 from bytecap.coding.planes import join_bytes
 from bytecap.core.errors import DataError, FormatError
@@ -50,6 +51,10 @@ class Artifact:
     """How its default score is made; empty for windows."""
     adapt: Mapping[str, Any] = field(default_factory=dict)
     """What its model adapts by in its default score: settings by name, empty for nothing."""
+    attached: Mapping[str, bytes] = field(default_factory=dict)
+    """Small files beside the weights, by plain name. A `config.json` says that the model is one of Hugging Face's."""
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    """The type that each tensor had before it was fitted, in the words of safetensors; empty where it is not known."""
 
     @property
     def size_bytes(self) -> int:
@@ -110,6 +115,7 @@ def loads(data: bytes) -> Artifact:
     parsed = parse(data)
     header = read_header(parsed)
     tensors, tokenizer = _tensors(header.entries, parsed), _tokenizer(parsed)
+    attached = _attached(header, parsed)
     parsed.refuse_unread()
     return Artifact(
         spec=header.spec,
@@ -123,6 +129,8 @@ def loads(data: bytes) -> Artifact:
         data=data,
         strategy=header.strategy,
         adapt=header.adapt,
+        attached=attached,
+        dtypes=header.dtypes,
     )
 
 
@@ -157,3 +165,15 @@ def _tokenizer(parsed: Parsed) -> bytes | None:
     tokenizer = data if present[0] == TOKENIZER else from_columns(data)
     check_texts(tokenizer)
     return tokenizer
+
+
+def _attached(header: Header, parsed: Parsed) -> dict[str, bytes]:
+    """Attached files, unpacked to exactly the size that the header gives them."""
+    if not header.attached:
+        return {}
+    total, stored = sum(size for _, size in header.attached), len(parsed.stored.get(ATTACHED, b""))
+    if total > (most := MAX_FREE + MAX_RATIO * stored):
+        raise FormatError(
+            f"the attached files have {total:,} bytes together, {stored:,} stored ones hold {most:,} at most"
+        )
+    return split_files(header.attached, parsed.read(ATTACHED, exactly=total))

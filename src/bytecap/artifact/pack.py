@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from bytecap.artifact.attached import NOTHING, Attached
 from bytecap.artifact.header import ADAPT, STRATEGY
 from bytecap.artifact.layout import PIECES, TOKENIZER, Section, write
 from bytecap.coding.general import BROTLI, CODECS, RAW
@@ -99,8 +100,9 @@ class Provenance:
 
 
 def pack(
-    spec: ModelSpec | None, model: QuantizedModel, tokenizer: bytes, about: Provenance, config: ArtifactConfig
-) -> bytes:
+    spec: ModelSpec | None, model: QuantizedModel, tokenizer: bytes, about: Provenance, config: ArtifactConfig,
+    attached: Attached = NOTHING,
+) -> bytes:  # fmt: skip
     """The whole file; `spec` is None for the weights of somebody else's model."""
     rows = []
     for name, tensor in model.tensors.items():
@@ -120,12 +122,15 @@ def pack(
         "lossless": about.lossless,
         "context": about.context,
         **{name: value for name, value in ((STRATEGY, about.strategy), (ADAPT, dict(about.adapt))) if value},
+        **attached.header(),
     }
     sections = _tensor_sections(list(model.tensors.values()), config.compressor)
     if config.embed_tokenizer and tokenizer:
         columns = to_columns(tokenizer)
         name, data = (TOKENIZER, tokenizer) if columns is None else (PIECES, columns)
         sections.append(Section(name, config.compressor, data))
+    if attached.files:
+        sections.append(attached.section(config.compressor))
     return write(header, sections)
 
 

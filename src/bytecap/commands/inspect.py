@@ -28,6 +28,7 @@ def inspect(path: Artifact, *, json: Json = False) -> None:
         "bytes": artifact.size_bytes,
         "made_from": artifact.made_from,
         "model": None if artifact.spec is None else to_sparse(artifact.spec),
+        "attached": {name: len(data) for name, data in artifact.attached.items()},
         "tensors": tensor_report(artifact, shares),
     }
     print_result(value, json, tensor_table(value["tensors"]))

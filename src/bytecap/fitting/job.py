@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from bytecap.artifact.attached import NOTHING, Attached
 from bytecap.artifact.load import Artifact, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.core.budget import FileBudget
@@ -35,13 +36,14 @@ class Container:
     provenance: Provenance
     config: ArtifactConfig = field(default_factory=ArtifactConfig)
     tokenizer: Tokenizer | None = None
+    attached: Attached = NOTHING
 
     def packer(self, source: WeightSource) -> Pack:
         """The function from a quantized model of `source` to the bytes of its file."""
 
         def packed(model: QuantizedModel) -> bytes:
             tokenizer = b"" if self.tokenizer is None else self.tokenizer.model
-            return pack(source.spec, model, tokenizer, self.provenance, self.config)
+            return pack(source.spec, model, tokenizer, self.provenance, self.config, self.attached)
 
         return packed
 
