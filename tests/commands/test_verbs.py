@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -64,6 +65,8 @@ def test_examples(
     Path("my.txt").write_text(make_document(50))
     torch.save({"model": {"w": torch.ones(4, 4)}, "epoch": 1}, "checkpoint.pt")
     torch.save({"model": {"w": torch.ones(4, 4)}, "ema": {"module": {"w": torch.zeros(4, 4)}}}, "last.ckpt")
+    with h5py.File("weights.h5", "w") as file:
+        file["dense/kernel:0"] = [[1.0, 2.0], [3.0, 4.0]]
     Path("llama").mkdir()
     save_file({"w": torch.ones(4, 4)}, "llama/1.safetensors")
     Path("llama/model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "1.safetensors"}}))

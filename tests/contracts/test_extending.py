@@ -11,7 +11,10 @@ import pytest
 from bytecap.auditing import probes
 from bytecap.auditing.job import audit_subject
 from bytecap.auditing.rules import load_rules
-from bytecap.core.errors import Stopped
+from bytecap.convert import kinds
+from bytecap.convert.child import read_tables
+from bytecap.convert.kinds.base import ByteLimit
+from bytecap.core.errors import DataError, Stopped
 from bytecap.core.progress import Silent
 from bytecap.model import techniques
 from bytecap.run import recipe as recipes
@@ -46,11 +49,12 @@ def find_blocks(title: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder whose files count as techniques, as hooks, as adaptations and as probes."""
-    for package in (techniques, hooks, adaptations, probes):
+    """A folder whose files count as techniques, as hooks, as adaptations, as probes and as kinds."""
+    scanned = (techniques, hooks, adaptations, probes, kinds)
+    for package in scanned:
         package.__path__.append(str(tmp_path))
     yield tmp_path
-    for package in (techniques, hooks, adaptations, probes):
+    for package in scanned:
         package.__path__.remove(str(tmp_path))
 
 
@@ -112,3 +116,18 @@ def test_a_training_hook(folder: Path, stream: TokenStream) -> None:
     path = folder / "recipe.toml"
     path.write_text(f'[run]\nbase = "baseline"\n{settings}')
     assert recipes.resolve(str(path), track="laptop").train.exported_weights == "ema"
+
+
+def test_a_kind_of_checkpoint(folder: Path) -> None:
+    """The kind of the guide is found, reads what it should, and asks before it takes memory."""
+    (source,) = find_blocks("A kind of checkpoint")
+    (folder / "text_matrix.py").write_text(source)
+    (folder / "x.matrix").write_text("1 2 3\n4 5 6\n")
+    kind, tables = read_tables(folder / "x.matrix")
+    assert kind.title == "a matrix as text" and tables["weight"].tolist() == [[1, 2, 3], [4, 5, 6]]
+    with pytest.raises(DataError, match="takes more bytes"):
+        kind.read(folder / "x.matrix", ByteLimit(20))
+    for damaged in ("", "1 2\n3", "a b"):
+        (folder / "x.matrix").write_text(damaged)
+        with pytest.raises(DataError, match="cannot be read as a matrix as text"):
+            read_tables(folder / "x.matrix")

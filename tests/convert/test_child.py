@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bytecap.convert.child import convert_files, load_tables, main
+from bytecap.convert.child import convert_files, main, read_tables
 from bytecap.convert.job import WEIGHTS
 from bytecap.core.errors import BytecapError, DataError
 
@@ -170,7 +170,7 @@ def test_not_a_state(tmp_path: Path) -> None:
         torch.save(root, tmp_path / "x.pt")
         with pytest.raises(DataError):
             convert_files({str(tmp_path / "x.pt"): None}, None, tmp_path)
-    assert load_tables(tmp_path / "x.pt")["w"].shape == (0, 3)
+    assert read_tables(tmp_path / "x.pt")[1]["w"].shape == (0, 3)
 
 
 def test_reply_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

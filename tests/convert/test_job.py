@@ -105,9 +105,9 @@ def test_errors_of_the_reader(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="choose one with --key model"):
         convert(tmp_path / "x.pt", tmp_path / "o.safetensors")
     assert convert(tmp_path / "x.pt", tmp_path / "o.safetensors", "ema").tensors == 3
-    (tmp_path / "y.onnx").write_bytes(b"nothing")
-    with pytest.raises(ConfigError, match="is a file of ONNX, and only PyTorch's and safetensors are read"):
-        convert(tmp_path / "y.onnx", tmp_path / "p.safetensors")
+    (tmp_path / "y.tflite").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match=r"is a file of TFLite, and convert reads \.bin, \.ckpt, \.gguf"):
+        convert(tmp_path / "y.tflite", tmp_path / "p.safetensors")
     (tmp_path / "y.pt").write_bytes(b"nothing")
     with pytest.raises(DataError, match="cannot be read as a PyTorch checkpoint"):
         convert(tmp_path / "y.pt", tmp_path / "p.safetensors")

@@ -16,7 +16,8 @@ Source = Annotated[
     Path,
     option(
         ARGUMENTS,
-        "A .pt, .pth, .ckpt, .bin or .safetensors file, a model.safetensors.index.json, or a folder with one of them.",
+        "A file of PyTorch (.pt, .pth, .ckpt, .bin), safetensors, NumPy (.npz), Keras (.h5, .keras), ONNX or GGUF, a "
+        "model.safetensors.index.json, or a folder with a checkpoint of Hugging Face.",
     ),
 ]
 File = Annotated[Path, option(OUTPUT, "The .safetensors file to write.")]
@@ -28,7 +29,7 @@ MAX_SHOWN = 12
 
 
 def convert(source: Source, out: File, *, key: Key = None, json: Json = False) -> None:
-    """Weights out of a PyTorch checkpoint or shards into one .safetensors file, which `fit` reads; no code is run."""
+    """Weights out of a checkpoint of any kind into one .safetensors file, which `fit` reads; no code is run."""
     from bytecap.convert import job
 
     done = job.convert(source, out, key)
@@ -53,5 +54,6 @@ VERB = Verb(
         "bytecap convert checkpoint.pt checkpoint.safetensors",
         "bytecap convert last.ckpt ema.safetensors --key ema.module",
         "bytecap convert llama/model.safetensors.index.json llama.safetensors",
+        "bytecap convert weights.h5 weights.safetensors",
     ),
 )

@@ -6,24 +6,25 @@ Out:  `weights.safetensors` and `reply.json` in that folder. Whatever happens to
 
 from __future__ import annotations
 
+import importlib
 import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from bytecap.convert.foreign import stand_in
 from bytecap.convert.job import REPLY, WEIGHTS
+from bytecap.convert.kinds import kind_by_suffix
+from bytecap.convert.kinds.base import ByteLimit, Kind
 from bytecap.convert.limits import confine
-from bytecap.convert.tables import choose, flatten, unwrap_names
+from bytecap.convert.tables import ROOT, choose, flatten, unwrap_names
 from bytecap.convert.tensors import separate
-from bytecap.core.errors import BytecapError, DataError
+from bytecap.core.errors import BackendError, BytecapError, DataError
 
-MAX_GROWTH, SPARE_BYTES = 8, 1 << 20
-"""Tensors may take so many times the bytes of their files, for tied ones are written twice, and so many more."""
+SPARE_BYTES = 1 << 20
+"""Tensors may take so many bytes beyond what their kind allows for each byte of a file."""
 
 
 def main(job: str) -> None:
@@ -31,8 +32,9 @@ def main(job: str) -> None:
     asked = json.loads(job)
     folder = Path(asked["folder"])
     torch.set_num_threads(1)
-    confine(folder, MAX_GROWTH * _size(asked["files"]) + SPARE_BYTES)
     try:
+        _import_libraries(asked["files"])
+        confine(folder, _max_bytes(asked["files"]))
         reply = convert_files(asked["files"], asked["key"], folder)
     except BytecapError as error:
         reply = {"error": {"kind": type(error).__name__, "message": str(error)}}
@@ -47,8 +49,8 @@ def convert_files(files: Mapping[str, list[str] | None], key: str | None, folder
     left: dict[str, str] = {}
     taken = key
     for path, wanted in files.items():
-        root = load_file(path) if path.endswith(".safetensors") else load_tables(Path(path))
-        taken, table = choose(root, key)
+        kind, root = read_tables(Path(path))
+        taken, table = choose(root, ROOT if key is None and kind.is_one_table else key)
         found, apart = flatten(table)
         left |= apart | _beside(root, taken)
         if wanted is not None and (missing := sorted(set(wanted) - set(found))):
@@ -56,7 +58,7 @@ def convert_files(files: Mapping[str, list[str] | None], key: str | None, folder
         tensors |= {name: found[name] for name in (found if wanted is None else wanted)}
     empty = {name for name, value in tensors.items() if value.numel() == 0}
     names = unwrap_names(name for name in tensors if name not in empty)
-    held = separate({new: tensors[old] for old, new in names.items()}, MAX_GROWTH * _size(files) + SPARE_BYTES)
+    held = separate({new: tensors[old] for old, new in names.items()}, _max_bytes(files))
     if not held:
         raise DataError("the weights are all empty; give another file")
     save_file(held, folder / WEIGHTS, metadata={"format": "pt"})
@@ -69,29 +71,18 @@ def convert_files(files: Mapping[str, list[str] | None], key: str | None, folder
     }
 
 
-def load_tables(path: Path) -> Any:
-    """What `torch.save` wrote into `path`, on the CPU; objects of classes that are not torch's own are stand-ins."""
-    zipped = zipfile.is_zipfile(path)
+def read_tables(path: Path) -> tuple[Kind, Any]:
+    """The kind of a file and what it holds, on the CPU; DataError where it cannot be read as what its name says."""
+    kind = kind_by_suffix(path)
     try:
-        names = _foreign_names(path) if zipped else []
-        with torch.serialization.safe_globals([stand_in(name) for name in names]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+        return kind, kind.read(path, ByteLimit(_max_bytes([str(path)])))
     except (BytecapError, MemoryError):
         raise
     except Exception as error:
         raise DataError(
-            f"{path} cannot be read as a PyTorch checkpoint: {_first_line(error)}; if it is one, load it where it was "
-            "made and save its state_dict() alone"
+            f"{path} cannot be read as {kind.title}: {_first_line(error)}; if it is one, load it where it was made and "
+            "save its arrays by name alone (state_dict(), numpy.savez)"
         ) from error
-
-
-def _foreign_names(path: Path) -> list[str]:
-    with zipfile.ZipFile(path) as archive:
-        if any(Path(name).name == "constants.pkl" for name in archive.namelist()):
-            raise DataError(f"{path} is a TorchScript program, not weights; save its state_dict() where it was made")
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise DataError(f"{path} is a compressed archive, which torch.save never writes; unpack it first")
-    return torch.serialization.get_unsafe_globals_in_checkpoint(path)
 
 
 def _beside(root: Any, key: str) -> dict[str, str]:
@@ -109,5 +100,19 @@ def _first_line(error: Exception) -> str:
     return text.splitlines()[0][:200].rstrip(".")
 
 
-def _size(files: Iterable[str]) -> int:
-    return sum(Path(path).stat().st_size for path in files)
+def _import_libraries(files: Iterable[str]) -> None:
+    """Import what reads the files while this process may still do what importing needs; BackendError without it."""
+    for kind in map(kind_by_suffix, map(Path, files)):
+        try:
+            if kind.library:
+                importlib.import_module(kind.library)
+        except ImportError:
+            raise BackendError(
+                f"reading {kind.title} needs the package {kind.library}, which is not installed; "
+                f"pip install 'bytecap[{kind.extra}]'"
+            ) from None
+
+
+def _max_bytes(files: Iterable[str]) -> int:
+    """Bytes that the tensors of all files together may take."""
+    return SPARE_BYTES + sum(kind_by_suffix(path).growth * kind_by_suffix(path).size(path) for path in map(Path, files))

@@ -1,6 +1,6 @@
 """A checkpoint of any usual kind into one safetensors file, by a process that may do nothing else.
 
-In:   `.pt`, `.pth`, `.ckpt`, `.bin` (with PyTorch's pickles in them), `.safetensors`, an index of shards, or a folder.
+In:   a file of any kind in `kinds/` (PyTorch's where no other claims its name), an index of shards, or a folder.
 Out:  one `.safetensors` file, and what was taken.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import safetensors
 
-from bytecap.core.errors import BytecapError, ConfigError, DataError
+from bytecap.core.errors import BackendError, BytecapError, ConfigError, DataError
 from bytecap.core.files import read_json, refuse_place, write_atomic
 
 SAFETENSORS = ".safetensors"
@@ -26,11 +26,6 @@ WEIGHTS, REPLY = "weights.safetensors", "reply.json"
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 WHOLE = ("model.safetensors", "pytorch_model.bin")
 """Names of what a published model's folder holds, in the order in which they are looked for."""
-OTHER_KINDS = {
-    ".onnx": "ONNX", ".gguf": "GGUF", ".h5": "HDF5", ".keras": "Keras", ".npz": "NumPy", ".npy": "NumPy",
-    ".tflite": "TFLite", ".msgpack": "Flax",
-}  # fmt: skip
-"""Suffixes of what PyTorch never wrote."""
 _SHOWN_TAIL = 300
 
 
@@ -85,12 +80,6 @@ def find_files(source: Path) -> dict[Path, list[str] | None]:
         raise ConfigError(f"{source} is a folder without {', '.join((*INDICES, *WHOLE))}; give the checkpoint itself")
     if not source.is_file():
         raise DataError(f"{source} does not exist; give a checkpoint", path=str(source))
-    if (kind := OTHER_KINDS.get(source.suffix)) is not None:
-        raise ConfigError(
-            f"{source} is a file of {kind}, and only PyTorch's and safetensors are read; where it can be opened, write "
-            "its arrays by name with safetensors.numpy.save_file",
-            path=str(source),
-        )
     if source.suffix != ".json":
         return {source: None}
     shards = _weight_map(source)
@@ -133,7 +122,7 @@ def _run_child(source: Path, files: dict[Path, list[str] | None], key: str | Non
         raise _died(source, child.returncode, log)
     reply = read_json(folder / REPLY)
     if "error" in reply:
-        kind = {"ConfigError": ConfigError}.get(reply["error"]["kind"], DataError)
+        kind = {"ConfigError": ConfigError, "BackendError": BackendError}.get(reply["error"]["kind"], DataError)
         raise kind(reply["error"]["message"], path=str(source))
     return dict(reply)
 

@@ -86,6 +86,8 @@ def flatten(table: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]
         for key, value in inner.items():
             name, below = f"{prefix}{key}", _as_table(value)
             if isinstance(value, Tensor):
+                if name in tensors:
+                    raise DataError(f"two tensors of the file are called {name}; rename one where it was made")
                 tensors[name] = value
             elif below is not None and depth < MAX_DEPTH and not {"state", "param_groups"} <= set(below):
                 open_.append((f"{name}.", below, depth + 1))
