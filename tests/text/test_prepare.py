@@ -67,21 +67,32 @@ def test_case_is_factored_out_and_counted_as_it_was(corpus: Path, tmp_path: Path
     assert (tokens.corpus_digest, tokens.digest != plain.digest) == (plain.corpus_digest, True)
 
 
-def test_a_given_tokenizer_must_have_the_transform_of_the_settings(corpus: Path, tmp_path: Path) -> None:
-    """Both ways, for documents and for shards, naming both settings; where they agree it is used."""
-    made = prepare(config(corpus, transform="case"), tmp_path / "case", Silent())
-    path = str(tmp_path / "case" / "tokenizer.model")
-    with pytest.raises(ConfigError, match=r"text\.transform is none, .* text\.tokenizer was trained with case"):
-        prepare(config(corpus, tokenizer=path), tmp_path / "t", Silent())
-    with pytest.raises(ConfigError, match=r"text\.transform is none"):
-        prepare(TextConfig(shards=str(tmp_path / "case"), tokenizer=path), tmp_path / "u", Silent())
-    again = prepare(config(corpus, tokenizer=path, transform="case"), tmp_path / "v", Silent())
-    assert again.tokenizer_digest == made.tokenizer_digest
-    prepare(TextConfig(shards=str(tmp_path / "case"), tokenizer=path, transform="case"), tmp_path / "w", Silent())
-    prepare(config(corpus), tmp_path / "plain", Silent())
-    plain = str(tmp_path / "plain" / "tokenizer.model")
-    with pytest.raises(ConfigError, match=r"text\.transform is case, .* with none; set text\.transform = none"):
-        prepare(config(corpus, tokenizer=plain, transform="case"), tmp_path / "x", Silent())
+class Notes(Silent):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.noted.append(message)
+
+
+def test_a_given_tokenizer_carries_its_transform(corpus: Path, tmp_path: Path) -> None:
+    """Both ways, for documents and for shards; where the settings ask for another one, that is said."""
+    case = prepare(config(corpus, transform="case"), tmp_path / "case", Silent())
+    plain = prepare(config(corpus), tmp_path / "plain", Silent())
+    for made, has in ((case, "case"), (plain, "none")):
+        path = str(made.folder / "tokenizer.model")
+        for asked in ("case", "none"):
+            for given in (
+                config(corpus, tokenizer=path, transform=asked),
+                TextConfig(shards=str(made.folder), tokenizer=path, transform=asked),
+            ):
+                progress = Notes()
+                found = prepare(given, tmp_path / "used", progress)
+                assert (found.tokenizer_digest, found.train_tokens) == (made.tokenizer_digest, made.train_tokens)
+                said = [f"text.transform = {asked} is for a tokenizer that is trained here", f"its own ({has})"]
+                assert any(all(part in note for part in said) for note in progress.noted) == (asked != has)
     with pytest.raises(ConfigError, match=r"text\.vocab_size is 261; with text\.transform = case .* at least 265"):
         config(corpus, vocab_size=261, transform="case")
 

@@ -48,7 +48,7 @@ class TextConfig:
     """Declares that the tokenizer changes the text by design, so that its byte count may differ from the raw text."""
     transform: Transform = "none"
     """What is done to text before it is cut into pieces, and undone behind them: "case" writes capitals as small
-    letters with marks, without loss. The tokenizer carries it, so a given one must have been trained with it."""
+    letters with marks, without loss. It is for a tokenizer that is trained here; a given one carries its own."""
     vocab_size: int = dataclasses.field(default=1024, metadata=bounds(MIN_VOCAB, MAX_VOCAB))
     """Pieces of the tokenizer to train."""
     tokenizer_sample_bytes: int = dataclasses.field(default=8_000_000, metadata=bounds(1, MAX_TEXT_BYTES))

@@ -37,7 +37,6 @@ def use_shards(config: TextConfig, accept: Callable[[Tokenizer], None]) -> dict[
     if config.paths or config.validation_paths:
         raise ConfigError("text.shards and text.paths exclude each other; give one of them")
     tokenizer = Tokenizer.read(Path(config.tokenizer))
-    tokenizer.refuse_other_transform(config.transform)
     accept(tokenizer)
     vocab_size = tokenizer.vocab_size
     found = {split: find_shards(folder, split) for split in ("train", "val", "val_bytes")}

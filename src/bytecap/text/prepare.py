@@ -37,6 +37,11 @@ def prepare(
     value = use_shards(config, accept) if config.shards else _from_documents(config, folder, progress, accept)
     tokens = with_file_digests(Tokens(digest=digest_contents(value), folder=folder, **value))
     save_tokens(tokens)
+    if tokens.tokenizer.transform != config.transform:
+        progress.note(
+            f"text.transform = {config.transform} is for a tokenizer that is trained here; the given one carries its "
+            f"own ({tokens.tokenizer.transform})"
+        )
     return tokens
 
 
@@ -72,7 +77,6 @@ def _from_documents(
         tokenizer = Tokenizer.read(Path(config.tokenizer))
     else:
         tokenizer = train_tokenizer(tokenizer_sample(config, survey), config.vocab_size, config.transform)
-    tokenizer.refuse_other_transform(config.transform)
     if tokenizer.vocab_size > MAX_VOCAB:
         raise ConfigError(f"the tokenizer has {tokenizer.vocab_size:,} pieces; shards hold at most {MAX_VOCAB:,}")
     accept(tokenizer)

@@ -20,7 +20,7 @@ from pathlib import Path
 import sentencepiece
 
 from bytecap.core.digest import digest_bytes
-from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.errors import DataError
 from bytecap.text.case_transform import MARKS, Transform, factor_case, restore_case, without_marks
 
 CASE_PIECE = "<transform:case>"
@@ -114,14 +114,6 @@ class Tokenizer:
             raise DataError(
                 f"{origin} asks for {CASE_PIECE} and has no piece for one of its marks, {MARKS!a}; train it with "
                 "text.transform = case"
-            )
-
-    def refuse_other_transform(self, wanted: Transform) -> None:
-        """ConfigError where the settings ask for another transform than the tokenizer was trained with."""
-        if self.transform != wanted:
-            raise ConfigError(
-                f"text.transform is {wanted}, and the tokenizer text.tokenizer was trained with {self.transform}; set "
-                f"text.transform = {self.transform}, or leave text.tokenizer out"
             )
 
     @cached_property
