@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 # Options of pytest, such as PYTEST="-x tests/coding"
 PYTEST ?=
+# Processes that share the tests
+WORKERS ?= auto
 # For `make fuzz`
 MINUTES ?= 10
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -16,11 +18,11 @@ demo: $(VENV)/installed
 	$(BIN)/bytecap run --out runs/demo
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 test-fast: $(VENV)/installed-dev
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(PYTEST)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
