@@ -198,7 +198,7 @@ def test_a_weight_used_in_another_way_is_named() -> None:
             self.map, self.other = nn.Linear(6, 8), nn.Parameter(torch.randn(8, 5))
 
         def forward(self, x: Tensor) -> Tensor:
-            return torch.einsum("ni,ij->nj", self.map(x), self.other)
+            return (self.map(x)[:, :, None] * self.other).sum(dim=1)
 
     class Notes(Silent):
         def __init__(self) -> None:

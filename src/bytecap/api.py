@@ -57,8 +57,9 @@ def fit(
     loss of each position in nats, and the data's labels are used. Batches are read until `config.calibration_tokens`
     positions are measured; with 0 nothing is measured, and the steps of a matrix follow the size of its own weights.
 
-    Weights used by linear maps, convolutions of any kind, products of matrices, recurrent layers and embeddings
-    are rounded with feedback along measured curvature, tied or not; other weights of 1,024 numbers or more along the
+    Weights used by linear maps, convolutions of any kind, products of matrices (also `einsum`, and stacked experts),
+    recurrent layers and embeddings, themselves, by slices or through elementwise functions such as weight norm, are
+    rounded with feedback along measured curvature, tied or not; other weights of 1,024 numbers or more along the
     squares of their own gradients; all else has one step for each tensor, or 16 bits where the loss does not reach it.
     Buffers of the state dict are kept exactly. The model, its gradients and all random states are left as they
     were. Read the file back with `bytecap.load_state_dict`.

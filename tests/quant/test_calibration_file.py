@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from bytecap.core.errors import DataError
 from bytecap.quant.calibration_file import _digest, load_calibration, save_calibration
+from bytecap.quant.statistics import Curvature
 from tests.quant.test_calibration import measured
 
 
@@ -78,4 +79,26 @@ def test_matrices_that_are_no_curvature(tmp_path: Path, kind: str, wrong: np.nda
     arrays = {**load_file(path), f"{kind}/table": np.asarray(wrong)}
     save_file(arrays, path, metadata={"bytecap": json.dumps(about), "digest": _digest(about, arrays)})
     with pytest.raises(DataError, match=f"{kind}/table is float.*which is no curvature"):
+        load_calibration(path, "x")
+
+
+def test_parts_of_a_weight(tmp_path: Path) -> None:
+    """The curvature of each expert comes back; parts that do not make up the whole are refused."""
+    rng = np.random.default_rng(0)
+    parts = tuple(
+        Curvature(
+            inputs_II=rng.random((3, 3), np.float32), outputs=rng.random(2, np.float32), gradient_square=1.0
+        )
+        for _ in range(4)
+    )  # fmt: skip
+    whole = Curvature(
+        inputs_II=np.eye(3, dtype=np.float32), outputs=np.ones(8, np.float32), gradient_square=1.0, parts=parts
+    )
+    path, calibration = tmp_path / "c.safetensors", dataclasses.replace(measured(), tensors={"w": whole})
+    save_calibration(path, calibration)
+    back = load_calibration(path, "x").tensors["w"].parts
+    assert len(back) == 4 and np.array_equal(back[3].inputs_II, parts[3].inputs_II)
+    assert np.array_equal(back[1].outputs, parts[1].outputs)
+    save_calibration(path, dataclasses.replace(calibration, tensors={"w": dataclasses.replace(whole, parts=parts[:3])}))
+    with pytest.raises(DataError, match="do not make up"):
         load_calibration(path, "x")

@@ -48,3 +48,22 @@ def test_not_positive_definite() -> None:
     """The tensor is named with a way out."""
     with pytest.raises(NumericsError, match=r"curvature of m is not positive definite with damping 0.01"):
         inverse_factor("m", np.array([[1.0, 3.0], [3.0, 1.0]]), 0.01)
+
+
+def test_parts_have_factors_of_their_own() -> None:
+    """And together the steps of rank one that are nearest to them on a logarithmic scale."""
+    both = [curvature(seed=seed) for seed in (0, 1)]
+    whole = Curvature(
+        inputs_II=both[0].inputs_II, outputs=np.ones(8, np.float32), gradient_square=1.0, parts=tuple(both)
+    )
+    factors = build_factors("m", whole, damping=0.1, two_sided=True)
+    assert [here for here, _ in factors.by_part(8)] == [slice(0, 4), slice(4, 8)]
+    wanted = []
+    for (_, part), one in zip(factors.by_part(8), both, strict=True):
+        alone = build_factors("m", one, damping=0.1, two_sided=True)
+        assert np.array_equal(part.inputs, alone.inputs) and np.array_equal(part.outputs, alone.outputs)
+        wanted.append(np.log(np.outer(alone.row_factors_O, alone.column_factors_I)))
+    log = np.concatenate(wanted)
+    nearest = log.mean(axis=1, keepdims=True) + log.mean(axis=0) - log.mean()
+    assert np.allclose(np.log(np.outer(factors.row_factors_O, factors.column_factors_I)), nearest)
+    assert [here for here, part in build_factors("m", both[0], damping=0.1, two_sided=True).by_part(4)] == [slice(0, 4)]

@@ -45,7 +45,7 @@ def test_one_sided_path_is_the_best_of_all(states: int) -> None:
         return total
 
     symbols, rounded = np.zeros(9, np.int64), np.zeros(9, np.float32)
-    round_trellis(values, steps, weight, rd_lambda, next_states(states).astype(np.int64), symbols, rounded)
+    round_trellis(values, steps, weight, rd_lambda, next_states(states).astype(np.int64), 0, symbols, rounded)
     found = (weight * (values - rounded) ** 2 + rd_lambda * np.abs(symbols)).sum()
     assert found == pytest.approx(paths(values, steps, states, cost), rel=1e-4)
     assert np.allclose(to_levels(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
@@ -86,7 +86,7 @@ def test_two_sided_path_by_hand(states: int) -> None:
     values, steps, V = column(states, rows)
     rd_lambda = np.random.default_rng(0).uniform(0, 0.1, rows).astype(np.float32)
     symbols, rounded = np.zeros(rows, np.int64), np.zeros(rows, np.float32)
-    round_trellis_two_sided(values, steps, V, rd_lambda, next_states(states).astype(np.int64), symbols, rounded)
+    round_trellis_two_sided(values, steps, V, rd_lambda, next_states(states).astype(np.int64), 0, symbols, rounded)
     assert symbols.tolist() == by_hand(values, steps, V, rd_lambda, states).tolist()
     assert np.allclose(to_levels(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
 
@@ -107,7 +107,7 @@ def test_two_sided_path_is_near_the_best_of_all() -> None:
 
     symbols, rounded = np.zeros(9, np.int64), np.zeros(9, np.float32)
     table = next_states(8).astype(np.int64)
-    round_trellis_two_sided(values, steps, V, np.zeros(9, np.float32), table, symbols, rounded)
+    round_trellis_two_sided(values, steps, V, np.zeros(9, np.float32), table, 0, symbols, rounded)
     taken = cost(tuple((symbols & 1).tolist()), table)
     metric = np.linalg.inv((V.T @ V).astype(float))
     error = (values - rounded).astype(float)

@@ -1,12 +1,18 @@
 """Every linear map is seen wherever it is called, and nothing else is taken for one."""
 
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bytecap.core.progress import Silent
 from bytecap.quant.calibration import calibrate
+from bytecap.quant.statistics import Curvature
 
 
 def test_maps_inside_multi_head_attention() -> None:
@@ -41,25 +47,148 @@ def test_maps_inside_multi_head_attention() -> None:
         assert np.allclose(curvature.outputs, found[1][name].outputs, rtol=1e-4, atol=1e-6)
 
 
+def measured(model: nn.Module, batches: list[Any], loss: Callable[[nn.Module, Any], Tensor] | None = None) -> Any:
+    """Curvature for a loss of each position, the sum of squares of its outputs unless given."""
+    loss = loss or (lambda m, x: m(x).square().sum(-1).flatten())
+    return calibrate(model, batches, loss, source_digest="x", progress=Silent(), total_tokens=1).tensors
+
+
+class Function(nn.Module):
+    """Parameters and what is done with them."""
+
+    def __init__(self, call: Callable[..., Tensor], **parameters: Tensor) -> None:
+        super().__init__()
+        self.call = call
+        for name, value in parameters.items():
+            self.register_parameter(name, nn.Parameter(value.clone()))
+
+    def forward(self, x: Any) -> Tensor:
+        return self.call(x, **dict(self.named_parameters()))
+
+
+def assert_alike(one: Curvature, other: Curvature, tolerance: float = 1e-4) -> None:
+    """Both sides, up to a factor that goes from one side to the other."""
+    ratio = one.inputs_diagonal_I.mean() / other.inputs_diagonal_I.mean()
+    assert np.allclose(one.inputs_II, other.inputs_II * ratio, rtol=tolerance, atol=1e-6)
+    assert np.allclose(one.outputs * ratio, other.outputs, rtol=tolerance, atol=1e-6)
+
+
+def test_slices_are_the_rows_of_one_matrix() -> None:
+    """Attention to something else takes slices of its packed weight: G of each, and A over all that they read."""
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(6, 2, batch_first=True)
+    query, memory = torch.randn(3, 4, 6), torch.randn(3, 5, 6)
+    found = measured(attention, [(query, memory)], lambda m, x: m(x[0], x[1], x[1])[0].square().sum(-1).flatten())
+    packed = found["in_proj_weight"]
+    assert packed.inputs_II.shape == (6, 6) and packed.outputs.shape == (18, 18)
+    read = torch.cat([query.flatten(0, 1), memory.flatten(0, 1)]).double()
+    assert np.allclose(packed.inputs_II, (read.T @ read / len(read)).numpy(), rtol=1e-4, atol=1e-6)
+    assert (packed.outputs[:6, 6:] == 0).all() and (np.diag(packed.outputs) > 0).all()
+
+
+def route(x: Tensor, weight: Tensor, way: str) -> Tensor:
+    """Each row of x (N, D) through the expert N mod E of (E, D, F), with zeros for one that is not chosen."""
+    count, experts = len(x), len(weight)
+    chosen = torch.arange(count) % (experts - 1)  # the last is never chosen
+    if way == "one by one":
+        out = x.new_zeros(count, weight.size(2))
+        for e in range(experts - 1):
+            out = out.index_put((torch.where(chosen == e)[0],), x[chosen == e] @ weight[torch.tensor(e)])
+        return out
+    if way == "all, then zero":
+        every = torch.einsum("nd,edf->nef", x, weight)
+        return (every * F.one_hot(chosen, experts)[..., None]).sum(dim=1)
+    if way == "slots":
+        slots = torch.stack([x * (chosen == e)[:, None] for e in range(experts)])
+        return torch.bmm(slots, weight).sum(dim=0)
+    if way == "gathered":
+        return torch.bmm(x[:, None], weight[chosen])[:, 0]
+    order = torch.argsort(chosen, stable=True)
+    ends = torch.bincount(chosen, minlength=experts).cumsum(0).int()
+    out = torch._grouped_mm(x[order], weight, offs=ends)
+    return out[torch.argsort(order)]
+
+
+@pytest.mark.parametrize("way", ["one by one", "all, then zero", "slots", "gathered", "grouped"])
+def test_each_expert_has_the_curvature_of_what_was_routed_to_it(way: str) -> None:
+    """However the experts are called; one that was never chosen has that of all, as if it were chosen four times."""
+    torch.manual_seed(0)
+    weight, batches = torch.randn(4, 8, 16), [torch.randn(30, 8), torch.randn(24, 8)]
+    found = measured(Function(lambda x, weight: route(x, weight, way), weight=weight), batches)["weight"]
+    assert found.inputs_II.shape == (16, 16) and found.outputs.shape == (32,) and len(found.parts) == 4
+    read, given = [[], [], [], []], [[], [], [], []]  # type: ignore[var-annotated]
+    for x in batches:
+        for n, row in enumerate(x):
+            read[n % 3].append(row.double())
+            given[n % 3].append(2 * row.double() @ weight[n % 3].double())
+    every = [torch.stack([row for one in rows for row in one]) for rows in (read, given)]
+    mean_x, mean_g = (rows.T @ rows / len(rows) for rows in every)
+    for e, part in enumerate(found.parts):
+        x, g = (torch.stack(rows[e]) if rows[e] else torch.zeros(0, size) for rows, size in ((read, 8), (given, 16)))
+        outputs = (g.double().T @ g.double() + 4 * mean_g) / (len(x) + 4)
+        inputs = (x.double().T @ x.double() + 4 * mean_x) / 54
+        assert np.allclose(part.inputs_II, outputs.numpy(), rtol=1e-3, atol=1e-4)
+        assert np.allclose(part.outputs, inputs.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_an_elementwise_function_of_a_weight() -> None:
+    """Has the curvature of its value, by the slope on each side: scaled rows, another type, weight norm, a mask."""
+    torch.manual_seed(0)
+    weight, x = torch.randn(6, 5), torch.randn(40, 5)
+    gain = torch.rand(6, 1) + 0.5
+    plain = measured(Function(lambda x, weight: F.linear(x, weight), weight=weight * gain), [x])["weight"]
+    scaled = measured(Function(lambda x, weight: F.linear(x, weight * gain), weight=weight), [x])["weight"]
+    by_hand = dataclasses.replace(plain, outputs=plain.outputs * np.outer(gain, gain))
+    assert_alike(scaled, by_hand)
+    double = measured(Function(lambda x, weight: F.linear(x, weight.double().float()), weight=weight), [x])["weight"]
+    assert_alike(double, measured(Function(lambda x, weight: F.linear(x, weight), weight=weight), [x])["weight"])
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("normed", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_weight_norm_gives_its_direction_the_curvature_of_the_whole(normed: Any) -> None:
+    """G by the length of each row over that of its direction; a longer direction has coarser steps."""
+    torch.manual_seed(0)
+    x, model = torch.randn(50, 20), normed(nn.Linear(20, 6, bias=False))
+    plain = nn.Linear(20, 6, bias=False)
+    plain.weight.data = model.weight.detach().clone()
+    name = next(name for name, p in model.named_parameters() if p.shape == (6, 20))
+    with torch.no_grad():
+        model.get_parameter(name).mul_(3.0)
+    found, whole = measured(model, [x])[name], measured(plain, [x])["weight"]
+    assert np.allclose(found.inputs_II, whole.inputs_II, rtol=0.2, atol=0.1), np.abs(
+        found.inputs_II - whole.inputs_II
+    ).max()
+    assert np.allclose(np.diag(found.outputs), np.diag(whole.outputs) / 9, rtol=0.2)
+
+
+def test_factors_of_low_rank() -> None:
+    """B A x through the product of both factors is measured as through each in turn, but for the noise of few rows."""
+    torch.manual_seed(0)
+    left, right, batches = torch.randn(30, 4), torch.randn(4, 20), [torch.randn(64, 20) for _ in range(200)]
+    losses = lambda m, x: (m(x) * torch.randn(len(x), 30)).sum(-1)  # noqa: E731  (gradients of positions independent)
+    product = measured(Function(lambda x, a, b: F.linear(x, b @ a), a=right, b=left), batches, losses)
+    turns = measured(Function(lambda x, a, b: F.linear(F.linear(x, a), b), a=right, b=left), batches, losses)
+    for name in "ab":
+        one, other = product[name], turns[name]
+        size = other.outputs_diagonal_O.mean() * other.inputs_diagonal_I.mean()
+        assert np.isclose(one.outputs_diagonal_O.mean() * one.inputs_diagonal_I.mean() / size, 1, atol=0.1)
+        shapes = [each.inputs_II / each.inputs_diagonal_I.mean() for each in (one, other)]
+        assert np.allclose(*shapes, atol=0.2)
+
+
 def test_calls_that_are_no_linear_maps() -> None:
-    """A convolution without a batch axis, or transposed in groups: small ones get one step, large ones a diagonal."""
-    for model, x in (
-        (nn.Conv1d(4, 3, 1), torch.randn(4, 5)),
-        (nn.ConvTranspose1d(4, 4, 3, groups=2), torch.randn(2, 4, 5)),
-    ):
-        found = calibrate(
-            model, [x], lambda m, x: m(x).square().flatten(), source_digest="x", progress=Silent(), total_tokens=1
-        )
-        assert not found.tensors and set(found.vectors) == {"weight", "bias"}
-    model = nn.Conv1d(40, 30, 1)
-    found = calibrate(
-        model, [torch.randn(40, 5)], lambda m, x: m(x).square().sum(0), source_digest="x", progress=Silent(),
-        total_tokens=1,
+    """A weight in a product of numbers: a small one gets one step, a large one a diagonal."""
+    small = calibrate(
+        Function(lambda x, weight: x * weight.square(), weight=torch.randn(4, 3)), [torch.randn(4, 3)],
+        lambda m, x: m(x).square().flatten(), source_digest="x", progress=Silent(), total_tokens=1,
     )  # fmt: skip
-    curvature = found.tensors["weight"]
-    assert curvature.inputs_II.shape == (40,) and curvature.outputs.shape == (30,)
-    whole = float(curvature.inputs_II.sum() * curvature.outputs.sum())
-    assert np.isclose(whole, found.tensors["weight"].gradient_square * 1200 * 5, rtol=1e-4)
+    assert not small.tensors and set(small.vectors) == {"weight"}
+    model = Function(lambda x, weight: (x * weight.square()).sum(0), weight=torch.randn(40, 30))
+    curvature = measured(model, [torch.randn(40, 30)], lambda m, x: m(x).square())["weight"]
+    assert curvature.outputs.shape == (40,) and curvature.inputs_II.shape == (30,)
+    assert np.isclose(float(curvature.inputs_II.sum() * curvature.outputs.sum()),
+                      curvature.gradient_square * 1200 * 30, rtol=1e-4)  # fmt: skip
 
 
 def test_rows_taken_by_index_are_an_embedding() -> None:

@@ -113,3 +113,17 @@ def test_diagonal_inputs_are_the_matrix_without_feedback() -> None:
     long = round_with_feedback(weight, steps, np.diag(diagonal), rows, states=4)
     assert np.array_equal(short.symbols_OI, long.symbols_OI)
     assert short.loss == pytest.approx(long.loss)
+
+
+def test_a_column_in_two_goes() -> None:
+    """Rounding the rows below with the states in which those above ended gives the levels of one path."""
+    weight, steps, U, *_ = problem(20, 30)
+    state, parts = np.zeros(30, np.int64), []
+    for rows in (slice(0, 12), slice(12, 20)):
+        parts.append(
+            round_with_feedback(weight[rows], steps[rows], U, np.ones(len(weight[rows])), states=8, state_I=state)
+        )
+    symbols, weights = (
+        np.concatenate(both) for both in zip(*[(p.symbols_OI, p.weights_OI) for p in parts], strict=True)
+    )
+    assert np.allclose(to_levels(symbols, 8) * steps, weights, rtol=1e-6) and state.any()

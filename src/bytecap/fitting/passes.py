@@ -109,7 +109,9 @@ def _estimate_tensor(
     steps, curve = make_steps(plan.base, codes_O, codes_I), factors[plan.name]
     price = _price(some, steps, np.ones(rows), plan.states, rd_lambda)
     noise = np.random.default_rng(0).standard_normal(some.shape, np.float32)
-    some = some + noise * np.sqrt(_feedback_variance(some, steps, curve, take))
+    for here, part in curve.by_part(rows):
+        noise[here] *= np.sqrt(_feedback_variance(some[here], steps[here], part, take))
+    some = some + noise
     symbols = round_without_feedback(some, steps, plan.states, price)
     stored = RowColumnQuantized(plan.role, symbols, plan.base, codes_O, codes_I, plan.states)
     estimate, share = estimate_size(stored), columns / take.size
@@ -152,12 +154,18 @@ def _round_tensor(
         stored = FORMATS[plan.format].nearest(plan, weight)
         return RoundedTensor(plan, stored, estimate_size(stored), 0.0)
     curve, steps = factors[plan.name], make_steps(plan.base, *plan.codes())
-    rounded = round_with_feedback(
-        weight, steps, curve.inputs.astype(np.float32), curve.outputs.astype(np.float32),
-        states=plan.states, lambda_OI=_price(weight, steps, curve.row_factors_O, plan.states, rd_lambda),
-    )  # fmt: skip
-    stored = _stepped(plan, rounded.symbols_OI)
-    return RoundedTensor(plan, stored, estimate_size(stored), rounded.loss)
+    rounded, state_I = [], np.zeros(weight.shape[1], np.int64)
+    for here, part in curve.by_part(len(weight)):
+        price = _price(weight[here], steps[here], part.row_factors_O, plan.states, rd_lambda)
+        rounded.append(
+            round_with_feedback(
+                weight[here], steps[here], part.inputs.astype(np.float32), part.outputs.astype(np.float32),
+                states=plan.states, lambda_OI=price, state_I=state_I,
+            )
+        )  # fmt: skip
+    symbols_OI = rounded[0].symbols_OI if len(rounded) == 1 else np.concatenate([one.symbols_OI for one in rounded])
+    stored = _stepped(plan, symbols_OI)
+    return RoundedTensor(plan, stored, estimate_size(stored), sum(one.loss for one in rounded))
 
 
 def _price(weight: Floats, steps: Floats, row_factors_O: Doubles, states: int, rd_lambda: float) -> Floats | None:

@@ -31,9 +31,11 @@ from torch import Tensor, nn
 from bytecap.core.distributed import all_reduce, gather_numbers, refuse_differences, world
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.progress import Progress
+from bytecap.quant.experts import curvature_of_parts
 from bytecap.quant.gradients import Gradients
-from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder, Sums
+from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder
 from bytecap.quant.statistics import Calibration, Curvature
+from bytecap.quant.sums import Sums
 
 PSEUDO = 4.0
 """Occurrences that general knowledge about a token counts for."""
@@ -64,7 +66,7 @@ def calibrate(
     for name, parameter in parameters.items():
         if not torch.isfinite(parameter).all():
             raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
-    recorder, text = ActivationRecorder({id(p): n for n, p in parameters.items()}, most_outputs), _Text()
+    recorder, text = ActivationRecorder(dict(parameters), most_outputs), _Text()
     gradients = Gradients(parameters)
     with _measurable(model):
         for batch in batches:
@@ -89,7 +91,7 @@ def calibrate(
     tensors = {}
     for name in parameters:
         known = {kind: recorder.sums[name, kind] for kind in MEASURED if (name, kind) in recorder.sums}
-        if uses := {kind: sums for kind, sums in known.items() if sums.rows or sums.seen.any()}:
+        if uses := {kind: sums for kind, sums in known.items() if sums.count or sums.seen.any()}:
             tensors[name] = _curvature(name, uses, text, gradients.squares[name] / gradients.batches)
     vectors = {name: value / gradients.batches for name, value in gradients.fisher.items() if name not in tensors}
     tensors |= {name: found for name, found in gradients.diagonals().items() if name not in tensors}
@@ -178,17 +180,17 @@ def _add_up(recorder: ActivationRecorder, text: _Text, gradients: Gradients) -> 
     refuse_differences({"the weights that calibration has seen": ", ".join(map(" as ".join, keys))})
     sums = [recorder.sums[key] for key in keys]
     sides = [side for both in gradients.sides.values() for side in both]
-    for tensor in [t for one in sums for t in (one.inputs, one.outputs, one.seen)] + text.tensors() + sides:
+    for tensor in [t for one in sums for t in (one.columns, one.rows, one.seen)] + text.tensors() + sides:
         all_reduce([tensor])
     names = list(gradients.parameters)
-    numbers = [float(one.rows) for one in sums]
+    numbers = [float(one.count) for one in sums]
     numbers += [gradients.squares[name] for name in names] + [gradients.fisher[name] for name in names]
     found = [
         sum(each)
         for each in zip(*gather_numbers([*numbers, gradients.batches, text.positions, text.loss]), strict=True)
     ]
-    for one, rows in zip(sums, found, strict=False):
-        one.rows = int(rows)
+    for one, count in zip(sums, found, strict=False):
+        one.count = int(count)
     squares = found[len(sums) :]
     gradients.squares, gradients.fisher = (
         dict(zip(names, part, strict=False)) for part in (squares, squares[len(names) :])
@@ -205,8 +207,8 @@ def _reading(sums: Sums, text: _Text) -> Tensor:
     seen_V, expected_V = sums.seen, text.probability
     if expected_V is None or not _rows_are_tokens(seen_V, text):
         expected_V = torch.full_like(seen_V, float(seen_V.mean()))
-    overall = sums.outputs.sum() / seen_V.sum()
-    square_V = (sums.outputs + PSEUDO * overall) / (seen_V + PSEUDO)
+    overall = sums.rows.sum() / seen_V.sum()
+    square_V = (sums.rows + PSEUDO * overall) / (seen_V + PSEUDO)
     return 0.5 * (seen_V + expected_V) * square_V
 
 
@@ -220,13 +222,15 @@ def _rows_are_tokens(seen_V: Tensor, text: _Text) -> bool:
 
 def _curvature(name: str, uses: dict[str, Sums], text: _Text, square: float) -> Curvature:
     """Both uses of a tied weight as one pair: A weighted by the loss that each use carries, G by the size of its A."""
+    if parts := [sums for sums in uses.values() if sums.shape[0] > 1]:
+        return _checked(name, curvature_of_parts(parts[0], text.positions, square))
     pairs = []
     for kind, sums in uses.items():
         if kind == "embedding":
-            whole = sums.inputs.diagonal().mean().clamp_min(1e-30)
-            pairs.append((sums.inputs / whole, _reading(sums, text) / text.positions / sums.inputs.size(0)))
+            whole = sums.columns.diagonal().mean().clamp_min(1e-30)
+            pairs.append((sums.columns / whole, _reading(sums, text) / text.positions / sums.columns.size(0)))
         else:
-            pairs.append((sums.inputs / sums.rows, sums.outputs / text.positions))
+            pairs.append((sums.columns / sums.count, sums.rows / text.positions))
     if len(pairs) == 1:
         inputs, outputs = pairs[0]
     else:
@@ -245,8 +249,13 @@ def _curvature(name: str, uses: dict[str, Sums], text: _Text, square: float) -> 
     tied = len(pairs) > 1 and "linear" in uses
     found = Curvature(
         inputs_II=_array(inputs), outputs=_array(outputs), gradient_square=square,
-        linear_II=_array(uses["linear"].inputs / uses["linear"].rows) if tied else None,
+        linear_II=_array(uses["linear"].columns / uses["linear"].count) if tied else None,
     )  # fmt: skip
+    return _checked(name, found)
+
+
+def _checked(name: str, found: Curvature) -> Curvature:
+    """The curvature; NumericsError where it is no number."""
     if not (np.isfinite(found.inputs_II).all() and np.isfinite(found.outputs).all()):
         raise NumericsError(
             f"the activations or gradients of {name} are not finite on the calibration text; the checkpoint has "

@@ -51,6 +51,9 @@ def save_calibration(path: Path, calibration: Calibration) -> None:
         arrays[f"outputs/{name}"] = np.ascontiguousarray(curvature.outputs)
         if curvature.linear_II is not None:
             arrays[f"linear/{name}"] = curvature.linear_II
+        if curvature.parts:
+            arrays[f"parts_inputs/{name}"] = np.stack([part.inputs_II for part in curvature.parts])
+            arrays[f"parts_outputs/{name}"] = np.stack([part.outputs for part in curvature.parts])
     header = _Header(
         source_digest=calibration.source_digest, tokens=calibration.tokens, measured_on=calibration.measured_on,
         loss=calibration.loss, unigram=calibration.unigram, vectors=calibration.vectors,
@@ -95,7 +98,24 @@ def _curvature(arrays: Mapping[str, Any], name: str, square: float) -> Curvature
     outputs = arrays[f"outputs/{name}"]
     if outputs.ndim != 1 or outputs.dtype != np.float32:
         outputs = _matrix(arrays, f"outputs/{name}")
-    return Curvature(inputs_II=inputs_II, outputs=outputs, gradient_square=square, linear_II=linear_II)
+    return Curvature(
+        inputs_II=inputs_II, outputs=outputs, gradient_square=square, linear_II=linear_II,
+        parts=_parts(arrays, name, square) if f"parts_inputs/{name}" in arrays else (),
+    )  # fmt: skip
+
+
+def _parts(arrays: Mapping[str, Any], name: str, square: float) -> tuple[Curvature, ...]:
+    """The curvature of each part of a weight; ValueError where the parts do not make up the whole."""
+    inputs, outputs = arrays[f"parts_inputs/{name}"], arrays[f"parts_outputs/{name}"]
+    whole = len(arrays[f"outputs/{name}"]), len(arrays[f"inputs/{name}"])
+    known = inputs.dtype == outputs.dtype == np.float32 and inputs.ndim in (2, 3) and outputs.ndim in (2, 3)
+    if not known or len(inputs) != len(outputs) or whole != (outputs.shape[0] * outputs.shape[1], inputs.shape[1]):
+        raise ValueError(f"the parts of {name} do not make up its curvature")
+    if any(one.ndim == 3 and one.shape[1] != one.shape[2] for one in (inputs, outputs)):
+        raise ValueError(f"a part of {name} is no square matrix")
+    return tuple(
+        Curvature(inputs_II=a, outputs=g, gradient_square=square) for a, g in zip(inputs, outputs, strict=True)
+    )
 
 
 def _matrix(arrays: Mapping[str, Any], key: str) -> Any:

@@ -27,6 +27,14 @@ class Factors:
     """U, (I, I), or its diagonal (I,) where errors are not fed back to later columns."""
     outputs: Doubles
     """V, (O, O) for feedback on both sides, or 1 / sqrt(G_ii), (O,), for one."""
+    parts: tuple[Factors, ...] = ()
+    """Of rows that are so many parts with inputs of their own, the factors of each; the fields above are then those of
+    the nearest curvature with the same inputs for all."""
+
+    def by_part(self, rows: int) -> list[tuple[slice, Factors]]:
+        """Which of so many rows share their inputs, and their factors."""
+        each = rows // max(len(self.parts), 1)
+        return [(slice(i * each, (i + 1) * each), part) for i, part in enumerate(self.parts or (self,))]
 
     @property
     def row_factors_O(self) -> Doubles:
@@ -46,6 +54,11 @@ def build_factors(
 
     `row_damping` is that of the outputs, where it differs.
     """
+    if curvature.parts:
+        return _joined(
+            [build_factors(name, part, damping=damping, row_damping=row_damping, two_sided=two_sided)
+             for part in curvature.parts]
+        )  # fmt: skip
     row_damping = damping if row_damping is None else row_damping
     inputs = (
         inverse_factor(name, curvature.inputs_II, damping) if curvature.inputs_II.ndim == 2
@@ -54,6 +67,15 @@ def build_factors(
     if two_sided and curvature.outputs.ndim == 2:
         return Factors(inputs, inverse_factor(name, curvature.outputs, row_damping))
     return Factors(inputs, _inverse_roots(curvature.outputs_diagonal_O, row_damping))
+
+
+def _joined(parts: list[Factors]) -> Factors:
+    """Parts as one: columns by the geometric mean over the parts, rows by what each part adds to it."""
+    log_PI = np.log(np.stack([part.column_factors_I for part in parts]))
+    column_I = log_PI.mean(axis=0)
+    more_P = np.exp((log_PI - column_I).mean(axis=1))
+    rows = np.concatenate([part.row_factors_O * more for part, more in zip(parts, more_P, strict=True)])
+    return Factors(np.exp(column_I), rows, tuple(parts))
 
 
 def _inverse_roots(diagonal: npt.NDArray[np.floating], damping: float) -> Doubles:

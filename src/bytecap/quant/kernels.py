@@ -48,21 +48,23 @@ def round_trellis(
     weight_O: Floats,
     lambda_O: Floats,
     next_S2: Ints,
+    top: int,
     symbols_O: Ints,
     rounded_O: Floats,
-) -> None:
+) -> int:
     """One column along the cheapest path of the trellis; rows do not touch each other.
 
-    The cost of a path is the sum of weight · error² + λ · |integer|.
+    The path begins in state `top`, and the state in which it ends is returned. The cost of a path is the sum of
+    weight · error² + λ · |integer|.
     """
     rows, states = values_O.size, next_S2.shape[0]
-    into_2S, cost_S = _ways_into(next_S2), _at_the_top(states)
+    into_2S, cost_S = _ways_into(next_S2), _at_the_top(states, top)
     way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
     x_S = np.empty(states, np.float32)
     for i in range(rows):
         x_S[:] = values_O[i] / steps_O[i]
         _step(x_S, np.float32(weight_O[i] * steps_O[i] ** 2), lambda_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
-    _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
+    return _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 
 
 @compiled(fastmath=True)
@@ -72,9 +74,10 @@ def round_trellis_two_sided(
     V_OO: Floats,
     lambda_O: Floats,
     next_S2: Ints,
+    top: int,
     symbols_O: Ints,
     rounded_O: Floats,
-) -> None:
+) -> int:
     """Round as `round_trellis` does, where every path carries the rows' errors to the rows below through V.
 
     The cost of a path is the sum of (error / V_ii)² + λ · |integer|. Paths carry the errors of the last few rows;
@@ -85,7 +88,7 @@ def round_trellis_two_sided(
     open_SO, next_SO = np.empty((states, rows), np.float32), np.empty((states, rows), np.float32)
     for a in range(states):
         open_SO[a] = values_O
-    cost_S = _at_the_top(states)
+    cost_S = _at_the_top(states, top)
     way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
     error_SK, next_SK = np.zeros((states, CARRIED), np.float32), np.zeros((states, CARRIED), np.float32)
     # Whose values still to be rounded, of those at the top of the block, a path goes by.
@@ -117,14 +120,14 @@ def round_trellis_two_sided(
             for b in range(states):
                 _carry(open_SO[origin_S[b], end:], error_SK[b, : end - begin], V_OO, begin, next_SO[b, end:])
         open_SO, next_SO = next_SO, open_SO
-    _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
+    return _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 
 
 @compiled()
-def _at_the_top(states: int) -> Floats:
-    """Costs of the states before the first row: paths begin in state 0."""
+def _at_the_top(states: int, top: int) -> Floats:
+    """Costs of the states before the first row: paths begin in state `top`."""
     cost_S = np.full(states, np.float32(_FAR))
-    cost_S[0] = 0.0
+    cost_S[top] = 0.0
     return cost_S
 
 
@@ -180,15 +183,17 @@ def _step(
 
 
 @compiled()
-def _trace(cost_S: Floats, way_OS: Ints, level_OS: Ints, steps_O: Floats, symbols_O: Ints, rounded_O: Floats) -> None:
-    """The cheapest path from its end back to its beginning."""
-    state = int(np.argmin(cost_S))
+def _trace(cost_S: Floats, way_OS: Ints, level_OS: Ints, steps_O: Floats, symbols_O: Ints, rounded_O: Floats) -> int:
+    """The cheapest path from its end, a state that is returned, back to its beginning."""
+    last = int(np.argmin(cost_S))
+    state = last
     for i in range(steps_O.size - 1, -1, -1):
         a, level = way_OS[i, state] >> 1, level_OS[i, state]
         # On the odd grid integer k stands for level 2k - sign(k).
         symbols_O[i] = (level + (a & 1) * np.sign(level)) // 2
         rounded_O[i] = level * steps_O[i]
         state = a
+    return last
 
 
 @compiled(fastmath=True)
@@ -217,6 +222,7 @@ def round_block(
     weight_O: Floats,
     lambda_JO: Floats,
     next_S2: Ints,
+    state_J: Ints,
     two_sided: bool,
     symbols_JO: Ints,
     rounded_JO: Floats,
@@ -224,7 +230,8 @@ def round_block(
 ) -> None:
     """The columns of a block in turn; errors go to later columns of the block here, to later blocks by the caller.
 
-    `error_JO` becomes (value - rounded) / U_jj, with the value after feedback.
+    `error_JO` becomes (value - rounded) / U_jj, with the value after feedback; `state_J`, the states of the trellis at
+    the top of the columns, those at their end.
     """
     columns = values_JO.shape[0]
     scalar = next_S2.shape[0] == 1
@@ -232,11 +239,13 @@ def round_block(
         if scalar:
             round_scalar(values_JO[j], steps_JO[j], V_OO, two_sided, symbols_JO[j], rounded_JO[j])
         elif two_sided:
-            round_trellis_two_sided(
-                values_JO[j], steps_JO[j], V_OO, lambda_JO[j], next_S2, symbols_JO[j], rounded_JO[j]
+            state_J[j] = round_trellis_two_sided(
+                values_JO[j], steps_JO[j], V_OO, lambda_JO[j], next_S2, state_J[j], symbols_JO[j], rounded_JO[j]
             )
         else:
-            round_trellis(values_JO[j], steps_JO[j], weight_O, lambda_JO[j], next_S2, symbols_JO[j], rounded_JO[j])
+            state_J[j] = round_trellis(
+                values_JO[j], steps_JO[j], weight_O, lambda_JO[j], next_S2, state_J[j], symbols_JO[j], rounded_JO[j]
+            )
         for i in range(values_JO.shape[1]):
             error_JO[j, i] = (values_JO[j, i] - rounded_JO[j, i]) / U_JJ[j, j]
         for k in range(j + 1, columns):

@@ -1,18 +1,18 @@
 """How weights are used: the inputs of every linear map and embedding, and the gradients at their outputs.
 
-In:   a model's parameters by their identity, and forward and backward passes under a ActivationRecorder.
+In:   a model's parameters, and forward and backward passes under an ActivationRecorder.
 Out:  sums of x xᵀ and g gᵀ for each weight and kind of use, on the weight's device.
 
 A weight is known by its use, not by its name: whatever calls torch's linear, embedding, convolution or product of
-matrices with it is seen, from modules and from plain functions; recurrent layers are written out as linear maps
-(`uses.py`, `recurrent.py`).
+matrices with it, with a slice or a view of it, or with an elementwise function of it, is seen, from modules and from
+plain functions (`uses.py`, `parameters.py`); recurrent layers are written out as linear maps (`recurrent.py`).
 
-Letters: N positions, I inputs, O outputs, V vocabulary, D width of an embedding.
+Letters: N positions, I inputs, O outputs, E parts (experts), V vocabulary, D width of an embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
@@ -21,68 +21,37 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from bytecap.quant.parameters import Found, Layout, Parameters, arrange
 from bytecap.quant.recurrent import CELLS, is_written_out, run_cell, run_layers
-from bytecap.quant.uses import LinearUse, linear_use
+from bytecap.quant.sums import Sums
+from bytecap.quant.uses import LinearUse, linear_uses
 
 MAX_OUTPUTS = 2048
 """Rows above which only the diagonal of G is kept."""
 MAX_PATCH = 4096
 """Numbers of a kernel's patch above which only the diagonal of their curvature is kept."""
 _LINEAR, _EMBEDDING, _GET = F.linear, F.embedding, Tensor.__getitem__
-
-
-class Sums:
-    """Running sums of one weight for one kind of use."""
-
-    def __init__(
-        self, inputs: int, outputs: int, full: bool, device: torch.device, *, full_inputs: bool = True
-    ) -> None:
-        self.inputs = torch.zeros((inputs, inputs) if full_inputs else (inputs,), device=device)
-        self.outputs = torch.zeros((outputs, outputs) if full else (outputs,), device=device)
-        self.seen = torch.zeros(outputs, device=device)
-        self.rows = 0
-
-    def add_inputs(self, x_NI: Tensor) -> None:
-        _add_squares(self.inputs, x_NI)
-        self.rows += x_NI.size(0)
-
-    def add_outputs(self, g_NO: Tensor) -> None:
-        _add_squares(self.outputs, g_NO)
-
-    def add_swapped(self, rows: Iterator[Tensor], *, inputs: bool) -> None:
-        """Rows of inputs, which are the weight's own rows, or of gradients, which are its columns."""
-        for part in rows:
-            _add_squares(self.outputs if inputs else self.inputs, part)
-            self.rows += part.size(0) if inputs else 0
-
-    def add_all_labels(self, slope_NV: Tensor, p_NV: Tensor) -> None:
-        """The sum over every label, each with its probability, instead of one drawn label."""
-        mean_NV = slope_NV * p_NV
-        if self.outputs.ndim == 2:
-            self.outputs += torch.diag((slope_NV * mean_NV).sum(dim=0))
-            self.outputs.addmm_(mean_NV.T, mean_NV, alpha=-1.0)
-        else:
-            self.outputs += (slope_NV * mean_NV - mean_NV.square()).sum(dim=0)
-
-    def add_embedding(self, token_N: Tensor, gradient_ND: Tensor) -> None:
-        """Record an embedding as if one-hot rows were outputs: G gathers each token's gradient, A its directions."""
-        self.inputs.addmm_(gradient_ND.T, gradient_ND)
-        self.outputs.index_add_(0, token_N, gradient_ND.square().sum(dim=1))
-        self.seen += torch.bincount(token_N, minlength=self.seen.numel())
+_SELECT = (torch.index_select, Tensor.index_select)
 
 
 class ActivationRecorder(TorchFunctionMode):
     """Sees every linear map and embedding of known weights, and the gradients at their outputs."""
 
-    def __init__(self, names: dict[int, str], most_outputs: int) -> None:
+    def __init__(self, parameters: dict[str, Tensor], most_outputs: int) -> None:
         super().__init__()
-        self.names, self.most_outputs = names, most_outputs
+        self.parameters, self.most_outputs = Parameters(parameters), most_outputs
         self.sums: dict[tuple[str, str], Sums] = {}
         self.calls = 0
         self.last: tuple[Sums, Tensor] | None = None
         """The last linear map of a forward pass."""
         self.exact: int | None = None
         """The number of its call, where the sum over all labels stands for the gradient."""
+        self._gathered: dict[int, tuple[Tensor, Found, Tensor]] = {}
+        """Parts of a weight picked by index, by identity: themselves, the weight, the index."""
+
+    def __enter__(self) -> Any:
+        self._gathered.clear()
+        return super().__enter__()  # type: ignore[no-untyped-call]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -93,30 +62,107 @@ class ActivationRecorder(TorchFunctionMode):
             return (run_cell if func in CELLS else run_layers)(func, self._linear, args)
         out = func(*args, **kwargs)
         if func is _GET and isinstance(args[1], Tensor) and args[1].dtype in (torch.int64, torch.int32):
-            if args[0].ndim == 2:
-                self._see_embedding(args[1], args[0], out)
+            self._see_rows(args[0], args[1], out)
+        elif func in _SELECT and len(args) == 3 and args[1] == 0:
+            self._see_rows(args[0], args[2], out)
         elif func is _EMBEDDING:
             x, weight = (args[i] if i < len(args) else kwargs.get(key) for i, key in enumerate(("input", "weight")))
-            self._see_embedding(x, weight, out)
-        else:
-            self._see(linear_use(func, args, kwargs), out)
+            self._see_rows(weight, x, out)
+        elif isinstance(out, Tensor) and out.requires_grad:
+            for use in linear_uses(func, args, kwargs):
+                self._see(use, out)
         return out
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         out = _LINEAR(x, weight, bias)
-        self._see(linear_use(_LINEAR, (x, weight), {}), out)
+        if out.requires_grad:
+            for use in linear_uses(_LINEAR, (x, weight), {}):
+                self._see(use, out)
         return out
 
-    def _see_embedding(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
-        name = self.names.get(id(weight))
-        if name is not None and out.requires_grad:
-            read = self._of(name, "embedding", weight.size(1), weight.size(0), False, weight.device)
-            out.register_hook(lambda gradient: read.add_embedding(x.flatten(), _rows(gradient, -1)))  # type: ignore[no-untyped-call]
+    def _see_rows(self, weight: Tensor, index: Tensor, out: Tensor) -> None:
+        """Rows taken by index are an embedding; matrices taken by index may be parts that something is mapped by."""
+        found = self.parameters.find(weight) if out.requires_grad else None
+        if found is None or found.slope is not None or found.parameter.shape != weight.shape:
+            return
+        if weight.ndim == 2:
+            read = self._of(found.name, "embedding", (1, *weight.shape), full_rows=False, full_columns=True)
+            out.register_hook(lambda gradient: read.add_embedding(index.flatten(), gradient))  # type: ignore[no-untyped-call]
+        elif weight.ndim == 3 and index.ndim == 1:
+            self._gathered[id(out)] = out, found, index
 
-    def _see(self, use: LinearUse | None, out: Tensor) -> None:
-        name = None if use is None else self.names.get(id(use.weight))
-        if use is not None and name is not None and out.requires_grad:
-            (self._use_swapped if use.swapped else self._use)(name, use, out)
+    def _see(self, use: LinearUse, out: Tensor) -> None:
+        gathered = self._gathered.get(id(use.weight))
+        found = self.parameters.find(use.weight) if gathered is None else gathered[1]
+        if found is None:
+            return
+        layout = arrange(found, use.weight.shape if gathered is None else found.parameter.shape, use.roles)
+        if layout is None or (layout.parts > 1 and use.patches is not None):
+            return
+        shape = layout.parts, layout.rows, layout.columns
+        bounded = layout.swapped or use.patches is not None or layout.parts > 1
+        sums = self._of(
+            found.name, "swapped" if layout.swapped else "linear", shape,
+            full_rows=layout.rows <= self.most_outputs, full_columns=not bounded or layout.columns <= MAX_PATCH,
+        )  # fmt: skip
+        if sums.shape != shape:  # known as a matrix of another form already
+            return
+        hook = (self._see_map if layout.parts == 1 else self._see_parts)(use, out, found, layout, sums, gathered)
+        out.register_hook(hook)  # type: ignore[no-untyped-call]
+
+    def _see_map(
+        self, use: LinearUse, out: Tensor, found: Found, layout: Layout, sums: Sums, _: Any
+    ) -> Callable[[Tensor], None]:
+        """Inputs are added at once, gradients when they come."""
+        scales = _scales(found, layout)
+        rows, columns = (use.rows(axes, (), inputs=False) for axes in (layout.row_axes, layout.column_axes))
+        given = use.rows(layout.row_axes if layout.swapped else layout.column_axes, (), inputs=True)
+        for x_NI in given(use.x):
+            if layout.swapped:
+                sums.add_rows(x_NI * scales[0] if scales else x_NI, layout.row)
+            else:
+                sums.add_columns(x_NI * scales[1] if scales else x_NI, layout.column)
+            sums.count += len(x_NI)
+        whole = not scales and not layout.swapped and layout.row == slice(0, sums.shape[1])
+        self.last = (sums, out) if whole else None
+        self.calls += 1
+        call = self.calls  # not `out`: a hook that holds its own tensor would never be freed
+
+        def hook(gradient: Tensor) -> None:
+            if call != self.exact:
+                for g_NO in (columns if layout.swapped else rows)(gradient):
+                    if layout.swapped:
+                        sums.add_columns(g_NO * scales[1] if scales else g_NO, layout.column)
+                    else:
+                        sums.add_rows(g_NO * scales[0] if scales else g_NO, layout.row)
+
+        return hook
+
+    def _see_parts(
+        self, use: LinearUse, out: Tensor, found: Found, layout: Layout, sums: Sums, gathered: Any
+    ) -> Callable[[Tensor], None]:
+        """Each part has what was routed to it: where neither its input nor its gradient is zero."""
+        self.last = None
+        part_N = use.part_N if gathered is None else gathered[2]
+        ragged = use.part_N is not None
+        parts = () if ragged else layout.part_axes
+        sides = (layout.row_axes, layout.column_axes)[:: 1 if layout.swapped else -1]  # of inputs, of outputs
+        inputs, outputs = (
+            use.rows(axes, parts, inputs=given) for axes, given in zip(sides, (True, False), strict=True)
+        )
+
+        def hook(gradient: Tensor) -> None:
+            for x, g in zip(inputs(use.x), outputs(gradient), strict=True):
+                x_ENI, g_ENO = (one if one.ndim == 3 else one[None] for one in (x, g))
+                rows, columns = (x_ENI, g_ENO) if layout.swapped else (g_ENO, x_ENI)
+                routed = g_ENO.any(dim=2) & x_ENI.any(dim=2)
+                if part_N is None:
+                    sums.add_parts(rows, columns, routed, layout)
+                else:
+                    flat = part_N.repeat_interleave(1 if ragged else rows.size(1))
+                    sums.add_routed(rows.flatten(0, 1), columns.flatten(0, 1), routed.flatten(), flat, layout)
+
+        return hook
 
     def all_labels(self, logits_NV: Tensor) -> None:
         """Sum over all labels for the last linear map if the logits are an elementwise function of it."""
@@ -137,50 +183,18 @@ class ActivationRecorder(TorchFunctionMode):
         else:
             self.exact = None
 
-    def _use(self, name: str, use: LinearUse, out: Tensor) -> None:
-        weight, inputs = use.weight, use.weight[0].numel()
-        full = weight.size(0) <= self.most_outputs
-        full_inputs = not use.patches or inputs <= MAX_PATCH
-        sums = self._of(name, "linear", inputs, weight.size(0), full, weight.device, full_inputs=full_inputs)
-        for part in use.input_rows(use.x):
-            sums.add_inputs(part)
-        self.last = sums, out
-        self.calls += 1
-        call = self.calls  # not `out`: a hook that holds its own tensor would never be freed
-
-        def hook(gradient: Tensor) -> None:
-            if call != self.exact:
-                for part in use.output_rows(gradient):
-                    sums.add_outputs(part)
-
-        out.register_hook(hook)  # type: ignore[no-untyped-call]
-
-    def _use_swapped(self, name: str, use: LinearUse, out: Tensor) -> None:
-        """Inputs are the weight's rows; what is known of the columns comes from gradients alone."""
-        weight, columns = use.weight, use.weight[0].numel()
-        full, full_inputs = weight.size(0) <= self.most_outputs, columns <= MAX_PATCH
-        sums = self._of(name, "swapped", columns, weight.size(0), full, weight.device, full_inputs=full_inputs)
-        sums.add_swapped(use.input_rows(use.x), inputs=True)
-        self.last = None
-        out.register_hook(lambda gradient: sums.add_swapped(use.output_rows(gradient), inputs=False))  # type: ignore[no-untyped-call]
-
-    def _of(
-        self, name: str, kind: str, inputs: int, outputs: int, full: bool, device: torch.device, *,
-        full_inputs: bool = True,
-    ) -> Sums:  # fmt: skip
+    def _of(self, name: str, kind: str, shape: tuple[int, int, int], *, full_rows: bool, full_columns: bool) -> Sums:
         if (name, kind) not in self.sums:
-            self.sums[name, kind] = Sums(inputs, outputs, full, device, full_inputs=full_inputs)
+            device = self.parameters[name].device
+            self.sums[name, kind] = Sums(shape, device, full_rows=full_rows, full_columns=full_columns)
         return self.sums[name, kind]
 
 
-def _rows(values: Tensor, channel: int) -> Tensor:
-    """(N, channels) in float32."""
-    return values.detach().movedim(channel, -1).reshape(-1, values.size(channel)).float()
-
-
-def _add_squares(sums: Tensor, rows_NC: Tensor) -> None:
-    """Add the second moment of rows to a matrix (C, C), or its diagonal to (C,)."""
-    if sums.ndim == 2:
-        sums.addmm_(rows_NC.T, rows_NC)
-    else:
-        sums += rows_NC.square().sum(dim=0)
+def _scales(found: Found, layout: Layout) -> tuple[Tensor, Tensor] | None:
+    """What rows and columns are multiplied by where the weight is an elementwise function: its slope as rank one."""
+    if found.slope is None:
+        return None
+    slope_RC = found.slope.reshape(layout.rows, layout.columns)[layout.row, layout.column].square()
+    rows = slope_RC.mean(dim=1)
+    columns = (slope_RC / rows.clamp_min(1e-30)[:, None]).mean(dim=0)
+    return rows.sqrt(), columns.sqrt()

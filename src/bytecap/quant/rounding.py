@@ -44,10 +44,12 @@ def round_with_feedback(
     *,
     states: int = SCALAR,
     lambda_OI: Floats | None = None,
+    state_I: npt.NDArray[np.int64] | None = None,
 ) -> Rounded:
     """Round column by column, with error feedback along each side whose factor is a matrix.
 
-    `inputs` is U, (I, I) or its diagonal (I,); `outputs` is V, (O, O) or its diagonal (O,).
+    `inputs` is U, (I, I) or its diagonal (I,); `outputs` is V, (O, O) or its diagonal (O,). `state_I`, the states of
+    the trellis at the top of the columns, all 0 where it is None, becomes those at their end.
     """
     values_IO = np.array(weight_OI.T, np.float32, order="C")
     steps_IO = np.ascontiguousarray(steps_OI.T, np.float32)
@@ -57,6 +59,7 @@ def round_with_feedback(
     V_OO = np.ascontiguousarray(outputs, np.float32) if two_sided else np.zeros((1, 1), np.float32)
     lambda_IO = np.zeros_like(steps_IO) if lambda_OI is None else np.ascontiguousarray(lambda_OI.T, np.float32)
     table = next_states(states).astype(np.int64)
+    state_I = np.zeros(columns, np.int64) if state_I is None else state_I
     symbols_IO = np.zeros((columns, rows), np.int64)
     rounded_IO = np.zeros_like(values_IO)
     loss = 0.0
@@ -66,7 +69,8 @@ def round_with_feedback(
         error_JO = np.zeros((end - begin, rows), np.float32)
         round_block(
             values_IO[here], steps_IO[here], _diagonal_block(inputs, here), V_OO,
-            pivot_O**-2.0, lambda_IO[here], table, two_sided, symbols_IO[here], rounded_IO[here], error_JO,
+            pivot_O**-2.0, lambda_IO[here], table, state_I[here], two_sided, symbols_IO[here], rounded_IO[here],
+            error_JO,
         )  # fmt: skip
         if end < columns and inputs.ndim == 2:
             values_IO[end:] -= inputs[here, end:].T.astype(np.float32) @ error_JO
@@ -78,12 +82,18 @@ def round_with_feedback(
 
 
 def round_without_feedback(
-    weight_OI: Floats, steps_OI: Floats, states: int, lambda_OI: Floats | None = None
+    weight_OI: Floats,
+    steps_OI: Floats,
+    states: int,
+    lambda_OI: Floats | None = None,
+    state_I: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.int16]:
     """Integers along the cheapest path of each column by itself: their size is nearly that of a full rounding."""
     rows, columns = weight_OI.shape
     no_feedback = np.ones(columns, np.float32), np.ones(rows, np.float32)
-    return round_with_feedback(weight_OI, steps_OI, *no_feedback, states=states, lambda_OI=lambda_OI).symbols_OI
+    return round_with_feedback(
+        weight_OI, steps_OI, *no_feedback, states=states, lambda_OI=lambda_OI, state_I=state_I
+    ).symbols_OI
 
 
 def _diagonal_block(inputs: npt.NDArray[np.floating], here: slice) -> Floats:

@@ -1,0 +1,80 @@
+"""Running sums of one weight for one kind of use: second moments of inputs and of the gradients at the outputs.
+
+In:   rows of inputs and of gradients, in the order of the weight's own rows and columns.
+Out:  sums over rows and over columns, matrices or their diagonals, for each part of the weight.
+
+Letters: N positions, E parts, R rows and C columns of the weight, V vocabulary, D width of an embedding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bytecap.quant.parameters import Layout
+
+
+class Sums:
+    """Of a linear use columns are inputs and rows outputs; where it is swapped it is the other way round."""
+
+    def __init__(
+        self, shape: tuple[int, int, int], device: torch.device, *, full_rows: bool, full_columns: bool
+    ) -> None:
+        """`shape` is (E, R, C); with one part the sums have no axis for parts."""
+        self.shape = parts, rows, columns = shape
+        before = (parts,) if parts > 1 else ()
+        self.columns = torch.zeros((*before, columns, columns) if full_columns else (*before, columns), device=device)
+        self.rows = torch.zeros((*before, rows, rows) if full_rows else (*before, rows), device=device)
+        self.seen = torch.zeros(parts if parts > 1 else rows, device=device)
+        """Positions of each part; of an embedding, how often each row was read."""
+        self.count = 0
+
+    def add_columns(self, rows_NC: Tensor, at: slice) -> None:
+        """Rows with a number for each column of a block."""
+        _add_squares(self.columns, rows_NC, at)
+
+    def add_rows(self, rows_NR: Tensor, at: slice) -> None:
+        """Rows with a number for each row of a block."""
+        _add_squares(self.rows, rows_NR, at)
+
+    def add_parts(self, rows_ENR: Tensor, columns_ENC: Tensor, routed_EN: Tensor, layout: Layout) -> None:
+        """Rows for each part of a layout, those that are not routed to it left out."""
+        given, kept_EN1 = len(routed_EN), routed_EN[..., None]
+        for place, part in enumerate(range(layout.part.start, layout.part.stop)):
+            one = place if given > 1 else 0
+            kept = kept_EN1[one]
+            _add_squares(self.rows[part], rows_ENR[one] * kept, layout.row)
+            _add_squares(self.columns[part], columns_ENC[one] * kept, layout.column)
+            self.seen[part] += kept.sum()
+
+    def add_routed(self, rows_NR: Tensor, columns_NC: Tensor, routed_N: Tensor, part_N: Tensor, layout: Layout) -> None:
+        """Rows that go to the part of this number each."""
+        for part in torch.unique(part_N).tolist():
+            mine_N = (part_N == part) & routed_N
+            _add_squares(self.rows[part], rows_NR[mine_N], layout.row)
+            _add_squares(self.columns[part], columns_NC[mine_N], layout.column)
+            self.seen[part] += mine_N.sum()
+
+    def add_all_labels(self, slope_NV: Tensor, p_NV: Tensor) -> None:
+        """The sum over every label, each with its probability, instead of one drawn label."""
+        mean_NV = slope_NV * p_NV
+        if self.rows.ndim == 2:
+            self.rows += torch.diag((slope_NV * mean_NV).sum(dim=0))
+            self.rows.addmm_(mean_NV.T, mean_NV, alpha=-1.0)
+        else:
+            self.rows += (slope_NV * mean_NV - mean_NV.square()).sum(dim=0)
+
+    def add_embedding(self, token_N: Tensor, gradient: Tensor) -> None:
+        """Record an embedding as if one-hot rows were outputs: G gathers each token's gradient, A its directions."""
+        gradient_ND = gradient.detach().reshape(-1, gradient.size(-1)).float()
+        self.columns.addmm_(gradient_ND.T, gradient_ND)
+        self.rows.index_add_(0, token_N, gradient_ND.square().sum(dim=1))
+        self.seen += torch.bincount(token_N, minlength=self.seen.numel())
+
+
+def _add_squares(sums: Tensor, rows_NC: Tensor, at: slice) -> None:
+    """Add the second moment of rows to a block of a matrix (C, C), or its diagonal to (C,)."""
+    if sums.ndim == 2:
+        sums[at, at].addmm_(rows_NC.T, rows_NC)
+    else:
+        sums[at] += rows_NC.square().sum(dim=0)
