@@ -174,7 +174,7 @@ def test_factors_of_low_rank() -> None:
         size = other.outputs_diagonal_O.mean() * other.inputs_diagonal_I.mean()
         assert np.isclose(one.outputs_diagonal_O.mean() * one.inputs_diagonal_I.mean() / size, 1, atol=0.1)
         shapes = [each.inputs_II / each.inputs_diagonal_I.mean() for each in (one, other)]
-        assert np.allclose(*shapes, atol=0.2)
+        assert np.allclose(shapes[0], shapes[1], atol=0.2)
 
 
 def test_calls_that_are_no_linear_maps() -> None:

@@ -118,9 +118,10 @@ def _estimate_tensor(
     assert estimate.counts_CM is not None
     counts = np.rint(estimate.counts_CM * share).astype(np.int64)
     own_bytes = estimate.own_bytes * (rows + columns) / (rows + take.size)
-    pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
-    error = some - stored.weights()
-    loss = share * 0.5 * float(np.square(error / pivots).sum())
+    error, loss = some - stored.weights(), 0.0
+    for here, part in curve.by_part(rows):
+        pivots = np.outer(part.row_factors_O, part.column_factors_I[take])
+        loss += share * 0.5 * float(np.square(error[here] / pivots).sum())
     return EstimatedTensor(SizeEstimate(own_bytes, estimate.section, counts), loss)
 
 
