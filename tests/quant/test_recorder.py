@@ -1,18 +1,15 @@
 """Every linear map is seen wherever it is called, and nothing else is taken for one."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bytecap.core.progress import Silent
 from bytecap.quant.calibration import calibrate
-from bytecap.quant.statistics import Curvature
 
 
 def test_maps_inside_multi_head_attention() -> None:
@@ -66,13 +63,6 @@ class Function(nn.Module):
         return self.call(x, **dict(self.named_parameters()))
 
 
-def assert_alike(one: Curvature, other: Curvature, tolerance: float = 1e-4) -> None:
-    """Both sides, up to a factor that goes from one side to the other."""
-    ratio = one.inputs_diagonal_I.mean() / other.inputs_diagonal_I.mean()
-    assert np.allclose(one.inputs_II, other.inputs_II * ratio, rtol=tolerance, atol=1e-6)
-    assert np.allclose(one.outputs * ratio, other.outputs, rtol=tolerance, atol=1e-6)
-
-
 def test_slices_are_the_rows_of_one_matrix() -> None:
     """Attention to something else takes slices of its packed weight: G of each, and A over all that they read."""
     torch.manual_seed(0)
@@ -84,82 +74,6 @@ def test_slices_are_the_rows_of_one_matrix() -> None:
     read = torch.cat([query.flatten(0, 1), memory.flatten(0, 1)]).double()
     assert np.allclose(packed.inputs_II, (read.T @ read / len(read)).numpy(), rtol=1e-4, atol=1e-6)
     assert (packed.outputs[:6, 6:] == 0).all() and (np.diag(packed.outputs) > 0).all()
-
-
-def route(x: Tensor, weight: Tensor, way: str) -> Tensor:
-    """Each row of x (N, D) through the expert N mod E of (E, D, F), with zeros for one that is not chosen."""
-    count, experts = len(x), len(weight)
-    chosen = torch.arange(count) % (experts - 1)  # the last is never chosen
-    if way == "one by one":
-        out = x.new_zeros(count, weight.size(2))
-        for e in range(experts - 1):
-            out = out.index_put((torch.where(chosen == e)[0],), x[chosen == e] @ weight[torch.tensor(e)])
-        return out
-    if way == "all, then zero":
-        every = torch.einsum("nd,edf->nef", x, weight)
-        return (every * F.one_hot(chosen, experts)[..., None]).sum(dim=1)
-    if way == "slots":
-        slots = torch.stack([x * (chosen == e)[:, None] for e in range(experts)])
-        return torch.bmm(slots, weight).sum(dim=0)
-    if way == "gathered":
-        return torch.bmm(x[:, None], weight[chosen])[:, 0]
-    order = torch.argsort(chosen, stable=True)
-    ends = torch.bincount(chosen, minlength=experts).cumsum(0).int()
-    out = torch._grouped_mm(x[order], weight, offs=ends)
-    return out[torch.argsort(order)]
-
-
-@pytest.mark.parametrize("way", ["one by one", "all, then zero", "slots", "gathered", "grouped"])
-def test_each_expert_has_the_curvature_of_what_was_routed_to_it(way: str) -> None:
-    """However the experts are called; one that was never chosen has that of all, as if it were chosen four times."""
-    torch.manual_seed(0)
-    weight, batches = torch.randn(4, 8, 16), [torch.randn(30, 8), torch.randn(24, 8)]
-    found = measured(Function(lambda x, weight: route(x, weight, way), weight=weight), batches)["weight"]
-    assert found.inputs_II.shape == (16, 16) and found.outputs.shape == (32,) and len(found.parts) == 4
-    read, given = [[], [], [], []], [[], [], [], []]  # type: ignore[var-annotated]
-    for x in batches:
-        for n, row in enumerate(x):
-            read[n % 3].append(row.double())
-            given[n % 3].append(2 * row.double() @ weight[n % 3].double())
-    every = [torch.stack([row for one in rows for row in one]) for rows in (read, given)]
-    mean_x, mean_g = (rows.T @ rows / len(rows) for rows in every)
-    for e, part in enumerate(found.parts):
-        x, g = (torch.stack(rows[e]) if rows[e] else torch.zeros(0, size) for rows, size in ((read, 8), (given, 16)))
-        outputs = (g.double().T @ g.double() + 4 * mean_g) / (len(x) + 4)
-        inputs = (x.double().T @ x.double() + 4 * mean_x) / 54
-        assert np.allclose(part.inputs_II, outputs.numpy(), rtol=1e-3, atol=1e-4)
-        assert np.allclose(part.outputs, inputs.numpy(), rtol=1e-3, atol=1e-4)
-
-
-def test_an_elementwise_function_of_a_weight() -> None:
-    """Has the curvature of its value, by the slope on each side: scaled rows, another type, weight norm, a mask."""
-    torch.manual_seed(0)
-    weight, x = torch.randn(6, 5), torch.randn(40, 5)
-    gain = torch.rand(6, 1) + 0.5
-    plain = measured(Function(lambda x, weight: F.linear(x, weight), weight=weight * gain), [x])["weight"]
-    scaled = measured(Function(lambda x, weight: F.linear(x, weight * gain), weight=weight), [x])["weight"]
-    by_hand = dataclasses.replace(plain, outputs=plain.outputs * np.outer(gain, gain))
-    assert_alike(scaled, by_hand)
-    double = measured(Function(lambda x, weight: F.linear(x, weight.double().float()), weight=weight), [x])["weight"]
-    assert_alike(double, measured(Function(lambda x, weight: F.linear(x, weight), weight=weight), [x])["weight"])
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("normed", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
-def test_weight_norm_gives_its_direction_the_curvature_of_the_whole(normed: Any) -> None:
-    """G by the length of each row over that of its direction; a longer direction has coarser steps."""
-    torch.manual_seed(0)
-    x, model = torch.randn(50, 20), normed(nn.Linear(20, 6, bias=False))
-    plain = nn.Linear(20, 6, bias=False)
-    plain.weight.data = model.weight.detach().clone()
-    name = next(name for name, p in model.named_parameters() if p.shape == (6, 20))
-    with torch.no_grad():
-        model.get_parameter(name).mul_(3.0)
-    found, whole = measured(model, [x])[name], measured(plain, [x])["weight"]
-    assert np.allclose(found.inputs_II, whole.inputs_II, rtol=0.2, atol=0.1), np.abs(
-        found.inputs_II - whole.inputs_II
-    ).max()
-    assert np.allclose(np.diag(found.outputs), np.diag(whole.outputs) / 9, rtol=0.2)
 
 
 def test_factors_of_low_rank() -> None:
