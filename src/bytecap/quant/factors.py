@@ -28,7 +28,7 @@ class Factors:
     outputs: Doubles
     """V, (O, O) for feedback on both sides, or 1 / sqrt(G_ii), (O,), for one."""
     parts: tuple[Factors, ...] = ()
-    """Of rows that are so many parts with inputs of their own, the factors of each; the fields above are then those of
+    """The factors of each part, where rows are so many parts with inputs of their own; the fields above are those of
     the nearest curvature with the same inputs for all."""
 
     def by_part(self, rows: int) -> list[tuple[slice, Factors]]:

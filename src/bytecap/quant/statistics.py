@@ -29,7 +29,7 @@ class Curvature:
     linear_II: Floats | None = None
     """A of a tied weight's use as a linear map alone, all that the published runs looked at; None if untied."""
     parts: tuple[Curvature, ...] = ()
-    """Of a weight whose rows are so many parts with inputs of their own, such as experts: the curvature of each; the
+    """The curvature of each part, where rows are so many parts with inputs of their own, such as experts; the
     fields above say what is true of all of them together, G by its diagonal."""
 
     @property

@@ -15,7 +15,7 @@ from bytecap.quant.parameters import Layout
 
 
 class Sums:
-    """Of a linear use columns are inputs and rows outputs; where it is swapped it is the other way round."""
+    """Sums whose columns are inputs and whose rows are outputs; where the use is swapped it is the other way round."""
 
     def __init__(
         self, shape: tuple[int, int, int], device: torch.device, *, full_rows: bool, full_columns: bool
@@ -26,7 +26,7 @@ class Sums:
         self.columns = torch.zeros((*before, columns, columns) if full_columns else (*before, columns), device=device)
         self.rows = torch.zeros((*before, rows, rows) if full_rows else (*before, rows), device=device)
         self.seen = torch.zeros(parts if parts > 1 else rows, device=device)
-        """Positions of each part; of an embedding, how often each row was read."""
+        """Positions of each part, or how often each row of an embedding was read."""
         self.count = 0
 
     def add_columns(self, rows_NC: Tensor, at: slice) -> None:

@@ -47,7 +47,7 @@ class LinearUse:
     letters: tuple[str, str, str] = ("", "", "")
     """The axes of the inputs, of the weight and of the outputs, as an einsum has them; empty for a convolution."""
     patches: tuple[Rows, Rows] | None = None
-    """Of a convolution: rows of inputs and of outputs."""
+    """The functions to rows of inputs and of outputs, where the use is a convolution."""
     part_N: Tensor | None = None
     """Which part each row of inputs goes to, where they are sorted by part and the weight's first axis is parts."""
 
