@@ -6,7 +6,9 @@ Out:  a FitResult whose file was read back, and the report of it as JSON values.
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -42,6 +44,7 @@ class Container:
         """The function from a quantized model of `source` to the bytes of its file."""
 
         def packed(model: QuantizedModel) -> bytes:
+            model = dataclasses.replace(model, aliases=source.aliases)
             tokenizer = b"" if self.tokenizer is None else self.tokenizer.model
             return pack(source.spec, model, tokenizer, self.provenance, self.config, self.attached)
 
@@ -85,7 +88,7 @@ class FitJob:
         result = self.fitter.fit(None if budget is None else budget.file_bytes, progress)
         if budget is not None and found is not None and result.loss is not None:
             self._refuse_worse_than_unigram(budget.file_bytes, result.loss, found.loss, progress)
-        artifact = read_back(result)
+        artifact = read_back(result, self.source.aliases)
         seconds = time.perf_counter() - begin
         divergence = None if self.comparison is None else self.comparison.measure(self.source, artifact)
         return Fitted(result, artifact, make_report(result, artifact, budget, divergence, self.comparison, seconds))
@@ -136,10 +139,10 @@ def build_job(
     return FitJob(source, calibration, search, comparison)
 
 
-def read_back(result: FitResult) -> Artifact:
+def read_back(result: FitResult, aliases: Mapping[str, str]) -> Artifact:
     """Read the file as anybody will; it gives back the weights that went into it, to the last bit."""
-    artifact = loads(result.data)
-    found, wanted = artifact.quantized.state_dict(), result.model.state_dict()
+    artifact, model = loads(result.data), dataclasses.replace(result.model, aliases=aliases)
+    found, wanted = artifact.quantized.state_dict(), model.state_dict()
     if found.keys() != wanted.keys() or not all(torch.equal(found[name], value) for name, value in wanted.items()):
         raise RuntimeError("the file does not give back the weights that went into it")
     return artifact

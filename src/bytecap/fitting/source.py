@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from bytecap.core.digest import digest_arrays
 from bytecap.core.errors import ConfigError, DataError, NumericsError
+from bytecap.fitting.aliases import equal_tensors, tied_names
 from bytecap.formats.base import MAX_NAME, MAX_WIDTH
 from bytecap.model.gpt import GPT
 from bytecap.model.renames import first_name
@@ -48,6 +49,8 @@ class WeightSource:
     """Positions that it was trained on, where that is known."""
     training_squares: dict[str, float] = field(default_factory=dict)
     """Mean squared gradients by name, where training has gathered them."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Further names of weights that are stored once, each with the name in `weights`."""
 
     @property
     def spec(self) -> ModelSpec | None:
@@ -72,9 +75,11 @@ def source_from_module(model: nn.Module) -> WeightSource:
     buffers = {name: value.detach().cpu() for name, value in model.named_buffers() if name in kept}
     _refuse_inexact(buffers)
     tensors = {name: _as_float32(name, value) for name, value in (parameters | buffers).items()}
-    return _build_source(
-        tensors, roles | dict.fromkeys(buffers, str(Role.SCALAR)), model if isinstance(model, GPT) else None, buffers
-    )
+    if isinstance(model, GPT):
+        return _build_source(tensors, roles | dict.fromkeys(buffers, str(Role.SCALAR)), model, buffers)
+    source = _build_source(tensors, roles | dict.fromkeys(buffers, str(Role.SCALAR)), None, buffers)
+    tied = {name: source.aliases.get(known, known) for name, known in tied_names(model).items()}
+    return dataclasses.replace(source, aliases={**source.aliases, **tied})
 
 
 def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = None) -> WeightSource:
@@ -140,10 +145,12 @@ def _build_source(
                 tensor=name,
             )
     weights = {name: np.asarray(value.numpy(), np.float32, order="C") for name, value in tensors.items()}
-    shapes = [Shape(name, roles[name], value.shape, exact=name in exact) for name, value in weights.items()]
     techniques = () if model is None else model.spec.techniques
     digest = digest_arrays({first_name(name, techniques): value for name, value in weights.items()})
-    return WeightSource(weights, shapes, digest, model)
+    aliases = equal_tensors(tensors, exact) if model is None else {}
+    weights = {name: value for name, value in weights.items() if name not in aliases}
+    shapes = [Shape(name, roles[name], value.shape, exact=name in exact) for name, value in weights.items()]
+    return WeightSource(weights, shapes, digest, model, aliases=aliases)
 
 
 def _as_stored(file: Any, path: Path) -> WeightSource:

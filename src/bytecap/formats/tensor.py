@@ -7,7 +7,8 @@ Out:  the weights that a model loads, and how large a file of them must at least
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,10 +22,13 @@ class QuantizedModel:
     """A model ready to be packed: each stored tensor, in the model's order."""
 
     tensors: dict[str, StoredTensor]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Further names of tensors that are stored once, each with the name in `tensors`."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The weights that the model loads, by name."""
-        return {name: torch.from_numpy(tensor.weights()) for name, tensor in self.tensors.items()}
+        """The weights that the model loads, by name; a tensor with two names is one and the same under both."""
+        stored = {name: torch.from_numpy(tensor.weights()) for name, tensor in self.tensors.items()}
+        return stored | {name: stored[known] for name, known in self.aliases.items()}
 
     @property
     def weights(self) -> int:
