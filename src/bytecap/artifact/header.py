@@ -7,14 +7,14 @@ Out:  the model's spec, an entry for each tensor, provenance.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from bytecap.artifact.attached import read_dtypes, read_files
-from bytecap.artifact.layout import ATTACHED, DTYPES, KEYS_OF_5, VERSION, Parsed
+from bytecap.artifact.layout import ALIASES, ATTACHED, DTYPES, KEYS_OF_5, VERSION, Parsed
 from bytecap.core.errors import BytecapError, FormatError
 from bytecap.formats.base import MAX_NAME, MAX_WIDTH, TensorEntry
 from bytecap.formats.table import FORMATS, min_file_bytes
@@ -60,6 +60,8 @@ class Header:
     """Names and sizes of attached files."""
     dtypes: dict[str, str]
     """The type that each tensor had before the fit; empty where the file does not say."""
+    aliases: dict[str, str]
+    """Further names of tensors that are stored once, each with the name in `entries`."""
 
 
 def read_header(parsed: Parsed) -> Header:
@@ -83,7 +85,9 @@ def read_header(parsed: Parsed) -> Header:
     if expected is not None and parsed.version > 2:
         rows = [_completed(row, expected) for row in rows]
     entries = [_entry(row, expected) for row in rows]
-    _check_entries(entries, expected, parsed.size_bytes)
+    aliases = _aliases(table[ALIASES], entries, expected) if ALIASES in table else {}
+    _check_entries(entries, expected)
+    _check_work(entries, aliases, parsed.size_bytes)
     return Header(
         spec,
         entries,
@@ -94,7 +98,8 @@ def read_header(parsed: Parsed) -> Header:
         _word(STRATEGY, table.get(STRATEGY, "")),
         _adapt(table.get(ADAPT, {})),
         read_files(table[ATTACHED]) if ATTACHED in table else [],
-        read_dtypes(table[DTYPES], [entry.name for entry in entries]) if DTYPES in table else {},
+        read_dtypes(table[DTYPES], [*(entry.name for entry in entries), *aliases]) if DTYPES in table else {},
+        aliases,
     )
 
 
@@ -140,14 +145,33 @@ def _entry(row: Any, expected: Expected | None) -> TensorEntry:
     raise FormatError(f"tensor row {ascii(row)[:100]} does not describe a tensor")
 
 
-def _check_entries(entries: Sequence[TensorEntry], expected: Expected | None, size_bytes: int) -> None:
-    """No name twice, every tensor of the model, and not more work and memory than the file's size warrants."""
+def _check_entries(entries: Sequence[TensorEntry], expected: Expected | None) -> None:
+    """No name twice, and every tensor of the model."""
     if len({entry.name for entry in entries}) < len(entries):
         raise FormatError("a tensor stands twice in the header")
     if expected is not None and len(entries) < len(expected):
         raise FormatError(f"the tensor table has {len(entries)} rows, this model has {len(expected)} tensors")
-    if size_bytes < (needed := min_file_bytes((entry.format, entry.shape, entry.detail) for entry in entries)):
+
+
+def _check_work(entries: Sequence[TensorEntry], aliases: Mapping[str, str], size_bytes: int) -> None:
+    """Not more work and memory than the file's size warrants; a tensor with two names is there twice."""
+    by_name = {entry.name: entry for entry in entries}
+    everything = [*entries, *(by_name[known] for known in aliases.values())]
+    if size_bytes < (needed := min_file_bytes((entry.format, entry.shape, entry.detail) for entry in everything)):
         raise FormatError(f"the file has {size_bytes:,} bytes; to hold tensors this large it must have {needed:,}")
+
+
+def _aliases(table: Any, entries: Sequence[TensorEntry], expected: Expected | None) -> dict[str, str]:
+    """Names that are no tensor's yet, each with that of a tensor; a model of ours has none."""
+    names = {entry.name for entry in entries}
+    if expected is not None or not isinstance(table, dict) or not table:
+        raise FormatError(f"the header's {ALIASES} must be a table of names, in a file without a model")
+    for name, known in table.items():
+        if not isinstance(known, str) or known not in names or name in names:
+            raise FormatError(f"the alias {ascii(name)[:80]} must be a new name of a tensor, found {ascii(known)[:80]}")
+        if not name.isprintable() or len(name) > MAX_NAME:
+            raise FormatError(f"the alias {ascii(name)[:80]} cannot be printed, or is too long")
+    return dict(table)
 
 
 def _digests(value: Any) -> dict[str, str]:

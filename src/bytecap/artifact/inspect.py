@@ -50,6 +50,8 @@ def tensor_rows(artifact: Artifact) -> list[TensorRow]:
         share = coded[name] / artifact.size_bytes
         about = format_of(tensor).describe(tensor)
         rows.append(TensorRow(name, tensor.role, tensor.shape, about, bits, coded[name], share))
+    for name, known in artifact.quantized.aliases.items():
+        rows.append(TensorRow(name, tensors[known].role, tensors[known].shape, f"same as {known}", 0.0, 0, 0.0))
     tokenizer = stored.get(TOKENIZER, 0) + stored.get(PIECES, 0)
     attached = stored.get(ATTACHED, 0)
     header = artifact.size_bytes - sum(coded.values()) - tokenizer - attached

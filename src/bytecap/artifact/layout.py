@@ -34,7 +34,9 @@ _CRC = struct.Struct("<I")
 
 ATTACHED, DTYPES = "attached", "dtypes"
 """Attached files, in the header and as a section, and the types that tensors had (artifact/attached.py)."""
-KEYS_OF_5 = {ATTACHED, DTYPES}
+ALIASES = "aliases"
+"""Further names of tensors that are stored once, in the header."""
+KEYS_OF_5 = {ATTACHED, DTYPES, ALIASES}
 """Keys of the header that make a file of version 5."""
 TOKENIZER, PIECES = "tokenizer", "tokenizer_pieces"
 """The tokenizer as its file is, or in columns (coding/pieces.py)."""

@@ -119,7 +119,7 @@ def loads(data: bytes) -> Artifact:
     parsed.refuse_unread()
     return Artifact(
         spec=header.spec,
-        quantized=QuantizedModel(tensors),
+        quantized=QuantizedModel(tensors, header.aliases),
         tokenizer=tokenizer,
         made_from=header.made_from,
         lossless=header.lossless,

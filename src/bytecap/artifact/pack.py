@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from bytecap.artifact.attached import NOTHING, Attached
 from bytecap.artifact.header import ADAPT, STRATEGY
-from bytecap.artifact.layout import PIECES, TOKENIZER, Section, write
+from bytecap.artifact.layout import ALIASES, PIECES, TOKENIZER, Section, write
 from bytecap.coding.general import BROTLI, CODECS, RAW
 from bytecap.coding.pieces import to_columns
 from bytecap.coding.planes import split_bytes
@@ -123,6 +123,7 @@ def pack(
         "context": about.context,
         **{name: value for name, value in ((STRATEGY, about.strategy), (ADAPT, dict(about.adapt))) if value},
         **attached.header(),
+        **({ALIASES: dict(model.aliases)} if model.aliases else {}),
     }
     sections = _tensor_sections(list(model.tensors.values()), config.compressor)
     if config.embed_tokenizer and tokenizer:

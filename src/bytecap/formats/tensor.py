@@ -26,9 +26,9 @@ class QuantizedModel:
     """Further names of tensors that are stored once, each with the name in `tensors`."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The weights that the model loads, by name; a tensor with two names is one and the same under both."""
+        """The weights that the model loads, by name; under each of two names a tensor has numbers of its own."""
         stored = {name: torch.from_numpy(tensor.weights()) for name, tensor in self.tensors.items()}
-        return stored | {name: stored[known] for name, known in self.aliases.items()}
+        return stored | {name: stored[known].clone() for name, known in self.aliases.items()}
 
     @property
     def weights(self) -> int:
@@ -38,5 +38,6 @@ class QuantizedModel:
     @property
     def min_file_bytes(self) -> int:
         """How large a file of these tensors must be to be read, whatever they hold."""
-        found = ((format_of(tensor), tensor) for tensor in self.tensors.values())
+        everything = [*self.tensors.values(), *(self.tensors[known] for known in self.aliases.values())]
+        found = ((format_of(tensor), tensor) for tensor in everything)
         return min_file_bytes((stored.name, tensor.shape, stored.detail(tensor)) for stored, tensor in found)
