@@ -65,7 +65,8 @@ def make() -> dict[str, bytes]:
         for shape in shapes_of(name)
         if np.prod(shape) < 3000
     }
-    model, weights = example_model(), QuantizedModel(tensors)
+    names = iter(tensors)
+    model, weights = example_model(), QuantizedModel(tensors, {"twin": next(names), "another": next(names)})
     attached = Attached({"config.json": b"{}", "empty": b"", "tokenizer.json": bytes(range(256))})
     types = dict.fromkeys(tensors, "BF16") | {next(iter(tensors)): "F32"}
     return {

@@ -201,7 +201,8 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     }
     plain = {name: iter(numbers(sections[name], kind)) for name, kind in kinds.items() if name in sections}
     integers = {name: list(data) for name, data in sections.items() if name.startswith("symbols.") or name == "factors"}
-    return {one["name"]: weights_of(one, plain, integers) for one in rows}
+    found = {one["name"]: weights_of(one, plain, integers) for one in rows}
+    return found | {name: found[known] for name, known in header.get("aliases", {}).items()}
 
 
 def as_matrix(one: dict[str, Any]) -> tuple[int, int]:
@@ -286,7 +287,9 @@ def test_every_format_from_the_page(seed: int) -> None:
         for i, shape in enumerate(shapes_of(name))
         if np.prod(shape) < 2500
     }
-    data = pack(None, QuantizedModel(tensors), b"", ABOUT, ArtifactConfig(compressor="raw"))
-    found = read(data)
-    for name, tensor in tensors.items():
-        assert np.array_equal(found[name], tensor.weights()), name
+    first, *_, last = tensors
+    model = QuantizedModel(tensors, {"twin": first, "triplet": first, "another": last})
+    found = read(pack(None, model, b"", ABOUT, ArtifactConfig(compressor="raw")))
+    for name, tensor in (tensors | {alias: tensors[known] for alias, known in model.aliases.items()}).items():
+        assert np.array_equal(found.pop(name), tensor.weights()), name
+    assert not found

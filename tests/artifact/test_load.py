@@ -7,11 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from bytecap.artifact.inspect import tensor_rows
 from bytecap.artifact.layout import Section, parse, write
 from bytecap.artifact.load import load, loads
 from bytecap.artifact.pack import ArtifactConfig, pack
 from bytecap.core.errors import DataError, FormatError
+from bytecap.formats.base import StoredTensor
+from bytecap.formats.floats import FloatTensor
+from bytecap.formats.per_tensor import PerTensorQuantized
+from bytecap.formats.tensor import QuantizedModel
 from tests.artifact.example import ABOUT, SPEC, example_file, example_model
 
 PARSED = parse(example_file())
@@ -191,3 +197,56 @@ def test_what_a_model_adapts_by() -> None:
     assert (loads(plain).strategy, loads(plain).adapt) == ("", {}) and b"adapt" not in plain
     with pytest.raises(FormatError, match="the header's adapt must be a table of at most 4,096 letters"):
         loads(pack(SPEC, example_model(), b"", dataclasses.replace(ABOUT, adapt={"x": "y" * 5000}), ArtifactConfig()))
+
+
+STORED: dict[str, StoredTensor] = {
+    name: FloatTensor("matrix", np.full((2, 3), value, np.float16)) for name, value in (("a", 1.0), ("b", 2.0))
+}
+TWINS = {"c": "a", "d": "a"}
+
+
+def with_aliases(aliases: object, spec: bool = False) -> bytes:
+    """A file with this table of aliases, whatever it holds."""
+    data = pack(None, QuantizedModel(STORED, TWINS), b"", ABOUT, ArtifactConfig(compressor="raw"))
+    parsed = parse(example_file(compressor="raw") if spec else data)
+    sections = [Section(name, "raw", parsed.read(name)) for name in parsed.stored]
+    return write(parsed.header | {"aliases": aliases}, sections)
+
+
+def test_tensors_with_two_names() -> None:
+    """Each name has its own numbers, a row of no bytes, and its share of the bound on memory; version 5."""
+    data = with_aliases(TWINS)
+    artifact = loads(data)
+    state = artifact.quantized.state_dict()
+    assert parse(data).version == 5 and list(state) == ["a", "b", "c", "d"]
+    assert torch.equal(state["c"], state["a"]) and torch.equal(state["d"], torch.ones(2, 3))
+    state["c"][0, 0] = 7
+    assert state["a"][0, 0] == 1
+    rows = {row.name: row for row in tensor_rows(artifact)}
+    assert rows["c"].coded_bytes == 0 and rows["c"].format == "same as a" and rows["c"].shape == (2, 3)
+    assert sum(row.coded_bytes for row in rows.values()) == len(data)
+    once, twice = (QuantizedModel(STORED, aliases).min_file_bytes for aliases in ({}, TWINS))
+    assert once == twice == 0
+    wide: dict[str, StoredTensor] = {"a": FloatTensor("matrix", np.zeros((1 << 11, 1 << 10), np.float16))}
+    assert QuantizedModel(wide).min_file_bytes == 0 and QuantizedModel(wide, {"b": "a"}).min_file_bytes == 1 << 14
+
+
+@pytest.mark.parametrize("aliases", [{}, [], None, {"c": "e"}, {"a": "b"}, {"c": "a", "d": "c"}, {"c": 1}, {"\n": "a"}])
+def test_aliases_that_cannot_be(aliases: object) -> None:
+    """Of no tensor, of another alias, under a name that is taken or cannot be printed."""
+    with pytest.raises(FormatError, match="alias"):
+        loads(with_aliases(aliases))
+
+
+def test_our_models_have_no_aliases() -> None:
+    """Their tensors are those that the model spec names."""
+    with pytest.raises(FormatError, match="a file without a model"):
+        loads(with_aliases({"c": "embedding"}, spec=True))
+
+
+def test_many_aliases_of_a_large_tensor() -> None:
+    """A small file cannot ask for the memory of a thousand copies."""
+    zeros: dict[str, StoredTensor] = {"a": PerTensorQuantized("scalar", np.zeros(1 << 20, np.int16), 1.0)}
+    data = pack(None, QuantizedModel(zeros, {f"b{i}": "a" for i in range(1000)}), b"", ABOUT, ArtifactConfig())
+    with pytest.raises(FormatError, match="to hold tensors this large"):
+        loads(data)

@@ -134,6 +134,7 @@ def build_problem(source: WeightSource, calibration: Calibration | None, config:
     """Factors of every matrix, and one step for what is none where the calibration says how much the loss minds it."""
     refuse_unknown_roles({entry.name: entry.role for entry in source.shapes}, ROWS_APART, "fitting/problem.py")
     if calibration is not None:
+        calibration = calibration.stored_once(source.aliases)
         source = dataclasses.replace(source, shapes=[_as_measured(entry, calibration) for entry in source.shapes])
     matrices = [entry for entry in source.shapes if _is_matrix(entry, source.weights[entry.name])]
     measured = {}

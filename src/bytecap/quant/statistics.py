@@ -7,6 +7,8 @@ Letters: O rows (outputs), I columns (inputs) of a weight.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +45,31 @@ class Curvature:
         return np.ascontiguousarray(np.diagonal(self.outputs)) if self.outputs.ndim == 2 else self.outputs
 
 
+def add_curvatures(one: Curvature, other: Curvature) -> Curvature:
+    """The curvature of one weight in two places, as a pair again: A by the loss that each carries, G by the size of A.
+
+    Exact where both have the same A up to a factor, or the same G.
+    """
+    sizes = [float(each.inputs_diagonal_I.mean()) for each in (one, other)]
+    traces = [float(each.outputs_diagonal_O.sum()) * size for each, size in zip((one, other), sizes, strict=True)]
+    if 0 in traces:
+        return one if traces[1] == 0 else other
+    inputs, outputs = (
+        [first, second] if first.ndim == second.ndim else [_diagonal(first), _diagonal(second)]
+        for first, second in ((one.inputs_II, other.inputs_II), (one.outputs, other.outputs))
+    )
+    first, second = (a * (trace / size) for a, size, trace in zip(inputs, sizes, traces, strict=True))
+    return Curvature(
+        inputs_II=(first + second) / sum(traces),
+        outputs=outputs[0] * sizes[0] + outputs[1] * sizes[1],
+        gradient_square=one.gradient_square + other.gradient_square,
+    )
+
+
+def _diagonal(curvature: Floats) -> Floats:
+    return np.ascontiguousarray(np.diagonal(curvature)) if curvature.ndim == 2 else curvature
+
+
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
     """The curvature of every weight of one checkpoint on some text."""
@@ -63,3 +90,13 @@ class Calibration:
     """For every other parameter the mean over its elements of the Fisher information of one position."""
     training_squares: dict[str, float] = field(default_factory=dict)
     """Mean squared gradients that training has gathered, for schemes that rank by them; empty where it has not."""
+
+    def stored_once(self, aliases: Mapping[str, str]) -> Calibration:
+        """The same calibration where the tensors in `aliases` are stored once, under the names that it gives them."""
+        tensors, vectors = dict(self.tensors), dict(self.vectors)
+        for name, known in aliases.items():
+            if (found := tensors.pop(name, None)) is not None:
+                tensors[known] = found if known not in tensors else add_curvatures(tensors[known], found)
+            if (fisher := vectors.pop(name, None)) is not None:
+                vectors[known] = fisher + vectors.get(known, 0.0)
+        return dataclasses.replace(self, tensors=tensors, vectors=vectors)
