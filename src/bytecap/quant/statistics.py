@@ -60,7 +60,7 @@ def add_curvatures(one: Curvature, other: Curvature) -> Curvature:
     )
     first, second = (a * (trace / size) for a, size, trace in zip(inputs, sizes, traces, strict=True))
     return Curvature(
-        inputs_II=(first + second) / sum(traces),
+        inputs_II=np.asarray((first + second) / sum(traces), np.float32),
         outputs=outputs[0] * sizes[0] + outputs[1] * sizes[1],
         gradient_square=one.gradient_square + other.gradient_square,
     )
