@@ -1,5 +1,7 @@
 """The curvature of a weight that is stored once for two places."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,8 @@ def test_where_only_diagonals_are_known() -> None:
     both = add_curvatures(whole, sides)
     wanted = 2 * np.outer(sides.outputs, sides.inputs_II)
     assert np.allclose(np.outer(both.outputs, both.inputs_II), wanted, rtol=1e-5)
+    experts = dataclasses.replace(sides, parts=(whole, sides))
+    assert [len(found.parts) for found in (add_curvatures(experts, experts), add_curvatures(experts, sides))] == [2, 0]
     dead = curvature(np.zeros((4, 4), np.float32), whole.outputs)
     assert add_curvatures(whole, dead) is whole and add_curvatures(dead, whole) is whole
 

@@ -63,6 +63,7 @@ def add_curvatures(one: Curvature, other: Curvature) -> Curvature:
         inputs_II=np.asarray((first + second) / sum(traces), np.float32),
         outputs=outputs[0] * sizes[0] + outputs[1] * sizes[1],
         gradient_square=one.gradient_square + other.gradient_square,
+        parts=tuple(map(add_curvatures, one.parts, other.parts)) if len(one.parts) == len(other.parts) else (),
     )
 
 
