@@ -64,7 +64,7 @@ from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
 from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes
-from bytecap.scoring.divergence import Divergence, divergence
+from bytecap.scoring.divergence import Divergence, divergence, gpt_logits
 from bytecap.text.batches import TrainBatches
 
 WORKER = Path(__file__).with_name("peer_worker.py")
@@ -293,7 +293,7 @@ class Match:
         fitted = GPT(original.spec)
         fitted.load_state_dict({**original.state_dict(), **model.state_dict()})
         windows = comparison_windows(stream, tokens=CHOOSING_TOKENS, context=256, device=torch.device("cpu"))
-        return divergence(original, fitted.eval(), windows, self.bench.bos)
+        return divergence(gpt_logits(original, self.bench.bos), gpt_logits(fitted.eval(), self.bench.bos), windows)
 
     def model(self, floats: dict[str, np.ndarray[Any, Any]]) -> QuantizedModel:
         """What the peer's file stands for; its vectors are ours at 16 bits unless it codes them itself."""

@@ -62,7 +62,7 @@ from bytecap.published.scheme_plan import scheme_plan
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes
-from bytecap.scoring.divergence import Divergence, divergence
+from bytecap.scoring.divergence import Divergence, divergence, gpt_logits
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
 
@@ -108,7 +108,7 @@ class Bench:
         fitted.load_state_dict({**self.model.state_dict(), **model.state_dict()})
         stream, device = self.tokens.validation_stream(), torch.device("cpu")
         windows = comparison_windows(stream, tokens=COMPARED_TOKENS, context=256, device=device)
-        return divergence(self.model, fitted.eval(), windows, self.bos)
+        return divergence(gpt_logits(self.model, self.bos), gpt_logits(fitted.eval(), self.bos), windows)
 
 
 def published(

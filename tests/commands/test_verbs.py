@@ -18,6 +18,7 @@ from bytecap.commands.common import Verb
 from bytecap.commands.verbs import VERBS
 from bytecap.scoring.adaptations import ADAPTATIONS
 from tests.conftest import make_document
+from tests.huggingface.models import make_folder
 from tests.runs import SETTINGS, call
 
 NAMES = [verb.call.__name__ for verb in VERBS]
@@ -72,6 +73,8 @@ def test_examples(
     Path("llama/model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "1.safetensors"}}))
     if verb is not VERBS[NAMES.index("convert")]:
         save_file({"w": torch.randn(96, 64)}, "checkpoint.safetensors")
+    if verb in (VERBS[NAMES.index("fit")], VERBS[NAMES.index("score")]):
+        make_folder(Path("gpt2"), "gpt2")
     settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
     if verb is VERBS[NAMES.index("train")]:
         assert call("prepare", "--text", "my_folder", "--out", "runs/new", "--quiet", *settings) == 0

@@ -140,6 +140,7 @@ def test_tests_mirror_the_source() -> None:
     of_formats = ["base", "by_role", "floats", "per_channel", "per_group", "per_tensor", "row_column", "table"]
     elsewhere |= {f"formats/{name}.py" for name in of_formats}  # contracts/test_formats
     elsewhere |= {"artifact/header.py"}  # test_load
+    elsewhere |= {"huggingface/scored.py"}  # test_fitting
     elsewhere |= {"convert/kinds/base.py"}  # contracts/test_kinds
     elsewhere |= {"fitting/refine.py", "fitting/sequential.py", "fitting/result.py"}  # test_size_search
     elsewhere |= {"text/survey.py", "text/tokens.py", "text/external.py"}  # test_prepare, test_contest_data

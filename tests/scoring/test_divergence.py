@@ -8,7 +8,7 @@ import torch
 from bytecap.core.errors import DataError
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
-from bytecap.scoring.divergence import divergence
+from bytecap.scoring.divergence import divergence, gpt_logits
 
 SPEC = ModelSpec(vocab_size=30, n_layers=1, d_model=8, n_heads=2, n_kv_heads=1, d_ff=12, techniques={})
 
@@ -28,7 +28,7 @@ def test_against_single_positions() -> None:
     """Mean over every position of Σ p (log p - log q); losses at the targets; 1.96 standard errors of window means."""
     first, second = models()
     rows = torch.randint(30, (5, 9))
-    found = divergence(first, second, [rows[:2], rows[2:]], bos=1)
+    found = divergence(gpt_logits(first, 1), gpt_logits(second, 1), [rows[:2], rows[2:]])
     means = []
     for row in rows:
         total = 0.0
@@ -47,7 +47,7 @@ def test_against_single_positions() -> None:
 def test_a_model_and_itself() -> None:
     """Nothing; and no text is an error."""
     first, _ = models()
-    found = divergence(first, first, [torch.randint(30, (2, 5))], bos=1)
+    found = divergence(gpt_logits(first, 1), gpt_logits(first, 1), [torch.randint(30, (2, 5))])
     assert found.kl == 0 and found.increase == 0 and found.increase_interval == 0
     with pytest.raises(DataError, match="no text to compare"):
-        divergence(first, first, [], bos=1)
+        divergence(gpt_logits(first, 1), gpt_logits(first, 1), [])

@@ -63,7 +63,15 @@ RecipeName = Annotated[
     option(ARGUMENTS, f"What is built: a name from `bytecap recipes`, or a path; {DEFAULT_RECIPE}, or that of --out."),
 ]
 Artifact = Annotated[Path, option(ARGUMENTS, "A .bcap file, or a run folder with one in it.")]
+Scored = Annotated[Path, option(ARGUMENTS, "A .bcap file, a run folder with one in it, or a Hugging Face folder.")]
 RunFolder = Annotated[Path, option(ARGUMENTS, "A run folder, made by `bytecap prepare` or `bytecap run`.")]
+TokenizerPath = Annotated[
+    Path | None,
+    option(SETTINGS, "The tokenizer, where the file has none in it: a SentencePiece file, or a Hugging Face folder."),
+]
+TrustCode = Annotated[
+    bool, option(SETTINGS, "Run the Python code that a Hugging Face folder brings.", name="--trust-remote-code")
+]
 Set = Annotated[list[str] | None, option(SETTINGS, "path=value, typed by the recipe.", name="--set")]
 Text = Annotated[list[str] | None, option(SETTINGS, "Files, folders or globs.", name="--text", consume_multiple=True)]
 Device = Annotated[str, option(SETTINGS, "auto, cpu or cuda.")]
@@ -172,3 +180,10 @@ def find_artifact(path: Path) -> tuple[Path, Path | None]:
     if not file.is_file():
         raise DataError(f"{file} does not exist; give a .bcap file or the folder of a run")
     return file, file.parent if (file.parent / RECIPE).is_file() else None
+
+
+def is_model_folder(path: Path) -> bool:
+    """Tell the folder of a Hugging Face model from a run folder and from any file."""
+    from bytecap.run.folder import RECIPE
+
+    return (path / "config.json").is_file() and not (path / RECIPE).is_file()

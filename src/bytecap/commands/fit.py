@@ -13,7 +13,9 @@ from bytecap.commands.common import (
     SETTINGS,
     TEXT_OPTIONS,
     TextOptions,
+    TrustCode,
     Verb,
+    is_model_folder,
     open_run,
     option,
     refuse_empty_text,
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
 SIZE = Group("Size", sort_key=1)
 SCHEME = Group("Published schemes, to compare", sort_key=2)
 
-Checkpoint = Annotated[Path, option(ARGUMENTS, "A run folder (alone: as its recipe says) or a .safetensors file.")]
+Checkpoint = Annotated[
+    Path,
+    option(ARGUMENTS, "A run folder (alone: as its recipe says), a Hugging Face folder or a .safetensors file."),
+]
 Cap = Annotated[str | None, option(SIZE, "Most bytes of the whole file: 250000, 16MB (decimal) or 16MiB.")]
 Caps = Annotated[
     str | None,
@@ -57,6 +62,10 @@ EmbeddingStep = Annotated[
     float | None, option(SCHEME, "With best_published: the embedding's step over the matrices', 1.0 unless given.")
 ]
 Tokenizer = Annotated[Path | None, option(SETTINGS, "The model's SentencePiece file, for --text.")]
+TokenizerOutside = Annotated[
+    bool,
+    option(SETTINGS, "The tokenizer does not lie in the file and does not count; whoever reads it needs it."),
+]
 Compressor = Annotated[
     str | None, option(SETTINGS, "brotli, zstd, zlib or lzma, for what is not coded by bytecap itself.")
 ]
@@ -85,6 +94,8 @@ def fit(
     embedding_step: EmbeddingStep = None,
     out: File = None,
     tokenizer: Tokenizer = None,
+    tokenizer_outside: TokenizerOutside = False,
+    trust_code: TrustCode = False,
     reserve: Reserve = None,
     compressor: Compressor = None,
     dry_run: DryRun = False,
@@ -92,7 +103,8 @@ def fit(
 ) -> None:
     """Fit a finished checkpoint under a cap, without training it again."""
     asked = (cap, caps, scheme, keep_small, embedding_step, out, tokenizer, reserve, compressor)
-    if checkpoint.is_dir() and not dry_run and all(word is None for word in (*asked, options.text, options.set_)):
+    bare = not (dry_run or tokenizer_outside or trust_code or is_model_folder(checkpoint))
+    if checkpoint.is_dir() and bare and all(word is None for word in (*asked, options.text, options.set_)):
         _fit_run(checkpoint, options)
         return
 
@@ -103,7 +115,7 @@ def fit(
         request = build_request(
             checkpoint, cap=cap, caps=caps, reserve=reserve, scheme=scheme, keep_small=keep_small, out=out,
             embedding_step=embedding_step, text=options.text, tokenizer=tokenizer, compressor=compressor,
-            settings=options.set_, device=options.device,
+            settings=options.set_, device=options.device, trust_code=trust_code, tokenizer_outside=tokenizer_outside,
         )  # fmt: skip
         _fit_request(request, dry_run, options)
 
@@ -145,6 +157,7 @@ VERB = Verb(
         "bytecap fit runs/demo --cap 200kB -o small.bcap",
         "bytecap fit runs/demo --caps 100kB,150kB,250kB -o curve/",
         "bytecap fit checkpoint.safetensors --cap 16MB",
+        "bytecap fit gpt2/ --cap 40MB --text my_folder -o gpt2.bcap",
         "bytecap fit runs/demo --scheme pr1586 --keep-small 0 --dry-run",
     ),
 )

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bytecap.commands.common import is_model_folder
 from bytecap.core.budget import FileBudget
 from bytecap.core.device import choose_device
 from bytecap.core.digest import digest_json
@@ -57,6 +58,8 @@ class FitRequest:
     tokenizer: Path | None = None
     settings: tuple[str, ...] = ()
     device: str = "auto"
+    trust_code: bool = False
+    """Python code that a Hugging Face folder brings may run."""
 
     @property
     def folder(self) -> Path:
@@ -99,15 +102,21 @@ class _Texts:
 def open_inputs(request: FitRequest, progress: Progress) -> Iterator[FitInputs]:
     """Open, encode and measure; the tokens of a given text live as long as the inputs."""
     ours = (request.folder / RECIPE).is_file() and (request.folder / TOKENS).is_dir()
+    if is_model_folder(request.checkpoint):
+        from bytecap.commands.fit_huggingface import open_folder_inputs
+
+        yield open_folder_inputs(request, progress)
+        return
     if request.checkpoint.is_dir() and not ours:
         raise DataError(
-            f"{request.folder} is not a run folder: it has no {RECIPE} and {TOKENS}; give a .safetensors file"
+            f"{request.folder} is not a run folder: it has no {RECIPE} and {TOKENS}; nor is it one of Hugging Face: "
+            "it has no config.json. Give one of these, or a .safetensors file"
         )
     if request.scheme is not None:
         needs_text(request.scheme.name)  # an unknown name is refused before any work
     device = choose_device(request.device)
     own = recipes.load(request.folder / RECIPE) if ours else None
-    budgets = _budgets(request, own)
+    budgets = make_budgets(request, own)
     tokens = load_tokens(request.folder / TOKENS) if ours else None
     path = request.folder / CHECKPOINT if request.checkpoint.is_dir() else request.checkpoint
     source = open_checkpoint(path, finished=True, tokens=None if tokens is None else tokens.digest)
@@ -122,7 +131,7 @@ def open_inputs(request: FitRequest, progress: Progress) -> Iterator[FitInputs]:
         yield FitInputs(_job(opened, Path(temporary)), budgets)
 
 
-def _budgets(request: FitRequest, own: Recipe | None) -> tuple[FileBudget, ...]:
+def make_budgets(request: FitRequest, own: Recipe | None) -> tuple[FileBudget, ...]:
     """One budget for each cap; ConfigError where a cap is not known."""
     sizes = request.caps
     if not sizes and request.scheme is None:

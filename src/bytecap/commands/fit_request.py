@@ -36,9 +36,12 @@ def build_request(
     compressor: str | None,
     settings: list[str] | None,
     device: str,
+    trust_code: bool = False,
+    tokenizer_outside: bool = False,
 ) -> FitRequest:
     """The request behind the words of a command line; ConfigError where they contradict each other."""
     chosen = [] if compressor is None else [f"artifact.compressor={compressor}"]
+    chosen += ["artifact.embed_tokenizer=false"] if tokenizer_outside else []
     request = FitRequest(
         checkpoint=checkpoint,
         caps=_caps(cap, caps),
@@ -50,6 +53,7 @@ def build_request(
         tokenizer=tokenizer,
         settings=(*(settings or ()), *chosen),
         device=device,
+        trust_code=trust_code,
     )
     _refuse_contradictions(request)
     return request

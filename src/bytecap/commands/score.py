@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bytecap.commands.common import (
     SETTINGS,
     TEXT_OPTIONS,
-    Artifact,
+    Scored,
     TextOptions,
+    TokenizerPath,
+    TrustCode,
     Verb,
     find_artifact,
+    is_model_folder,
     option,
     refuse_empty_text,
     whole_number,
@@ -48,23 +52,23 @@ _CHOSEN_OF_A_FILE = ("score.stride", "score.strategy")
 
 @joined()
 def score(
-    path: Artifact,
+    path: Scored,
     *,
     options: TextOptions = TEXT_OPTIONS,
     stride: Stride = None,
     adapt: Adapt = None,
+    tokenizer: TokenizerPath = None,
+    trust_code: TrustCode = False,
 ) -> None:
-    """Bits per byte of a run folder or a .bcap file: on the run's held-out text, or on --text.
+    """Bits per byte of a run folder, a .bcap file or a Hugging Face folder: on the run's held-out text, or on --text.
 
     Where the model adapts while it is scored, its scores without that are given too.
     """
-    from bytecap.artifact.load import load
     from bytecap.run.scoring import score_run
-    from bytecap.scoring.score_text import score_text
 
     with together():
         refuse_empty_text(options.text)
-        file, folder = find_artifact(path)
+        file, folder = (path, None) if is_model_folder(path) else find_artifact(path)
         words = options.set_ or ()
         reading = _reading(options.text, words) if options.text else None
         if reading is None and folder is None:
@@ -76,15 +80,46 @@ def score(
     with console.stage("score"):
         if reading is not None:  # of several processes one does it; a run folder is scored by all
             how = _text_scoring(stride, settings, bool(adapt), words)
-            value = from_main(
-                lambda: score_text(load(file), reading, how, device=options.device, progress=console).to_json()
-            )
+            asked = _Asked(file, reading, how, tokenizer, trust_code, options.device)
+            value = from_main(lambda: _score_text(asked, console))
         else:
             assert folder is not None
             value = score_run(
                 folder, artifact=file, settings=settings, device=options.device, progress=console
             ).to_json()
     print_result(value, options.json, _said(value))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A score on a given text."""
+
+    path: Path
+    text: TextConfig
+    how: TextScoring
+    tokenizer: Path | None
+    trust_code: bool
+    device: str
+
+
+def _score_text(asked: _Asked, console: Console) -> dict[str, Any]:
+    """The score of one of our own files, or of a Hugging Face model in a file or a folder."""
+    from bytecap.artifact.load import load
+    from bytecap.scoring.score_text import score_text
+    from bytecap.text.tokenizer import Tokenizer
+
+    origin = asked.path if asked.path.is_dir() else load(asked.path)
+    if isinstance(origin, Path) or "config.json" in origin.attached:
+        from bytecap.huggingface.scored import Opening, score_model
+
+        if asked.how.adapt or asked.how.strategy is not None:
+            raise ConfigError("a Hugging Face model is scored as it is, in windows; leave --adapt and score.* out")
+        opening = Opening(origin=origin, tokenizer=asked.tokenizer, device=asked.device, trust_code=asked.trust_code)
+        return score_model(opening, asked.text, console, stride=asked.how.stride).to_json()
+    tokenizer = None if asked.tokenizer is None else Tokenizer.read(asked.tokenizer)
+    return score_text(
+        origin, asked.text, asked.how, device=asked.device, tokenizer=tokenizer, progress=console
+    ).to_json()
 
 
 def _text_scoring(
@@ -116,6 +151,11 @@ def _said(value: dict[str, Any]) -> str:
     fault = "; DIVERGED" if value.get("fault") else ""
     if value["order"] != "canonical":
         fault += f"; documents {value['order'].replace('_', ' ')}, NOT IN THE ORDER OF THE TEXT"
+    if value["bits_per_byte"] is None:
+        return (
+            f"{value['nats_per_token']:.6f} nats per token ({value['tokens']:,} tokens; context {value['context']}, "
+            f"stride {value['stride']}); no bits per byte, for {value['refused']}"
+        )
     lines = [
         f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over {value['text_bytes']:,} bytes and "
         f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}{how}{adapt}; "
@@ -170,5 +210,6 @@ VERB = Verb(
         "bytecap score runs/demo",
         "bytecap score model.bcap --text my.txt --stride 16",
         "bytecap score runs/demo --adapt document_memory",
+        "bytecap score gpt2/ --text my.txt",
     ),
 )

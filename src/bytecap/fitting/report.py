@@ -19,7 +19,7 @@ from bytecap.core.units import bits_per_byte, bits_per_weight
 from bytecap.fitting.measure import comparison_windows
 from bytecap.fitting.result import FitResult
 from bytecap.fitting.source import WeightSource
-from bytecap.scoring.divergence import Divergence, divergence
+from bytecap.scoring.divergence import Divergence, divergence, gpt_logits
 from bytecap.text.shards import TokenStream
 
 FitReport = dict[str, Any]
@@ -64,7 +64,8 @@ class Comparison:
         original = source.model.eval()
         device = next(original.parameters()).device
         windows = comparison_windows(self.stream, tokens=COMPARED_TOKENS, context=self.context, device=device)
-        return divergence(original, artifact.model().to(device), windows, self.bos)
+        fitted = artifact.model().to(device)
+        return divergence(gpt_logits(original, self.bos), gpt_logits(fitted, self.bos), windows)
 
 
 def make_report(

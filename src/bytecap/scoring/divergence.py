@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from bytecap.core.errors import DataError
 from bytecap.model.gpt import GPT
 
 _NORMAL_95 = 1.96
+
+LogitsFn: TypeAlias = Callable[[Tensor], Tensor]
+"""From tokens (B, T) to logits (B, T, V) of what follows each of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +50,18 @@ class Divergence:
         return dataclasses.asdict(self)
 
 
+def gpt_logits(model: GPT, bos: int) -> LogitsFn:
+    """What one of our own models says, documents beginning at `bos`."""
+    return lambda tokens_BT: model.logits(model.hidden(tokens_BT, bos))
+
+
 @torch.no_grad()
-def divergence(original: GPT, fitted: GPT, windows: Iterable[Tensor], bos: int) -> Divergence:
+def divergence(original: LogitsFn, fitted: LogitsFn, windows: Iterable[Tensor]) -> Divergence:
     """Over every target of (B, T + 1) windows; DataError when there is none."""
     divergences, before, after, tokens = [], [], [], 0
     for rows_BT in windows:
         tokens_BT, target_BT1 = rows_BT[:, :-1], rows_BT[:, 1:, None]
-        first_BTV, second_BTV = (
-            model.logits(model.hidden(tokens_BT, bos)).log_softmax(dim=-1) for model in (original, fitted)
-        )
+        first_BTV, second_BTV = (logits(tokens_BT).log_softmax(dim=-1) for logits in (original, fitted))
         divergences.append((first_BTV.exp() * (first_BTV - second_BTV)).sum(dim=-1).mean(dim=1))
         before.append(-first_BTV.gather(-1, target_BT1).mean(dim=(1, 2)))
         after.append(-second_BTV.gather(-1, target_BT1).mean(dim=(1, 2)))

@@ -1,0 +1,62 @@
+"""`bytecap fit` of a Hugging Face folder: the words of the command line to a job.
+
+In:   a FitRequest whose checkpoint is such a folder.
+Out:  FitInputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from bytecap.commands.fit_inputs import FitInputs, FitRequest, make_budgets
+from bytecap.core.device import choose_device
+from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.progress import Progress
+from bytecap.huggingface.fitting import FolderFit, make_job, make_scheme_inputs, open_inputs
+from bytecap.huggingface.folder import Folder, open_folder
+from bytecap.huggingface.model import load_folder
+from bytecap.huggingface.texts import TokenizedText, tokenize
+from bytecap.huggingface.tokenizer import HuggingFaceTokenizer, refuse_vocabulary
+from bytecap.published.scheme_fitter import build_scheme_job, needs_text
+from bytecap.run.recipe import Recipe, with_overrides
+
+_CONTEXT = "train.context"
+
+
+def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
+    """Check, load, tokenize and measure; ConfigError for words that a folder has no use for."""
+    if request.tokenizer is not None:
+        raise ConfigError("a Hugging Face folder has its own tokenizer; leave --tokenizer out")
+    if request.scheme is not None:
+        needs_text(request.scheme.name)  # an unknown name is refused before any work
+    recipe = with_overrides(Recipe(), ["score.stride=1", *request.settings])
+    budgets = make_budgets(request, None)
+    folder = open_folder(request.checkpoint, trust_code=request.trust_code)
+    asked = any(word.partition("=")[0].strip() == _CONTEXT for word in request.settings)
+    context = folder.facts.context(recipe.train.context if asked else None)
+    text = _text(request, recipe, folder, progress)
+    model = load_folder(folder, progress)
+    model.module.to(choose_device(request.device))
+    how = FolderFit(quant=recipe.quant, artifact=recipe.artifact, context=context, seed=recipe.run.seed)
+    inputs = open_inputs(folder, model, text, how)
+    if request.scheme is None:
+        return FitInputs(make_job(inputs, progress), budgets)
+    calibration, container, comparison = make_scheme_inputs(inputs, needs_text(request.scheme.name), progress)
+    return FitInputs(build_scheme_job(inputs.source, calibration, request.scheme, container, comparison), budgets)
+
+
+def _text(request: FitRequest, recipe: Recipe, folder: Folder, progress: Progress) -> TokenizedText | None:
+    """The given text as the folder's tokens; None where none is given."""
+    if not folder.tokenizer_files:
+        if request.text:
+            raise DataError(
+                f"{folder.path} has no tokenizer, so --text cannot be run through its model; put tokenizer.json (or "
+                "tokenizer.model, or vocab.json and merges.txt) into the folder, or leave --text out",
+                path=str(folder.path),
+            )
+        return None
+    tokenizer = HuggingFaceTokenizer.read(folder.path, str(folder.path), trust_code=folder.trust_code)
+    refuse_vocabulary(tokenizer, folder.facts.vocab_size, folder.facts.architecture)
+    if not request.text:
+        return None
+    return tokenize(dataclasses.replace(recipe.text, paths=request.text), tokenizer, progress)

@@ -1,0 +1,198 @@
+"""A Hugging Face model measured and fitted: the same job as that of any module, with a file that is complete in itself.
+
+In:   a Folder, text or none, settings.
+Out:  a FitJob.
+
+Letters: B windows, T positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bytecap.artifact.attached import Attached
+from bytecap.artifact.load import Artifact
+from bytecap.artifact.pack import ArtifactConfig, Provenance
+from bytecap.core.digest import digest_json
+from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.progress import Progress
+from bytecap.fitting.job import Container, FitJob, build_job
+from bytecap.fitting.measure import BATCH_TOKENS, DISTILL_SEED, batch_shape, comparison_windows
+from bytecap.fitting.report import COMPARED_TOKENS, MIN_COMPARED, Comparison
+from bytecap.fitting.sequential import StartAdaptation
+from bytecap.fitting.source import WeightSource, source_from_module
+from bytecap.huggingface.folder import Folder, read_small, tokenizer_digest
+from bytecap.huggingface.model import CausalModel, load_artifact, model_logits
+from bytecap.huggingface.texts import TokenizedText
+from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
+from bytecap.quant.calibration import calibrate
+from bytecap.quant.distillation import Distiller
+from bytecap.quant.statistics import Calibration
+from bytecap.scoring.divergence import Divergence, divergence
+from bytecap.text.batches import TrainBatches
+from bytecap.text.shards import StreamSlice, TokenStream
+
+HELD_OUT_SHARE = 10
+"""One part in ten of a given text is kept for the comparison."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderFit:
+    """What is chosen of a fit."""
+
+    quant: QuantConfig
+    artifact: ArtifactConfig
+    context: int
+    """Positions of a window."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class ModelComparison(Comparison):
+    """Held-out tokens on which a fitted Hugging Face model is compared with its original."""
+
+    model: CausalModel
+    trust_code: bool
+
+    def measure(self, source: WeightSource, artifact: Artifact) -> Divergence | None:
+        """KL divergence and loss on evenly spaced windows; None with too little text."""
+        if len(self.stream) < MIN_COMPARED:
+            return None
+        device = next(self.model.module.parameters()).device
+        windows = _compared(self.stream, self.context, device)
+        fitted = load_artifact(artifact, trust_code=self.trust_code)
+        fitted.module.to(device)
+        return divergence(self.model.logits, fitted.logits, windows)
+
+
+@dataclass(frozen=True)
+class FolderInputs:
+    """A model with what it is measured and compared on."""
+
+    folder: Folder
+    model: CausalModel
+    source: WeightSource
+    text: TokenizedText | None
+    how: FolderFit
+
+    @property
+    def _cut(self) -> int:
+        assert self.text is not None
+        return len(self.text.tokens) - len(self.text.tokens) // HELD_OUT_SHARE
+
+    def container(self) -> Container:
+        """What the file holds beside the weights."""
+        outside = not self.how.artifact.embed_tokenizer
+        path, names = self.folder.path, self.folder.model_files
+        files = read_small(path, names if outside else [*names, *self.folder.tokenizer_files])
+        names_held = [*(shape.name for shape in self.source.shapes), *self.source.aliases]
+        types = {name: self.model.dtypes[name] for name in names_held}
+        provenance = Provenance(
+            recipe_digest="", corpus_digest=digest_json(""), checkpoint_digest=self.source.digest,
+            tokenizer_digest=tokenizer_digest(path),
+            lossless=self.text is not None and not self.text.lost, context=self.how.context,
+        )  # fmt: skip
+        return Container(provenance, self.how.artifact, None, Attached(files, types))
+
+    def comparison(self) -> Comparison | None:
+        """The end of the text; None without one."""
+        if self.text is None:
+            return None
+        end, context = len(self.text.tokens), self.how.context
+        held_out, bytes_per_token = StreamSlice(self.text.tokens, self._cut, end), None
+        if self.text.bytes is not None and len(held_out) >= MIN_COMPARED:
+            rows = _compared(StreamSlice(self.text.bytes, self._cut, end), context, torch.device("cpu"))
+            bytes_per_token = float(torch.cat([each[:, 1:].flatten() for each in rows]).double().mean()) or None
+        return ModelComparison(held_out, self.text.bos, context, bytes_per_token, self.model, self.folder.trust_code)
+
+    def measured(self) -> TokenStream | None:
+        """The part of the text that is measured on."""
+        return None if self.text is None else StreamSlice(self.text.tokens, 0, self._cut)
+
+
+def _compared(stream: TokenStream, context: int, device: torch.device) -> Iterator[Tensor]:
+    """The windows that are compared, of tokens or of their bytes."""
+    return comparison_windows(stream, tokens=COMPARED_TOKENS, context=context, device=device)
+
+
+def open_inputs(folder: Folder, model: CausalModel, text: TokenizedText | None, how: FolderFit) -> FolderInputs:
+    """The weights of a model with everything that its fit needs; errors name the tensor that cannot be fitted."""
+    return FolderInputs(folder, model, source_from_module(model.module), text, how)
+
+
+def make_job(inputs: FolderInputs, progress: Progress) -> FitJob:
+    """The job of our own fit: measured where there is text, else by the size of each weight."""
+    quant = inputs.how.quant
+    calibration = measure(inputs, progress)
+    if calibration is None:
+        why = "there is no text; give --text" if inputs.text is None else "quant.calibration_tokens is 0"
+        progress.note(f"nothing is measured, so the steps of each matrix follow the size of its own weights: {why}")
+    adaptation = _adaptation(inputs) if quant.distill_steps else None
+    return build_job(inputs.source, calibration, quant, inputs.container(), adaptation, inputs.comparison())
+
+
+def make_scheme_inputs(
+    inputs: FolderInputs, wanted: bool, progress: Progress
+) -> tuple[Calibration | None, Container, Comparison | None]:
+    """What a published scheme is carried out with; it is measured where that is `wanted`."""
+    return measure(inputs, progress) if wanted else None, inputs.container(), inputs.comparison()
+
+
+def measure(inputs: FolderInputs, progress: Progress) -> Calibration | None:
+    """Curvature of every weight on windows of the text; None where there is none or nothing is to be measured."""
+    stream, how = inputs.measured(), inputs.how
+    if stream is None or how.quant.calibration_tokens == 0:
+        return None
+    if len(stream) < MIN_CALIBRATION_TOKENS:
+        raise DataError(
+            f"the calibration text has {len(stream):,} tokens, at least {MIN_CALIBRATION_TOKENS:,} are needed; give "
+            "more text, or none",
+            tokens=len(stream),
+        )
+    steps, batch, context = batch_shape(len(stream), how.quant.calibration_tokens, how.context)
+    module = inputs.model.module
+    device = next(module.parameters()).device
+    source = TrainBatches(stream, batch=batch, context=context, seed=how.seed)
+    rows = (torch.from_numpy(source.next()).to(device) for _ in range(steps))
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        found = calibrate(
+            module, rows, forward_fn, source_digest=inputs.source.digest, progress=progress,
+            total_tokens=steps * batch * context, sampled=how.quant.labels == MODEL,
+            generator=torch.Generator(device).manual_seed(how.seed),
+        )  # fmt: skip
+    if found.loss > (guessing := math.log(max(inputs.model.facts.vocab_size, 2))):
+        progress.note(
+            f"before any fitting the model loses {found.loss:.2f} nats per token on this text, more than guessing "
+            f"({guessing:.2f}): is it the model's language, and the tokenizer it was trained with?"
+        )
+    return found
+
+
+def forward_fn(module: nn.Module, rows_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (N, V) and labels (N,) for (B, T + 1) windows."""
+    return model_logits(module, rows_BT[:, :-1]).flatten(0, 1), rows_BT[:, 1:].flatten()
+
+
+def _adaptation(inputs: FolderInputs) -> StartAdaptation:
+    """The distillation that `quant.distill_steps` asks for, on windows in another order than they are measured in."""
+    stream, how = inputs.measured(), inputs.how
+    if stream is None:
+        raise ConfigError("quant.distill_steps needs text to train on; give --text")
+    _, batch, context = batch_shape(len(stream), how.quant.distill_steps * BATCH_TOKENS, how.context)
+    module = inputs.model.module
+
+    def rows() -> Iterator[Tensor]:
+        source = TrainBatches(stream, batch=batch, context=context, seed=how.seed + DISTILL_SEED)
+        while True:
+            yield torch.from_numpy(source.next()).to(next(module.parameters()).device)
+
+    def begin(names: list[str]) -> Any:
+        return Distiller(module, names, rows(), forward_fn, steps=how.quant.distill_steps)
+
+    return begin

@@ -1,0 +1,202 @@
+"""A causal language model of transformers: built from a folder or from a `.bcap` file, and run on tokens.
+
+In:   a Folder, or an Artifact with an attached config.json.
+Out:  a torch module in float32 and evaluation mode; logits.
+
+A file holds the tensors of the module as transformers names them, which may differ from the names in a folder: newer
+versions keep the experts of a layer in one tensor. `save_pretrained` turns them back.
+
+Letters: B windows, T positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bytecap.artifact.load import Artifact
+from bytecap.core.errors import DataError, FormatError
+from bytecap.core.files import parse_json
+from bytecap.core.progress import Progress
+from bytecap.huggingface.config import ModelFacts, read_facts
+from bytecap.huggingface.folder import CONFIG, Folder
+from bytecap.huggingface.library import OFFLINE, speaking_for, transformers
+
+PROBE_TOKENS = 12
+"""Tokens of the text on which a model is asked whether it sees what comes."""
+SEEN = 1e-3
+"""Change of earlier logits over their size from which a model does."""
+MAX_FREE_WEIGHTS = 1 << 24
+"""Weights that a config may ask for whatever the file holds."""
+EXPERTS = {"experts_implementation": "eager"}
+"""Experts one after the other: the way in which calibration sees which inputs each of them had."""
+
+
+@dataclass(frozen=True)
+class CausalModel:
+    """A module and what is known of it."""
+
+    module: nn.Module
+    facts: ModelFacts
+    dtypes: Mapping[str, str]
+    """The type that each tensor of the module had, in the words of safetensors."""
+
+    def logits(self, tokens_BT: Tensor) -> Tensor:
+        """What follows each token, (B, T, V), by what lies before it in its row."""
+        return model_logits(self.module, tokens_BT)
+
+
+def model_logits(module: nn.Module, tokens_BT: Tensor) -> Tensor:
+    """Logits (B, T, V) in float32 of a module of transformers."""
+    logits_BTV: Tensor = module(input_ids=tokens_BT, use_cache=False).logits
+    return logits_BTV.float()
+
+
+def is_hugging_face(artifact: Artifact) -> bool:
+    """Tell a file whose weights are those of a Hugging Face model."""
+    return artifact.spec is None and CONFIG in artifact.attached
+
+
+def load_folder(folder: Folder, progress: Progress) -> CausalModel:
+    """The model of a folder; DataError where its weights are not all there or do not fit its config."""
+    library = transformers()
+    with folder.loadable() as path, _random_kept(), speaking_for(library, f"the model in {folder.path}"):
+        module, info = library.AutoModelForCausalLM.from_pretrained(
+            str(path), dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
+            trust_remote_code=folder.trust_code, **OFFLINE, **EXPERTS,
+        )  # fmt: skip
+    _refuse_half(folder.path, info)
+    if unused := sorted(info["unexpected_keys"]):
+        progress.note(
+            f"{len(unused)} tensors of {folder.path} are not used by {type(module).__name__} and not in the file: "
+            f"{', '.join(unused[:3])}{' ..' if len(unused) > 3 else ''}"
+        )
+    module.eval().requires_grad_(False)
+    refuse_looking_ahead(module, folder.facts)
+    return CausalModel(module, folder.facts, _module_types(module, folder.dtypes, folder.config))
+
+
+def load_artifact(artifact: Artifact, *, trust_code: bool = False) -> CausalModel:
+    """The model of a file; FormatError where its config and its tensors do not belong together."""
+    if not is_hugging_face(artifact):
+        raise FormatError("the file holds no Hugging Face model: it has no config.json attached")
+    config = read_attached(artifact, CONFIG)
+    facts = read_facts(config, trust_code=trust_code)
+    library, state = transformers(), artifact.quantized.state_dict()
+    with attached_folder(artifact) as path, _random_kept(), speaking_for(library, "the model in the file"):
+        described = library.AutoConfig.from_pretrained(str(path), trust_remote_code=trust_code, **OFFLINE)
+        _refuse_large(described, sum(value.numel() for value in state.values()), library)
+        module = library.AutoModelForCausalLM.from_config(
+            described, dtype=torch.float32, trust_remote_code=trust_code, **EXPERTS
+        )
+    wanted = module.state_dict()
+    tied = {name for name in wanted if name not in dict(module.named_parameters()) and name in _tied_names(module)}
+    wrong = [name for name, value in state.items() if name not in wanted or wanted[name].shape != value.shape]
+    missing = [name for name in wanted if name not in state and name not in tied]
+    if wrong or missing:
+        what = f"tensor {wrong[0]} does not fit" if wrong else f"tensor {missing[0]} is missing for"
+        raise FormatError(f"{what} the model that config.json describes; the file was made with another transformers")
+    module.load_state_dict(state, strict=False)
+    return CausalModel(module.eval().requires_grad_(False), facts, dict(artifact.dtypes))
+
+
+def read_attached(artifact: Artifact, name: str) -> dict[str, Any]:
+    """An attached file of JSON; FormatError where it is none."""
+    try:
+        value = parse_json(artifact.attached[name])
+    except ValueError as error:
+        raise FormatError(f"the attached {name} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise FormatError(f"the attached {name} holds no JSON object")
+    return value
+
+
+@contextmanager
+def attached_folder(artifact: Artifact) -> Iterator[Path]:
+    """The attached files in a folder, as long as it takes."""
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, data in artifact.attached.items():
+            (Path(temporary) / name).write_bytes(data)
+        yield Path(temporary)
+
+
+@torch.no_grad()
+def refuse_looking_ahead(module: nn.Module, facts: ModelFacts) -> None:
+    """DataError for a model whose logits change with a token that comes later."""
+    most = min(PROBE_TOKENS, facts.max_positions or PROBE_TOKENS)
+    size = max(2, min(facts.vocab_size or 2, 1 << 16))
+    device = next(module.parameters()).device
+    tokens_1T = (torch.arange(most, device=device)[None] * 7 + 1) % size
+    other_1T = tokens_1T.clone()
+    other_1T[0, -1] = (int(tokens_1T[0, -1]) + 1) % size
+    first_TV, second_TV = (model_logits(module, each)[0, :-1] for each in (tokens_1T, other_1T))
+    if float((first_TV - second_TV).abs().max()) > SEEN * max(float(first_TV.std()), 1e-6):
+        raise DataError(
+            f"{facts.architecture} sees the tokens to come: its logits change with a later token; what is fitted from "
+            "a folder must predict the next token from those before it"
+        )
+
+
+def _refuse_half(path: Path, info: Mapping[str, Any]) -> None:
+    """DataError for tensors that are missing or of another shape."""
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise DataError(
+            f"{path} is half a checkpoint: {len(missing)} tensors of the model are missing, such as {missing[0]}; get "
+            "all of its files again",
+            path=str(path), tensor=missing[0],
+        )  # fmt: skip
+    if info["mismatched_keys"]:
+        name, found, needed = sorted(info["mismatched_keys"], key=str)[0]
+        raise DataError(
+            f"tensor {name} of {path} has shape {tuple(found)}, its config.json asks for {tuple(needed)}; they do not "
+            "belong together",
+            path=str(path), tensor=name,
+        )  # fmt: skip
+    if info["error_msgs"]:
+        raise DataError(f"the weights of {path} cannot be read: {str(info['error_msgs'][0])[:300]}; get them again")
+
+
+def _module_types(module: nn.Module, stored: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, str]:
+    """The type of each tensor of the module: that under its own name, else the usual one of the folder."""
+    names = {str(torch.bfloat16): "BF16", str(torch.float16): "F16"}
+    declared = names.get(f"torch.{config.get('dtype', config.get('torch_dtype'))}", "F32")
+    floats = [kind for kind in stored.values() if kind in ("F64", "F32", "F16", "BF16")]
+    usual = Counter(floats).most_common(1)[0][0] if floats else declared
+    held = dict.fromkeys([*(name for name, _ in module.named_parameters()), *module.state_dict()])
+    return {name: stored.get(name, usual) for name in held}
+
+
+def _tied_names(module: nn.Module) -> set[str]:
+    """Names of tensors that are others under a second name."""
+    first = {id(parameter): name for name, parameter in module.named_parameters()}
+    every = module.named_parameters(remove_duplicate=False)
+    return {name for name, parameter in every if first[id(parameter)] != name}
+
+
+def _refuse_large(described: Any, held: int, library: Any) -> None:
+    """FormatError before memory is taken for a config that asks for more weights than the file has."""
+    with torch.device("meta"):
+        empty = library.AutoModelForCausalLM.from_config(described, dtype=torch.float32)
+    asked = sum(parameter.numel() for parameter in empty.parameters())
+    if asked > max(held, MAX_FREE_WEIGHTS):
+        raise FormatError(f"config.json describes a model of {asked:,} weights, the file holds {held:,}")
+
+
+@contextmanager
+def _random_kept() -> Iterator[None]:
+    """Random states and the default type are afterwards as before."""
+    default = torch.get_default_dtype()
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
