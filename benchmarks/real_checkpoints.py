@@ -11,8 +11,8 @@ catalogues of iso-codes as FOLDER/iso_codes/*.mo (`apt-get download`, `dpkg -x`)
 Python's library. Needs h5py, onnx, transformers and pillow. Four models are trained on the way, a minute each.
 
 Plain: every tensor with two axes or more as symmetric integers with a 16-bit scale for each row, everything else at 16
-bits; integers as bytes (or two to a byte at 4 bits and below, where that is smaller), all behind zstd-19 without any
-header. Ours: fitted to exactly those bytes, everything counted that is in the file, from the bare weights, and with
+bits, equal tensors once; integers as bytes (or two to a byte at 4 bits and below, where that is smaller), all behind
+zstd-19 without any header. Ours: fitted to exactly those bytes, everything counted that is in the file, from the bare weights, and with
 `--data` from the module and half of the inputs. The error is that of the outputs on the other half, relative to their
 size. Rows that FILE holds already are not measured again.
 """
@@ -49,27 +49,43 @@ ABOUT = Provenance(
 CALIBRATION = 2_048
 
 
+WIDE = 64
+"""Length from which the last axis of three is a row of a packed tensor (experts, gates) and no kernel."""
+
+
+def as_rows(value: torch.Tensor) -> torch.Tensor:
+    """(rows, ...) what one scale stands for: a row, a kernel of one output, a row of one expert."""
+    packed = value.ndim == 3 and value.size(2) >= WIDE
+    return value.float().reshape(-1, value.size(2)) if packed else value.float().reshape(len(value), -1)
+
+
 def plain(weights: Weights, bits: int) -> tuple[int, Weights]:
-    """Bytes behind zstd-19 and the weights of round to nearest, a scale for each row."""
+    """Bytes behind zstd-19 and the weights of round to nearest, a scale for each row; equal tensors are stored once."""
     compress = zstandard.ZstdCompressor(level=19).compress
-    size, rounded, vectors = 0, {}, b""
+    size, rounded, vectors, stored = 0, {}, b"", set()
     for name, value in weights.items():
         if value.ndim < 2:
             rounded[name] = value if not value.is_floating_point() else value.half().to(value.dtype)
             vectors += value.half().numpy().tobytes() if value.is_floating_point() else value.numpy().tobytes()
             continue
-        rows, largest = value.float().reshape(len(value), -1), 2 ** (bits - 1) - 1
+        rows, largest = as_rows(value), 2 ** (bits - 1) - 1
         scales = (rows.abs().amax(1, keepdim=True) / largest).half().float()
         integers = (rows / scales.clamp_min(1e-12)).round().clamp(-largest, largest)
-        as_bytes = integers.to(torch.int8).numpy().tobytes()
-        choices = [as_bytes]
-        if bits <= 4:
-            flat = np.frombuffer(as_bytes, np.int8).astype(np.uint8) & 15
-            flat = np.pad(flat, (0, flat.size % 2))
-            choices.append((flat[::2] | flat[1::2] << 4).tobytes())
-        size += min(len(compress(choice)) for choice in choices) + len(compress(scales.half().numpy().tobytes()))
         rounded[name] = (integers * scales).reshape(value.shape)
+        content = integers.to(torch.int8).numpy().tobytes(), scales.half().numpy().tobytes()
+        if content not in stored:
+            size += min(len(compress(choice)) for choice in packings(content[0], bits)) + len(compress(content[1]))
+            stored.add(content)
     return size + len(compress(vectors)), rounded
+
+
+def packings(integers: bytes, bits: int) -> list[bytes]:
+    """One integer a byte, and at four bits and below two a byte."""
+    if bits > 4:
+        return [integers]
+    nibbles = np.frombuffer(integers, np.int8).astype(np.uint8) & 15
+    nibbles = np.pad(nibbles, (0, nibbles.size % 2))
+    return [integers, (nibbles[::2] | nibbles[1::2] << 4).tobytes()]
 
 
 def bare(checkpoint: Checkpoint, cap: int) -> Weights:

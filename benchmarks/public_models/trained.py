@@ -20,6 +20,7 @@ from public_models.checkpoint import Checkpoint, find, rows
 from public_models.inputs import sentences
 
 CONTEXT, STEPS = 64, 600
+ENDS: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None}
 SMALL: dict[str, Any] = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
@@ -77,7 +78,7 @@ def gpt2(folder: Path) -> Checkpoint:
     """Transposed linear maps with a packed attention, learned positions, a tied head."""
 
     def make(t: Any, size: int) -> nn.Module:
-        shape = t.GPT2Config(vocab_size=size, n_positions=CONTEXT, n_embd=96, n_layer=2, n_head=4)
+        shape = t.GPT2Config(vocab_size=size, n_positions=CONTEXT, n_embd=96, n_layer=2, n_head=4, **ENDS)
         model: nn.Module = t.GPT2LMHeadModel(shape)
         return model
 
@@ -88,7 +89,7 @@ def llama(folder: Path) -> Checkpoint:
     """Rotary positions, fewer keys than queries, gated linear units."""
 
     def make(t: Any, size: int) -> nn.Module:
-        shape = t.LlamaConfig(vocab_size=size, num_key_value_heads=2, max_position_embeddings=CONTEXT, **SMALL)
+        shape = t.LlamaConfig(vocab_size=size, num_key_value_heads=2, max_position_embeddings=CONTEXT, **SMALL, **ENDS)
         model: nn.Module = t.LlamaForCausalLM(shape)
         return model
 
@@ -99,7 +100,12 @@ def mixtral(folder: Path) -> Checkpoint:
     """Eight experts of which two are chosen, all in tensors of three axes."""
 
     def make(t: Any, size: int) -> nn.Module:
-        wanted = SMALL | {"intermediate_size": 128, "num_key_value_heads": 2, "max_position_embeddings": CONTEXT}
+        wanted = SMALL | {
+            "intermediate_size": 128,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": CONTEXT,
+            **ENDS,
+        }
         model: nn.Module = t.MixtralForCausalLM(t.MixtralConfig(vocab_size=size, num_local_experts=8, **wanted))
         return model
 
