@@ -12,9 +12,9 @@ Python's library. Needs h5py, onnx, transformers and pillow. Four models are tra
 
 Plain: every tensor with two axes or more as symmetric integers with a 16-bit scale for each row, everything else at 16
 bits, equal tensors once; integers as bytes (or two to a byte at 4 bits and below, where that is smaller), all behind
-zstd-19 without any header. Ours: fitted to exactly those bytes, everything counted that is in the file, from the bare weights, and with
-`--data` from the module and half of the inputs. The error is that of the outputs on the other half, relative to their
-size. Rows that FILE holds already are not measured again.
+zstd-19 without any header. Ours: fitted to exactly those bytes, everything counted that is in the file, from the bare
+weights, and with `--data` from the module and half of the inputs. The error is that of the outputs on the other half,
+relative to their size. Rows that FILE holds already are not measured again.
 """
 
 from __future__ import annotations
