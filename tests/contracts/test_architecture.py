@@ -8,6 +8,7 @@ from pathlib import Path
 import bytecap
 from bytecap.auditing.probes import PROBES
 from bytecap.convert.kinds import KINDS
+from bytecap.export.targets import TARGETS
 from bytecap.model.techniques import TECHNIQUES
 from bytecap.scoring.adaptations import ADAPTATIONS
 from bytecap.train.hooks import HOOKS
@@ -40,6 +41,8 @@ def test_architecture_draws_every_file() -> None:
                     "probes/": "auditing/",
                     "adaptations/": "scoring/",
                     "kinds/": "convert/",
+                    "targets/": "export/",
+                    "remote/": "export/",
                 }
                 folder = folders.get(head, "") + head
                 drawn |= {folder + n.strip() + ".py" for n in rest.split("(")[0].strip().split(",") if n.strip()}
@@ -52,6 +55,7 @@ def test_architecture_draws_every_file() -> None:
     found -= {f"auditing/probes/{name}.py" for name in PROBES.names()}
     found -= {f"scoring/adaptations/{name}.py" for name in ADAPTATIONS.names()}
     found -= {f"convert/kinds/{name}.py" for name in KINDS.names()}
+    found -= {f"export/targets/{name}.py" for name in TARGETS.names()}
     assert drawn == found
 
 
@@ -141,7 +145,9 @@ def test_tests_mirror_the_source() -> None:
     elsewhere |= {f"formats/{name}.py" for name in of_formats}  # contracts/test_formats
     elsewhere |= {"artifact/header.py"}  # test_load
     elsewhere |= {"huggingface/scored.py"}  # test_fitting
-    elsewhere |= {"convert/kinds/base.py"}  # contracts/test_kinds
+    elsewhere |= {"convert/kinds/base.py", "export/targets/base.py"}  # contracts/test_kinds, contracts/test_targets
+    of_folders = ("configuration_bytecap", "modeling_bytecap", "open_folder", "tokenization_bytecap")
+    elsewhere |= {f"export/remote/{name}.py" for name in of_folders}  # export/test_remote_code
     elsewhere |= {"fitting/refine.py", "fitting/sequential.py", "fitting/result.py"}  # test_size_search
     elsewhere |= {"text/survey.py", "text/tokens.py", "text/external.py"}  # test_prepare, test_contest_data
     elsewhere |= {str(path.relative_to(SOURCE)) for path in FILES if path.parent.name == "commands"}  # tests/end_to_end

@@ -14,8 +14,12 @@ from bytecap.auditing.rules import load_rules
 from bytecap.convert import kinds
 from bytecap.convert.child import read_tables
 from bytecap.convert.kinds.base import ByteLimit
-from bytecap.core.errors import DataError, Stopped
+from bytecap.core.errors import DataError, NumericsError, Stopped
 from bytecap.core.progress import Silent
+from bytecap.export import targets
+from bytecap.export.job import export
+from bytecap.export.source import ExportSource
+from bytecap.export.targets import TARGETS
 from bytecap.model import techniques
 from bytecap.run import recipe as recipes
 from bytecap.scoring import adaptations
@@ -35,6 +39,7 @@ from tests.contracts.techniques import (
     check_survives,
 )
 from tests.contracts.test_adaptations import CHECKS
+from tests.export.examples import make_file
 from tests.train.test_loop import SignalAt, stream, trainer
 
 assert stream  # a fixture
@@ -49,8 +54,8 @@ def find_blocks(title: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder whose files count as techniques, as hooks, as adaptations, as probes and as kinds."""
-    scanned = (techniques, hooks, adaptations, probes, kinds)
+    """A folder whose files count as techniques, hooks, adaptations, probes, kinds and targets."""
+    scanned = (techniques, hooks, adaptations, probes, kinds, targets)
     for package in scanned:
         package.__path__.append(str(tmp_path))
     yield tmp_path
@@ -131,3 +136,13 @@ def test_a_kind_of_checkpoint(folder: Path) -> None:
         (folder / "x.matrix").write_text(damaged)
         with pytest.raises(DataError, match="cannot be read as a matrix as text"):
             read_tables(folder / "x.matrix")
+
+
+def test_a_target_of_an_export(folder: Path) -> None:
+    """The target of the guide is found, writes what it promises, and its check finds other weights."""
+    (source,) = find_blocks("A target of an export")
+    (folder / "numpy_archive.py").write_text(source)
+    done = export(make_file(), "numpy_archive", folder / "x.npz")
+    assert "20 tensors are those of the file, read back with numpy" in done.checked and done.notes == []
+    with pytest.raises(NumericsError, match="nothing was written"):
+        TARGETS.find("numpy_archive")().check(ExportSource(make_file(seed=1)), folder / "x.npz")

@@ -1,39 +1,30 @@
 """`block = "llama"` is the model that other programs know: their names, their formulas, written out here."""
 
 import dataclasses
-import json
 import math
-import runpy
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from bytecap.artifact.pack import ArtifactConfig, pack
 from bytecap.core.errors import ConfigError
-from bytecap.formats.floats import FloatTensor
-from bytecap.formats.tensor import QuantizedModel
+from bytecap.export.llama import llama_name
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import TECHNIQUES, with_defaults
-from tests.artifact.example import ABOUT, example_file
 
 EPS = torch.finfo(torch.float32).eps
 SPEC = ModelSpec(
     vocab_size=50, n_layers=3, d_model=16, n_heads=4, n_kv_heads=2, d_ff=24,
     block="llama", activation="swiglu", logit_softcap=0.0, tied=False, techniques={},
 )  # fmt: skip
-EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "for_other_programs.py"))
 
 
 def their_weights(model: GPT) -> dict[str, Tensor]:
     """The weights of a model under the names that other programs look for."""
-    return {EXAMPLE["their_name"](name): parameter.detach().double() for name, parameter in model.named_parameters()}
+    return {llama_name(name): parameter.detach().double() for name, parameter in model.named_parameters()}
 
 
 def random_llama(**fields: Any) -> GPT:
@@ -95,26 +86,6 @@ def test_equals_the_model_of_other_programs(tied: bool) -> None:
     found = model.logits(model.hidden(torch.tensor([tokens]), 1))[0]
     expected = their_logits(their_weights(model), tokens, model.spec)
     torch.testing.assert_close(found.double(), expected, atol=2e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("tied", [False, True])
-def test_a_file_becomes_a_folder_of_theirs(tied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example writes the weights of the file under their names, and a config with the shape."""
-    model = random_llama(tied=tied)
-    stored = {
-        n: FloatTensor(str(r), model.get_parameter(n).detach().numpy()) for n, r in parameter_roles(model).items()
-    }
-    (tmp_path / "a.bcap").write_bytes(pack(model.spec, QuantizedModel(dict(stored)), b"", ABOUT, ArtifactConfig()))
-    monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "a.bcap"), str(tmp_path / "out")])
-    EXAMPLE["main"]()
-    written, expected = load_file(tmp_path / "out" / "model.safetensors"), their_weights(model)
-    assert set(written) == set(expected) and all(torch.equal(written[n].double(), expected[n]) for n in written)
-    config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert (config["num_key_value_heads"], config["tie_word_embeddings"]) == (2, tied)
-    (tmp_path / "b.bcap").write_bytes(example_file())
-    monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "b.bcap"), str(tmp_path / "other")])
-    with pytest.raises(SystemExit, match=r"model\.block is baseline, and a Llama model needs llama"):
-        EXAMPLE["main"]()
 
 
 def test_holds_nothing_else() -> None:

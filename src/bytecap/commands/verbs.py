@@ -8,7 +8,20 @@ import shutil
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
-from bytecap.commands import audit, compare, convert, fit, generate, inspect, prepare, recipes, run, score, train
+from bytecap.commands import (
+    audit,
+    compare,
+    convert,
+    export,
+    fit,
+    generate,
+    inspect,
+    prepare,
+    recipes,
+    run,
+    score,
+    train,
+)
 from bytecap.commands.common import Verb
 from bytecap.commands.help import MAX_WIDTH, PlainHelp
 from bytecap.core.errors import ConfigError
@@ -24,6 +37,7 @@ VERBS: tuple[Verb, ...] = (
     audit.VERB,
     generate.VERB,
     inspect.VERB,
+    export.VERB,
     convert.VERB,
     recipes.VERB,
 )

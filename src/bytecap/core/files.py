@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,42 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     written to becomes a BackendError, also where a library has an error type of its own for it. What a library leaves
     beside its file when it is killed lies in the temporary folder too, where `remove_stale` finds it.
     """
-    if not path.name:  # the empty path, or the root
-        raise unwritable(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
-    folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _folder_beside(path) as folder:
         temporary = folder / path.name
         temporary.touch()
         mode = temporary.stat().st_mode  # what the umask gives; some libraries make files only their owner can read
         write(temporary)
         temporary.chmod(mode)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _sync_file(temporary)
         temporary.replace(path)
         _sync_folder(path.parent)
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` make a folder beside `path`, where nothing is, and rename it; errors as by `write_atomic`."""
+    with _folder_beside(path) as folder:
+        made = folder / path.name
+        fill(made)
+        example = folder / "mode"
+        example.touch()
+        mode = example.stat().st_mode
+        for file in made.rglob("*"):
+            if file.is_file():
+                file.chmod(mode)
+                _sync_file(file)
+        made.replace(path)
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """A temporary folder that is gone afterwards; errors of the system become BackendErrors about `path`."""
+    if not path.name:  # the empty path, or the root
+        raise unwritable(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
     except BaseException as error:
         if (failed := _as_os_error(error)) is not None:
             raise unwritable(path, failed) from error
@@ -207,6 +229,11 @@ def _is_a(value: object, kind: Any) -> bool:
 
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -31,12 +31,16 @@ class Parts(Generic[T]):
         """What there is, sorted."""
         return sorted(module.name for module in pkgutil.iter_modules(self.folders) if module.name != "base")
 
+    def module_name(self, name: str) -> str:
+        """The module of a part."""
+        return f"{self.package}.{name}"
+
     def find(self, name: str) -> type[T]:
         """The class in the file `name`; ConfigError with the nearest name when there is none."""
         known, shown = self.names(), ascii(name[:80])
         if name not in known:
             raise ConfigError(f"there is no {self.kind} {shown}{nearest(name[:80], known)}; known: {', '.join(known)}")
-        module = importlib.import_module(f"{self.package}.{name}")
+        module = importlib.import_module(self.module_name(name))
         types = [value for value in vars(module).values() if isinstance(value, type)]
         classes = [t for t in types if t.__module__ == module.__name__ and issubclass(t, self.base_class)]
         if len(classes) != 1:

@@ -40,7 +40,7 @@ class QueryBlock(NamedTuple):
 
 def blocks_pay(queries: int, d_head: int, weight: Tensor) -> bool:
     """True where blocks can be used and are quicker; `weight` is any of the model."""
-    return queries * d_head >= _MIN_SIZE and suits(weight) and not torch.is_autocast_enabled("cpu")
+    return suits(weight) and queries * d_head >= _MIN_SIZE and not torch.is_autocast_enabled("cpu")
 
 
 def query_blocks(

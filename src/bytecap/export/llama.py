@@ -1,0 +1,105 @@
+"""Models of ours that are Llama models under other names: which they are, and what they are called there.
+
+In:   a ModelSpec and weights by our names.
+Out:  the config and the weights of a `LlamaForCausalLM`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bytecap.core.errors import ConfigError
+from bytecap.export.source import ExportSource
+from bytecap.formats.base import StoredTensor
+from bytecap.model.spec import ModelSpec
+
+NAMES = {
+    "embedding": "model.embed_tokens.weight", "head": "lm_head.weight", "final_norm.weight": "model.norm.weight",
+    "attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm",
+    "attention.query": "self_attn.q_proj", "attention.key": "self_attn.k_proj", "attention.value": "self_attn.v_proj",
+    "attention.out": "self_attn.o_proj", "mlp.up": "mlp.up_proj", "mlp.gate": "mlp.gate_proj",
+    "mlp.down": "mlp.down_proj",
+}  # fmt: skip
+"""Ours and theirs: nothing else differs."""
+NEEDED: dict[str, Any] = {
+    "block": "llama", "activation": "swiglu", "logit_softcap": 0, "techniques": {}, "rope_dims": 0, "ln_scale": False
+}  # fmt: skip
+"""Settings of the model that a Llama model has no others for."""
+ISOLATED = (
+    "within one document the logits are those of the file; behind a second beginning of text in the same row other "
+    "programs see the document before it, and the file's own model does not"
+)
+
+
+def other_settings(spec: ModelSpec) -> dict[str, object]:
+    """Settings that no Llama model has, with their values; empty for one that is Llama-shaped."""
+    return {name: getattr(spec, name) for name, needed in NEEDED.items() if getattr(spec, name) != needed}
+
+
+def refuse_other_shapes(spec: ModelSpec) -> None:
+    """ConfigError, naming the first setting that a Llama model has not."""
+    for name, found in other_settings(spec).items():
+        shown = json.dumps(NEEDED[name]) if name == "techniques" else NEEDED[name]
+        value = ", ".join(found) if isinstance(found, Mapping) else found
+        raise ConfigError(
+            f"model.{name} is {value}, and a Llama model needs {shown}; export --to hf or --to onnx, or train with "
+            "model.block = llama, model.activation = swiglu, model.logit_softcap = 0 and no techniques"
+        )
+
+
+def llama_name(name: str) -> str:
+    """The name of a parameter in a Llama model.
+
+    >>> llama_name("blocks.2.mlp.up.weight")
+    'model.layers.2.mlp.up_proj.weight'
+    """
+    if not name.startswith("blocks."):
+        return NAMES[name]
+    _, block, *inner, last = name.split(".")
+    return f"model.layers.{block}.{NAMES['.'.join(inner)]}.{last}"
+
+
+def llama_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All weights under their names; the numbers are the same."""
+    return {llama_name(name): value for name, value in weights.items()}
+
+
+@dataclass(frozen=True)
+class LlamaModel:
+    """A model in the words of Llama."""
+
+    config: dict[str, Any]
+    """As `config.json` has it."""
+    weights: dict[str, Tensor]
+    """By the names of LlamaForCausalLM."""
+    stored: dict[str, StoredTensor]
+    """How the file holds them."""
+
+
+def llama_model(source: ExportSource) -> LlamaModel:
+    """The model of a file as a Llama model; ConfigError where it is none."""
+    refuse_other_shapes(source.spec)
+    stored = {llama_name(name): tensor for name, tensor in source.artifact.quantized.tensors.items()}
+    return LlamaModel(llama_config(source), llama_weights(source.weights), stored)
+
+
+def llama_config(source: ExportSource) -> dict[str, Any]:
+    """The shape under their names, as `config.json` has it."""
+    spec, pieces = source.spec, source.tokenizer.processor
+    return {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "dtype": "float32",
+        "vocab_size": spec.vocab_size, "hidden_size": spec.d_model, "intermediate_size": spec.d_ff,
+        "num_hidden_layers": spec.n_layers, "num_attention_heads": spec.n_heads,
+        "num_key_value_heads": spec.n_kv_heads, "head_dim": spec.d_head, "hidden_act": "silu",
+        "rms_norm_eps": torch.finfo(torch.float32).eps,
+        "rope_parameters": {"rope_type": "default", "rope_theta": spec.rope_base},
+        "rope_theta": spec.rope_base, "max_position_embeddings": source.context, "tie_word_embeddings": spec.tied,
+        "attention_bias": False, "mlp_bias": False, "bos_token_id": source.tokenizer.bos,
+        "eos_token_id": max(0, pieces.eos_id()), "pad_token_id": pieces.pad_id() if pieces.pad_id() >= 0 else None,
+    }  # fmt: skip

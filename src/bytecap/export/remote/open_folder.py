@@ -1,0 +1,39 @@
+"""A process that opens an exported folder as a stranger would who has transformers and no bytecap.
+
+In:   a job as JSON on stdin: where modules are found, a folder, tokens, texts, and a folder for what is found.
+Out:  `logits.safetensors` and `found.json` there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+JOB_KEYS = ("paths", "folder", "out", "tokens", "texts")
+
+
+def main(job: dict[str, Any]) -> None:
+    """Load model and tokenizer, ask both; copies of code that the library makes go into the job's folder."""
+    sys.path[:], out = job["paths"], Path(job["out"])
+    sys.modules["bytecap"] = None  # type: ignore[assignment]  # importing it fails
+    import torch  # noqa: PLC0415  (found once the path is set)
+    import transformers  # noqa: PLC0415
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    vars(transformers.dynamic_module_utils)["HF_MODULES_CACHE"] = str(out / "modules")
+    how = {"trust_remote_code": True, "local_files_only": True}
+    model = transformers.AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.float32, **how).eval()
+    with torch.no_grad():
+        logits = [model(input_ids=torch.tensor(rows)).logits.contiguous() for rows in job["tokens"]]
+    save_file({str(number): value for number, value in enumerate(logits)}, out / "logits.safetensors")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(job["folder"], **how)
+    ids = [tokenizer.encode(text) for text in job["texts"]]
+    texts = [tokenizer.decode(each, skip_special_tokens=True) for each in ids]
+    found = {"ids": ids, "texts": texts, "model": type(model).__name__, "tokenizer": type(tokenizer).__name__}
+    (out / "found.json").write_text(json.dumps(found), "utf-8")
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.stdin.read()))

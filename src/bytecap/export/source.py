@@ -1,0 +1,132 @@
+"""A `.bcap` file as targets see it: weights by name, logits of any tokens, and what is known of both.
+
+In:   an Artifact, and the tokenizer around it.
+Out:  an ExportSource.
+
+Letters: B sequences, T positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from bytecap.artifact.load import Artifact
+from bytecap.artifact.tokenizer import artifact_tokenizer
+from bytecap.core.errors import ConfigError, NumericsError
+from bytecap.model.gpt import GPT
+from bytecap.model.spec import ModelSpec
+from bytecap.text.tokenizer import Tokenizer
+
+TOLERANCE = 1e-5
+"""Difference of two logits over the largest of them, from float32 sums in another order, and for 24 blocks or more."""
+
+
+class Logits(nn.Module):
+    """A model of ours as a function of tokens alone."""
+
+    def __init__(self, model: GPT, bos: int) -> None:
+        super().__init__()
+        self.model, self.bos = model, bos
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """What follows each token, (B, T) to (B, T, V)."""
+        return self.model.logits(self.model.hidden(input_ids, self.bos))
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """What is exported."""
+
+    artifact: Artifact
+    other_tokenizer: Tokenizer | None = None
+    """The tokenizer of the run around the file, where the file has none."""
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by name, float32."""
+        return self.artifact.quantized.state_dict()
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The shape of a model of ours; ConfigError for weights of another program's model."""
+        if self.artifact.spec is None:
+            raise ConfigError(
+                "the file holds weights without a model, and this target needs to know the model around them; export "
+                "--to safetensors, and load that into the module that they were taken from"
+            )
+        return self.artifact.spec
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of a model of ours; DataError where there is none."""
+        _ = self.spec  # weights alone are refused in the words of an export
+        return artifact_tokenizer(self.artifact, self.other_tokenizer)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """Token ids (B, T) to logits (B, T, V), float32 on CPU."""
+        _ = self.spec
+        return Logits(self.artifact.model(), self.tokenizer.bos).eval().requires_grad_(False)
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens that logits are of."""
+        return self.spec.vocab_size
+
+    @property
+    def context(self) -> int:
+        """Positions of a window."""
+        return self.artifact.context
+
+    @torch.no_grad()
+    def logits(self, tokens_BT: Tensor) -> Tensor:
+        """What the model says, (B, T, V)."""
+        logits_BTV: Tensor = self.module(tokens_BT)
+        return logits_BTV.float()
+
+    def probes(self, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+        """Tokens to compare on, (B, T) for each shape, the same in every call; each row is one document of ours."""
+        generator = torch.Generator().manual_seed(0)
+        first = None if self.artifact.spec is None else self.tokenizer.bos
+        found = []
+        for shape in shapes:
+            tokens_BT = torch.randint(self.vocab_size, shape, generator=generator)
+            if first is not None:
+                tokens_BT[tokens_BT == first] = (first + 1) % self.vocab_size
+                tokens_BT[:, 0] = first
+            found.append(tokens_BT)
+        return found
+
+
+def compare_logits(found_BTV: Tensor, expected_BTV: Tensor, reader: str, tolerance: float = TOLERANCE) -> float:
+    """The largest difference over the largest logit; NumericsError where it is above `tolerance`, or no number."""
+    scale = max(1.0, float(expected_BTV.abs().max()))
+    if found_BTV.shape != expected_BTV.shape:
+        raise NumericsError(
+            f"{reader} gives logits of shape {tuple(found_BTV.shape)}, the file's model {tuple(expected_BTV.shape)}; "
+            "nothing was written. Export --to safetensors instead"
+        )
+    error = float((found_BTV.float() - expected_BTV).abs().max()) / scale
+    if not error <= tolerance:
+        raise NumericsError(
+            f"{reader} gives logits that differ from the file's by {error:.2g} of the largest, more than "
+            f"{tolerance:.0g}; nothing was written. Export --to safetensors instead",
+            error=error,
+        )
+    return error
+
+
+def compare_weights(found: dict[str, Tensor], expected: dict[str, Tensor], reader: str) -> str:
+    """What is said of equal weights; NumericsError where a tensor is missing, additional or different."""
+    if odd := sorted(found.keys() ^ expected.keys()):
+        raise NumericsError(f"{reader} finds other tensors than the file has, such as {odd[0]}; nothing was written")
+    for name, value in expected.items():
+        if found[name].shape != value.shape or not torch.equal(found[name], value):
+            raise NumericsError(f"{reader} finds other numbers in tensor {name} than the file has; nothing was written")
+    numbers = sum(value.numel() for value in expected.values())
+    return f"all {numbers:,} numbers of {len(expected):,} tensors are those of the file, read back with {reader}"
