@@ -20,5 +20,5 @@ def open_here(folder: Path, tokens: Sequence[Tensor], texts: Sequence[str]) -> O
     with torch.no_grad():
         logits = [model(rows_BT).logits for rows_BT in tokens]
     ids = [tokenizer.encode(text) for text in texts]
-    back = [tokenizer.decode(each, skip_special_tokens=True) for each in ids]
+    back = [str(tokenizer.decode(each, skip_special_tokens=True)) for each in ids]
     return Opened(type(model).__name__, type(tokenizer).__name__, logits, ids, back)

@@ -75,7 +75,7 @@ class LlamaModel:
     """A model in the words of Llama."""
 
     config: dict[str, Any]
-    """As `config.json` has it."""
+    """What `config.json` says."""
     weights: dict[str, Tensor]
     """By the names of LlamaForCausalLM."""
     stored: dict[str, StoredTensor]
@@ -85,7 +85,8 @@ class LlamaModel:
 def llama_model(source: ExportSource) -> LlamaModel:
     """The model of a file as a Llama model; ConfigError where it is none."""
     refuse_other_shapes(source.spec)
-    stored = {llama_name(name): tensor for name, tensor in source.artifact.quantized.tensors.items()}
+    held = source.artifact.quantized
+    stored = {llama_name(name): held.tensors[held.aliases.get(name, name)] for name in source.weights}
     return LlamaModel(llama_config(source), llama_weights(source.weights), stored)
 
 
