@@ -63,6 +63,10 @@ def test_from_the_recipe_to_the_file_alone(adapted: Path, tmp_path: Path, capsys
     assert score_json(capsys, alone, "--text", text, "--stride", "8", "--adapt", "none")["nats"] == pytest.approx(
         after["nats"], rel=1e-9
     )
+    named = score_json(capsys, alone, "--text", text, "--stride", "8", "--adapt", "sgd")
+    assert named["adapt"] == value["adapt"] and named["adapt"]["sgd"]["chunk"] == 16 and named["nats"] == value["nats"]
+    words = ["--adapt", "sgd", "--set", "score.adapt.sgd.rate=0.01"]
+    assert score_json(capsys, alone, "--text", text, *words)["adapt"]["sgd"] == {**named["adapt"]["sgd"], "rate": 0.01}
     assert bytecap.score(alone, text=text, stride=8, adapt={"sgd": {"rate": 0.02, "chunk": 16}}).nats == pytest.approx(
         score["nats"], rel=1e-9
     )

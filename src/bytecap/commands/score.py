@@ -28,6 +28,7 @@ from bytecap.core.errors import ConfigError
 from bytecap.report.console import Console
 
 if TYPE_CHECKING:
+    from bytecap.run.recipe import Recipe
     from bytecap.scoring.evaluate import ScoreConfig
     from bytecap.scoring.score_text import TextScoring
     from bytecap.text.config import TextConfig
@@ -75,7 +76,7 @@ def score(
             raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
         if reading is None and stride is not None:
             raise ConfigError("--stride goes with --text; a run is scored as its recipe says, or --set score.stride=64")
-        settings = _settings(folder if reading is None else None, adapt, words)
+        settings = _settings(file, folder if reading is None else None, adapt, words)
     console = Console(quiet=options.quiet or not world().is_main)
     with console.stage("score"):
         if reading is not None:  # of several processes one does it; a run folder is scored by all
@@ -169,10 +170,9 @@ def _said(value: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _settings(folder: Path | None, adapt: Sequence[str] | None, words: Sequence[str]) -> ScoreConfig | None:
-    """How a score is made where the words say anything of it: the recipe's settings, and theirs over them."""
-    from bytecap.run.folder import RECIPE
-    from bytecap.run.recipe import Recipe, load, with_adaptations, with_overrides
+def _settings(file: Path, folder: Path | None, adapt: Sequence[str] | None, words: Sequence[str]) -> ScoreConfig | None:
+    """How a score is made where the words say anything of it: what the run or the file says, and theirs over it."""
+    from bytecap.run.recipe import with_adaptations, with_overrides
     from bytecap.text.config import READING
 
     chosen = [word for word in words if word.strip().startswith(_SCORE)]
@@ -182,13 +182,28 @@ def _settings(folder: Path | None, adapt: Sequence[str] | None, words: Sequence[
             raise ConfigError(f"--set {word} changes nothing here; {known} do")
     if adapt is None and not chosen:
         return None
-    recipe = with_overrides(Recipe() if folder is None else load(folder / RECIPE), chosen)
+    recipe = with_overrides(_saved(file, folder, adapt), chosen)
     if adapt is not None:
         for key in map(_key, chosen):
             if key.startswith(f"{_ADAPT}.") and (name := key.split(".")[2]) not in adapt and name in recipe.score.adapt:
                 raise ConfigError(f"--set {key} changes nothing: --adapt does not name it; add --adapt {name}")
         recipe = with_adaptations(recipe, [] if list(adapt) == [_NONE] else adapt)
     return recipe.score
+
+
+def _saved(file: Path, folder: Path | None, adapt: Sequence[str] | None) -> Recipe:
+    """The recipe of a run folder, else one with those of a file's adaptations that are asked for."""
+    from bytecap.artifact.load import load
+    from bytecap.run import recipe as recipes
+    from bytecap.run.folder import RECIPE
+    from bytecap.scoring.adaptations import saved_adaptations
+
+    if folder is not None:
+        return recipes.load(folder / RECIPE)
+    recipe, saved = recipes.Recipe(), load(file).adapt if file.is_file() else {}
+    asked = {name: value for name, value in saved.items() if adapt is None or name in adapt}
+    adaptations = saved_adaptations(asked, origin="the file's header")
+    return dataclasses.replace(recipe, score=dataclasses.replace(recipe.score, adapt=adaptations))
 
 
 def _reading(text: Sequence[str], words: Sequence[str]) -> TextConfig:
