@@ -65,8 +65,6 @@ class Scored:
     """True where a target was scored; in each lane first those, then padding."""
     positions_BT: npt.NDArray[np.int64]
     """Where in the stream each target lies."""
-    begins_BT: Tensor
-    """True where the input begins a document."""
     seal: dataclasses.InitVar[object]
     loss_BT: Tensor | None = None
     """The loss with the graph of the pass that was scored, where something needs gradients; else None."""
@@ -93,8 +91,7 @@ class Scored:
         return Scored(
             inputs_BT=self.inputs_BT[:, cut], targets_BT=self.targets_BT[:, cut], nats_BT=self.nats_BT[:, cut],
             counted_BT=self.counted_BT[:, cut], positions_BT=self.positions_BT[:, cut],
-            begins_BT=self.begins_BT[:, cut], loss_BT=None if self.loss_BT is None else self.loss_BT[:, cut],
-            seal=_SEAL,
+            loss_BT=None if self.loss_BT is None else self.loss_BT[:, cut], seal=_SEAL,
         )  # fmt: skip
 
 
@@ -110,8 +107,7 @@ def join(parts: Sequence[Scored]) -> Scored:
     return Scored(
         inputs_BT=joined("inputs_BT"), targets_BT=joined("targets_BT"), nats_BT=joined("nats_BT"),
         counted_BT=joined("counted_BT"), positions_BT=np.concatenate([part.positions_BT for part in parts], axis=1),
-        begins_BT=joined("begins_BT"), loss_BT=torch.cat(losses, dim=1) if len(losses) == len(parts) else None,
-        seal=_SEAL,
+        loss_BT=torch.cat(losses, dim=1) if len(losses) == len(parts) else None, seal=_SEAL,
     )  # fmt: skip
 
 
@@ -151,10 +147,7 @@ class Ledger:
 
     def inputs(self, chunk: Chunk) -> Tensor:
         """What a predictor is shown, (B, T) ids; behind the end of a lane stands BOS, which is never scored."""
-        inputs_BT = np.full((len(chunk.starts), chunk.length), self.bos, np.int64)
-        for lane, (start, count) in enumerate(zip(chunk.starts, chunk.counts, strict=True)):
-            inputs_BT[lane, :count] = self._stream.read(start, count)
-        return torch.from_numpy(inputs_BT)
+        return self._read(chunk)[0]
 
     def commit(self, chunk: Chunk, log_probs_BTV: Tensor) -> Scored:
         """Write down the loss of a chunk from the natural log probabilities of what follows each of its inputs.
@@ -162,8 +155,7 @@ class Ledger:
         NumericsError, with the position and what was found, for ones that do not sum to one, or give the target no
         probability; ConfigError for another number of rows.
         """
-        targets_BT, counted_BT, positions_BT = self._targets(chunk)
-        inputs_BT = self.inputs(chunk)
+        inputs_BT, targets_BT, counted_BT, positions_BT = self._read(chunk)
         if log_probs_BTV.shape[:2] != targets_BT.shape or log_probs_BTV.ndim != 3:
             raise ConfigError(
                 f"{' by '.join(map(str, targets_BT.shape))} tokens were answered by log probabilities of shape "
@@ -187,7 +179,7 @@ class Ledger:
             self._documents.add(first, nats_BT[lane, :count].numpy(), counts_T)
         return Scored(
             inputs_BT=inputs_BT, targets_BT=targets_BT, nats_BT=nats_BT, counted_BT=counted_BT,
-            positions_BT=positions_BT, begins_BT=(inputs_BT == self.bos) & counted_BT, seal=_SEAL,
+            positions_BT=positions_BT, seal=_SEAL,
         )  # fmt: skip
 
     @property
@@ -206,15 +198,17 @@ class Ledger:
             documents=documents,
         )  # fmt: skip
 
-    def _targets(self, chunk: Chunk) -> tuple[Tensor, Tensor, npt.NDArray[np.int64]]:
-        """Targets, which of them count, and where they lie."""
-        length = chunk.length
+    def _read(self, chunk: Chunk) -> tuple[Tensor, Tensor, Tensor, npt.NDArray[np.int64]]:
+        """Inputs, targets, which of them count, and where in the stream the targets lie."""
         starts_B1, counts_B1 = np.array(chunk.starts)[:, None], np.array(chunk.counts)[:, None]
-        targets_BT = np.zeros((len(starts_B1), length), np.int64)
+        inputs_BT = np.full((len(starts_B1), chunk.length), self.bos, np.int64)
+        targets_BT = np.zeros_like(inputs_BT)
         for lane, (start, count) in enumerate(zip(chunk.starts, chunk.counts, strict=True)):
-            targets_BT[lane, :count] = self._stream.read(start + 1, count)
-        counted_BT = np.arange(length) < counts_B1
-        return torch.from_numpy(targets_BT), torch.from_numpy(counted_BT), starts_B1 + 1 + np.arange(length)
+            ids = self._stream.read(start, count + 1)
+            inputs_BT[lane, :count], targets_BT[lane, :count] = ids[:-1], ids[1:]
+        places_T = np.arange(chunk.length)
+        counted_BT = torch.from_numpy(places_T < counts_B1)
+        return torch.from_numpy(inputs_BT), torch.from_numpy(targets_BT), counted_BT, starts_B1 + 1 + places_T
 
     def _bytes(
         self, first: int, inputs_T: npt.NDArray[np.int64], targets_T: npt.NDArray[np.int64]
