@@ -47,11 +47,12 @@ class WatchedTrainer(Trainer):
         self.seen: list[dict[str, Any]] = []
         for block in self.model.blocks:
             block.register_forward_pre_hook(self._note_block)
-        self.model.register_forward_pre_hook(self._note_forward)
+        self.model.register_forward_pre_hook(self._note_forward, with_kwargs=True)
 
-    def _note_forward(self, module: nn.Module, arguments: Any) -> None:
+    def _note_forward(self, module: nn.Module, arguments: Any, named: Any) -> None:
         weights = {name: value.detach().clone() for name, value in self.model.named_parameters()}
-        self.seen.append({"data": arguments[0].tolist(), "weights": weights, "graph": []})
+        loss = None if named["mixture"] is None else [part.tolist() for part in named["mixture"][:2]]
+        self.seen.append({"data": arguments[0].tolist(), "weights": weights, "graph": [], "loss": loss})
 
     def _note_block(self, module: nn.Module, arguments: Any) -> None:
         assert isinstance(module, Block)

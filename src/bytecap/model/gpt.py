@@ -20,7 +20,7 @@ from bytecap.model.block import Block
 from bytecap.model.cache import Cache
 from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Norm, norm
-from bytecap.model.loss import blocks_suit, mean_loss, token_losses
+from bytecap.model.loss import MixtureWeights, blocks_suit, mean_loss, token_losses
 from bytecap.model.roles import Role
 from bytecap.model.rotary import rotary_table
 from bytecap.model.spec import ModelSpec
@@ -93,19 +93,24 @@ class GPT(nn.Module):
 
     def forward(
         self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0, reduce: bool = False,
-        cache: Cache | None = None,
+        cache: Cache | None = None, mixture: MixtureWeights | None = None,
     ) -> Tensor:  # fmt: skip
-        """Loss in nats of each target but the first `skip` of a row, (B, T - skip), or their mean; float32."""
+        """Loss in nats of each target but the first `skip` of a row, (B, T - skip), or their mean; float32.
+
+        Beside a `mixture`, which lists the targets row by row, the mean's gradient is weighed.
+        """
         hidden_ND = self.hidden(tokens_BT, bos, cache=cache, skip=skip).flatten(0, 1)
         target_BT = target_BT[:, skip:]
         target_N, weight_VD, softcap = target_BT.flatten(), self._output_VD, self.spec.logit_softcap
         if blocks_suit(hidden_ND, weight_VD, softcap) and not self.techniques.change("logits", "softcap"):
             if reduce:
-                return mean_loss(hidden_ND, weight_VD, target_N, softcap)
+                return mean_loss(hidden_ND, weight_VD, target_N, softcap, mixture)
             if not torch.is_grad_enabled():
                 return token_losses(hidden_ND, weight_VD, target_N, softcap).view(target_BT.shape)
         loss_N = F.cross_entropy(self.logits(hidden_ND), target_N, reduction="none")
-        return loss_N.mean() if reduce else loss_N.view(target_BT.shape)
+        if not reduce:
+            return loss_N.view(target_BT.shape)
+        return loss_N.mean() if mixture is None else mixture.mean(loss_N)
 
     @property
     def _output_VD(self) -> Tensor:

@@ -7,6 +7,13 @@ because a mean's are known up to one number when the loss is.
     c tanh(z / c) = c (2 s - 1),  s = sigmoid(2 z / c)
     loss = log sum exp(2 c s) - 2 c s[target],   d loss / d z = 4 s (1 - s) (p - onehot)
 
+Where something else will be mixed into the model's distribution later, the gradient of a target's loss can be weighed
+by how much of it is left to the model:
+
+    weight = 1 - strength * added / (share * p + added)
+
+With strength 1 that is the gradient of -log(share * p + added), the loss of the mixture.
+
 Letters: N positions, R positions of a block, D width, V vocabulary.
 Source:  Cut Your Losses, arXiv 2411.09009 (blocks, gradients without a tensor of all logits).
 """
@@ -15,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +36,30 @@ _BLOCK_LOGITS = 1 << 18
 _MIN_ROWS = 64
 
 
+class MixtureWeights(NamedTuple):
+    """What a mixture gives the targets beside the model: share * p + added, p being the model's probability."""
+
+    share_N: Tensor
+    """The model's share of the mixture at each target."""
+    added_N: Tensor
+    """The probability that the rest of the mixture adds."""
+    strength: float
+    """0: no weights, 1: the gradient of the mixture's loss."""
+
+    def weights(self, loss_N: Tensor) -> Tensor:
+        """The weight of each target's gradient, from its loss in nats."""
+        mixed_N = self.share_N * torch.exp(-loss_N.detach()) + self.added_N
+        return 1 - self.strength * self.added_N / mixed_N
+
+    def mean(self, loss_N: Tensor) -> Tensor:
+        """The mean of the losses, whose gradient is weighed."""
+        return loss_N.detach().mean() + (self.weights(loss_N) * (loss_N - loss_N.detach())).mean()
+
+    def part(self, place: slice) -> MixtureWeights:
+        """Those of some targets."""
+        return MixtureWeights(self.share_N[place], self.added_N[place], self.strength)
+
+
 def blocks_suit(hidden_ND: Tensor, embedding_VD: Tensor, softcap: float) -> bool:
     """True where this file can be used: float32 on CPU, a softcap, and one whose exponentials are finite."""
     return 0 < softcap <= MAX_SOFTCAP and suits(hidden_ND, embedding_VD)
@@ -40,9 +71,11 @@ def token_losses(hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, soft
     return torch.cat(found)
 
 
-def mean_loss(hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, softcap: float) -> Tensor:
-    """Mean nats of the targets, a number with gradients to hidden states and embedding."""
-    return _MeanLoss.apply(hidden_ND, embedding_VD, target_N, softcap)  # type: ignore[no-any-return, no-untyped-call]
+def mean_loss(
+    hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, softcap: float, mixture: MixtureWeights | None = None
+) -> Tensor:
+    """Mean nats of the targets, a number with gradients to hidden states and embedding, weighed beside a mixture."""
+    return _MeanLoss.apply(hidden_ND, embedding_VD, target_N, softcap, mixture)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _blocks(
@@ -68,7 +101,10 @@ class _MeanLoss(torch.autograd.Function):
     """The mean, with the gradients of hidden states and embedding made block by block in the forward pass."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, softcap: float) -> Tensor:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, softcap: float,
+        mixture: MixtureWeights | None,
+    ) -> Tensor:  # fmt: skip
         total = hidden_ND.new_zeros(())
         hidden_gradient_ND = torch.empty_like(hidden_ND)
         embedding_gradient_DV = torch.zeros_like(embedding_VD.T, memory_format=torch.contiguous_format)
@@ -77,6 +113,8 @@ class _MeanLoss(torch.autograd.Function):
             target_R1 = target_N[place, None]
             p_RV *= sum_R1.reciprocal()
             p_RV.scatter_add_(-1, target_R1, p_RV.new_full((1, 1), -1.0).expand_as(target_R1))
+            if mixture is not None:
+                p_RV *= mixture.part(place).weights(loss_R)[:, None]
             gradient_RV = torch.ops.aten.sigmoid_backward.grad_input(p_RV, sigmoid_RV, grad_input=p_RV)
             hidden_gradient_ND[place] = product(gradient_RV, embedding_VD.T)
             embedding_gradient_DV = add_product(embedding_gradient_DV, hidden_ND[place].T, gradient_RV.T)
@@ -85,7 +123,7 @@ class _MeanLoss(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         hidden_gradient_ND, embedding_gradient_DV = ctx.saved_tensors
         scale = gradient * (4 / len(hidden_gradient_ND))
-        return hidden_gradient_ND * scale, (embedding_gradient_DV * scale).T.contiguous(), None, None
+        return hidden_gradient_ND * scale, (embedding_gradient_DV * scale).T.contiguous(), None, None, None

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.compiled import compiled
+from bytecap.core.hashing import mixed
 
 Keys = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int32]
@@ -138,7 +139,7 @@ def _absorb_all(tables: Tables, token_N: Ints) -> None:
 @compiled()
 def followed(tables: Tables, slot: Whole, token: Whole) -> Whole:
     """The pair (context, token), or -1 where the token never followed the context in that slot."""
-    found = _slot(tables.pair_key_P, _mixed(np.uint64(slot), np.uint64(token)), False)
+    found = _slot(tables.pair_key_P, mixed(np.uint64(slot), np.uint64(token)), False)
     return tables.pair_node_P[found] if found >= 0 else np.int32(-1)
 
 
@@ -151,7 +152,7 @@ def _find_contexts(tables: Tables) -> None:
     for length in range(1, ORDERS[LAST_ORDER] + 1):
         if length > tokens:
             break
-        key = _mixed(key, np.uint64(tables.history_L[tokens - length]))
+        key = mixed(key, np.uint64(tables.history_L[tokens - length]))
         if length == ORDERS[order]:
             tables.key_O[order] = key
             tables.slot_O[order] = _slot(tables.context_key_S, key, False)
@@ -197,7 +198,7 @@ def _count(tables: Tables, key: np.uint64, token: Whole, position: Whole) -> Non
     if node < 0:
         node = np.int32(tables.numbers_5[PAIRS])
         tables.numbers_5[PAIRS] += 1
-        place = _slot(tables.pair_key_P, _mixed(np.uint64(slot), np.uint64(token)), True)
+        place = _slot(tables.pair_key_P, mixed(np.uint64(slot), np.uint64(token)), True)
         tables.pair_node_P[place] = node
         tables.node_token_N[node] = token
         tables.node_count_N[node] = 1
@@ -212,16 +213,6 @@ def _count(tables: Tables, key: np.uint64, token: Whole, position: Whole) -> Non
         tables.node_next_N[before] = tables.node_next_N[node]
     tables.node_next_N[node] = head
     tables.context_head_S[slot] = node
-
-
-@compiled()
-def _mixed(key: np.uint64, value: np.uint64) -> np.uint64:
-    """A hash of 64 bits of a hash and one more number; never 0 (splitmix64's finalizer)."""
-    x = key * np.uint64(0x9E3779B97F4A7C15) + value + np.uint64(0x632BE59BD9B4E019)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    x = x ^ (x >> np.uint64(31))
-    return x if x != np.uint64(0) else np.uint64(1)
 
 
 @compiled()

@@ -37,26 +37,27 @@ class TrainBatches:
         self._stream, self._batch, self._context, self._seed = stream, batch, context, seed
         self._rows = range(batch)[share]
         self.position = position
+        self.starts: list[int] = []
+        """Where in the stream each row begins that `next` gave last."""
         self._epoch, self._order = -1, (0, 0, 0)
 
     def next(self) -> npt.NDArray[np.int64]:
         """The next (B, T + 1) windows, or the asked share of them; the position moves on by the whole B."""
-        rows = [self._window(self.position + i) for i in self._rows]
+        self.starts = [self._start(self.position + i) for i in self._rows]
         self.position += self._batch
-        return np.stack(rows)
+        return np.stack([self._stream.read(start, self._context + 1) for start in self.starts])
 
     @property
     def epochs(self) -> float:
         """How often the text has been read."""
         return self.position / self._windows
 
-    def _window(self, position: int) -> npt.NDArray[np.int64]:
+    def _start(self, position: int) -> int:
         epoch, index = divmod(position, self._windows)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, epoch_order(self._seed, epoch, self._windows, self._context)
         multiplier, offset, shift = self._order
-        start = ((multiplier * index + offset) % self._windows) * self._context + shift
-        return self._stream.read(start, self._context + 1)
+        return ((multiplier * index + offset) % self._windows) * self._context + shift
 
 
 def epoch_order(seed: int, epoch: int, windows: int, context: int) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,8 +141,10 @@ class Trainer:
         micro = self.config.micro_batch or self.config.batch
         total = torch.zeros((), device=self.device)
         self.hooks.before_step(progress)
-        for part in torch.split(rows, micro):
-            loss = self._mean_loss(part.to(self.device), progress) * (part.size(0) / (rows.size(0) * world().size))
+        for begin_row in range(0, len(rows), micro):
+            place = slice(begin_row, begin_row + micro)
+            loss = self._mean_loss(rows[place].to(self.device), self.batches.starts[place], progress)
+            loss = loss * (len(rows[place]) / (len(rows) * world().size))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         sum_gradients(self.model, total)
@@ -174,11 +176,11 @@ class Trainer:
             append(self.folder / METRICS, json.dumps(row) + "\n")
         self._tell(value)
 
-    def _mean_loss(self, rows_BT: torch.Tensor, progress: float) -> torch.Tensor:
-        rows_BT = self.hooks.rows(rows_BT, progress)
+    def _mean_loss(self, rows_BT: torch.Tensor, starts: Sequence[int], progress: float) -> torch.Tensor:
+        rows_BT, mixture = self.hooks.rows(rows_BT, progress), self.hooks.mixture(starts, progress)
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         with autocast(self.device):
-            return self._loss(tokens_BT, target_BT, self.job.bos, reduce=True)  # type: ignore[no-any-return]
+            return self._loss(tokens_BT, target_BT, self.job.bos, reduce=True, mixture=mixture)  # type: ignore[no-any-return]
 
     def compile(self, **options: Any) -> None:
         """Compile every graph that the rest of the run will see, on random tokens, while the clock stands still."""
@@ -190,7 +192,7 @@ class Trainer:
             rows = torch.randint(self.job.spec.vocab_size, (micro, self.config.context + 1), device=self.device)
             for progress in self.hooks.phases(self.state.progress):
                 self.hooks.before_step(progress, ahead=True)
-                self._mean_loss(rows, progress).backward()  # type: ignore[no-untyped-call]
+                self._mean_loss(rows, [0] * micro, progress).backward()  # type: ignore[no-untyped-call]
                 self.model.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)

@@ -9,12 +9,13 @@ Letters: B sequences, T positions.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from bytecap.model.loss import MixtureWeights
 from bytecap.train.hooks import HOOKS
 from bytecap.train.hooks.base import TrainingHook
 
@@ -43,6 +44,11 @@ class RunHooks:
         for hook in self._by_name.values():
             rows_BT = hook.rows(rows_BT, progress)
         return rows_BT
+
+    def mixture(self, starts: Sequence[int], progress: float) -> MixtureWeights | None:
+        """What is mixed into the model's distribution at the targets of rows that begin there; of one hook at most."""
+        found = [hook.mixture(starts, progress) for hook in self._by_name.values()]
+        return next((weights for weights in found if weights is not None), None)
 
     def after_backward(self, progress: float) -> None:
         """Every parameter has its gradient."""

@@ -10,19 +10,22 @@ Letters: B sequences, T positions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from torch import Tensor, nn
+
+from bytecap.model.loss import MixtureWeights
 
 if TYPE_CHECKING:
     from bytecap.model.spec import ModelConfig
     from bytecap.train.config import TrainConfig
     from bytecap.train.loop import TrainingJob
 
-Change: TypeAlias = Literal["graph", "weights", "data", "average", "statistics"]
-"""What a hook may change: the forward pass, the weights that it reads, the rows, which weights there are at the end,
-what is known about the run at the end."""
+Change: TypeAlias = Literal["graph", "weights", "data", "loss", "average", "statistics"]
+"""What a hook may change: the forward pass, the weights that it reads, the rows, how their losses are weighed, which
+weights there are at the end, what is known about the run at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +39,8 @@ class HookConfig:
 class TrainingHook:
     """Base of all training hooks: each method does nothing unless overridden.
 
-    A step is `before_step`, `rows` for each part of the batch, forward and backward passes, `after_backward`, the
-    optimizers, `after_step`.
+    A step is `before_step`, `rows` and `mixture` for each part of the batch, forward and backward passes,
+    `after_backward`, the optimizers, `after_step`.
     """
 
     config_class: ClassVar[type[HookConfig]] = HookConfig
@@ -67,8 +70,18 @@ class TrainingHook:
         """
 
     def rows(self, rows_BT: Tensor, progress: float) -> Tensor:
-        """The rows of this step, (B, T + 1): inputs are all columns but the last, targets all but the first."""
+        """The rows of this step, (B, T + 1): inputs are all columns but the last, targets all but the first.
+
+        They may be cut; the targets stay in their order.
+        """
         return rows_BT
+
+    def mixture(self, starts: Sequence[int], progress: float) -> MixtureWeights | None:
+        """What will be mixed into the model's distribution at the targets of this step's rows, in their order.
+
+        `starts` says where in the stream each window begins, as it was before `rows`. None: nothing is mixed in.
+        """
+        return None
 
     def after_backward(self, model: nn.Module, progress: float) -> None:
         """Called when every parameter has its gradient of the whole batch, not yet clipped."""
