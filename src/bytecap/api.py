@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bytecap.artifact.load import Artifact, load
+from bytecap.artifact.load import Artifact
 from bytecap.artifact.pack import Provenance
 from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError
@@ -24,6 +24,8 @@ from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
 from bytecap.fitting.job import Container, FitJob, build_job
 from bytecap.fitting.source import WeightSource, source_from_module
+from bytecap.huggingface.generation import continue_prompt
+from bytecap.huggingface.scored import find_model, open_model, score_model
 from bytecap.model.roles import Role
 from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate, evaluating
@@ -105,6 +107,7 @@ def score(
 ) -> Score:
     """Bits per byte of a file's language model on any text, as `bytecap score FILE --text TEXT` prints them.
 
+    The file may hold a Hugging Face model, and `file` be the folder of one (`pip install 'bytecap[hf]'`).
     `text` is a file, folder or glob, or several; a TextConfig says also how they are read. Each window after the first
     scores `stride` new positions of the context that the file names; None means 64, or the context where that is less.
     The bytes that the tokens stand for are compared with the text itself before anything is scored.
@@ -143,7 +146,12 @@ def score(
             )
         return score_predictor(checked_predictor(file), text, read, progress=progress).score
     how = TextScoring(stride=stride, adapt=None if adapt is None else chosen_adaptations(adapt, origin="adapt"))
-    return score_text(_opened(file), text, how, device=device, tokenizer=read, progress=progress).score
+    origin = find_model(file, device)
+    if isinstance(origin, Artifact):
+        return score_text(origin, text, how, device=device, tokenizer=read, progress=progress).score
+    if tokenizer is not None or adapt:
+        raise ConfigError("a Hugging Face model is scored as it is, with its own tokenizer; leave both arguments out")
+    return score_model(origin, text, progress or Silent(), stride=stride).known()
 
 
 def generate(
@@ -160,11 +168,10 @@ def generate(
     >>> text.startswith("the model") and text == bytecap.generate("model.bcap", "the model", tokens=20, seed=1)
     True
     """
-    return continue_text(_opened(file), prompt, tokens=tokens, temperature=temperature, seed=seed)
-
-
-def _opened(file: Artifact | str | Path) -> Artifact:
-    return file if isinstance(file, Artifact) else load(file)
+    origin = find_model(file, "cpu")
+    if isinstance(origin, Artifact):
+        return continue_text(origin, prompt, tokens=tokens, temperature=temperature, seed=seed)
+    return continue_prompt(open_model(origin, Silent()), prompt, tokens=tokens, temperature=temperature, seed=seed)
 
 
 def _make_job(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import bytecap
 from bytecap.artifact.load import load
 from tests.huggingface.models import TEXT, byte_level_bpe, make_folder, word_piece
 from tests.runs import call
@@ -59,6 +60,9 @@ def test_fit_and_score(tmp_path: Path, text: Path, kind: str, asked: Callable[..
     bytes_per_token = before["text_bytes"] / before["tokens"]
     assert ratio == pytest.approx(0.6931471805599453 * bytes_per_token, rel=0.2)
     assert before["text_bytes"] == sum(len(document.encode()) for document in TEXT)
+    assert bytecap.score(out, text=text, stride=64).nats == after["nats"]
+    written = asked("generate", out, "the ", "--tokens", "70", "--temperature", "0")["text"]
+    assert written.startswith("the ") and written == bytecap.generate(out, "the ", tokens=70, temperature=0)
     rows = {row["name"]: row for row in asked("inspect", out)["tensors"]}
     assert rows["attached"]["coded_bytes"] > 500 and sum(r["coded_bytes"] for r in rows.values()) == report["bytes"]
 
@@ -103,6 +107,8 @@ def test_lost_text(tmp_path: Path, text: Path, asked: Callable[..., Any]) -> Non
     found = asked("score", folder, "--text", text, "--quiet")
     assert found["bits_per_byte"] is None and "does not come back" in found["refused"]
     assert call("score", folder, "--text", text, "--quiet") == 0
+    with pytest.raises(bytecap.DataError, match=r"nats per token\), for document 1 does not come back"):
+        bytecap.score(folder, text=text)
 
 
 @pytest.mark.parametrize(

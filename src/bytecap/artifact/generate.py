@@ -36,7 +36,7 @@ def generate(
     a prompt that has no UTF-8 form and for numbers that cannot be, FormatError when the file holds weights without a
     model, DataError when there is no tokenizer.
     """
-    _refuse_numbers(tokens, temperature, seed)
+    refuse_numbers(tokens, temperature, seed)
     try:
         prompt.encode()
     except UnicodeEncodeError:
@@ -49,7 +49,8 @@ def generate(
     return tokenizer.decode(ids[1:] + drawn)
 
 
-def _refuse_numbers(tokens: int, temperature: float, seed: int) -> None:
+def refuse_numbers(tokens: int, temperature: float, seed: int) -> None:
+    """ConfigError for numbers that no text can be drawn with."""
     if not 0 <= tokens <= MAX_TOKENS:
         raise ConfigError(f"{tokens:,} tokens cannot be generated; give 0 to {MAX_TOKENS:,}")
     if not 0 <= temperature < math.inf:

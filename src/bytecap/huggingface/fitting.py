@@ -121,6 +121,13 @@ def _compared(stream: TokenStream, context: int, device: torch.device) -> Iterat
     return comparison_windows(stream, tokens=COMPARED_TOKENS, context=context, device=device)
 
 
+def compared_windows(inputs: FolderInputs) -> Iterator[Tensor]:
+    """The windows (B, T + 1) of the held-out end of the text; nothing without text."""
+    comparison = inputs.comparison()
+    device = next(inputs.model.module.parameters()).device
+    return iter(()) if comparison is None else _compared(comparison.stream, comparison.context, device)
+
+
 def open_inputs(folder: Folder, model: CausalModel, text: TokenizedText | None, how: FolderFit) -> FolderInputs:
     """The weights of a model with everything that its fit needs; errors name the tensor that cannot be fitted."""
     return FolderInputs(folder, model, source_from_module(model.module), text, how)

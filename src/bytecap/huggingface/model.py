@@ -11,6 +11,7 @@ Letters: B windows, T positions, V vocabulary.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,10 @@ SEEN = 1e-3
 """Change of earlier logits over their size from which a model does."""
 MAX_FREE_WEIGHTS = 1 << 24
 """Weights that a config may ask for whatever the file holds."""
+MAX_FREE_PARTS = 1024
+"""Layers, heads and experts that a config may ask for, however few tensors the file has."""
+_REPEATED = re.compile("^(?!.*(size|dim|width|len|window|position|rank)).*(layer|block|expert|head|group|depth)")
+"""Keys whose number says how often a part is made."""
 EXPERTS = {"experts_implementation": "eager"}
 """Experts one after the other: the way in which calibration sees which inputs each of them had."""
 
@@ -90,6 +95,7 @@ def load_artifact(artifact: Artifact, *, trust_code: bool = False) -> CausalMode
         raise FormatError("the file holds no Hugging Face model: it has no config.json attached")
     config = read_attached(artifact, CONFIG)
     facts = read_facts(config, trust_code=trust_code)
+    _refuse_deep(config, len(artifact.quantized.tensors) + len(artifact.quantized.aliases))
     library, state = transformers(), artifact.quantized.state_dict()
     with attached_folder(artifact) as path, _random_kept(), speaking_for(library, "the model in the file"):
         described = library.AutoConfig.from_pretrained(str(path), trust_remote_code=trust_code, **OFFLINE)
@@ -182,11 +188,24 @@ def _tied_names(module: nn.Module) -> set[str]:
     return {name for name, parameter in every if first[id(parameter)] != name}
 
 
+def _refuse_deep(config: Mapping[str, Any], tensors: int) -> None:
+    """FormatError before time is taken for a config of more layers or experts than the file has tensors."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            _refuse_deep(value, tensors)
+        count = len(value) if isinstance(value, list) else value
+        if type(count) is int and count > max(tensors, MAX_FREE_PARTS) and _REPEATED.search(name):
+            raise FormatError(f"config.json has {name[:60]!a} of {value!s:.30}, the file {tensors:,} tensors")
+
+
 def _refuse_large(described: Any, held: int, library: Any) -> None:
     """FormatError before memory is taken for a config that asks for more weights than the file has."""
     with torch.device("meta"):
         empty = library.AutoModelForCausalLM.from_config(described, dtype=torch.float32)
     asked = sum(parameter.numel() for parameter in empty.parameters())
+    masks = sum(buffer.numel() for buffer in empty.buffers())
+    if masks > max(held, MAX_FREE_WEIGHTS):
+        raise FormatError(f"config.json describes a model that makes {masks:,} numbers by itself, as for a huge mask")
     if asked > max(held, MAX_FREE_WEIGHTS):
         raise FormatError(f"config.json describes a model of {asked:,} weights, the file holds {held:,}")
 

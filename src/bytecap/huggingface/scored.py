@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bytecap.artifact.load import Artifact
+from bytecap.artifact.load import Artifact, load
 from bytecap.core.device import choose_device
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
-from bytecap.huggingface.folder import open_folder, refuse_tokenizer_code, tokenizer_digest
-from bytecap.huggingface.model import CausalModel, attached_folder, load_artifact, load_folder
+from bytecap.huggingface.folder import CONFIG, open_folder, refuse_tokenizer_code, tokenizer_digest
+from bytecap.huggingface.model import CausalModel, attached_folder, is_hugging_face, load_artifact, load_folder
 from bytecap.huggingface.scoring import DEFAULT_STRIDE, TextLoss, score_tokens
 from bytecap.huggingface.texts import tokenize
 from bytecap.huggingface.tokenizer import HuggingFaceTokenizer, has_tokenizer, refuse_vocabulary
@@ -41,6 +41,14 @@ class Opened:
     tokenizer: HuggingFaceTokenizer
     context: int
     """Positions of a window."""
+
+
+def find_model(file: Artifact | str | Path, device: str) -> Opening | Artifact:
+    """The Hugging Face model in a file or a folder, or the file as it was read where it holds one of ours."""
+    if not isinstance(file, Artifact) and (Path(file) / CONFIG).is_file():
+        return Opening(origin=Path(file), device=device)
+    artifact = file if isinstance(file, Artifact) else load(file)
+    return Opening(origin=artifact, device=device) if is_hugging_face(artifact) else artifact
 
 
 def open_model(opening: Opening, progress: Progress) -> Opened:

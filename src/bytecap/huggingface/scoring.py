@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from bytecap.core.clock import Clock
+from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.core.units import bits_per_byte
 from bytecap.huggingface.model import CausalModel
@@ -45,6 +46,13 @@ class TextLoss:
     """Its bits per byte mean nothing where `lost` says why."""
     lost: str
     raw_bytes: int
+
+    def known(self) -> Score:
+        """The score; DataError where the tokenizer loses text, with the nats per token."""
+        if self.lost:
+            nats = self.score.nats / self.score.tokens
+            raise DataError(f"no bits per byte can be given ({nats:.6f} nats per token), for {self.lost}", nats=nats)
+        return self.score
 
     def to_json(self) -> dict[str, Any]:
         """JSON values as those of any score; `bits_per_byte` is null where the tokenizer loses text."""

@@ -61,6 +61,12 @@ class HuggingFaceTokenizer:
         found = [getattr(self.library_object, kind, None) for kind in kinds]
         return next((token for token in found if isinstance(token, int)), None)
 
+    @cached_property
+    def end(self) -> int | None:
+        """The id that ends a text, else the one that begins the next; None where neither is."""
+        found = getattr(self.library_object, "eos_token_id", None)
+        return found if isinstance(found, int) else self.bos
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without any special token."""
         return list(self.library_object.encode(text, add_special_tokens=False))
