@@ -57,6 +57,15 @@ def llama_like() -> Any:
     return wrapped(tokenizers.Tokenizer.from_str(json.dumps(state)), bos_token="<s>", eos_token="</s>")
 
 
+def meta_space() -> Any:
+    """A tokenizer of Llama's kind as transformers 5 makes one: no space is put before a text that begins with one."""
+    made = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    made.train_from_iterator(TEXT, trainers.BpeTrainer(vocab_size=320, special_tokens=["<unk>"], show_progress=False))
+    return wrapped(made, unk_token="<unk>")
+
+
 def word_piece() -> Any:
     """A tokenizer of BERT's kind with case: what lies between words is lost."""
     made = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))

@@ -49,6 +49,7 @@ def test_fit_and_score(tmp_path: Path, text: Path, kind: str, asked: Callable[..
     """Under the cap, near to the original, and the file alone gives the score that the report promises."""
     folder, out = make_folder(tmp_path / "model", kind), tmp_path / "small.bcap"
     report = asked("fit", folder, "--cap", "40kB", "--text", text, "-o", out, *FAST)["fitted"][0]
+    assert report["model_type"] == kind and report["no_bits_per_byte"] is None
     assert out.stat().st_size == report["bytes"] <= 40_000
     assert 0 <= report["divergence"]["kl"] < 0.01 and report["predicted_increase_nats"] > 0
     ratio = report["divergence"]["loss_before"] / report["bits_per_byte"]["loss_before"]
@@ -81,10 +82,13 @@ def test_a_scheme(llama: Path, tmp_path: Path, text: Path, asked: Callable[..., 
     assert found["scheme"] == "int8" and 0 < found["divergence"]["kl"] < 0.01
 
 
-def test_tokenizer_outside(llama: Path, tmp_path: Path, text: Path, asked: Callable[..., Any]) -> None:
+def test_tokenizer_outside(
+    llama: Path, tmp_path: Path, text: Path, asked: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     """It is not in the file and does not count; who scores it must bring it."""
     out = tmp_path / "outside.bcap"
-    asked("fit", llama, "--cap", "30kB", "--tokenizer-outside", "-o", out, *FAST)
+    assert call("fit", llama, "--cap", "30kB", "--tokenizer-outside", "-o", out, *FAST) == 0
+    assert "outside the file, not counted" in capsys.readouterr().out
     assert list(load(out).attached) == ["config.json", "generation_config.json"]
     said = asked("score", out, "--text", text, "--quiet")["error"]["message"]
     assert "there is no tokenizer" in said and "--tokenizer" in said
@@ -104,6 +108,8 @@ def test_lost_text(tmp_path: Path, text: Path, asked: Callable[..., Any]) -> Non
     word_piece().save_pretrained(folder)
     report = asked("fit", folder, "--cap", "40kB", "--text", text, "-o", tmp_path / "a.bcap", *FAST)["fitted"][0]
     assert report["divergence"]["kl"] >= 0 and report["bits_per_byte"] is None
+    assert "does not come back" in report["no_bits_per_byte"] and report["tokenizer"] == "inside"
+    assert call("fit", folder, "--cap", "40kB", "--text", text, "-o", tmp_path / "a.bcap", *FAST) == 0
     found = asked("score", folder, "--text", text, "--quiet")
     assert found["bits_per_byte"] is None and "does not come back" in found["refused"]
     assert call("score", folder, "--text", text, "--quiet") == 0

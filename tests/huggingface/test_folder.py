@@ -86,6 +86,9 @@ def test_missing_parts(folder: Path) -> None:
     (folder / "config.json").write_text("[]")
     with pytest.raises(DataError, match="holds no JSON object"):
         open_folder(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(DataError, match=r"config\.json cannot be read as JSON"):
+        open_folder(folder)
 
 
 def test_code_of_a_tokenizer(folder: Path) -> None:
@@ -110,5 +113,9 @@ def test_half_a_checkpoint(folder: Path) -> None:
         load(**{"lm_head.weight": None})
     with pytest.raises(DataError, match=r"model.norm.weight .* has shape \(5,\), its config.json asks for \(32,\)"):
         load(**{"model.norm.weight": torch.zeros(5)})
+    with pytest.raises(DataError, match=r"lm_head.weight of .* holds whole numbers \(I8\), so the checkpoint is quant"):
+        load(**{"lm_head.weight": weights["lm_head.weight"].char()})
+    with pytest.raises(DataError, match=r"more.qweight of .* quantized already \(GPTQ or AWQ\)"):
+        load(**{"more.qweight": torch.zeros(5)})
     load(**{"more.weight": torch.zeros(5)})
     assert "1 tensors of" in notes[0] and "more.weight" in notes[0]

@@ -8,7 +8,7 @@ import pytest
 
 from bytecap.core.errors import DataError
 from bytecap.huggingface.tokenizer import HuggingFaceTokenizer, has_tokenizer, refuse_vocabulary
-from tests.huggingface.models import STRANGE, TEXT, byte_level_bpe, llama_like, word_piece
+from tests.huggingface.models import STRANGE, TEXT, byte_level_bpe, llama_like, meta_space, word_piece
 
 
 def slow_lengths(made: Any, text: str, ids: list[int]) -> list[int | None]:
@@ -40,6 +40,16 @@ def test_spelled_bytes() -> None:
     llama = HuggingFaceTokenizer(llama_like())
     assert llama.count_bytes("é", llama.encode("é")) == [0, 1, 1]
     assert llama.bos == 1 and tokenizer.bos == 0
+
+
+def test_spaces_before_a_text() -> None:
+    """Where encoding adds no space to some and decoding drops one of them, what ids tell is known all the same."""
+    tokenizer = HuggingFaceTokenizer(meta_space())
+    for text, told in (("the", True), ("  the", True), ("    the ", True), (" the", False)):
+        ids = tokenizer.encode(text)
+        counts = tokenizer.count_bytes(text, ids)
+        assert (tokenizer.decode(ids) == text) == (text[0] != " ")
+        assert (counts is not None) == told and (counts is None or sum(counts) == len(text))
 
 
 def test_word_piece() -> None:

@@ -60,7 +60,7 @@ def _write_fit(request: FitRequest, inputs: FitInputs, budget: FileBudget | None
     """One file with its report beside it."""
     fitted = inputs.job.fit(budget, progress)
     path = _path(request, None if budget is None else budget.cap_bytes)
-    report = {"file": str(path), **fitted.report}
+    report = {"file": str(path), **fitted.report, **inputs.about}
     if request.scheme is not None:
         report["keep_small"] = request.scheme.keep_small
     write_bytes(path, fitted.result.data)

@@ -7,6 +7,7 @@ Out:  FitInputs.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from bytecap.commands.fit_inputs import FitInputs, FitRequest, make_budgets
 from bytecap.core.device import choose_device
@@ -39,10 +40,23 @@ def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
     model.module.to(choose_device(request.device))
     how = FolderFit(quant=recipe.quant, artifact=recipe.artifact, context=context, seed=recipe.run.seed)
     inputs = open_inputs(folder, model, text, how)
+    about = _about(folder, text, embedded=recipe.artifact.embed_tokenizer)
     if request.scheme is None:
-        return FitInputs(make_job(inputs, progress), budgets)
+        return FitInputs(make_job(inputs, progress), budgets, about)
     calibration, container, comparison = make_scheme_inputs(inputs, needs_text(request.scheme.name), progress)
-    return FitInputs(build_scheme_job(inputs.source, calibration, request.scheme, container, comparison), budgets)
+    job = build_scheme_job(inputs.source, calibration, request.scheme, container, comparison)
+    return FitInputs(job, budgets, about)
+
+
+def _about(folder: Folder, text: TokenizedText | None, *, embedded: bool) -> dict[str, Any]:
+    """The model, where its tokenizer is, and why there are no bits per byte."""
+    tokenizer = "inside" if embedded else "outside"
+    return {
+        "model_type": folder.facts.model_type,
+        "architecture": folder.facts.architecture,
+        "tokenizer": tokenizer if folder.tokenizer_files else "none",
+        "no_bits_per_byte": text.lost or None if text is not None else None,
+    }
 
 
 def _text(request: FitRequest, recipe: Recipe, folder: Folder, progress: Progress) -> TokenizedText | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bytecap.commands.common import is_model_folder
 from bytecap.core.budget import FileBudget
@@ -74,6 +75,8 @@ class FitInputs:
     job: FitJob
     budgets: tuple[FileBudget, ...]
     """Empty for a scheme's own size."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What every report of them says of the model, beside what any fit reports."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from bytecap.artifact.attached import DTYPE_NAMES
 from bytecap.convert.job import INDICES, WHOLE, convert, find_files
 from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import DataError
-from bytecap.core.files import read_json
+from bytecap.core.files import parse_json
 from bytecap.huggingface.config import ModelFacts, read_facts, refuse_code
 from bytecap.huggingface.tokenizer import TOKENIZER_FILES
 
@@ -28,6 +28,12 @@ CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 _MODEL_FILES = (CONFIG, "generation_config.json")
 _BESIDE_TOKENIZER = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
 SAFETENSORS = ".safetensors"
+QUANTIZED_NAMES = {
+    ".qweight": "GPTQ or AWQ", ".qzeros": "GPTQ or AWQ", ".weight_scale_inv": "fp8 with scales", ".SCB": "bitsandbytes",
+    ".weight.absmax": "bitsandbytes", ".weight_scale": "compressed-tensors", ".weight_packed": "compressed-tensors",
+    "_blocks": "MXFP4", ".W_q": "HQQ",
+}  # fmt: skip
+"""How names of tensors end that only quantized checkpoints have."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def read_small(path: Path, names: list[str]) -> dict[str, bytes]:
     found = {}
     for name in names:
         if name.endswith(".json"):
-            found[name] = json.dumps(read_json(path / name), ensure_ascii=False, separators=(",", ":")).encode()
+            found[name] = json.dumps(_read_json(path / name), ensure_ascii=False, separators=(",", ":")).encode()
         else:
             found[name] = (path / name).read_bytes()
     return found
@@ -127,6 +133,7 @@ def open_folder(path: Path, *, trust_code: bool = False) -> Folder:
                 path=str(file), tensor=missing[0],
             )  # fmt: skip
         dtypes |= found_here
+    _refuse_quantized(path, dtypes)
     return Folder(path, config, facts, dtypes, foreign, trust_code)
 
 
@@ -147,8 +154,26 @@ def _stored_types(file: Path) -> dict[str, str]:
     return found
 
 
+def _refuse_quantized(path: Path, names: Collection[str]) -> None:
+    """DataError where the names of tensors say that the weights are integers with scales."""
+    for name in names:
+        if kind := next((kind for end, kind in QUANTIZED_NAMES.items() if name.endswith(end)), None):
+            raise DataError(
+                f"tensor {name} of {path} belongs to weights that are quantized already ({kind}); fit the original at "
+                "16 or 32 bits, or load it with transformers, call model.dequantize() and save that",
+                tensor=name,
+            )
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}); get it again", path=str(path)) from error
+
+
 def _read_table(path: Path) -> dict[str, Any]:
-    value = read_json(path)
+    value = _read_json(path)
     if not isinstance(value, dict):
         raise DataError(f"{path} holds no JSON object; get it again", path=str(path))
     return value

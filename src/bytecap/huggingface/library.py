@@ -56,4 +56,5 @@ def speaking_for(library: ModuleType, what: str) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[0][:_SHOWN]
+    told = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return (f"{type(error).__name__} {told}" if isinstance(error, KeyError) else told)[:_SHOWN]

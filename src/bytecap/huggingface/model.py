@@ -35,6 +35,7 @@ PROBE_TOKENS = 12
 """Tokens of the text on which a model is asked whether it sees what comes."""
 SEEN = 1e-3
 """Change of earlier logits over their size from which a model does."""
+FLOATS = ("F64", "F32", "F16", "BF16")
 MAX_FREE_WEIGHTS = 1 << 24
 """Weights that a config may ask for whatever the file holds."""
 MAX_FREE_PARTS = 1024
@@ -79,6 +80,13 @@ def load_folder(folder: Folder, progress: Progress) -> CausalModel:
             trust_remote_code=folder.trust_code, **OFFLINE, **EXPERTS,
         )  # fmt: skip
     _refuse_half(folder.path, info)
+    for name, _ in module.named_parameters():
+        if (kind := folder.dtypes.get(name, "F32")) not in FLOATS:
+            raise DataError(
+                f"tensor {name} of {folder.path} holds whole numbers ({kind}), so the checkpoint is quantized already; "
+                "fit the original at 16 or 32 bits",
+                tensor=name,
+            )
     if unused := sorted(info["unexpected_keys"]):
         progress.note(
             f"{len(unused)} tensors of {folder.path} are not used by {type(module).__name__} and not in the file: "
@@ -175,7 +183,7 @@ def _module_types(module: nn.Module, stored: Mapping[str, str], config: Mapping[
     """The type of each tensor of the module: that under its own name, else the usual one of the folder."""
     names = {str(torch.bfloat16): "BF16", str(torch.float16): "F16"}
     declared = names.get(f"torch.{config.get('dtype', config.get('torch_dtype'))}", "F32")
-    floats = [kind for kind in stored.values() if kind in ("F64", "F32", "F16", "BF16")]
+    floats = [kind for kind in stored.values() if kind in FLOATS]
     usual = Counter(floats).most_common(1)[0][0] if floats else declared
     held = dict.fromkeys([*(name for name, _ in module.named_parameters()), *module.state_dict()])
     return {name: stored.get(name, usual) for name in held}

@@ -100,7 +100,7 @@ def tokenize_documents(documents: Iterable[str], tokenizer: HuggingFaceTokenizer
 
 def describe_loss(tokenizer: HuggingFaceTokenizer, text: str, ids: list[int]) -> str:
     """Where the text first differs from what its tokens decode to."""
-    found = tokenizer.decode(ids)
+    found = tokenizer.recovered(ids)
     if found == text:
         return "comes back from its tokens, and where each of them ends cannot be told"
     at = next((i for i, (a, b) in enumerate(zip(text, found, strict=False)) if a != b), min(len(text), len(found)))

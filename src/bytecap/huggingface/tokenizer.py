@@ -75,12 +75,26 @@ class HuggingFaceTokenizer:
         """The text that ids stand for."""
         return str(self.library_object.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
+    def recovered(self, ids: Sequence[int]) -> str:
+        """The text that ids, and nothing else, tell.
+
+        What they decode to, if that has these ids. Else, as where Llama's decoding drops a space that encoding did not
+        put there, what they decode to behind a letter.
+        """
+        found, ids = self.decode(ids), list(ids)
+        if self.encode(found) == ids:
+            return found
+        letter = self.encode("a")
+        before = self.decode(letter)
+        behind = self.decode([*letter, *ids])
+        return behind[len(before) :] if before == "a" and behind.startswith(before) else found
+
     def count_bytes(self, text: str, ids: Sequence[int]) -> list[int] | None:
         """Bytes that each of the `ids` of `text` stands for; None where the text does not come back from them.
 
         They sum to the UTF-8 length of the text.
         """
-        if self.decode(ids) != text:
+        if self.recovered(ids) != text:
             return None
         total = len(text.encode())
         counts = [self._piece_bytes(token) for token in ids]

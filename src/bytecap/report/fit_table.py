@@ -59,6 +59,10 @@ def _one(report: Report) -> str:
     if bits is not None:
         change = bits["loss_after"] - bits["loss_before"]
         lines.append(("bits per byte", f"KL {bits['kl']:.5f}, loss {change:+.5f} ± {bits['increase_interval']:.5f}"))
+    if lost := report.get("no_bits_per_byte"):
+        lines.append(("bits per byte", f"not given, for {lost}"))
+    if report.get("tokenizer") == "outside":
+        lines.append(("tokenizer", "outside the file, not counted; whoever reads the file needs it"))
     return "\n\n".join([*([tensor_table(report["tensors"])] if report["tensors"] else []), columns(lines)])
 
 
