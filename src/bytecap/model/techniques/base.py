@@ -98,6 +98,9 @@ class Context:
     dropped: int = 0
     """Positions at the beginning that have been given up."""
 
+    def __post_init__(self) -> None:
+        self._starts_BS = F.pad(self.document_BS[:, 1:] != self.document_BS[:, :-1], (1, 0), value=True)
+
     def drop(self) -> None:
         """Give up the positions that nobody wants: at the last visit they owe their keys and values alone."""
         if self.last_mask is None:
@@ -120,8 +123,7 @@ class Context:
             shifted_BTD = F.pad(x_BTD[:, :-1], (0, 0) * (x_BTD.ndim - 2) + (1, 0))
         else:
             shifted_BTD = torch.cat((self.cache.neighbour(x_BTD), x_BTD[:, :-1]), dim=1)
-        starts_BS = F.pad(self.document_BS[:, 1:] != self.document_BS[:, :-1], (1, 0), value=True)
-        starts_BT = starts_BS[:, -x_BTD.size(1) :]
+        starts_BT = self._starts_BS[:, -x_BTD.size(1) :]
         return shifted_BTD.masked_fill(starts_BT.view(*starts_BT.shape, *(1,) * (x_BTD.ndim - 2)), 0)
 
 
