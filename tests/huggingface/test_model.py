@@ -1,5 +1,6 @@
 """A model of a folder is that of transformers, and that of a file the same."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import transformers
 from bytecap.artifact.attached import Attached
 from bytecap.artifact.load import Artifact, loads
 from bytecap.artifact.pack import ArtifactConfig, pack
-from bytecap.core.errors import DataError, FormatError
+from bytecap.core.errors import ConfigError, DataError, FormatError
 from bytecap.core.progress import Silent
 from bytecap.formats.base import StoredTensor
 from bytecap.formats.floats import FloatTensor
@@ -86,6 +87,33 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
     assert not is_hugging_face(bare)
     with pytest.raises(FormatError, match=r"no config\.json attached"):
         load_artifact(bare)
+
+
+def test_code_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs where it is trusted and nowhere else; a file brings it along."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = make_folder(tmp_path / "own")
+    for name, of in (("configuration_own", "Config"), ("modeling_own", "ForCausalLM")):
+        known = "from .configuration_own import OwnConfig\n" if of == "ForCausalLM" else ""
+        body = "config_class = OwnConfig" if known else "model_type = 'own'"
+        text = f"import transformers\n{known}class Own{of}(transformers.Llama{of}):\n    {body}\n"
+        (folder / f"{name}.py").write_text(text)
+    config = json.loads((folder / "config.json").read_text())
+    code = {"AutoConfig": "configuration_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": code}))
+    with pytest.raises(ConfigError, match="has an auto_map"):
+        open_folder(folder)
+    opened = open_folder(folder, trust_code=True)
+    model = load_folder(opened, Silent())
+    assert type(model.module).__name__ == "OwnForCausalLM"
+    tensors: dict[str, StoredTensor] = {
+        name: FloatTensor("matrix", value.numpy()) for name, value in model.module.named_parameters()
+    }
+    files = Attached(read_small(folder, opened.model_files))
+    artifact = loads(pack(None, QuantizedModel(tensors), b"", ABOUT, ArtifactConfig(compressor="zlib"), files))
+    with pytest.raises(ConfigError, match="has an auto_map"):
+        load_artifact(artifact)
+    assert torch.equal(load_artifact(artifact, trust_code=True).logits(TOKENS_BT), model.logits(TOKENS_BT))
 
 
 def test_looking_ahead(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,10 +107,15 @@ def load_artifact(artifact: Artifact, *, trust_code: bool = False) -> CausalMode
     library, state = transformers(), artifact.quantized.state_dict()
     with attached_folder(artifact) as path, _random_kept(), speaking_for(library, "the model in the file"):
         described = library.AutoConfig.from_pretrained(str(path), trust_remote_code=trust_code, **OFFLINE)
-        _refuse_large(described, sum(value.numel() for value in state.values()), library)
-        module = library.AutoModelForCausalLM.from_config(
-            described, dtype=torch.float32, trust_remote_code=trust_code, **EXPERTS
-        )
+
+        def build() -> nn.Module:
+            built: nn.Module = library.AutoModelForCausalLM.from_config(
+                described, dtype=torch.float32, trust_remote_code=trust_code, **EXPERTS
+            )
+            return built
+
+        _refuse_large(build, sum(value.numel() for value in state.values()))
+        module = build()
     wanted = module.state_dict()
     tied = {name for name in wanted if name not in dict(module.named_parameters()) and name in _tied_names(module)}
     wrong = [name for name, value in state.items() if name not in wanted or wanted[name].shape != value.shape]
@@ -206,10 +211,10 @@ def _refuse_deep(config: Mapping[str, Any], tensors: int) -> None:
             raise FormatError(f"config.json has {name[:60]!a} of {value!s:.30}, the file {tensors:,} tensors")
 
 
-def _refuse_large(described: Any, held: int, library: Any) -> None:
+def _refuse_large(build: Callable[[], nn.Module], held: int) -> None:
     """FormatError before memory is taken for a config that asks for more weights than the file has."""
     with torch.device("meta"):
-        empty = library.AutoModelForCausalLM.from_config(described, dtype=torch.float32)
+        empty = build()
     asked = sum(parameter.numel() for parameter in empty.parameters())
     masks = sum(buffer.numel() for buffer in empty.buffers())
     if masks > max(held, MAX_FREE_WEIGHTS):
