@@ -101,15 +101,16 @@ def test_tokenizer_outside(
     assert "is not the one that the file was made with" in said
 
 
-def test_lost_text(tmp_path: Path, text: Path, asked: Callable[..., Any]) -> None:
+def test_lost_text(tmp_path: Path, text: Path, asked: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
     """KL and nats per token, and no bits per byte."""
     folder = make_folder(tmp_path / "model")
     (folder / "tokenizer_config.json").unlink()
     word_piece().save_pretrained(folder)
-    report = asked("fit", folder, "--cap", "40kB", "--text", text, "-o", tmp_path / "a.bcap", *FAST)["fitted"][0]
+    assert call("fit", folder, "--cap", "40kB", "--text", text, "-o", tmp_path / "a.bcap", *FAST) == 0
+    assert "not given, for document 1 does not come back" in capsys.readouterr().out
+    report = json.loads((tmp_path / "a.fit.json").read_text())
     assert report["divergence"]["kl"] >= 0 and report["bits_per_byte"] is None
     assert "does not come back" in report["no_bits_per_byte"] and report["tokenizer"] == "inside"
-    assert call("fit", folder, "--cap", "40kB", "--text", text, "-o", tmp_path / "a.bcap", *FAST) == 0
     found = asked("score", folder, "--text", text, "--quiet")
     assert found["bits_per_byte"] is None and "does not come back" in found["refused"]
     assert call("score", folder, "--text", text, "--quiet") == 0

@@ -171,7 +171,7 @@ def _attached(header: Header, parsed: Parsed) -> dict[str, bytes]:
     """Attached files, unpacked to exactly the size that the header gives them."""
     if not header.attached:
         return {}
-    total, stored = sum(size for _, size in header.attached), len(parsed.stored.get(ATTACHED, b""))
+    total, stored = sum(size for _, size, _ in header.attached), len(parsed.stored.get(ATTACHED, b""))
     if total > (most := MAX_FREE + MAX_RATIO * stored):
         raise FormatError(
             f"the attached files have {total:,} bytes together, {stored:,} stored ones hold {most:,} at most"
