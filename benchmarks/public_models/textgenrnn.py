@@ -75,6 +75,6 @@ def textgenrnn(folder: Path) -> Checkpoint:
     model.load_state_dict(weights)
     ids = json.loads(path.with_name("textgenrnn_vocab.json").read_text("utf-8"))
     text, generator = sentences(), torch.Generator().manual_seed(0)
-    starts = torch.randint(len(text) - 40, (1024,), generator=generator).tolist()
+    starts = torch.randint(len(text) - 40, (2048,), generator=generator).tolist()
     batches = list(torch.tensor([[ids.get(c, 0) for c in text[s : s + 40]] for s in starts]).split(64))
     return Checkpoint("textgenrnn", "textgenrnn 2.0.0", weights, model, batches, rows)

