@@ -46,7 +46,8 @@ from bytecap.quant.allocation import QuantConfig
 ABOUT = Provenance(
     recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False, context=1
 )
-CALIBRATION = 2_048
+CALIBRATION, REPEATS = 2_048, 4
+"""Positions to measure curvature on, and how often at most the same ones are drawn for."""
 
 
 WIDE = 64
@@ -103,7 +104,7 @@ def with_data(checkpoint: Checkpoint, cap: int) -> Weights:
     model.load_state_dict(checkpoint.weights)
     with torch.no_grad():
         given = torch.cat([positions(model.eval()(batch)) for batch in checkpoint.measured])
-    variance, repeats = given.var(0).mean(), max(1, -(-CALIBRATION // len(given)))
+    variance, repeats = given.var(0).mean(), min(REPEATS, max(1, -(-CALIBRATION // len(given))))
 
     def loss(module: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
         given = positions(module(batch))
@@ -121,9 +122,8 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found.double() - wanted.double()).norm() / wanted.double().norm().clamp_min(1e-30))
 
 
-def compare(checkpoint: Checkpoint, bits: int, *, data: bool) -> dict[str, Any]:
+def compare(checkpoint: Checkpoint, wanted: torch.Tensor, bits: int, *, data: bool) -> dict[str, Any]:
     """One row of the table."""
-    wanted = checkpoint.outputs(checkpoint.weights)
     cap, rounded = plain(checkpoint.weights, bits)
     count = sum(value.numel() for value in checkpoint.weights.values())
     row: dict[str, Any] = {"checkpoint": checkpoint.name, "weights": count, "bits": bits, "bytes": cap}
@@ -187,12 +187,13 @@ def main() -> int:
         left = [bits for bits in map(int, asked.bits.split(",")) if bits not in done]
         try:
             checkpoint = OPENERS[name](asked.folder) if left else None
+            wanted = checkpoint.outputs(checkpoint.weights) if checkpoint else torch.empty(0)
         except FileNotFoundError as error:
             print(f"{name}: left out, {error}", file=sys.stderr)
             continue
         for bits in left:
             assert checkpoint is not None
-            rows.append({"opener": name, **compare(checkpoint, bits, data=asked.data)})
+            rows.append({"opener": name, **compare(checkpoint, wanted, bits, data=asked.data)})
             print(
                 f"{name} int{bits} {rows[-1]['bytes']:,} plain {rows[-1]['plain']:.4f} {way} {cell(rows[-1], way)}",
                 flush=True,
