@@ -13,7 +13,7 @@ from real_checkpoints import plain
 DRAW = np.random.default_rng(0)
 
 
-def save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], shape: list[int]) -> Path:  # type: ignore[type-arg]
+def save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], shape: list[int]) -> Path:
     """An ONNX file with one input `x` and one output `y`."""
     given = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
     wanted = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
@@ -23,7 +23,7 @@ def save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]
     return path
 
 
-def floats(*shape: int) -> np.ndarray:  # type: ignore[type-arg]
+def floats(*shape: int) -> np.ndarray:
     """Numbers around zero."""
     return DRAW.normal(size=shape).astype(np.float32)
 
