@@ -146,6 +146,7 @@ def test_tests_mirror_the_source() -> None:
     elsewhere |= {"artifact/header.py"}  # test_load
     elsewhere |= {"huggingface/scored.py"}  # test_fitting
     elsewhere |= {"convert/kinds/base.py", "export/targets/base.py"}  # contracts/test_kinds, contracts/test_targets
+    elsewhere |= {"export/our_folder.py"}  # export/targets/test_hf
     of_folders = ("configuration_bytecap", "modeling_bytecap", "open_folder", "tokenization_bytecap")
     elsewhere |= {f"export/remote/{name}.py" for name in of_folders}  # export/test_remote_code
     elsewhere |= {"fitting/refine.py", "fitting/sequential.py", "fitting/result.py"}  # test_size_search

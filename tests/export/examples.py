@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from bytecap.artifact.attached import Attached
 from bytecap.artifact.load import Artifact, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
+from bytecap.core.progress import Silent
 from bytecap.export.source import ExportSource
 from bytecap.export.targets import TARGETS
 from bytecap.formats.base import StoredTensor
@@ -20,12 +23,15 @@ from bytecap.formats.floats import FloatTensor
 from bytecap.formats.per_channel import PerChannelQuantized
 from bytecap.formats.per_group import PerGroupQuantized
 from bytecap.formats.tensor import QuantizedModel
+from bytecap.huggingface.folder import open_folder, read_small
+from bytecap.huggingface.model import load_folder
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import TECHNIQUES, with_defaults
 from bytecap.text.tokenizer_training import train_tokenizer
 from tests.conftest import make_document
+from tests.huggingface.models import make_folder
 
 LLAMA = ModelSpec(
     vocab_size=300, n_layers=2, d_model=32, n_heads=2, n_kv_heads=1, d_ff=64,
@@ -100,3 +106,19 @@ def make_file(
     tensors = {n: _tensor(n, str(roles[n]), tuple(p.shape), how, rng) for n, p in model.named_parameters()}
     pieces = tokenizer(spec.vocab_size, transform)
     return loads(pack(spec, QuantizedModel(tensors), pieces, about(), config or ArtifactConfig()))
+
+
+@functools.cache
+def make_hugging_face_file(kind: str = "llama", dtype: torch.dtype = torch.float32, **changes: Any) -> Artifact:
+    """The file of a Hugging Face folder with the weights as they are, in 32 bits."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = make_folder(Path(folder) / kind, kind, dtype=dtype, **changes)
+        opened = open_folder(path)
+        model = load_folder(opened, Silent())
+        files = read_small(path, [*opened.model_files, *opened.tokenizer_files])
+    tensors: dict[str, StoredTensor] = {
+        name: FloatTensor("matrix", value.detach().numpy()) for name, value in model.module.named_parameters()
+    }
+    attached = Attached(files, {name: model.dtypes[name] for name in tensors})
+    return loads(pack(None, QuantizedModel(tensors), b"", about(), ArtifactConfig(), attached))

@@ -15,7 +15,10 @@ def open_here(folder: Path, tokens: Sequence[Tensor], texts: Sequence[str]) -> O
     """As `open_elsewhere` does it; only for folders without code."""
     import transformers
 
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if not texts:
+        with torch.no_grad():
+            return Opened(type(model).__name__, "", [model(rows_BT).logits for rows_BT in tokens], [], [])
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     with torch.no_grad():
         logits = [model(rows_BT).logits for rows_BT in tokens]

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bytecap.commands.common import ARGUMENTS, SETTINGS, Artifact, Json, Verb, find_artifact, option
+from bytecap.commands.common import ARGUMENTS, SETTINGS, Artifact, Json, TrustCode, Verb, find_artifact, option
 from bytecap.commands.output import print_result
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ To = Annotated[
 ]
 
 
-def export(path: Artifact, out: Place, *, to: To, json: Json = False) -> None:
+def export(path: Artifact, out: Place, *, to: To, trust_code: TrustCode = False, json: Json = False) -> None:
     """Write the model of a .bcap file for another program, read back and compared before it has its place."""
     from bytecap.artifact.load import load
     from bytecap.export import job
 
     file, folder = find_artifact(path)
-    done = job.export(load(file), to, out, _tokenizer(folder))
+    done = job.export(load(file), to, out, _tokenizer(folder), trust_code=trust_code)
     print_result(dataclasses.asdict(done), json, _told(done, file))
 
 

@@ -42,15 +42,18 @@ class Exported:
         return self.bytes / self.bcap_bytes
 
 
-def export(artifact: Artifact, to: str, out: Path, tokenizer: Tokenizer | None = None) -> Exported:
+def export(
+    artifact: Artifact, to: str, out: Path, tokenizer: Tokenizer | None = None, *, trust_code: bool = False
+) -> Exported:
     """Write the model of a file to `out`, which must not be there yet.
 
-    `tokenizer` is that of the run around the file, for a file without one. ConfigError for a target that is not there
+    `tokenizer` is that of the run around the file, for a file without one; `trust_code` lets the code run that a
+    Hugging Face folder brought into the file. ConfigError for a target that is not there
     or that cannot hold this model, BackendError for a library that is not installed or a place that cannot be written,
     NumericsError where what was written does not read back as what the file holds: then nothing is left.
     """
     target = _find(to, out)
-    source = ExportSource(artifact, tokenizer)
+    source = ExportSource(artifact, tokenizer, trust_code)
     notes: list[str] = []
     said: list[str] = []
 

@@ -31,6 +31,14 @@ NEEDED: dict[str, Any] = {
     "block": "llama", "activation": "swiglu", "logit_softcap": 0, "techniques": {}, "rope_dims": 0, "ln_scale": False
 }  # fmt: skip
 """Settings of the model that a Llama model has no others for."""
+RELATIVES = ("llama", "mistral", "qwen2", "qwen3")
+"""Types of Hugging Face models that are Llama's but for biases and norms of queries and keys."""
+DEFAULT_ROPE = "default"
+USUAL: dict[str, tuple[Any, ...]] = {
+    "hidden_act": ("silu",), "mlp_bias": (False, None), "sliding_window": (None,), "attention_bias": (False, None),
+    "use_sliding_window": (False, None),
+}  # fmt: skip
+"""Values of settings without which a model is another one."""
 ISOLATED = (
     "within one document the logits are those of the file; behind a second beginning of text in the same row other "
     "programs see the document before it, and the file's own model does not"
@@ -81,13 +89,47 @@ class LlamaModel:
     stored: dict[str, StoredTensor]
     """How the file holds them."""
 
+    @property
+    def architecture(self) -> str:
+        """The name of the architecture in GGUF; llama.cpp runs a Mistral model as a Llama model."""
+        kind = str(self.config["model_type"])
+        return "llama" if kind == "mistral" else kind
+
 
 def llama_model(source: ExportSource) -> LlamaModel:
-    """The model of a file as a Llama model; ConfigError where it is none."""
-    refuse_other_shapes(source.spec)
+    """The model of a file as a Llama model, or one of its close relatives; ConfigError where it is none."""
     held = source.artifact.quantized
-    stored = {llama_name(name): held.tensors[held.aliases.get(name, name)] for name in source.weights}
-    return LlamaModel(llama_config(source), llama_weights(source.weights), stored)
+    stored = {name: held.tensors[held.aliases.get(name, name)] for name in source.weights}
+    if source.is_hugging_face:
+        config, weights = _their_config(source), dict(source.weights)
+        if config.get("tie_word_embeddings"):
+            weights.pop("lm_head.weight", None)  # the embedding under its second name
+        return LlamaModel(config, weights, stored)
+    refuse_other_shapes(source.spec)
+    ours = {llama_name(name): tensor for name, tensor in stored.items()}
+    return LlamaModel(llama_config(source), llama_weights(source.weights), ours)
+
+
+def _their_config(source: ExportSource) -> dict[str, Any]:
+    """The config of a Hugging Face model, every key there; ConfigError for what no Llama model of llama.cpp has."""
+    described: Any = source.causal.module.config
+    config: dict[str, Any] = described.to_dict()
+    if (kind := config["model_type"]) not in RELATIVES:
+        raise ConfigError(
+            f"the file's model is a {kind}, and gguf is written for {', '.join(RELATIVES)}; export --to hf, and "
+            "convert that folder with llama.cpp's own convert_hf_to_gguf.py"
+        )
+    rope = config.get("rope_parameters") or {"rope_type": "default", "rope_theta": config.get("rope_theta", 10_000.0)}
+    used = {"rope_type": rope.get("rope_type", "default"), **{key: config.get(key) for key in USUAL if key in config}}
+    for key, value in used.items():
+        if value not in USUAL.get(key, (DEFAULT_ROPE,)):
+            raise ConfigError(
+                f"{key} of the file's model is {value}, which is not written for llama.cpp; export --to hf, and "
+                "convert that folder with llama.cpp's own convert_hf_to_gguf.py"
+            )
+    heads = config["num_attention_heads"]
+    head_dim = config.get("head_dim") or config["hidden_size"] // heads
+    return {**config, "rope_theta": rope["rope_theta"], "head_dim": head_dim, "max_position_embeddings": source.context}
 
 
 def llama_config(source: ExportSource) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bytecap.artifact.load import Artifact
 from bytecap.artifact.tokenizer import artifact_tokenizer
 from bytecap.core.errors import ConfigError, NumericsError
+from bytecap.huggingface.model import CausalModel, is_hugging_face, load_artifact, model_logits
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.text.tokenizer import Tokenizer
@@ -38,6 +39,18 @@ class Logits(nn.Module):
         return self.model.logits(self.model.hidden(input_ids, self.bos))
 
 
+class CausalLogits(nn.Module):
+    """A model of transformers as a function of tokens alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """What follows each token, (B, T) to (B, T, V)."""
+        return model_logits(self.model, input_ids)
+
+
 @dataclass(frozen=True)
 class ExportSource:
     """What is exported."""
@@ -45,11 +58,18 @@ class ExportSource:
     artifact: Artifact
     other_tokenizer: Tokenizer | None = None
     """The tokenizer of the run around the file, where the file has none."""
+    trust_code: bool = False
+    """Code in the file of a Hugging Face model may run."""
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
         """The weights by name, float32."""
         return self.artifact.quantized.state_dict()
+
+    @property
+    def is_hugging_face(self) -> bool:
+        """True for the file of a Hugging Face folder."""
+        return is_hugging_face(self.artifact)
 
     @property
     def spec(self) -> ModelSpec:
@@ -68,20 +88,28 @@ class ExportSource:
         return artifact_tokenizer(self.artifact, self.other_tokenizer)
 
     @cached_property
+    def causal(self) -> CausalModel:
+        """The model of a Hugging Face folder, in float32."""
+        return load_artifact(self.artifact, trust_code=self.trust_code)
+
+    @cached_property
     def module(self) -> nn.Module:
         """Token ids (B, T) to logits (B, T, V), float32 on CPU."""
+        if self.is_hugging_face:
+            return CausalLogits(self.causal.module).eval()
         _ = self.spec
         return Logits(self.artifact.model(), self.tokenizer.bos).eval().requires_grad_(False)
 
     @property
     def vocab_size(self) -> int:
         """Tokens that logits are of."""
-        return self.spec.vocab_size
+        return self.causal.facts.vocab_size if self.is_hugging_face else self.spec.vocab_size
 
     @property
     def context(self) -> int:
-        """Positions of a window."""
-        return self.artifact.context
+        """Positions of a window, and for a Hugging Face model those that it knows, where that is limited."""
+        known = self.causal.facts.max_positions if self.is_hugging_face else None
+        return known or self.artifact.context
 
     @torch.no_grad()
     def logits(self, tokens_BT: Tensor) -> Tensor:
@@ -90,11 +118,15 @@ class ExportSource:
         return logits_BTV.float()
 
     def probes(self, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
-        """Tokens to compare on, (B, T) for each shape, the same in every call; each row is one document of ours."""
+        """Tokens to compare on, (B, T) for each shape, the same in every call; each row is one document of ours.
+
+        Rows are no longer than the positions that the model knows.
+        """
         generator = torch.Generator().manual_seed(0)
-        first = None if self.artifact.spec is None else self.tokenizer.bos
+        first = None if self.is_hugging_face else self.tokenizer.bos
         found = []
-        for shape in shapes:
+        for rows, positions in shapes:
+            shape = (rows, min(positions, self.context))
             tokens_BT = torch.randint(self.vocab_size, shape, generator=generator)
             if first is not None:
                 tokens_BT[tokens_BT == first] = (first + 1) % self.vocab_size

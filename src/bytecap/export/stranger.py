@@ -31,6 +31,7 @@ class Opened:
     model: str
     """The name of the model's class."""
     tokenizer: str
+    """The name of the tokenizer's class; empty where no text was asked."""
     logits: list[Tensor]
     """(B, T, V) for each batch of rows."""
     ids: list[list[int]]

@@ -10,11 +10,11 @@ import torch
 
 from bytecap.convert.kinds.base import ByteLimit
 from bytecap.convert.kinds.gguf import GGUF as Kind
-from bytecap.core.errors import NumericsError
+from bytecap.core.errors import ConfigError, NumericsError
 from bytecap.export.job import export
 from bytecap.export.source import ExportSource
 from bytecap.export.targets.gguf import GGUF
-from tests.export.examples import make_file
+from tests.export.examples import make_file, make_hugging_face_file
 
 
 def test_types_and_metadata(tmp_path: Path) -> None:
@@ -79,3 +79,27 @@ def test_llama_cpp_runs_it(tmp_path: Path) -> None:
     for _ in range(6):
         ids.append(int(source.logits(torch.tensor([ids]))[0, -1].argmax()))
     assert source.tokenizer.decode(ids[-6:]).replace("\ufffd", "").startswith(said.replace("\ufffd", "")[:4])
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_hugging_face_model(kind: str, tmp_path: Path) -> None:
+    """Its shape, and its tokens spelled in bytes; a model of another kind is refused with what it could become."""
+    artifact = make_hugging_face_file(kind)
+    if kind == "gpt2":
+        with pytest.raises(ConfigError, match=r"is a gpt2, and gguf is written for llama.*convert_hf_to_gguf"):
+            export(artifact, "gguf", tmp_path / "x.gguf")
+        return
+    export(artifact, "gguf", tmp_path / "x.gguf")
+    fields = gguf.GGUFReader(tmp_path / "x.gguf").fields
+    assert fields["tokenizer.ggml.model"].contents() == "gpt2" and fields["tokenizer.ggml.pre"].contents() == "gpt-2"
+    assert len(fields["tokenizer.ggml.merges"].data) > 10 and fields["llama.rope.freq_base"].contents() == 10_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"hidden_act": "gelu"}, "hidden_act"), ({"attention_bias": True}, "attention_bias")],
+)
+def test_relatives_that_llama_cpp_has_not(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """A setting that would be lost is named."""
+    with pytest.raises(ConfigError, match=f"{said} of the file's model is"):
+        export(make_hugging_face_file("llama", **changes), "gguf", tmp_path / "x.gguf")

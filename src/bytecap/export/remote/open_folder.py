@@ -28,10 +28,11 @@ def main(job: dict[str, Any]) -> None:
     with torch.no_grad():
         logits = [model(input_ids=torch.tensor(rows)).logits.contiguous() for rows in job["tokens"]]
     save_file({str(number): value for number, value in enumerate(logits)}, out / "logits.safetensors")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(job["folder"], **how)
-    ids = [tokenizer.encode(text) for text in job["texts"]]
-    texts = [tokenizer.decode(each, skip_special_tokens=True) for each in ids]
-    found = {"ids": ids, "texts": texts, "model": type(model).__name__, "tokenizer": type(tokenizer).__name__}
+    found: dict[str, Any] = {"model": type(model).__name__, "tokenizer": "", "ids": [], "texts": []}
+    if job["texts"]:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(job["folder"], **how)
+        found["tokenizer"], found["ids"] = type(tokenizer).__name__, [tokenizer.encode(text) for text in job["texts"]]
+        found["texts"] = [tokenizer.decode(ids, skip_special_tokens=True) for ids in found["ids"]]
     (out / "found.json").write_text(json.dumps(found), "utf-8")
 
 

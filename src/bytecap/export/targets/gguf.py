@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.errors import NumericsError
-from bytecap.export.gguf_vocabulary import Vocabulary, sentencepiece_vocabulary
-from bytecap.export.llama import ISOLATED, llama_model
+from bytecap.export.gguf_vocabulary import Vocabulary, find_vocabulary
+from bytecap.export.llama import ISOLATED, LlamaModel, llama_model
 from bytecap.export.source import ExportSource
 from bytecap.export.targets.base import Target
 from bytecap.formats.base import StoredTensor
@@ -31,7 +31,7 @@ NAMES = {
     "lm_head.weight": "output.weight", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "mlp.up_proj": "ffn_up", "mlp.gate_proj": "ffn_gate",
-    "mlp.down_proj": "ffn_down",
+    "mlp.down_proj": "ffn_down", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
 }  # fmt: skip
 BLOCK = 32
 """Columns with one scale."""
@@ -49,14 +49,14 @@ class GGUF(Target):
         """Metadata, tokens, tensors."""
         import gguf  # noqa: PLC0415  (an extra)
 
-        model, vocabulary = llama_model(source), sentencepiece_vocabulary(source.tokenizer)
-        writer = gguf.GGUFWriter(place, "llama")
+        model, vocabulary = llama_model(source), find_vocabulary(source)
+        writer = gguf.GGUFWriter(place, model.architecture)
         _write_shape(writer, model.config)
         _write_tokens(writer, vocabulary, model.config)
         types = Counter[str]()
         for name, value in model.weights.items():
             stored, kind = _stored(value.numpy(), model.stored[name])
-            writer.add_tensor(gguf_name(name), _permuted(name, stored, model.config), raw_dtype=kind)
+            writer.add_tensor(gguf_name(name), _permuted(name, stored, model), raw_dtype=kind)
             types[kind.name] += 1
         _close(writer)
         notes = [f"{count} tensors are {name}" for name, count in types.most_common()]
@@ -66,7 +66,8 @@ class GGUF(Target):
                 "the file has no tokenizer in it, as llama.cpp would cut texts into other tokens: give it token ids, "
                 "or use --to hf"
             )
-        return said if source.spec.across_documents else [*said, ISOLATED]
+        is_isolated = not source.is_hugging_face and not source.spec.across_documents
+        return [*said, ISOLATED] if is_isolated else said
 
     def check(self, source: ExportSource, place: Path) -> str:
         """Each tensor, dequantized, number by number."""
@@ -78,7 +79,7 @@ class GGUF(Target):
             raise NumericsError("gguf finds other tensors than the file has; nothing was written")
         for name, value in model.weights.items():
             tensor = found[gguf_name(name)]
-            expected = _permuted(name, value.numpy(), model.config)
+            expected = _permuted(name, value.numpy(), model)
             numbers += expected.size
             read = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(expected.shape)
             if not np.array_equal(read, expected):
@@ -117,18 +118,22 @@ def _write_shape(writer: Any, config: dict[str, Any]) -> None:
 def _write_tokens(writer: Any, vocabulary: Vocabulary | None, config: dict[str, Any]) -> None:
     if vocabulary is None:
         writer.add_tokenizer_model("none")
-        writer.add_bos_token_id(config["bos_token_id"])
+        if isinstance(config.get("bos_token_id"), int):
+            writer.add_bos_token_id(config["bos_token_id"])
         return
-    writer.add_tokenizer_model("llama")
-    writer.add_tokenizer_pre("default")
+    writer.add_tokenizer_model(vocabulary.model)
+    writer.add_tokenizer_pre(vocabulary.cut)
     writer.add_token_list([text.encode() for text in vocabulary.texts])
-    writer.add_token_scores(vocabulary.scores)
+    if vocabulary.merges:
+        writer.add_token_merges(vocabulary.merges)
+    else:
+        writer.add_token_scores(vocabulary.scores)
     writer.add_token_types(vocabulary.kinds)
     for kind, token in vocabulary.special.items():
         getattr(writer, f"add_{kind}_token_id")(token)
-    writer.add_add_bos_token(True)
+    writer.add_add_bos_token(vocabulary.begins)
     writer.add_add_eos_token(False)
-    writer.add_add_space_prefix(False)
+    writer.add_add_space_prefix(vocabulary.space_first)
     writer.add_remove_extra_whitespaces(False)
 
 
@@ -139,10 +144,11 @@ def _close(writer: Any) -> None:
     writer.close()
 
 
-def _permuted(name: str, rows_O: npt.NDArray[Any], config: dict[str, Any]) -> npt.NDArray[Any]:
-    """Rows of queries and keys in llama.cpp's order: it turns neighbouring channels, Llama those half a head apart."""
+def _permuted(name: str, rows_O: npt.NDArray[Any], model: LlamaModel) -> npt.NDArray[Any]:
+    """Rows of queries and keys in llama.cpp's order: in a Llama model it turns channels that are neighbours."""
+    config = model.config
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
-    if heads is None:
+    if heads is None or model.architecture != "llama":
         return rows_O
     rows_H2K = rows_O.reshape(heads, 2, len(rows_O) // heads // 2, *rows_O.shape[1:])
     return np.ascontiguousarray(rows_H2K.swapaxes(1, 2)).reshape(rows_O.shape)

@@ -24,6 +24,7 @@ OPSET = 18
 MAX_BYTES = 2_000_000_000
 """A protocol buffer holds less than 2 GiB."""
 PROBES = ((1, 1), (2, 7), (1, 16), (3, 33))
+_LOGGERS = ("torch.onnx", "torch.fx", "torch.export", "torch._export", "torch._dynamo")
 TOLERANCE = 1e-4
 """Difference of two logits over the largest of them: onnxruntime fuses and sums in an order of its own."""
 
@@ -39,6 +40,9 @@ class ONNX(Target):
     def write(self, source: ExportSource, place: Path) -> list[str]:
         """Trace the model once with both axes left open."""
         module = source.module
+        inner: Any = source.causal.module if source.is_hugging_face else None
+        if hasattr(inner, "set_experts_implementation"):
+            inner.set_experts_implementation("batched_mm")  # one after the other is no graph
         numbers = sum(value.numel() for value in source.weights.values())
         if 4 * numbers > MAX_BYTES:
             raise ConfigError(
@@ -96,15 +100,17 @@ def _trace(module: torch.nn.Module, tokens_BT: torch.Tensor, place: Path) -> Non
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Nothing of the exporter's own on the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _cause(error: BaseException) -> str:
