@@ -15,7 +15,7 @@ from bytecap.artifact.pack import ArtifactConfig, pack
 from bytecap.core.errors import ConfigError, FormatError
 from bytecap.formats.floats import FloatTensor
 from bytecap.formats.tensor import QuantizedModel
-from tests.artifact.example import ABOUT
+from tests.artifact.example import ABOUT, example_tokenizer
 from tests.fuzz.containers import read_container, write_container
 
 FILES = {"config.json": b'{"model_type": "gpt2"}', "vocab.json": b"", "tokenizer.model": bytes(range(256)) * 8}
@@ -77,6 +77,11 @@ ROWS = [[name, len(data)] for name, data in FILES.items()]
         (ATTACHED, [["config.json", True], *ROWS[1:]], "must be .plain name, bytes."),
         (ATTACHED, [["config.json", -1], *ROWS[1:]], "must be .plain name, bytes."),
         (ATTACHED, [*ROWS, ["CONFIG.JSON", 0]], "stands twice"),
+        (ATTACHED, [["config.json", 22, "zip"], *ROWS[1:]], "must be .plain name, bytes."),
+        (ATTACHED, [["config.json", 22, "bpe"], *ROWS[1:]], "the attached tokenizer"),
+        (ATTACHED, [["config.json", 22, "pieces"], *ROWS[1:]], "the tokenizer's columns"),
+        (ATTACHED, [["config.json", 22, "bpe", "bpe"], *ROWS[1:]], "must be .plain name, bytes."),
+        (ATTACHED, [["config.json", 22, []], *ROWS[1:]], "must be .plain name, bytes."),
         (ATTACHED, ROWS[:2], "raw bytes, needed 22"),
         (ATTACHED, [["config.json", 10**17]], "100,000,000,000,000,000 bytes together"),
         (ATTACHED, None, "section 'attached' belongs to no tensor"),
@@ -116,3 +121,15 @@ def test_types_of_all() -> None:
     """The usual one under the empty name, and whatever differs from it."""
     assert Attached(dtypes=TYPES).header() == {DTYPES: {"": "BF16", "c": "F32"}}
     assert read_dtypes({"": "BF16", "c": "F32"}, TYPES) == TYPES
+
+
+def test_pieces_in_columns() -> None:
+    """A SentencePiece model lies in the file in columns, and comes back to the byte."""
+    model = example_tokenizer()
+    attached = Attached({"tokenizer.model": model})
+    (row,) = attached.header()[ATTACHED]
+    assert row[2] == "pieces" and row[1] != len(model)
+    data = pack(None, MODEL, b"", ABOUT, ArtifactConfig(), attached)
+    assert loads(data).attached == {"tokenizer.model": model}
+    plain = pack(None, MODEL, b"", ABOUT, ArtifactConfig(), Attached({"other.model": model}))
+    assert len(data) < len(plain)

@@ -9,6 +9,7 @@ import pytest
 
 from bytecap.artifact.attached import Attached
 from bytecap.artifact.bpe_tokenizer import with_merges, without_merges
+from bytecap.artifact.load import loads
 from bytecap.core.errors import FormatError
 from tests.artifact.test_attached import changed
 from tests.conftest import make_document
@@ -74,8 +75,6 @@ def test_stored_short() -> None:
     rows = attached.header()["attached"]
     assert rows[0] == ["config.json", 2] and rows[1][2] == "bpe" and rows[1][1] < len(data)
     raw = attached.section("raw").data
-    from bytecap.artifact.load import loads
-
     assert loads(changed("attached", rows, raw)).attached["tokenizer.json"] == data
 
 

@@ -70,6 +70,9 @@ def test_other_vocabulary() -> None:
     refuse_vocabulary(tokenizer, 290, "X")
     with pytest.raises(DataError, match="ids up to 289, X a vocabulary of 200"):
         refuse_vocabulary(tokenizer, 200, "X")
+    refuse_vocabulary(tokenizer, 1300, "X")
+    with pytest.raises(DataError, match="290 ids, X a vocabulary of 1,400, more than twice"):
+        refuse_vocabulary(tokenizer, 1400, "X")
     assert has_tokenizer({"tokenizer.json"}) and not has_tokenizer({"config.json"})
 
 

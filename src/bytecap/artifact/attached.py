@@ -11,18 +11,17 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bytecap.artifact.bpe_tokenizer import with_merges, without_merges
 from bytecap.artifact.layout import ATTACHED, DTYPES, Section
 from bytecap.coding.general import compress
+from bytecap.coding.pieces import from_columns, to_columns
 from bytecap.core.errors import ConfigError, FormatError
 
 MAX_FILES = 64
-BPE, BPE_FILE = "bpe", "tokenizer.json"
-"""The way of storing a tokenizer of byte-pair encoding (bpe_tokenizer.py), and the file that it is tried on."""
 MAX_FREE, MAX_RATIO = 1 << 20, 64
 """Bytes that all attached files together may have at any rate, and for each stored byte."""
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(?<!\.)")
@@ -48,22 +47,16 @@ class Attached:
             raise ConfigError(f"at most {MAX_FILES} files can be attached, and no two whose names differ in case alone")
 
     @functools.cached_property
-    def _short(self) -> dict[str, bytes]:
-        """Files that lie in the file without what follows from the rest of them."""
-        short = {name: without_merges(data) for name, data in self.files.items() if name == BPE_FILE}
-        return {name: data for name, data in short.items() if data is not None}
-
-    @property
-    def _stored(self) -> dict[str, bytes]:
-        return {**self.files, **self._short}
+    def _stored(self) -> dict[str, tuple[bytes, str]]:
+        """The bytes of each file as they lie in the section, and the name of the form that makes them again."""
+        return {name: _shortest(name, data) for name, data in self.files.items()}
 
     def header(self) -> dict[str, Any]:
         """The entries of the header that say what is attached; none where nothing is."""
         found: dict[str, Any] = {}
         if self.files:
             found[ATTACHED] = [
-                [name, len(data), BPE] if name in self._short else [name, len(data)]
-                for name, data in self._stored.items()
+                [name, len(data), *([form] if form else [])] for name, (data, form) in self._stored.items()
             ]
         if self.dtypes:
             usual = Counter(self.dtypes.values()).most_common(1)[0][0]
@@ -73,24 +66,47 @@ class Attached:
     @functools.lru_cache(maxsize=4)  # noqa: B019  (a fit packs the same files many times)
     def section(self, codec: str) -> Section:
         """All files behind one another, compressed once."""
-        joined = b"".join(self._stored.values())
+        joined = b"".join(data for data, _ in self._stored.values())
         return Section(ATTACHED, codec, joined, compress(codec, joined))
 
 
 NOTHING = Attached()
 
 
+@dataclass(frozen=True)
+class _Form:
+    """A way of storing files of one name in fewer bytes."""
+
+    file: str
+    short: Callable[[bytes], bytes | None]
+    """None for a file that would not come back exactly."""
+    whole: Callable[[bytes], bytes]
+
+
+_FORMS = {
+    "bpe": _Form("tokenizer.json", without_merges, with_merges),
+    "pieces": _Form("tokenizer.model", to_columns, from_columns),
+}
+
+
+def _shortest(name: str, data: bytes) -> tuple[bytes, str]:
+    for form, how in _FORMS.items():
+        if how.file == name and (short := how.short(data)) is not None:
+            return short, form
+    return data, ""
+
+
 def read_files(table: Any) -> list[tuple[str, int, str]]:
-    """Names, sizes and ways of storing from the header; FormatError for what no writer would have written."""
+    """Names, sizes and forms from the header; FormatError for what no writer would have written."""
     if not isinstance(table, list) or not 0 < len(table) <= MAX_FILES:
         raise FormatError(f"the header's {ATTACHED} must list 1 to {MAX_FILES} files")
     found = []
     for row in table:
         match row:
-            case [str(name), int(size), *way] if (
-                _PLAIN.fullmatch(name) and type(size) is int and size >= 0 and way in ([], [BPE])
+            case [str(name), int(size), *form] if (
+                _PLAIN.fullmatch(name) and type(size) is int and size >= 0 and form in ([], *([one] for one in _FORMS))
             ):
-                found.append((name, size, BPE if way else ""))
+                found.append((name, size, form[0] if form else ""))
             case _:
                 raise FormatError(f"an attached file must be [plain name, bytes], found {ascii(row)[:100]}")
     if len({name.lower() for name, _, _ in found}) < len(found):
@@ -101,9 +117,9 @@ def read_files(table: Any) -> list[tuple[str, int, str]]:
 def split_files(rows: list[tuple[str, int, str]], data: bytes) -> dict[str, bytes]:
     """The files from their section, whose size was checked against the sum of theirs."""
     files, position = {}, 0
-    for name, size, way in rows:
+    for name, size, form in rows:
         stored = data[position : position + size]
-        files[name] = with_merges(stored) if way == BPE else stored
+        files[name] = _FORMS[form].whole(stored) if form else stored
         position += size
     return files
 

@@ -57,7 +57,7 @@ class Header:
     adapt: dict[str, Any]
     """Settings of what its model adapts by, by name; whoever scores it checks them."""
     attached: list[tuple[str, int, str]]
-    """Names, sizes and ways of storing of attached files."""
+    """Names, sizes and forms of attached files."""
     dtypes: dict[str, str]
     """The type that each tensor had before the fit; empty where the file does not say."""
     aliases: dict[str, str]

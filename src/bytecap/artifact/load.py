@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,10 +70,19 @@ class Artifact:
     def model(self) -> GPT:
         """The model, on CPU, ready to score; FormatError when the file holds weights alone."""
         if self.spec is None:
-            raise FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
+            raise no_model(self.attached)
         model = GPT(self.spec)
         model.load_state_dict(self.quantized.state_dict())
         return model.eval()
+
+
+def no_model(attached: Collection[str]) -> FormatError:
+    """What is said of a file that holds no model of ours, by the names of its attached files."""
+    if "config.json" in attached:
+        return FormatError(
+            "the file holds a Hugging Face model, which this does not take; `bytecap score`, `generate` and `export` do"
+        )
+    return FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
 
 
 def load(path: str | Path) -> Artifact:

@@ -6,7 +6,7 @@ Out:  a Tokenizer of the model's vocabulary.
 
 from __future__ import annotations
 
-from bytecap.artifact.load import Artifact
+from bytecap.artifact.load import Artifact, no_model
 from bytecap.core.errors import DataError, FormatError
 from bytecap.text.tokenizer import Tokenizer
 
@@ -18,7 +18,7 @@ def artifact_tokenizer(artifact: Artifact, other: Tokenizer | None = None) -> To
     DataError when there is no tokenizer.
     """
     if artifact.spec is None:
-        raise FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
+        raise no_model(artifact.attached)
     tokenizer = other if artifact.tokenizer is None else _embedded(artifact.tokenizer)
     if tokenizer is None:
         raise DataError(

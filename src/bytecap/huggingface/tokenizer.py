@@ -30,6 +30,8 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 """What a tokenizer is made from; tokenizer.json holds all of it, the others are asked where it is not there."""
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+PADDING = 1_024
+"""Rows that a model may have behind its tokenizer's ids in any case."""
 _LONG = int(1e30)
 """Length from which the library would otherwise warn."""
 
@@ -94,7 +96,7 @@ class HuggingFaceTokenizer:
 
         They sum to the UTF-8 length of the text.
         """
-        if self.recovered(ids) != text:
+        if self.decode(ids) != text and self.recovered(ids) != text:
             return None
         total = len(text.encode())
         counts = [self._piece_bytes(token) for token in ids]
@@ -159,9 +161,14 @@ def has_tokenizer(names: Collection[str]) -> bool:
 
 
 def refuse_vocabulary(tokenizer: HuggingFaceTokenizer, vocab_size: int, architecture: str) -> None:
-    """DataError where the tokenizer has ids that the model does not know."""
+    """DataError where the tokenizer has ids that the model does not know, or far fewer than it knows."""
     if vocab_size and tokenizer.size > vocab_size:
         raise DataError(
             f"the tokenizer has ids up to {tokenizer.size - 1:,}, {architecture} a vocabulary of {vocab_size:,}; they "
             "do not belong together: put the tokenizer that the model was trained with into the folder"
+        )
+    if vocab_size - tokenizer.size > max(PADDING, tokenizer.size):
+        raise DataError(
+            f"the tokenizer has {tokenizer.size:,} ids, {architecture} a vocabulary of {vocab_size:,}, more than twice "
+            "as many; they do not belong together: put the tokenizer that the model was trained with into the folder"
         )
