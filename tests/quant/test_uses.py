@@ -58,8 +58,14 @@ def check(call: Callable[[], Tensor], weight: Tensor, parts: int = 1, uses: int 
     use, layout = watch.uses[0]
     assert layout.parts == parts
     axes = (layout.row_axes, layout.column_axes)[:: 1 if layout.swapped else -1]
-    x = torch.cat(list(use.rows(axes[0], layout.part_axes, inputs=True)(use.x)))
-    g = torch.cat(list(use.rows(axes[1], layout.part_axes, inputs=False)(gradient)))
+    x, g = (
+        torch.cat(list(use.rows(one, layout.part_axes, inputs=given)(values)))
+        for one, given, values in zip(axes, (True, False), (use.x, gradient), strict=True)
+    )
+    if use.spread is not None and layout.swapped:
+        g = torch.cat(list(use.spread.patches(gradient)))
+    elif use.spread is not None:
+        x = torch.cat(list(use.spread.patches(use.x)))
     if x.ndim == 2 and len(x) != len(g):  # groups: rows of a group belong to its own channels
         many, one = (x, g) if len(x) > len(g) else (g, x)
         groups = len(many) // len(one)

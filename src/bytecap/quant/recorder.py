@@ -97,10 +97,10 @@ class ActivationRecorder(TorchFunctionMode):
         if found is None:
             return
         layout = arrange(found, use.weight.shape if gathered is None else found.parameter.shape, use.roles)
-        if layout is None or (layout.parts > 1 and use.patches is not None):
+        if layout is None or (layout.parts > 1 and use.spread is not None):
             return
         shape = layout.parts, layout.rows, layout.columns
-        bounded = layout.swapped or use.patches is not None or layout.parts > 1
+        bounded = layout.swapped or use.spread is not None or layout.parts > 1
         sums = self._of(
             found.name, "swapped" if layout.swapped else "linear", shape,
             full_rows=layout.rows <= self.most_outputs, full_columns=not bounded or layout.columns <= MAX_PATCH,
@@ -115,14 +115,29 @@ class ActivationRecorder(TorchFunctionMode):
     ) -> Callable[[Tensor], None]:
         """Inputs are added at once, gradients when they come."""
         scales = _scales(found, layout)
-        rows, columns = (use.rows(axes, (), inputs=False) for axes in (layout.row_axes, layout.column_axes))
-        given = use.rows(layout.row_axes if layout.swapped else layout.column_axes, (), inputs=True)
-        for x_NI in given(use.x):
-            if layout.swapped:
-                sums.add_rows(x_NI * scales[0] if scales else x_NI, layout.row)
-            else:
-                sums.add_columns(x_NI * scales[1] if scales else x_NI, layout.column)
-            sums.count += len(x_NI)
+        row, column = (
+            use.rows(axes, (), inputs=given)
+            for axes, given in ((layout.row_axes, layout.swapped), (layout.column_axes, not layout.swapped))
+        )
+
+        def add_rows(values: Tensor) -> int:
+            count = 0
+            for rows in row(values):
+                sums.add_rows(rows * scales[0] if scales else rows, layout.row)
+                count += len(rows)
+            return count
+
+        def add_columns(values: Tensor) -> int:
+            if use.spread is not None:
+                return sums.add_patches(values, use.spread, scales[1] if scales else None)
+            count = 0
+            for rows in column(values):
+                sums.add_columns(rows * scales[1] if scales else rows, layout.column)
+                count += len(rows)
+            return count
+
+        add_inputs, add_outputs = (add_rows, add_columns) if layout.swapped else (add_columns, add_rows)
+        sums.count += add_inputs(use.x)
         whole = not scales and not layout.swapped and layout.row == slice(0, sums.shape[1])
         self.last = (sums, out) if whole else None
         self.calls += 1
@@ -130,11 +145,7 @@ class ActivationRecorder(TorchFunctionMode):
 
         def hook(gradient: Tensor) -> None:
             if call != self.exact:
-                for g_NO in (columns if layout.swapped else rows)(gradient):
-                    if layout.swapped:
-                        sums.add_columns(g_NO * scales[1] if scales else g_NO, layout.column)
-                    else:
-                        sums.add_rows(g_NO * scales[0] if scales else g_NO, layout.row)
+                add_outputs(gradient)
 
         return hook
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bytecap.quant.parameters import Layout
+from bytecap.quant.patches import Spread
 
 
 class Sums:
@@ -36,6 +37,15 @@ class Sums:
     def add_rows(self, rows_NR: Tensor, at: slice) -> None:
         """Rows with a number for each row of a block."""
         _add_squares(self.rows, rows_NR, at)
+
+    def add_patches(self, values: Tensor, spread: Spread, scale: Tensor | None) -> int:
+        """Patches, with a number for each column; how many they are."""
+        if scale is None:
+            return spread.add_moments(values, self.columns)
+        found = torch.zeros_like(self.columns)
+        count = spread.add_moments(values, found)
+        self.columns += found * (torch.outer(scale, scale) if found.ndim == 2 else scale.square())
+        return count
 
     def add_parts(self, rows_ENR: Tensor, columns_ENC: Tensor, routed_EN: Tensor, layout: Layout) -> None:
         """Rows for each part of a layout, those that are not routed to it left out."""

@@ -46,8 +46,8 @@ class LinearUse:
     """What each axis of the weight is."""
     letters: tuple[str, str, str] = ("", "", "")
     """The axes of the inputs, of the weight and of the outputs, as an einsum has them; empty for a convolution."""
-    patches: tuple[Rows, Rows] | None = None
-    """The functions to rows of inputs and of outputs, where the use is a convolution."""
+    spread: Spread | None = None
+    """How its kernel lies, of a convolution: the weight's columns are patches."""
     part_N: Tensor | None = None
     """Which part each row of inputs goes to, where they are sorted by part and the weight's first axis is parts."""
 
@@ -55,9 +55,10 @@ class LinearUse:
         """The function to rows (N, C), or (E, N, C) with parts, of the inputs or of the outputs.
 
         `axes` are those of the weight that are together the C columns, `parts` those that are together the E parts.
+        Rows of a convolution are those of channels; patches come from `spread`.
         """
-        if self.patches is not None:
-            return self.patches[0 if inputs else 1]
+        if self.spread is not None:
+            return _channels(len(self.spread.kernel))
         letters, weight = self.letters[0 if inputs else 2], self.letters[1]
         behind, before = "".join(weight[i] for i in axes), "".join(weight[i] for i in parts)
         sizes = [self.weight.size(i) for i in parts]
@@ -180,9 +181,9 @@ def _convolution(args: Sequence[Any], kwargs: dict[str, Any], *, transposed: boo
         padding if isinstance(padding, str) else _each(padding, places, 0),
     )  # fmt: skip
     if transposed:  # outputs are spread over patches as inputs are gathered from them
-        yield LinearUse(weight, x, "i" + "o" * (weight.ndim - 1), patches=(_channels(places), spread.patches))
+        yield LinearUse(weight, x, "i" + "o" * (weight.ndim - 1), spread=spread)
     else:
-        yield LinearUse(weight, x, "o" + "i" * (weight.ndim - 1), patches=(spread.patches, _channels(places)))
+        yield LinearUse(weight, x, "o" + "i" * (weight.ndim - 1), spread=spread)
 
 
 def _channels(places: int) -> Rows:
