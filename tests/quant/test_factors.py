@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bytecap.core.errors import NumericsError
-from bytecap.quant.factors import build_factors, inverse_factor
+from bytecap.quant.factors import MAX_DIRECT, build_factors, inverse_factor, inverse_of_upper
 from bytecap.quant.statistics import Curvature
 
 
@@ -67,3 +67,11 @@ def test_parts_have_factors_of_their_own() -> None:
     nearest = log.mean(axis=1, keepdims=True) + log.mean(axis=0) - log.mean()
     assert np.allclose(np.log(np.outer(factors.row_factors_O, factors.column_factors_I)), nearest)
     assert [here for here, part in build_factors("m", both[0], damping=0.1, two_sided=True).by_part(4)] == [slice(0, 4)]
+
+
+def test_an_inverse_by_halves() -> None:
+    """Is that of numpy, and upper triangular."""
+    rng = np.random.default_rng(0)
+    upper = np.triu(rng.normal(size=(2 * MAX_DIRECT + 3,) * 2)) / 30 + np.eye(2 * MAX_DIRECT + 3)
+    found = inverse_of_upper(upper)
+    assert np.allclose(found @ upper, np.eye(len(upper)), atol=1e-9) and np.array_equal(found, np.triu(found))

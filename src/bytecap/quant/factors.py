@@ -16,6 +16,8 @@ import numpy.typing as npt
 from bytecap.core.errors import NumericsError
 from bytecap.quant.statistics import Curvature
 
+MAX_DIRECT = 512
+"""Rows up to which an inverse is not worth splitting."""
 Doubles = npt.NDArray[np.float64]
 
 
@@ -91,7 +93,7 @@ def inverse_factor(name: str, curvature: npt.NDArray[np.floating], damping: floa
     try:
         # The lower factor of the matrix turned end for end, turned back, is upper: no inverse of a product needed.
         upper = np.linalg.cholesky(wide[::-1, ::-1])[::-1, ::-1]
-        factor: Doubles = np.linalg.inv(upper)
+        factor = inverse_of_upper(upper)
     except np.linalg.LinAlgError:
         raise NumericsError(
             f"the curvature of {name} is not positive definite with damping {damping:g}; raise --set quant.damping or "
@@ -99,3 +101,19 @@ def inverse_factor(name: str, curvature: npt.NDArray[np.floating], damping: floa
             tensor=name,
         ) from None
     return np.ascontiguousarray(factor)
+
+
+def inverse_of_upper(upper: Doubles) -> Doubles:
+    """The inverse of an upper triangular matrix, of a large one by halves.
+
+    That of [[A, B], [0, C]] is [[A⁻¹, -A⁻¹ B C⁻¹], [0, C⁻¹]]: a sixth of the work of one that does not know of zeros.
+    """
+    size = len(upper)
+    if size <= MAX_DIRECT:
+        direct: Doubles = np.linalg.inv(upper)
+        return direct
+    half, found = size // 2, np.zeros_like(upper)
+    found[:half, :half] = inverse_of_upper(upper[:half, :half])
+    found[half:, half:] = inverse_of_upper(upper[half:, half:])
+    found[:half, half:] = -(found[:half, :half] @ upper[:half, half:]) @ found[half:, half:]
+    return found

@@ -13,15 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.compiled import compiled
+from bytecap.quant.merging import CARRIED, round_trellis_merging
+from bytecap.quant.viterbi import Floats, Ints, at_the_top, carry_down, step_states, trace_back, ways_into
 
 Doubles = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.signedinteger]
-
-CARRIED = 16
-"""Rows whose errors a path of the trellis carries with it before the rows below are brought up to date."""
-_FAR = 1e30
-_MAX_STEPS = np.float32(65_000.0)  # integers are stored at 16 bits
 
 
 @compiled()
@@ -58,13 +53,15 @@ def round_trellis(
     weight · error² + λ · |integer|.
     """
     rows, states = values_O.size, next_S2.shape[0]
-    into_2S, cost_S = _ways_into(next_S2), _at_the_top(states, top)
+    into_2S, cost_S = ways_into(next_S2), at_the_top(states, top)
     way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
     x_S = np.empty(states, np.float32)
     for i in range(rows):
         x_S[:] = values_O[i] / steps_O[i]
-        _step(x_S, np.float32(weight_O[i] * steps_O[i] ** 2), lambda_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
-    return _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
+        step_states(
+            x_S, np.float32(weight_O[i] * steps_O[i] ** 2), lambda_O[i], into_2S, cost_S, way_OS[i], level_OS[i]
+        )
+    return trace_back(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 
 
 @compiled(fastmath=True)
@@ -84,11 +81,11 @@ def round_trellis_two_sided(
     the rows below a block of `CARRIED` are brought up to date once, for the paths that are left.
     """
     rows, states = values_O.size, next_S2.shape[0]
-    into_2S = _ways_into(next_S2)
+    into_2S = ways_into(next_S2)
     open_SO, next_SO = np.empty((states, rows), np.float32), np.empty((states, rows), np.float32)
     for a in range(states):
         open_SO[a] = values_O
-    cost_S = _at_the_top(states, top)
+    cost_S = at_the_top(states, top)
     way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
     error_SK, next_SK = np.zeros((states, CARRIED), np.float32), np.zeros((states, CARRIED), np.float32)
     # Whose values still to be rounded, of those at the top of the block, a path goes by.
@@ -107,7 +104,7 @@ def round_trellis_two_sided(
                 for k in range(CARRIED):
                     x -= error_SK[a, k] * above_K[k]
                 x_S[a] = x
-            _step(x_S, np.float32((step / pivot) ** 2), lambda_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
+            step_states(x_S, np.float32((step / pivot) ** 2), lambda_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
             for b in range(states):
                 a = way_OS[i, b] >> 1
                 next_origin_S[b] = origin_S[a]
@@ -118,99 +115,9 @@ def round_trellis_two_sided(
             origin_S, next_origin_S = next_origin_S, origin_S
         if end < rows:
             for b in range(states):
-                _carry(open_SO[origin_S[b], end:], error_SK[b, : end - begin], V_OO, begin, next_SO[b, end:])
+                carry_down(open_SO[origin_S[b], end:], error_SK[b, : end - begin], V_OO, begin, next_SO[b, end:])
         open_SO, next_SO = next_SO, open_SO
-    return _trace(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
-
-
-@compiled()
-def _at_the_top(states: int, top: int) -> Floats:
-    """Costs of the states before the first row: paths begin in state `top`."""
-    cost_S = np.full(states, np.float32(_FAR))
-    cost_S[top] = 0.0
-    return cost_S
-
-
-@compiled()
-def _ways_into(next_S2: Ints) -> Ints:
-    """(2, S): of each state the two ways into it, as 2 · state + parity."""
-    into_2S = np.empty((2, next_S2.shape[0]), np.int64)
-    seen_S = np.zeros(next_S2.shape[0], np.int64)
-    for a in range(next_S2.shape[0]):
-        for parity in range(2):
-            b = next_S2[a, parity]
-            into_2S[seen_S[b], b] = 2 * a + parity
-            seen_S[b] += 1
-    return into_2S
-
-
-@compiled(fastmath=True)
-def _step(
-    x_S: Floats, scale: np.float32, rd_lambda: np.float32, into_2S: Ints, cost_S: Floats, way_S: Ints, level_S: Ints
-) -> None:
-    """One row for all states: the cheapest way into each of them, where `x_S` are the values to be rounded, in steps.
-
-    Straight code without branches, which compilers turn into vectors.
-    """
-    states = x_S.size
-    candidate_W, level_W = np.empty(2 * states, np.float32), np.empty(2 * states, np.int32)
-    for h in range(states // 2):
-        x, cost = min(max(x_S[2 * h], -_MAX_STEPS), _MAX_STEPS), cost_S[2 * h]
-        quarter = x * np.float32(0.25)
-        even, odd = np.float32(4.0) * np.rint(quarter), np.float32(4.0) * np.floor(quarter) + np.float32(2.0)
-        candidate_W[4 * h] = cost + scale * (x - even) ** 2 + rd_lambda * np.float32(0.5) * abs(even)
-        candidate_W[4 * h + 1] = cost + scale * (x - odd) ** 2 + rd_lambda * np.float32(0.5) * abs(odd)
-        level_W[4 * h], level_W[4 * h + 1] = np.int32(even), np.int32(odd)
-    for h in range(states // 2):
-        x, cost = min(max(x_S[2 * h + 1], -_MAX_STEPS), _MAX_STEPS), cost_S[2 * h + 1]
-        size, sign = abs(x), np.float32(1.0) if x >= 0 else np.float32(-1.0)
-        odd = np.float32(1.0) + np.float32(4.0) * max(np.rint((size - 1) * np.float32(0.25)), np.float32(0.0))
-        even = np.float32(3.0) + np.float32(4.0) * max(np.rint((size - 3) * np.float32(0.25)), np.float32(0.0))
-        even = even if size >= np.float32(1.5) else np.float32(0.0)
-        candidate_W[4 * h + 2] = cost + scale * (size - even) ** 2 + rd_lambda * np.float32(0.5) * (even + (even > 0))
-        candidate_W[4 * h + 3] = cost + scale * (size - odd) ** 2 + rd_lambda * np.float32(0.5) * (odd + 1)
-        level_W[4 * h + 2], level_W[4 * h + 3] = np.int32(sign * even), np.int32(sign * odd)
-    least = np.float32(_FAR)
-    for b in range(states):
-        first, second = into_2S[0, b], into_2S[1, b]
-        way = second if candidate_W[second] < candidate_W[first] else first
-        way_S[b] = way
-        level_S[b] = level_W[way]
-        cost_S[b] = candidate_W[way]
-        least = min(least, candidate_W[way])
-    for b in range(states):
-        cost_S[b] -= least
-
-
-@compiled()
-def _trace(cost_S: Floats, way_OS: Ints, level_OS: Ints, steps_O: Floats, symbols_O: Ints, rounded_O: Floats) -> int:
-    """The cheapest path from its end, a state that is returned, back to its beginning."""
-    last = int(np.argmin(cost_S))
-    state = last
-    for i in range(steps_O.size - 1, -1, -1):
-        a, level = way_OS[i, state] >> 1, level_OS[i, state]
-        # On the odd grid integer k stands for level 2k - sign(k).
-        symbols_O[i] = (level + (a & 1) * np.sign(level)) // 2
-        rounded_O[i] = level * steps_O[i]
-        state = a
-    return last
-
-
-@compiled(fastmath=True)
-def _carry(before_T: Floats, error_K: Floats, V_OO: Floats, begin: int, after_T: Floats) -> None:
-    """after = before - error @ V[begin : begin + K], of the last T rows; four rows of V at once."""
-    first = V_OO.shape[1] - before_T.size
-    after_T[:] = before_T
-    for k in range(0, error_K.size - 3, 4):
-        e0, e1, e2, e3 = error_K[k], error_K[k + 1], error_K[k + 2], error_K[k + 3]
-        v0, v1 = V_OO[begin + k, first:], V_OO[begin + k + 1, first:]
-        v2, v3 = V_OO[begin + k + 2, first:], V_OO[begin + k + 3, first:]
-        for t in range(after_T.size):
-            after_T[t] -= e0 * v0[t] + e1 * v1[t] + e2 * v2[t] + e3 * v3[t]
-    for k in range(error_K.size - error_K.size % 4, error_K.size):
-        e0, v0 = error_K[k], V_OO[begin + k, first:]
-        for t in range(after_T.size):
-            after_T[t] -= e0 * v0[t]
+    return trace_back(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 
 
 @compiled()
@@ -224,6 +131,7 @@ def round_block(
     next_S2: Ints,
     state_J: Ints,
     two_sided: bool,
+    merging: bool,
     symbols_JO: Ints,
     rounded_JO: Floats,
     error_JO: Floats,
@@ -238,6 +146,10 @@ def round_block(
     for j in range(columns):
         if scalar:
             round_scalar(values_JO[j], steps_JO[j], V_OO, two_sided, symbols_JO[j], rounded_JO[j])
+        elif two_sided and merging:
+            state_J[j] = round_trellis_merging(
+                values_JO[j], steps_JO[j], V_OO, lambda_JO[j], next_S2, state_J[j], symbols_JO[j], rounded_JO[j]
+            )
         elif two_sided:
             state_J[j] = round_trellis_two_sided(
                 values_JO[j], steps_JO[j], V_OO, lambda_JO[j], next_S2, state_J[j], symbols_JO[j], rounded_JO[j]

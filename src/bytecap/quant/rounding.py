@@ -18,8 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.formats.trellis import SCALAR, next_states
+from bytecap.quant.factors import inverse_of_upper
 from bytecap.quant.kernels import round_block
 
+MERGING_ROWS, MERGING_WEIGHTS = 512, 1 << 17
+"""From which on paths of the trellis share what they have in common; it differs by rounding, so smaller ones do not."""
 BLOCK = 64
 """Columns rounded before the columns after them are brought up to date, all at once."""
 
@@ -54,9 +57,10 @@ def round_with_feedback(
     values_IO = np.array(weight_OI.T, np.float32, order="C")
     steps_IO = np.ascontiguousarray(steps_OI.T, np.float32)
     columns, rows = values_IO.shape
-    two_sided = outputs.ndim == 2
+    two_sided, merging = outputs.ndim == 2, rows >= MERGING_ROWS and rows * columns >= MERGING_WEIGHTS
     pivot_O = np.ascontiguousarray(np.diagonal(outputs) if two_sided else outputs, np.float32)
     V_OO = np.ascontiguousarray(outputs, np.float32) if two_sided else np.zeros((1, 1), np.float32)
+    inverse_OO = inverse_of_upper(V_OO.astype(np.float64)) if two_sided else V_OO.astype(np.float64)
     lambda_IO = np.zeros_like(steps_IO) if lambda_OI is None else np.ascontiguousarray(lambda_OI.T, np.float32)
     table = next_states(states).astype(np.int64)
     state_I = np.zeros(columns, np.int64) if state_I is None else state_I
@@ -69,13 +73,13 @@ def round_with_feedback(
         error_JO = np.zeros((end - begin, rows), np.float32)
         round_block(
             values_IO[here], steps_IO[here], _diagonal_block(inputs, here), V_OO,
-            pivot_O**-2.0, lambda_IO[here], table, state_I[here], two_sided, symbols_IO[here], rounded_IO[here],
-            error_JO,
+            pivot_O**-2.0, lambda_IO[here], table, state_I[here], two_sided, merging, symbols_IO[here],
+            rounded_IO[here], error_JO,
         )  # fmt: skip
         if end < columns and inputs.ndim == 2:
             values_IO[end:] -= inputs[here, end:].T.astype(np.float32) @ error_JO
         if two_sided:
-            loss += _two_sided_loss(error_JO, V_OO)
+            loss += _two_sided_loss(error_JO, inverse_OO)
         else:
             loss += 0.5 * float(((error_JO / pivot_O) ** 2).sum(dtype=np.float64))
     return Rounded(symbols_IO.T.astype(np.int16), np.ascontiguousarray(rounded_IO.T), loss)
@@ -102,7 +106,7 @@ def _diagonal_block(inputs: npt.NDArray[np.floating], here: slice) -> Floats:
     return np.ascontiguousarray(block_JJ, np.float32)
 
 
-def _two_sided_loss(error_JO: Floats, V_OO: Floats) -> float:
+def _two_sided_loss(error_JO: Floats, inverse_OO: npt.NDArray[np.float64]) -> float:
     """½ Σ_j e_jᵀ (VᵀV)⁻¹ e_j: the error of a column after its rows' feedback, measured by the outputs' curvature."""
-    whitened = np.linalg.solve(V_OO.T.astype(np.float64), error_JO.T.astype(np.float64))
-    return 0.5 * float((whitened**2).sum())
+    whitened_JO = error_JO.astype(np.float64) @ inverse_OO
+    return 0.5 * float((whitened_JO**2).sum())

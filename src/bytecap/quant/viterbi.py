@@ -1,0 +1,112 @@
+"""Viterbi's search through the trellis, row by row, compiled: what all ways of rounding a column have in common.
+
+In:   values to be rounded of each state of the trellis, steps, a price of bits.
+Out:  costs of all states after a row, how each was reached, and at the end the cheapest path.
+
+Letters: O rows of the weight, S states of the trellis, K rows of a block, W ways, 2 · state + parity.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bytecap.core.compiled import compiled
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.signedinteger]
+
+FAR = 1e30
+_MAX_STEPS = np.float32(65_000.0)  # integers are stored at 16 bits
+
+
+@compiled()
+def at_the_top(states: int, top: int) -> Floats:
+    """Costs of the states before the first row: paths begin in state `top`."""
+    cost_S = np.full(states, np.float32(FAR))
+    cost_S[top] = 0.0
+    return cost_S
+
+
+@compiled()
+def ways_into(next_S2: Ints) -> Ints:
+    """(2, S): of each state the two ways into it, as 2 · state + parity."""
+    into_2S = np.empty((2, next_S2.shape[0]), np.int64)
+    seen_S = np.zeros(next_S2.shape[0], np.int64)
+    for a in range(next_S2.shape[0]):
+        for parity in range(2):
+            b = next_S2[a, parity]
+            into_2S[seen_S[b], b] = 2 * a + parity
+            seen_S[b] += 1
+    return into_2S
+
+
+@compiled(fastmath=True)
+def step_states(
+    x_S: Floats, scale: np.float32, rd_lambda: np.float32, into_2S: Ints, cost_S: Floats, way_S: Ints, level_S: Ints
+) -> None:
+    """One row for all states: the cheapest way into each of them, where `x_S` are the values to be rounded, in steps.
+
+    Straight code without branches, which compilers turn into vectors.
+    """
+    states = x_S.size
+    candidate_W, level_W = np.empty(2 * states, np.float32), np.empty(2 * states, np.int32)
+    for h in range(states // 2):
+        x, cost = min(max(x_S[2 * h], -_MAX_STEPS), _MAX_STEPS), cost_S[2 * h]
+        quarter = x * np.float32(0.25)
+        even, odd = np.float32(4.0) * np.rint(quarter), np.float32(4.0) * np.floor(quarter) + np.float32(2.0)
+        candidate_W[4 * h] = cost + scale * (x - even) ** 2 + rd_lambda * np.float32(0.5) * abs(even)
+        candidate_W[4 * h + 1] = cost + scale * (x - odd) ** 2 + rd_lambda * np.float32(0.5) * abs(odd)
+        level_W[4 * h], level_W[4 * h + 1] = np.int32(even), np.int32(odd)
+    for h in range(states // 2):
+        x, cost = min(max(x_S[2 * h + 1], -_MAX_STEPS), _MAX_STEPS), cost_S[2 * h + 1]
+        size, sign = abs(x), np.float32(1.0) if x >= 0 else np.float32(-1.0)
+        odd = np.float32(1.0) + np.float32(4.0) * max(np.rint((size - 1) * np.float32(0.25)), np.float32(0.0))
+        even = np.float32(3.0) + np.float32(4.0) * max(np.rint((size - 3) * np.float32(0.25)), np.float32(0.0))
+        even = even if size >= np.float32(1.5) else np.float32(0.0)
+        candidate_W[4 * h + 2] = cost + scale * (size - even) ** 2 + rd_lambda * np.float32(0.5) * (even + (even > 0))
+        candidate_W[4 * h + 3] = cost + scale * (size - odd) ** 2 + rd_lambda * np.float32(0.5) * (odd + 1)
+        level_W[4 * h + 2], level_W[4 * h + 3] = np.int32(sign * even), np.int32(sign * odd)
+    least = np.float32(FAR)
+    for b in range(states):
+        first, second = into_2S[0, b], into_2S[1, b]
+        way = second if candidate_W[second] < candidate_W[first] else first
+        way_S[b] = way
+        level_S[b] = level_W[way]
+        cost_S[b] = candidate_W[way]
+        least = min(least, candidate_W[way])
+    for b in range(states):
+        cost_S[b] -= least
+
+
+@compiled()
+def trace_back(
+    cost_S: Floats, way_OS: Ints, level_OS: Ints, steps_O: Floats, symbols_O: Ints, rounded_O: Floats
+) -> int:
+    """The cheapest path from its end, a state that is returned, back to its beginning."""
+    last = int(np.argmin(cost_S))
+    state = last
+    for i in range(steps_O.size - 1, -1, -1):
+        a, level = way_OS[i, state] >> 1, level_OS[i, state]
+        # On the odd grid integer k stands for level 2k - sign(k).
+        symbols_O[i] = (level + (a & 1) * np.sign(level)) // 2
+        rounded_O[i] = level * steps_O[i]
+        state = a
+    return last
+
+
+@compiled(fastmath=True)
+def carry_down(before_T: Floats, error_K: Floats, V_OO: Floats, begin: int, after_T: Floats) -> None:
+    """after = before - error @ V[begin : begin + K], of the last T rows; four rows of V at once."""
+    first = V_OO.shape[1] - before_T.size
+    after_T[:] = before_T
+    for k in range(0, error_K.size - 3, 4):
+        e0, e1, e2, e3 = error_K[k], error_K[k + 1], error_K[k + 2], error_K[k + 3]
+        v0, v1 = V_OO[begin + k, first:], V_OO[begin + k + 1, first:]
+        v2, v3 = V_OO[begin + k + 2, first:], V_OO[begin + k + 3, first:]
+        for t in range(after_T.size):
+            after_T[t] -= e0 * v0[t] + e1 * v1[t] + e2 * v2[t] + e3 * v3[t]
+    for k in range(error_K.size - error_K.size % 4, error_K.size):
+        e0, v0 = error_K[k], V_OO[begin + k, first:]
+        for t in range(after_T.size):
+            after_T[t] -= e0 * v0[t]
