@@ -76,6 +76,21 @@ def test_any_module(loss: Any, tmp_path: Path) -> None:
     assert artifact.quantized.tensors["tokens.weight"].role == "embedding"
 
 
+def test_the_same_file_with_little_memory() -> None:
+    """To the byte, with curvature that is large enough to go to files."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(20, 16), nn.Linear(16, 160), nn.Tanh(), nn.Linear(160, 20))
+    batches = [torch.randint(20, (4, 33)) for _ in range(4)]
+    files = [
+        bytecap.fit(
+            model, batches, loss=lambda m, x: (m(x[:, :-1]), x[:, 1:]), cap_bytes=3000, low_memory=low_memory,
+            config=bytecap.QuantConfig(calibration_tokens=512, states=8),
+        ).data
+        for low_memory in (False, True)
+    ]  # fmt: skip
+    assert files[0] == files[1]
+
+
 def test_a_cap_that_cannot_be_met() -> None:
     """The smallest size is named."""
     model, batches = trained()

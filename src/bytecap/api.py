@@ -30,6 +30,7 @@ from bytecap.model.roles import Role
 from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate, evaluating
 from bytecap.quant.distillation import Distiller
+from bytecap.quant.spill import spilling
 from bytecap.quant.statistics import Calibration
 from bytecap.scoring.adaptations import chosen_adaptations
 from bytecap.scoring.continue_text import continue_text
@@ -52,6 +53,7 @@ def fit(
     config: QuantConfig | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    low_memory: bool = False,
 ) -> Artifact:
     """Fit any `torch.nn.Module` into a file of at most `cap_bytes` bytes with the least loss.
 
@@ -63,8 +65,9 @@ def fit(
     recurrent layers and embeddings, themselves, by slices or through elementwise functions such as weight norm, are
     rounded with feedback along measured curvature, tied or not; other weights of 1,024 numbers or more along the
     squares of their own gradients; all else has one step for each tensor, or 16 bits where the loss does not reach it.
-    Buffers of the state dict are kept exactly. The model, its gradients and all random states are left as they
-    were. Read the file back with `bytecap.load_state_dict`.
+    With `low_memory` curvature lies in files of the temporary folder and one tensor at a time is rounded: the same
+    file in more time. Buffers of the state dict are kept exactly. The model, its gradients and all random states are
+    left as they were. Read the file back with `bytecap.load_state_dict`.
 
     Raises BudgetError when the cap cannot be met, ConfigError for arguments that cannot be used, DataError and
     NumericsError for weights that cannot be fitted.
@@ -90,7 +93,7 @@ def fit(
     if config.distill_steps and iter(batches) is batches:
         raise ConfigError("quant.distill_steps reads the batches again and again; give a list of them, not an iterator")
     budget = FileBudget(_whole(cap_bytes))
-    with _undisturbed(model):
+    with _undisturbed(model), spilling(low_memory):
         job = _make_job(_unwrapped(model), batches, loss, config, seed, progress)
         return job.fit(budget, progress).artifact
 

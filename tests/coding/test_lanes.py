@@ -3,12 +3,21 @@
 import numpy as np
 import pytest
 
-from bytecap.coding.lanes import LOWEST, LaneDecoder, encode_lanes
+from bytecap.coding.lanes import LOWEST, LaneDecoder, LaneEncoder
 from bytecap.coding.tables import PRECISION, TOTAL
 from bytecap.core.errors import FormatError
 
 SIZE = np.array([[9000, 5000, 2000, 384], [1, 1, 16000, 382]])
 START = np.cumsum(SIZE, axis=1) - SIZE
+
+
+def encode_lanes(start: np.ndarray, frequency: np.ndarray, steps: np.ndarray, lanes: int) -> bytes:
+    """In two parts, the last first."""
+    encoder, half = LaneEncoder(lanes), len(steps) // 2
+    first = int(steps[:half].sum())
+    encoder.add(start[first:], frequency[first:], steps[half:])
+    encoder.add(start[:first], frequency[:first], steps[:half])
+    return encoder.finish()
 
 
 def tokens_and_contexts(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,9 @@
 """Never one byte over, and close under, for random models and caps."""
 
 import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,21 +81,47 @@ def test_finer_steps_lose_less() -> None:
     assert total(one.fit(6000, Silent())) < 0.3 * total(one.fit(3500, Silent()))
 
 
-def test_in_turn() -> None:
-    """Weights that another hand changes between the roundings are rounded as they have become, and the file fits."""
-    one, calls = fitter(2), []
+class _OtherHand:
+    """Changes weights between the roundings, and says whether that was of use."""
 
-    def adapt(name: str, value: np.ndarray, errors: dict[str, float]) -> dict[str, np.ndarray]:
-        calls.append((name, sorted(errors)))
+    def __init__(self, better: bool) -> None:
+        self.better, self.calls, self.asked = better, list[Any](), list[Any]()
+
+    def __call__(self, name: str, value: np.ndarray, errors: Mapping[str, float]) -> dict[str, np.ndarray]:
+        self.calls.append((name, sorted(errors)))
         return {"a": np.full((40, 64), 0.5, np.float32)} if name == "b" else {"s": np.arange(7, dtype=np.float32)}
 
-    cap = 5_000
-    result = dataclasses.replace(one, start_adaptation=lambda names: adapt).fit(cap, Silent())
-    assert calls == [("b", ["a"]), ("a", [])]
+    def divergence(self, weights: Mapping[str, np.ndarray]) -> float:
+        self.asked.append(weights)
+        return (
+            float(len(self.asked)) if self.better else -float(len(self.asked))
+        )  # the adapted model is asked for first
+
+
+def _begin(other: _OtherHand, names: list[str]) -> _OtherHand:
+    return other
+
+
+def test_in_turn() -> None:
+    """Weights that another hand changes between the roundings are rounded as they have become, and the file fits."""
+    one, cap, other = fitter(2), 5_000, _OtherHand(better=True)
+    result = dataclasses.replace(one, start_adaptation=lambda names: other).fit(cap, Silent())
+    assert other.calls == [("b", ["a"]), ("a", [])]
     assert 0 <= cap - len(result.data) <= 4 * MIN_SLACK_BYTES
     weights = {name: value.numpy() for name, value in result.model.state_dict().items()}
     assert np.abs(weights["a"] - 0.5).mean() < 0.05
     assert np.array_equal(weights["s"], np.arange(7))
+
+
+def test_a_distillation_that_comes_out_worse_is_not_taken() -> None:
+    """By what the distiller says of both models; then the file is that of a fit without it, to the byte."""
+    one, cap, plain = fitter(2), 5_000, fitter(2).fit(5_000, Silent())
+    for better in (False, True):
+        other = _OtherHand(better=better)
+        result = dataclasses.replace(one, start_adaptation=functools.partial(_begin, other)).fit(cap, Silent())
+        assert (result.data == plain.data) == (not better)
+        assert len(other.asked) == 2 and np.array_equal(other.asked[1]["a"], plain.model.tensors["a"].weights())
+        assert not np.array_equal(other.asked[0]["a"], other.asked[1]["a"])
 
 
 @pytest.mark.parametrize("cap", [9_000, 11_000, 12_800, 13_500, 17_000, 20_000, 40_000])

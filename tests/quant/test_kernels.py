@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bytecap.formats.trellis import CODES, next_states, to_levels
-from bytecap.quant.kernels import CARRIED, round_trellis, round_trellis_two_sided
+from bytecap.quant.kernels import round_trellis, round_trellis_two_sided
+from bytecap.quant.merging import CARRIED
 
 LEVELS = {
     (grid, parity): [(2 * k - grid * (k > 0) + grid * (k < 0), k) for k in range(-40, 41) if k % 2 == parity]

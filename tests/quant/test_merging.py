@@ -11,7 +11,7 @@ from tests.quant.test_kernels import by_hand, column
 
 @pytest.mark.parametrize("states", [4, 16, 64])
 def test_same_path_as_on_their_own(states: int) -> None:
-    """By hand for a few blocks of rows and a part of one; against the other loop for many, from any state at the top."""
+    """By hand for a few blocks of rows and a part of one; against the other loop for many, from any state."""
     table = next_states(states).astype(np.int64)
     for rows, top in ((2 * CARRIED + 5, 0), (30 * CARRIED, states - 1)):
         values, steps, V = column(states, rows)
@@ -26,7 +26,7 @@ def test_same_path_as_on_their_own(states: int) -> None:
 
 
 def test_paths_that_stay_apart_for_too_long() -> None:
-    """Where the cheapest beginning is taken for all, integers times steps are still the weights, and cost hardly more."""
+    """The cheapest beginning is taken for all: integers times steps are the weights, and cost hardly more."""
     rows, states = (MAX_APART + 6) * CARRIED, 256
     rng = np.random.default_rng(1)
     mixed = rng.normal(size=(3 * rows, rows // 8)) @ rng.normal(size=(rows // 8, rows)) + rng.normal(

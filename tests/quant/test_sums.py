@@ -3,7 +3,7 @@
 import torch
 
 from bytecap.quant.parameters import Layout
-from bytecap.quant.sums import Sums
+from bytecap.quant.sums import MIN_BANDS, Sums, whole
 
 
 def test_routed_rows_and_rows_of_each_part_add_up_alike() -> None:
@@ -20,3 +20,14 @@ def test_routed_rows_and_rows_of_each_part_add_up_alike() -> None:
     assert torch.equal(one.seen, other.seen) and one.seen.sum() == kept.sum()
     mine = columns[(part == 1) & kept]
     assert torch.allclose(one.columns[1], mine.square().sum(dim=0), atol=1e-5)
+
+
+def test_large_moments_are_added_in_bands() -> None:
+    """The upper half of a block, and `whole` puts the lower one back."""
+    size = MIN_BANDS + 37
+    sums = Sums((1, 2, size), torch.device("cpu"), full_rows=False, full_columns=True)
+    rows, at = torch.randn(5, size), slice(0, size)
+    for _ in range(2):
+        sums.add_columns(rows, at)
+    assert torch.allclose(whole(sums.columns), 2 * rows.T @ rows, atol=1e-4)
+    assert not torch.allclose(sums.columns, 2 * rows.T @ rows, atol=1e-4)

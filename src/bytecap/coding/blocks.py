@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from bytecap.coding.adaptive import decode_arrays, encode_arrays
 from bytecap.coding.cost import adaptive_bytes
-from bytecap.coding.lanes import LaneDecoder, encode_lanes
+from bytecap.coding.lanes import LaneDecoder, LaneEncoder
 from bytecap.coding.tables import TOTAL, codes_of, make_frequencies, make_intervals
 from bytecap.coding.tokens import (
     EXTRA_WIDTHS,
@@ -102,13 +102,14 @@ def encode_blocks(blocks: Sequence[Block]) -> bytes:
     """All blocks as one section."""
     merged, codes_CM = _best_tables(_sum(count_tokens(block) for block in blocks))
     start, frequency = make_intervals(_full_tables(codes_CM))
-    context = np.concatenate([_contexts(block, merged).reshape(-1) for block in blocks])
-    tokens = np.concatenate([to_tokens(block.symbols_OI) for block in blocks])
     lanes = _lanes_for(sum(block.symbols_OI.size for block in blocks))
-    steps = np.concatenate([_steps(block.symbols_OI.shape, lanes) for block in blocks])
-    stream = encode_lanes(start[context, tokens], frequency[context, tokens], steps, lanes)
-    bits = np.concatenate([extra_bits(block.symbols_OI) for block in blocks])
-    tables, extras = _tables_to_bytes(codes_CM), np.packbits(bits).tobytes()
+    encoder, bits = LaneEncoder(lanes), []
+    for part in (part for block in reversed(blocks) for part in reversed(_parts(block))):
+        entry = _contexts(part, merged).reshape(-1), to_tokens(part.symbols_OI)
+        encoder.add(start[entry], frequency[entry], _steps(part.symbols_OI.shape, lanes))
+        bits.append(extra_bits(part.symbols_OI))
+    tables, stream = _tables_to_bytes(codes_CM), encoder.finish()
+    extras = np.packbits(np.concatenate(bits[::-1])).tobytes()
     return _HEAD.pack(lanes, merged, len(tables), len(stream), len(extras)) + tables + stream + extras
 
 
@@ -149,10 +150,12 @@ def most_bytes(classes: Sequence[RmsClasses]) -> int:
 
 def count_tokens(block: Block) -> Ints:
     """(C, M): how often each magnitude token stands in each context."""
-    size = 2 * CLASSES * MAGNITUDES
-    tokens_OI = magnitude_tokens(np.abs(block.symbols_OI.astype(np.int32)))
-    flat = (_contexts(block, 0) * MAGNITUDES + tokens_OI).reshape(-1)
-    return np.bincount(flat, minlength=size).reshape(2 * CLASSES, MAGNITUDES)
+    counts = np.zeros(2 * CLASSES * MAGNITUDES, np.int64)
+    for part in _parts(block):
+        tokens_OI = magnitude_tokens(np.abs(part.symbols_OI.astype(np.int32)))
+        flat = (_contexts(part, 0) * MAGNITUDES + tokens_OI).reshape(-1)
+        counts += np.bincount(flat, minlength=counts.size)
+    return counts.reshape(2 * CLASSES, MAGNITUDES)
 
 
 def section_costs(counts: Sequence[Ints]) -> list[float]:
@@ -180,6 +183,19 @@ def _decode_block(decoder: LaneDecoder, classes: RmsClasses, merged: int) -> npt
             token_I[begin : begin + decoder.lanes] = decoder.step(context_I[begin : begin + decoder.lanes])
         state_I = classes.next_states[state_I, ((token_I + 1) >> 1) & 1]
     return tokens_OI
+
+
+def _parts(block: Block) -> list[Block]:
+    """Some rows of a block at a time, about `_CHUNK` integers."""
+    rows, columns = block.symbols_OI.shape
+    each, classes = max(1, _CHUNK // max(columns, 1)), block.classes
+    return [
+        Block(
+            block.symbols_OI[at : at + each], block.cosets_OI[at : at + each],
+            RmsClasses(classes.rows_O[at : at + each], classes.columns_I, classes.next_states),
+        )
+        for at in range(0, rows, each)
+    ]  # fmt: skip
 
 
 def _contexts(block: Block, merged: int) -> Ints:

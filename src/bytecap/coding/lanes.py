@@ -22,23 +22,34 @@ LOWEST = 1 << 16
 Ints = npt.NDArray[np.int64]
 
 
-def encode_lanes(start: Ints, frequency: Ints, steps: Ints, lanes: int) -> bytes:
-    """`steps` says how many tokens each step holds, at most `lanes`. Every frequency must be positive."""
-    state_K = np.full(lanes, LOWEST, np.int64)
-    words: list[npt.NDArray[np.int64]] = []
-    end = start.size
-    for count in steps[::-1].tolist():
-        begin = end - count
-        frequency_k, state_k = frequency[begin:end], state_K[:count]
-        full = state_k >= frequency_k << (32 - PRECISION)
-        if full.any():
-            words.append(state_k[full] & 0xFFFF)
-            state_k = np.where(full, state_k >> 16, state_k)
-        quotient, rest = np.divmod(state_k, frequency_k)
-        state_K[:count] = (quotient << PRECISION) + rest + start[begin:end]
-        end = begin
-    tail = np.concatenate(words[::-1]) if words else np.zeros(0, np.int64)
-    return state_K.astype("<u4").tobytes() + tail.astype("<u2").tobytes()
+class LaneEncoder:
+    """Takes the tokens a part at a time, the last part first, and so needs memory for one part."""
+
+    def __init__(self, lanes: int) -> None:
+        self._state_K = np.full(lanes, LOWEST, np.int64)
+        self._words: list[npt.NDArray[np.uint16]] = []
+
+    def add(self, start: Ints, frequency: Ints, steps: Ints) -> None:
+        """The part before all that were added; `steps` says how many tokens each step of it holds.
+
+        No step may have more tokens than there are lanes. Every frequency must be positive.
+        """
+        end = start.size
+        for count in steps[::-1].tolist():
+            begin = end - count
+            frequency_k, state_k = frequency[begin:end], self._state_K[:count]
+            full = state_k >= frequency_k << (32 - PRECISION)
+            if full.any():
+                self._words.append((state_k[full] & 0xFFFF).astype(np.uint16))
+                state_k = np.where(full, state_k >> 16, state_k)
+            quotient, rest = np.divmod(state_k, frequency_k)
+            self._state_K[:count] = (quotient << PRECISION) + rest + start[begin:end]
+            end = begin
+
+    def finish(self) -> bytes:
+        """States and words."""
+        tail = np.concatenate(self._words[::-1]) if self._words else np.zeros(0, np.uint16)
+        return self._state_K.astype("<u4").tobytes() + tail.astype("<u2").tobytes()
 
 
 class LaneDecoder:

@@ -83,6 +83,12 @@ DryRun = Annotated[
 ]
 
 
+LowMemory = Annotated[
+    bool,
+    option(SETTINGS, "Curvature goes to temporary files, and one tensor at a time is rounded; the same file."),
+]
+
+
 @joined()
 def fit(
     checkpoint: Checkpoint,
@@ -99,14 +105,14 @@ def fit(
     reserve: Reserve = None,
     compressor: Compressor = None,
     dry_run: DryRun = False,
+    low_memory: LowMemory = False,
     options: TextOptions = TEXT_OPTIONS,
 ) -> None:
     """Fit a finished checkpoint under a cap, without training it again."""
+    from bytecap.quant.spill import spilling
+
     asked = (cap, caps, scheme, keep_small, embedding_step, out, tokenizer, reserve, compressor)
     bare = not (dry_run or tokenizer_outside or trust_code or is_model_folder(checkpoint))
-    if checkpoint.is_dir() and bare and all(word is None for word in (*asked, options.text, options.set_)):
-        _fit_run(checkpoint, options)
-        return
 
     def fit_as_asked() -> None:
         from bytecap.commands.fit_request import build_request
@@ -119,7 +125,11 @@ def fit(
         )  # fmt: skip
         _fit_request(request, dry_run, options)
 
-    from_main(fit_as_asked)  # of several processes one does it; the fit of a run folder measures with all
+    with spilling(low_memory):
+        if checkpoint.is_dir() and bare and all(word is None for word in (*asked, options.text, options.set_)):
+            _fit_run(checkpoint, options)
+        else:  # of several processes one does it; the fit of a run folder measures with all
+            from_main(fit_as_asked)
 
 
 def _fit_request(request: FitRequest, dry_run: bool, options: TextOptions) -> None:

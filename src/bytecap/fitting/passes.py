@@ -29,6 +29,7 @@ from bytecap.formats.trellis import SCALAR
 from bytecap.quant.allocation import STEP_MSE
 from bytecap.quant.factors import Doubles, Factors
 from bytecap.quant.rounding import round_with_feedback, round_without_feedback
+from bytecap.quant.spill import is_spilling, release
 
 SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
 """An estimate pass looks at so many columns of a tensor with more weights than this."""
@@ -60,7 +61,7 @@ def estimate_pass(
     plans: Sequence[TensorPlan], weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float
 ) -> dict[str, EstimatedTensor]:
     """Size and loss of each tensor as a rounding without feedback has them; `rd_lambda` is `QuantConfig.rd_lambda`."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(_workers()) as pool:
         found = pool.map(_estimate_tensor, plans, repeat(weights), repeat(factors), repeat(rd_lambda))
         return {plan.name: entry for plan, entry in zip(plans, found, strict=True)}
 
@@ -75,13 +76,18 @@ def rounding_pass(
     """Round tensors with feedback, the largest first, side by side."""
     order = sorted(plans, key=lambda plan: -math.prod(plan.shape))
     total, done, rounded = sum(math.prod(plan.shape) for plan in order), 0, {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(_workers()) as pool:
         found = pool.map(_round_tensor, order, repeat(weights), repeat(factors), repeat(rd_lambda))
         for plan, entry in zip(order, found, strict=True):
             rounded[plan.name] = entry
             done += math.prod(plan.shape)
             progress.update(done, total, f"rounded {plan.name}")
     return {name: rounded[name] for name in weights if name in rounded}
+
+
+def _workers() -> int | None:
+    """How many tensors are rounded at once."""
+    return 1 if is_spilling() else os.cpu_count()
 
 
 def zeros(plan: TensorPlan, weight: Floats) -> StoredTensor:
@@ -122,6 +128,7 @@ def _estimate_tensor(
     for here, part in curve.by_part(rows):
         pivots = np.outer(part.row_factors_O, part.column_factors_I[take])
         loss += share * 0.5 * float(np.square(error[here] / pivots).sum())
+    release(curve)
     return EstimatedTensor(SizeEstimate(own_bytes, estimate.section, counts), loss)
 
 
@@ -165,6 +172,7 @@ def _round_tensor(
             )
         )  # fmt: skip
     symbols_OI = rounded[0].symbols_OI if len(rounded) == 1 else np.concatenate([one.symbols_OI for one in rounded])
+    release(curve)
     stored = _stepped(plan, symbols_OI)
     return RoundedTensor(plan, stored, estimate_size(stored), sum(one.loss for one in rounded))
 

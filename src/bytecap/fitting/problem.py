@@ -28,6 +28,7 @@ from bytecap.formats.trellis import SCALAR
 from bytecap.model.roles import Role, refuse_unknown_roles
 from bytecap.quant.allocation import STEP_MSE, PerTensorStep, QuantConfig, Shape, allocate, per_tensor_step
 from bytecap.quant.factors import Factors, build_factors
+from bytecap.quant.spill import keep, release
 from bytecap.quant.statistics import Calibration
 
 MAX_LEVEL = 20_000
@@ -76,6 +77,8 @@ class FitProblem:
     def plan(self, step_scale: float) -> BitPlan:
         """The bit plan for one multiplier of all steps."""
         plan = allocate(self.source.shapes, self.factors, step_scale, self.config, self.source.digest, self.per_tensor)
+        for factors in self.factors.values():
+            release(factors)
         return dataclasses.replace(plan, tensors=tuple(self.representable(tensor) for tensor in plan.tensors))
 
     def representable(self, plan: TensorPlan) -> TensorPlan:
@@ -195,7 +198,9 @@ def _measured_factors(entry: Shape, calibration: Calibration, config: QuantConfi
     apart = ROWS_APART[Role(entry.role)]
     row_damping, two_sided = config.embedding_damping if apart else None, config.two_sided and not apart
     curvature = calibration.tensors[entry.name]
-    return build_factors(entry.name, curvature, damping=damping, row_damping=row_damping, two_sided=two_sided)
+    found = build_factors(entry.name, curvature, damping=damping, row_damping=row_damping, two_sided=two_sided)
+    release(curvature)
+    return keep(found)
 
 
 def _reached(source: WeightSource, calibration: Calibration, matrices: Sequence[Shape]) -> list[Shape]:
@@ -252,7 +257,9 @@ def _per_tensor_steps(
 def _mean_curvature(calibration: Calibration, name: str) -> float:
     """The product ā ḡ of the mean curvatures of inputs and outputs."""
     entry = calibration.tensors[name]
-    return float(entry.inputs_diagonal_I.mean()) * float(entry.outputs_diagonal_O.mean())
+    mean = float(entry.inputs_diagonal_I.mean()) * float(entry.outputs_diagonal_O.mean())
+    release(entry)
+    return mean
 
 
 def _mean_square(weight: Floats) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,23 @@ from bytecap.formats.plan import BitPlan, TensorPlan
 from bytecap.formats.row_column import ROW_COLUMN
 from bytecap.formats.size_estimate import coded_bytes
 from bytecap.formats.steps import make_steps
+from bytecap.formats.tensor import QuantizedModel
 from bytecap.quant.allocation import STEP_MSE
 
 Floats = npt.NDArray[np.float32]
-Adapt = Callable[[str, Floats, dict[str, float]], dict[str, Floats]]
-"""From a tensor, what it was rounded to and the coming root mean square errors of those still unquantized, to their new
-values."""
+
+
+class Adapt(Protocol):
+    """What changes unquantized tensors to make up for rounded ones."""
+
+    def __call__(self, name: str, value: Floats, errors: Mapping[str, float]) -> dict[str, Floats]:
+        """From a tensor, what it was rounded to and the coming root mean square errors of those still unquantized, to
+        their new values."""
+
+    def divergence(self, weights: Mapping[str, Floats]) -> float:
+        """How far a model with these weights is from the original, on text that nothing was adapted on."""
+
+
 StartAdaptation = Callable[[list[str]], Adapt]
 """Begins with the names of all tensors that may change."""
 
@@ -50,6 +62,20 @@ def round_sequentially(
     candidates.accept(problem.round([t for t in plan.tensors if t.format != ROW_COLUMN], progress, weights))
     candidates.current = {name: candidates.current[name] for name in problem.weights}  # in the order of the file
     return weights, order[::-1], finer
+
+
+def nearer(adapt: Adapt, adapted: QuantizedModel, plain: QuantizedModel, progress: Progress) -> bool:
+    """Tell whether the adapted model is nearer to the original than the one that was rounded as it is, and say so."""
+    with_it, without = (
+        adapt.divergence({name: tensor.weights() for name, tensor in model.tensors.items()})
+        for model in (adapted, plain)
+    )
+    if not with_it < without:
+        progress.note(
+            f"distillation did not pay: KL {with_it:.4g} nats with it, {without:.4g} without, on text set apart; the "
+            "file is the one without"
+        )
+    return with_it < without
 
 
 def _unquantized(plan: BitPlan, candidates: Candidates, finer: float) -> list[TensorPlan]:

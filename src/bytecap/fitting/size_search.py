@@ -28,7 +28,7 @@ from bytecap.fitting.passes import RoundedTensor, zeros
 from bytecap.fitting.problem import FitProblem
 from bytecap.fitting.refine import MAX_STEP_SCALE, MIN_STEP_SCALE, Candidates, bytes_per_octave, refine
 from bytecap.fitting.result import FitResult, Prediction
-from bytecap.fitting.sequential import StartAdaptation, round_sequentially
+from bytecap.fitting.sequential import StartAdaptation, nearer, round_sequentially
 from bytecap.formats.floats import FLOAT32, SCALED_FLOAT16
 from bytecap.formats.plan import BitPlan
 from bytecap.formats.row_column import ROW_COLUMN
@@ -165,12 +165,12 @@ class SizeSearch:
         problem, prediction = estimated.problem, estimated.prediction
         plan = problem.plan(prediction.step_scale)
         candidates = Candidates(file_bytes, self.pack, self.smallest().overhead_bytes)
-        if self.start_adaptation is None:
+        adapt = None if self.start_adaptation is None else self.start_adaptation(list(problem.weights))
+        if adapt is None:
             candidates.accept(problem.round(plan.tensors, progress))
             order = sorted(problem.factors, key=lambda name: problem.weights[name].size)
             weights, step_scale = problem.weights, prediction.step_scale
         else:
-            adapt = self.start_adaptation(list(problem.weights))
             weights, order, finer = round_sequentially(problem, plan, candidates, adapt, progress)
             step_scale = prediction.step_scale * 2.0**-finer
         moved = refine(problem, candidates, weights, order, step_scale, progress)
@@ -181,16 +181,19 @@ class SizeSearch:
             smaller = self._fit(file_bytes - slack, self._predicted(file_bytes - slack, progress), progress)
             return dataclasses.replace(smaller, predicted_bytes=prediction.size_bytes)
         data, rounded = candidates.best
-        adapted = self.start_adaptation is not None
-        return FitResult(
+        result = FitResult(
             plan=dataclasses.replace(plan, tensors=tuple(rounded[t.name].plan for t in plan.tensors)),
             model=QuantizedModel({name: entry.stored for name, entry in rounded.items()}),
             data=data,
-            loss=_loss(problem, rounded, prediction, adapted=adapted),
+            loss=_loss(problem, rounded, prediction, adapted=adapt is not None),
             losses={name: entry.loss for name, entry in rounded.items()},
             predicted_bytes=prediction.size_bytes,
             roundings=1 + moved / problem.n_stepped,
         )
+        if adapt is None:
+            return result
+        plain = SizeSearch(self.problem, self.pack)._fit(file_bytes, estimated, progress)
+        return result if nearer(adapt, result.model, plain.model, progress) else plain
 
     def _initial_step_scale(self, file_bytes: int) -> float:
         """A first multiplier: mean log2 of weight over relative step, at the bits that the size leaves for a weight."""

@@ -34,8 +34,9 @@ from bytecap.core.progress import Progress
 from bytecap.quant.experts import curvature_of_parts
 from bytecap.quant.gradients import Gradients
 from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder
+from bytecap.quant.spill import keep
 from bytecap.quant.statistics import Calibration, Curvature
-from bytecap.quant.sums import Sums
+from bytecap.quant.sums import Sums, whole
 
 PSEUDO = 4.0
 """Occurrences that general knowledge about a token counts for."""
@@ -92,7 +93,9 @@ def calibrate(
     for name in parameters:
         known = {kind: recorder.sums[name, kind] for kind in MEASURED if (name, kind) in recorder.sums}
         if uses := {kind: sums for kind, sums in known.items() if sums.count or sums.seen.any()}:
-            tensors[name] = _curvature(name, uses, text, gradients.squares[name] / gradients.batches)
+            tensors[name] = keep(_curvature(name, uses, text, gradients.squares[name] / gradients.batches))
+            for kind in uses:
+                del recorder.sums[name, kind]
     vectors = {name: value / gradients.batches for name, value in gradients.fisher.items() if name not in tensors}
     tensors |= {name: found for name, found in gradients.diagonals().items() if name not in tensors}
     return Calibration(
@@ -227,10 +230,10 @@ def _curvature(name: str, uses: dict[str, Sums], text: _Text, square: float) -> 
     pairs = []
     for kind, sums in uses.items():
         if kind == "embedding":
-            whole = sums.columns.diagonal().mean().clamp_min(1e-30)
-            pairs.append((sums.columns / whole, _reading(sums, text) / text.positions / sums.columns.size(0)))
+            size = sums.columns.diagonal().mean().clamp_min(1e-30)
+            pairs.append((sums.columns / size, _reading(sums, text) / text.positions / sums.columns.size(0)))
         else:
-            pairs.append((sums.columns / sums.count, sums.rows / text.positions))
+            pairs.append((whole(sums.columns) / sums.count, whole(sums.rows) / text.positions))
     if len(pairs) == 1:
         inputs, outputs = pairs[0]
     else:
@@ -249,7 +252,7 @@ def _curvature(name: str, uses: dict[str, Sums], text: _Text, square: float) -> 
     tied = len(pairs) > 1 and "linear" in uses
     found = Curvature(
         inputs_II=_array(inputs), outputs=_array(outputs), gradient_square=square,
-        linear_II=_array(uses["linear"].columns / uses["linear"].count) if tied else None,
+        linear_II=_array(whole(uses["linear"].columns) / uses["linear"].count) if tied else None,
     )  # fmt: skip
     return _checked(name, found)
 

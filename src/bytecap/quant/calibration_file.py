@@ -24,6 +24,7 @@ from bytecap.core.files import parse_json, write_atomic
 from bytecap.core.settings import ANY_NUMBER, history
 from bytecap.core.settings_reader import from_saved
 from bytecap.core.settings_writer import to_saved
+from bytecap.quant.spill import keep
 from bytecap.quant.statistics import Calibration, Curvature
 
 _REMEDY = "delete it to measure again"
@@ -74,7 +75,7 @@ def load_calibration(path: Path, source_digest: str) -> Calibration:
         if metadata["digest"] != _digest(about, arrays):
             raise ValueError("its digest says that it was changed after it was written")
         header = from_saved(_Header, about, origin=f"{path} is not a calibration", remedy=_REMEDY, error=DataError)
-        tensors = {name: _curvature(arrays, name, square) for name, square in header.squares.items()}
+        tensors = {name: keep(_curvature(arrays, name, square)) for name, square in header.squares.items()}
     except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise DataError(
             f"{path} is not a calibration ({type(error).__name__}: {error}); {_REMEDY}", path=str(path)

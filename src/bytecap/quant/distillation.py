@@ -14,6 +14,7 @@ Source:  rounding in turns with the rest trained: INQ, arXiv 1702.03044. Differs
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ RATE = 0.06
 """Learning rate of Adam as a share of the error that rounding will make in the weight."""
 BETAS = (0.9, 0.95)
 WARMUP_STEPS = 10
+SET_APART = 8
+"""Batches on which the distilled model and the one that was only rounded are compared."""
 
 Floats = npt.NDArray[np.float32]
 ForwardFn = Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor]
@@ -39,8 +42,12 @@ class Distiller:
     def __init__(
         self, model: nn.Module, names: Collection[str], batches: Iterator[Any], forward_fn: ForwardFn, *, steps: int
     ) -> None:
-        """`names` may change, all else stays; `steps` batches are trained on behind each fixed weight."""
+        """`names` may change, all else stays; `steps` batches are trained on behind each fixed weight.
+
+        The first batches are set apart, to tell afterwards whether it was of use.
+        """
         self._model, self._batches, self._answer, self._steps = model.eval(), batches, forward_fn, steps
+        self._apart = list(itertools.islice(batches, SET_APART))
         self._student = copy.deepcopy(model).requires_grad_(False)
         self._unquantized = {n: p.requires_grad_(True) for n, p in self._student.named_parameters() if n in names}
 
@@ -55,6 +62,22 @@ class Distiller:
         if errors:
             self._train(errors)
         return {name: parameter.detach().float().cpu().numpy().copy() for name, parameter in self._unquantized.items()}
+
+    def divergence(self, weights: Mapping[str, Floats]) -> float:
+        """Mean KL(original || model with these weights) in nats, on the batches that were set apart.
+
+        The student has these weights afterwards.
+        """
+        total, positions = 0.0, 0
+        with torch.no_grad():
+            for name, parameter in self._student.named_parameters():
+                if name in weights:
+                    parameter.copy_(torch.from_numpy(weights[name]).reshape(parameter.shape).to(parameter))
+            for batch in self._apart:
+                wanted_NV, found_NV = self._logits(self._model, batch), self._logits(self._student, batch)
+                total += float(nn.functional.kl_div(found_NV, wanted_NV, log_target=True, reduction="sum"))
+                positions += len(wanted_NV)
+        return total / max(positions, 1)
 
     def _train(self, errors: Mapping[str, float]) -> None:
         usual = float(np.median(list(errors.values())))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bytecap.quant.statistics import Curvature
-from bytecap.quant.sums import Sums
+from bytecap.quant.sums import Sums, whole
 
 PSEUDO_POSITIONS = 4.0
 """Positions that what is known of all parts counts for in each: a part that was never chosen has their curvature, as if
@@ -24,7 +24,7 @@ it were chosen so often."""
 def curvature_of_parts(sums: Sums, positions: int, square: float) -> Curvature:
     """A and G of each part; of all together the mean of A by the loss that a part carries, and G's diagonal."""
     seen_E = sums.seen
-    columns_E, rows_E = (_pulled(one, seen_E) for one in (sums.columns, sums.rows))
+    columns_E, rows_E = (_pulled(_wholes(one), seen_E) for one in (sums.columns, sums.rows))
     known_E = seen_E + PSEUDO_POSITIONS
     columns = columns_E / known_E.reshape(-1, *[1] * (columns_E.ndim - 1))
     rows = rows_E / positions
@@ -39,6 +39,10 @@ def curvature_of_parts(sums: Sums, positions: int, square: float) -> Curvature:
     return Curvature(
         inputs_II=_array(inputs), outputs=_array(outputs.flatten()), gradient_square=square, parts=parts
     )  # fmt: skip
+
+
+def _wholes(sums: Tensor) -> Tensor:
+    return sums if sums.ndim == 2 else torch.stack([whole(one) for one in sums])
 
 
 def _pulled(sums: Tensor, seen_E: Tensor) -> Tensor:

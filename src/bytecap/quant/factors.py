@@ -103,16 +103,16 @@ def inverse_factor(name: str, curvature: npt.NDArray[np.floating], damping: floa
     return np.ascontiguousarray(factor)
 
 
-def inverse_of_upper(upper: Doubles) -> Doubles:
+def inverse_of_upper(upper: npt.NDArray[np.floating]) -> Doubles:
     """The inverse of an upper triangular matrix, of a large one by halves.
 
     That of [[A, B], [0, C]] is [[A⁻¹, -A⁻¹ B C⁻¹], [0, C⁻¹]]: a sixth of the work of one that does not know of zeros.
     """
     size = len(upper)
     if size <= MAX_DIRECT:
-        direct: Doubles = np.linalg.inv(upper)
+        direct: Doubles = np.linalg.inv(upper).astype(np.float64, copy=False)
         return direct
-    half, found = size // 2, np.zeros_like(upper)
+    half, found = size // 2, np.zeros((size, size))
     found[:half, :half] = inverse_of_upper(upper[:half, :half])
     found[half:, half:] = inverse_of_upper(upper[half:, half:])
     found[:half, half:] = -(found[:half, :half] @ upper[:half, half:]) @ found[half:, half:]

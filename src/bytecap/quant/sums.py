@@ -13,6 +13,10 @@ from torch import Tensor
 
 from bytecap.quant.parameters import Layout
 from bytecap.quant.patches import Spread
+from bytecap.quant.spill import release, zeros
+
+MIN_BANDS, BANDS = 1024, 8
+"""Width from which on a second moment is added in so many bands, each from the diagonal on: 9 of 16 of the work."""
 
 
 class Sums:
@@ -24,8 +28,9 @@ class Sums:
         """`shape` is (E, R, C); with one part the sums have no axis for parts."""
         self.shape = parts, rows, columns = shape
         before = (parts,) if parts > 1 else ()
-        self.columns = torch.zeros((*before, columns, columns) if full_columns else (*before, columns), device=device)
-        self.rows = torch.zeros((*before, rows, rows) if full_rows else (*before, rows), device=device)
+        self.columns, columns_file = zeros((*before, columns, columns) if full_columns else (*before, columns), device)
+        self.rows, rows_file = zeros((*before, rows, rows) if full_rows else (*before, rows), device)
+        self._files = rows_file, columns_file
         self.seen = torch.zeros(parts if parts > 1 else rows, device=device)
         """Positions of each part, or how often each row of an embedding was read."""
         self.count = 0
@@ -33,15 +38,19 @@ class Sums:
     def add_columns(self, rows_NC: Tensor, at: slice) -> None:
         """Rows with a number for each column of a block."""
         _add_squares(self.columns, rows_NC, at)
+        release(self._files)
 
     def add_rows(self, rows_NR: Tensor, at: slice) -> None:
         """Rows with a number for each row of a block."""
         _add_squares(self.rows, rows_NR, at)
+        release(self._files)
 
     def add_patches(self, values: Tensor, spread: Spread, scale: Tensor | None) -> int:
         """Patches, with a number for each column; how many they are."""
         if scale is None:
-            return spread.add_moments(values, self.columns)
+            count = spread.add_moments(values, self.columns)
+            release(self._files)
+            return count
         found = torch.zeros_like(self.columns)
         count = spread.add_moments(values, found)
         self.columns += found * (torch.outer(scale, scale) if found.ndim == 2 else scale.square())
@@ -56,6 +65,7 @@ class Sums:
             _add_squares(self.rows[part], rows_ENR[one] * kept, layout.row)
             _add_squares(self.columns[part], columns_ENC[one] * kept, layout.column)
             self.seen[part] += kept.sum()
+        release(self._files)
 
     def add_routed(self, rows_NR: Tensor, columns_NC: Tensor, routed_N: Tensor, part_N: Tensor, layout: Layout) -> None:
         """Rows that go to the part of this number each."""
@@ -64,6 +74,7 @@ class Sums:
             _add_squares(self.rows[part], rows_NR[mine_N], layout.row)
             _add_squares(self.columns[part], columns_NC[mine_N], layout.column)
             self.seen[part] += mine_N.sum()
+        release(self._files)
 
     def add_all_labels(self, slope_NV: Tensor, p_NV: Tensor) -> None:
         """The sum over every label, each with its probability, instead of one drawn label."""
@@ -73,6 +84,7 @@ class Sums:
             self.rows.addmm_(mean_NV.T, mean_NV, alpha=-1.0)
         else:
             self.rows += (slope_NV * mean_NV - mean_NV.square()).sum(dim=0)
+        release(self._files)
 
     def add_embedding(self, token_N: Tensor, gradient: Tensor) -> None:
         """Record an embedding as if one-hot rows were outputs: G gathers each token's gradient, A its directions."""
@@ -80,11 +92,25 @@ class Sums:
         self.columns.addmm_(gradient_ND.T, gradient_ND)
         self.rows.index_add_(0, token_N, gradient_ND.square().sum(dim=1))
         self.seen += torch.bincount(token_N, minlength=self.seen.numel())
+        release(self._files)
 
 
 def _add_squares(sums: Tensor, rows_NC: Tensor, at: slice) -> None:
-    """Add the second moment of rows to a block of a matrix (C, C), or its diagonal to (C,)."""
-    if sums.ndim == 2:
+    """Add the second moment of rows to a block of a matrix (C, C), or its diagonal to (C,).
+
+    A large one is added in bands from the diagonal on: it is symmetric, and `whole` gives the rest.
+    """
+    width = rows_NC.size(1)
+    if sums.ndim == 1:
+        sums[at] += rows_NC.square().sum(dim=0)
+    elif width < MIN_BANDS:
         sums[at, at].addmm_(rows_NC.T, rows_NC)
     else:
-        sums[at] += rows_NC.square().sum(dim=0)
+        block, band = sums[at, at], -(-width // BANDS)
+        for begin in range(0, width, band):
+            block[begin : begin + band, begin:].addmm_(rows_NC[:, begin : begin + band].T, rows_NC[:, begin:])
+
+
+def whole(sums: Tensor) -> Tensor:
+    """A sum of second moments with what lies below the diagonal."""
+    return sums if sums.ndim == 1 or sums.size(0) < MIN_BANDS else sums.triu() + sums.triu(1).T

@@ -21,6 +21,7 @@ from bytecap.fitting.report import Comparison
 from bytecap.fitting.source import WeightSource
 from bytecap.model.renames import current_name
 from bytecap.quant.calibration_file import load_calibration, save_calibration
+from bytecap.quant.spill import is_spilling
 from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes
 from bytecap.run.folder import CALIBRATION, RECIPE
@@ -85,7 +86,8 @@ def load_or_measure_calibration(
         return kept
     found = measure(source.model, run_text(recipe, tokens), recipe.quant, source.digest, progress)
     found = dataclasses.replace(found, measured_on=measured_on)
-    from_main(lambda: _keep(found, recipe, tokens, folder, progress))
+    if not is_spilling():  # a file of it would be put together in memory
+        from_main(lambda: _keep(found, recipe, tokens, folder, progress))
     return found
 
 
