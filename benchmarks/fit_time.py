@@ -1,18 +1,22 @@
-"""Seconds of a fit at contest scale: 36 M random weights under 16,000,000 bytes.
+"""Seconds and peak memory of a fit at contest scale: 36 M random weights under 16,000,000 bytes.
 
 usage: python benchmarks/fit_time.py [--calibrate TOKENS] [--layers 11] [--width 512] [--hidden 2048] [--vocab 8192]
-                                     [--cap 16000000] [--device cpu] [--set quant.states=8 ...]
+                                     [--cap 16000000] [--device cpu] [--low-memory] [--set quant.states=8 ...]
+
+GPT-2 small's shapes: --layers 12 --width 768 --hidden 3072 --vocab 50257 --cap 55000000.
 
 The model of the contest's shape (11 blocks of width 512, hidden 2,048, 8,192 pieces), weights normal with the spread
 that training leaves (rows and columns differ), tokens random. Without --calibrate the curvature is drawn at random,
 with full factors on both sides as a calibration would give, so that the rounding does all of its work. Prints seconds
-of each part: factors, prediction, size search (with its passes over the weights), reading back; and checks that the
-file gives the weights that were packed.
+of each part, by the clock and of the processors (which other work on the machine changes less): calibration, factors,
+prediction, rounding and search, of which coding, reading back; the largest memory of the process until then; and checks
+that the file gives the weights that were packed.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -29,10 +33,12 @@ from bytecap.fitting.measure import CalibrationText, measure
 from bytecap.fitting.problem import build_problem
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import source_from_module
+from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.recorder import MAX_OUTPUTS
+from bytecap.quant.spill import keep, spilling
 from bytecap.quant.statistics import Calibration, Curvature
 from bytecap.run import recipe as recipes
 from bytecap.text.shards import ShardWriter, TokenStream
@@ -49,18 +55,27 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--calibrate", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--low-memory", action="store_true")
     parser.add_argument("--set", action="append", default=[])
     given = parser.parse_args()
     model = _model(given)
     config = recipes.with_overrides(recipes.resolve("baseline", track="laptop"), given.set).quant
+    with spilling(given.low_memory):
+        _fit(model, config, given)
+
+
+def _fit(model: GPT, config: QuantConfig, given: argparse.Namespace) -> None:
     source, seconds = source_from_module(model), dict[str, float]()
-    clock = time.perf_counter()
+    clock, processors, coding = time.perf_counter(), time.process_time(), 0.0
 
     def lap(name: str) -> None:
-        nonlocal clock
-        seconds[name] = time.perf_counter() - clock
-        print(f"{name:12} {seconds[name]:8.1f} s", flush=True)
-        clock = time.perf_counter()
+        nonlocal clock, processors
+        seconds[name] = time.process_time() - processors
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"{name:12} {time.perf_counter() - clock:8.1f} s {seconds[name]:8.1f} CPU s {peak:8.0f} MiB", flush=True)
+        clock, processors = time.perf_counter(), time.process_time()
+
+    lap("start")
 
     if given.calibrate:
         calibration = _measured(model.to(choose_device(given.device)), given, source.digest)
@@ -68,9 +83,18 @@ def main() -> None:
         lap("calibration")
     else:
         calibration = _drawn(model, source.digest)
-        clock = time.perf_counter()
+        lap("drawn")
     file = ArtifactConfig(cap_bytes=given.cap, embed_tokenizer=False)
-    search = SizeSearch(build_problem(source, calibration, config), Container(ABOUT, file).packer(source))
+    packer = Container(ABOUT, file).packer(source)
+
+    def pack(quantized: QuantizedModel) -> bytes:
+        nonlocal coding
+        begin = time.thread_time()
+        data = packer(quantized)
+        coding += time.thread_time() - begin
+        return data
+
+    search = SizeSearch(build_problem(source, calibration, config), pack)
     lap("factors")
     predicted = search.predict(given.cap, Silent())
     lap("prediction")
@@ -78,13 +102,13 @@ def main() -> None:
     lap("rounding")
     artifact = loads(result.data)
     lap("decode")
-    found = artifact.quantized.state_dict()
-    assert all(torch.equal(found[name], value) for name, value in result.model.state_dict().items())
-    fit_seconds = sum(value for name, value in seconds.items() if name != "decode")
+    found = artifact.quantized.tensors
+    assert all(np.array_equal(found[name].weights(), one.weights()) for name, one in result.model.tensors.items())
+    fit_seconds = sum(value for name, value in seconds.items() if name not in ("start", "drawn", "decode"))
     print(
         f"{result.model.weights:,} weights, {len(result.data):,} of {given.cap:,} bytes (predicted "
-        f"{predicted.size_bytes:,}), {result.roundings:.2f} passes; fit {fit_seconds:.1f} s, "
-        f"decode {seconds['decode']:.1f} s"
+        f"{predicted.size_bytes:,}), {result.roundings:.2f} passes; CPU s: fit {fit_seconds:.1f}, of which coding "
+        f"{coding:.1f}; decode {seconds['decode']:.1f}"
     )
 
 
@@ -116,7 +140,7 @@ def _drawn(model: GPT, digest: str) -> Calibration:
                 drawn[size] = (x.T @ x / (2 * size)).astype(np.float32)
         rows, columns = parameter.shape
         outputs = drawn[rows] if rows <= MAX_OUTPUTS else np.exp(rng.normal(size=rows)).astype(np.float32)
-        tensors[name] = Curvature(inputs_II=drawn[columns], outputs=outputs * 1e-6, gradient_square=1.0)
+        tensors[name] = keep(Curvature(inputs_II=drawn[columns], outputs=outputs * 1e-6, gradient_square=1.0))
     return Calibration(source_digest=digest, tokens=0, loss=0.0, unigram=float("inf"), tensors=tensors)
 
 
