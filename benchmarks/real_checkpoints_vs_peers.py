@@ -33,6 +33,8 @@ from safetensors.numpy import load_file
 from bytecap.core.errors import BytecapError
 
 GROUP, BLOCK = 64, 32
+MIN_TAKEN = 0.9
+"""Part of the weights that a peer must take, or its file is mostly 16 bits and tells nothing of it."""
 Arrays = dict[str, np.ndarray[Any, Any]]
 TAKES: dict[str, Callable[[np.ndarray[Any, Any]], bool]] = {
     "hqq": lambda weight: weight.size % GROUP == 0,
@@ -75,6 +77,8 @@ def outcomes(checkpoint: Checkpoint, peer: str, python: str, wanted: torch.Tenso
     asked = settings(peer, matrices)
     flat = [(setting, variant) for setting, variants in asked.items() for variant in variants]
     count = sum(value.numel() for value in checkpoint.weights.values())
+    if (taken := sum(matrix.size for matrix in matrices.values())) < MIN_TAKEN * count:
+        raise PeerError(f"it takes {taken:,} of {count:,} weights")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         found = run_peer(python, {"peer": peer, "variants": [v for _, v in flat]}, arrays, folder)
