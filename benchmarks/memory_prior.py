@@ -1,10 +1,12 @@
 """Learn the weights that mix the memory of a document into a model's distribution, on training documents of runs.
 
-usage: python benchmarks/memory_prior.py RUN [RUN...] [--documents-tokens N]
+usage: python benchmarks/memory_prior.py RUN[:TOKENS] [RUN[:TOKENS]...] [--documents-tokens N]
 
 From each finished run folder: about N tokens of its training documents (none of its held-out ones), the model of
-`model.bcap`, windows of the file's context that move on by 64. A quarter of the documents is held back; its bits per
-byte are printed with and without the memory, then the weights for `scoring/memory_prior.py`.
+`model.bcap`, streaming. With TOKENS, the `tokens` folder of a text of which the run's training text is the beginning,
+they are documents behind that, which the model has not read. A quarter of the documents is held back; its bits per byte
+are printed alone, with the weights that the program has and with those that were learned, then the weights for
+`scoring/memory_prior.py`.
 """
 
 from __future__ import annotations
@@ -20,95 +22,109 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bytecap.artifact.load import Artifact, load
+from bytecap.artifact.load import load
 from bytecap.core.compiled import compiled
 from bytecap.run.folder import MODEL, TOKENS
+from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
+from bytecap.scoring.engine import Engine
+from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.scoring.memory_candidates import (
     CANDIDATES,
     N_FEATURES,
     N_PLACE,
     USE_CLASSES,
-    Candidates,
     Likeness,
-    consider,
-    forget,
     likeness,
-    no_candidates,
     use_class,
 )
-from bytecap.scoring.memory_prior import UNITS
-from bytecap.scoring.memory_tables import Tables, absorb, new_tables
-from bytecap.scoring.windows import windows
+from bytecap.scoring.memory_mixing import MAX_BOOST, Memory, Mixture, advance, forget_document, new_memory
+from bytecap.scoring.memory_prior import UNITS, built_in_mixture
+from bytecap.scoring.memory_record import PRIOR_COUNT
+from bytecap.scoring.past import STREAMING
+from bytecap.scoring.streaming import streaming_reach
 from bytecap.text.byte_counts import build_table
 from bytecap.text.tokens import load_tokens
 
-LONGEST, STRIDE, SEED = 12_000, 64, 5
+LONGEST, SEED = 12_000, 5
 EPOCHS, BATCH, RATE, WEIGHT_DECAY = 8, 512, 1.5e-2, 1e-3
 
 Positions = dict[str, Tensor]
-"""By name, a row for each target: features, place, how many candidates, which is the target, the rest's probability by
-class of use, the target's class, its log probability, its bytes."""
+"""By name, a row for each target: features, place, how many candidates, which is the target, the rest's weight by class
+of use, the target's class and the log of its weight, its log probability by the model alone."""
 
 
 @compiled()
 def collect(
-    tables: Tables, work: Candidates, like: Likeness, log_p_TV: Any, ids_N: Any, feature_TMF: Any, place_TC: Any,
-    found_T: Any, hit_TM: Any, rest_TR: Any, class_T: Any,
+    memory: Memory, mixture: Mixture, like: Likeness, log_p_TV: Any, ids_N: Any, feature_TMF: Any, place_TC: Any,
+    found_T: Any, hit_TM: Any, rest_TR: Any, class_T: Any, target_T: Any,
 ) -> None:  # fmt: skip
     """What the mixture sees at each position of one document."""
+    tables, record, work = memory
     for t in range(log_p_TV.shape[0]):
-        absorb(tables, ids_N[t])
-        found = consider(tables, work, like, t, log_p_TV[t])
+        target = ids_N[t + 1]
+        found = advance(memory, mixture, like, t, log_p_TV[t], ids_N[t])
         feature_TMF[t, :found] = work.feature_MF[:found]
         place_TC[t] = work.place_C
         found_T[t] = found
         for v in range(log_p_TV.shape[1]):
+            p, used = np.exp(log_p_TV[t, v]), tables.count_V[v]
+            ratio = (used + PRIOR_COUNT) / (record.expected_V[v] + PRIOR_COUNT)
             if work.rank_V[v] == 0:
-                rest_TR[t, use_class(tables.count_V[v])] += np.exp(log_p_TV[t, v])
-        class_T[t] = use_class(tables.count_V[ids_N[t + 1]])
-        if work.rank_V[ids_N[t + 1]] > 0:
-            hit_TM[t, work.rank_V[ids_N[t + 1]] - 1] = True
-        forget(work, found)
+                rest_TR[t, use_class(used)] += p * ratio
+            if v == target:
+                target_T[t] = log_p_TV[t, v] + np.log(ratio)
+            record.expected_V[v] += p
+        class_T[t] = use_class(tables.count_V[target])
+        if work.rank_V[target] > 0:
+            hit_TM[t, work.rank_V[target] - 1] = True
 
 
-@torch.no_grad()
-def predictions(artifact: Artifact, ids_N: npt.NDArray[np.int64], bos: int) -> tuple[Tensor, Tensor]:
-    """Log probabilities (T, V) and unit states (T, D) of a document, at stride 64."""
-    model, log_p, states = artifact.model(), [], []
-    for window in windows(len(ids_N) - 1, context=artifact.context, stride=STRIDE):
-        tokens_BT = torch.from_numpy(ids_N[None, window.start : window.start + window.length])
-        hidden_TD = model.hidden(tokens_BT, bos)[0, window.skip :]
-        log_p.append(model.logits(hidden_TD).log_softmax(dim=-1))
-        states.append(nn.functional.normalize(hidden_TD, dim=-1))
-    return torch.cat(log_p), torch.cat(states)
+class States(Adaptation):
+    """Keeps the unit states of the last chunk."""
+
+    def raw_logits(self, logits_BTV: Tensor, hidden_BTD: Tensor) -> Tensor:
+        """Look at them."""
+        self.unit_TD = nn.functional.normalize(hidden_BTD[0].float(), dim=-1).numpy()
+        return logits_BTV
 
 
-def document_positions(artifact: Artifact, ids_N: npt.NDArray[np.int64], bos: int) -> Positions:
-    """All positions of one document."""
-    log_p_TV, states_TD = predictions(artifact, ids_N, bos)
-    T, V = log_p_TV.shape
+def document_positions(engine: Engine, ids_N: npt.NDArray[np.int64]) -> Positions:
+    """All positions of one document, by an engine whose only adaptation is States."""
+    V, T, (states,) = engine.model.spec.vocab_size, len(ids_N) - 1, engine.adaptations
+    assert isinstance(states, States)
     found: dict[str, npt.NDArray[Any]] = {
         "feature": np.zeros((T, CANDIDATES, N_FEATURES), np.float32), "place": np.zeros((T, N_PLACE), np.float32),
         "found": np.zeros(T, np.int64), "hit": np.zeros((T, CANDIDATES), np.bool_),
         "rest": np.zeros((T, USE_CLASSES), np.float32), "class": np.zeros(T, np.int64),
+        "target": np.zeros(T, np.float32),
     }  # fmt: skip
-    tables, work = new_tables(V, T + 1), no_candidates(V)
-    states_LD, aligned_L, together = states_TD.numpy(), np.zeros(T, np.float32), 64
-    for begin in range(0, T, together):
-        part, like = slice(begin, begin + together), likeness(states_LD, aligned_L, begin, min(T, begin + together))
-        rows = (values[part] for values in found.values())
-        collect(tables, work, like, log_p_TV[part].numpy(), ids_N[begin : begin + together + 1], *rows)
-    targets_T1 = torch.from_numpy(ids_N[1:, None])
-    return {name: torch.from_numpy(values) for name, values in found.items()} | {
-        "target": log_p_TV.gather(1, targets_T1).squeeze(1)
-    }
+    memory, mixture = new_memory(V, T + 1), built_in_mixture()
+    forget_document(memory, mixture)
+    unit_LD, aligned_L = np.zeros((T, engine.model.spec.d_model), np.float32), np.zeros(T, np.float32)
+    alone_T = np.zeros(T, np.float32)
+    engine.begin(1)
+    engine.reset(0)
+    for begin in range(0, T, engine.chunk):
+        end = min(T, begin + engine.chunk)
+        log_p_TV = engine.log_probs(torch.from_numpy(ids_N[None, begin:end]))[0].numpy()
+        unit_LD[begin:end] = states.unit_TD
+        rows = (values[begin:end] for values in found.values())
+        like = likeness(unit_LD, aligned_L, begin, end)
+        collect(memory, mixture, like, log_p_TV, ids_N[begin : end + 1], *rows)
+        alone_T[begin:end] = log_p_TV[np.arange(end - begin), ids_N[begin + 1 : end + 1]]
+    return {name: torch.from_numpy(values) for name, values in {**found, "alone": alone_T}.items()}
 
 
-def run_documents(folder: Path, tokens: int) -> tuple[list[Positions], list[int]]:
-    """Documents of a run's training text, drawn at random, and the bytes of each."""
-    artifact, made = load(folder / MODEL), load_tokens(folder / TOKENS)
-    stream, bos = made.train_stream(), made.tokenizer.bos
-    ids_N = np.asarray(stream.read(0, len(stream))).astype(np.int64)
+def run_documents(given: str, tokens: int) -> tuple[list[Positions], list[int]]:
+    """Documents of a run's training text, or behind it, drawn at random, and the bytes of each."""
+    folder, _, longer = given.partition(":")
+    artifact, made = load(Path(folder) / MODEL), load_tokens(Path(folder) / TOKENS)
+    context = streaming_reach(artifact.context, min(ScoreConfig().stride, artifact.context))
+    bos = made.tokenizer.bos
+    engine = Engine(artifact.model(), [States(AdaptationConfig())], bos=bos, context=context, strategy=STREAMING)
+    read = len(made.train_stream())
+    stream = load_tokens(Path(longer)).train_stream() if longer else made.train_stream()
+    ids_N = stream.read(read, len(stream)) if longer else stream.read(0, read)
     table = build_table(made.tokenizer)
     begins = [*np.flatnonzero(ids_N == bos).tolist(), len(ids_N)]
     found: list[Positions] = []
@@ -118,10 +134,29 @@ def run_documents(folder: Path, tokens: int) -> tuple[list[Positions], list[int]
         document_N = ids_N[begins[i] : begins[i + 1]]
         if not 2 <= len(document_N) <= LONGEST or done >= tokens:
             continue
-        found.append(document_positions(artifact, document_N, bos))
+        found.append(document_positions(engine, document_N))
         counts.append(int(table.count(document_N[:-1], document_N[1:]).sum()))
         done += len(document_N)
     return found, counts
+
+
+def mixture_nats(rows: Positions, boost_TM: Tensor, used_R: Tensor) -> Tensor:
+    """Loss at each position, (T,), of a mixture with these boosts of candidates."""
+    there_TM = torch.arange(CANDIDATES) < rows["found"][:, None]
+    raised_TM = rows["feature"][:, :, 0] + boost_TM.clamp(-MAX_BOOST, MAX_BOOST)
+    raised_TM = raised_TM.masked_fill(~there_TM, -1e4)
+    rest_TR = rows["rest"].clamp_min(1e-9).log() + used_R
+    total_T = torch.logsumexp(torch.cat([raised_TM, rest_TR], dim=1), dim=1)
+    of_candidate_T = raised_TM.masked_fill(~rows["hit"], 0.0).sum(dim=1)
+    return total_T - torch.where(rows["hit"].any(dim=1), of_candidate_T, rows["target"] + used_R[rows["class"]])
+
+
+def built_in_nats(rows: Positions) -> Tensor:
+    """Loss at each position by the weights that the program has."""
+    weights = built_in_mixture()
+    feature_HF, place_HC, bias_H, output_H, used_R = (torch.from_numpy(values) for values in weights)
+    hidden_TMH = rows["feature"] @ feature_HF.T + (rows["place"] @ place_HC.T + bias_H)[:, None]
+    return mixture_nats(rows, torch.relu(hidden_TMH).square() @ output_H, used_R)
 
 
 class Network(nn.Module):
@@ -143,14 +178,7 @@ class Network(nn.Module):
         """Loss of the mixture at each position, (T,)."""
         hidden_TMH = self.feature((rows["feature"] - self.feature_mean) / self.feature_std)
         hidden_TMH = hidden_TMH + self.place((rows["place"] - self.place_mean) / self.place_std)[:, None]
-        raised_TM = rows["feature"][:, :, 0] + torch.relu(hidden_TMH).square() @ self.output_H
-        there_TM = torch.arange(CANDIDATES) < rows["found"][:, None]
-        raised_TM = raised_TM.masked_fill(~there_TM, -1e4)
-        rest_TR = rows["rest"].clamp_min(1e-9).log() + self.used_R
-        total_T = torch.logsumexp(torch.cat([raised_TM, rest_TR], dim=1), dim=1)
-        of_candidate_T = raised_TM.masked_fill(~rows["hit"], 0.0).sum(dim=1)
-        of_rest_T = rows["target"] + self.used_R[rows["class"]]
-        return total_T - torch.where(rows["hit"].any(dim=1), of_candidate_T, of_rest_T)
+        return mixture_nats(rows, torch.relu(hidden_TMH).square() @ self.output_H, self.used_R)
 
     @torch.no_grad()
     def text(self) -> str:
@@ -188,18 +216,21 @@ def joined(documents: list[Positions]) -> Positions:
 def main() -> None:
     """Print bits per byte with and without the memory, then the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("runs", nargs="+", metavar="RUN[:TOKENS]")
     parser.add_argument("--documents-tokens", type=int, default=160_000, metavar="N")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    runs = {folder: run_documents(folder, options.documents_tokens) for folder in options.runs}
-    quarter = {folder: max(1, len(documents) // 4) for folder, (documents, _) in runs.items()}
-    network = learned(joined([d for folder, (found, _) in runs.items() for d in found[quarter[folder] :]]))
-    for folder, (documents, counts) in runs.items():
-        held, size = joined(documents[: quarter[folder]]), sum(counts[: quarter[folder]]) * math.log(2)
+    runs = {given: run_documents(given, options.documents_tokens) for given in options.runs}
+    quarter = {given: max(1, len(documents) // 4) for given, (documents, _) in runs.items()}
+    network = learned(joined([d for given, (found, _) in runs.items() for d in found[quarter[given] :]]))
+    for given, (documents, counts) in runs.items():
+        held, size = documents[: quarter[given]], sum(counts[: quarter[given]]) * math.log(2)
         with torch.no_grad():
-            mixed = sum(float(network.nats(joined([d])).double().sum()) for d in documents[: quarter[folder]])
-        print(f"{folder}: {-float(held['target'].double().sum()) / size:.4f} bits per byte, mixed {mixed / size:.4f}")
+            alone, built_in, mixed = (
+                sum(float(nats(d).double().sum()) for d in held) / size
+                for nats in (lambda d: -d["alone"], built_in_nats, network.nats)
+            )
+        print(f"{given}: {alone:.4f} bits per byte, with the program's weights {built_in:.4f}, learned {mixed:.4f}")
     text = network.text()
     for start in range(0, len(text), 112):
         print(f'    "{text[start : start + 112]}"')

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.compiled import compiled
+from bytecap.scoring.memory_record import BEGIN_J, N_RECORD, Record, describe_record
 from bytecap.scoring.memory_tables import LAST_ORDER, MATCH, ORDERS, POINTER, TOKENS, Tables, Whole, followed
 
 Floats = npt.NDArray[np.float32]
@@ -43,8 +44,9 @@ ALIGNMENT_MEMORY = 0.6
 MIN_ALIGNMENT = 0.2
 MAX_NATS = 20.0
 """A log probability is read as at least the negative of this."""
-N_FEATURES = 1 + 3 * len(ORDERS) + 8
-N_PLACE = 4 + 2 * len(ORDERS)
+N_OWN = 1 + 3 * len(ORDERS) + 8
+N_FEATURES = N_OWN + N_RECORD
+N_PLACE = 4 + 2 * len(ORDERS) + len(BEGIN_J)
 
 
 class Likeness(NamedTuple):
@@ -58,14 +60,15 @@ class Likeness(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """The candidates of a position and what is known about them; `rank_V` and the next are empty between positions."""
+    """The candidates of a position and what is known about them; those by token but `rank_V` are empty
+    between positions."""
 
     token_M: Longs
     feature_MF: Floats
     place_C: Floats
     boost_M: Doubles
     rank_V: Longs
-    """The place of each token among the candidates, counted from 1; 0 for those that are none."""
+    """The place of each token among the candidates of the last position, counted from 1; 0 for those that are none."""
     similar_V: Floats
     """Summed weight of the states that each token followed."""
     nearest_V: Floats
@@ -101,25 +104,27 @@ def no_candidates(vocab_size: int) -> Candidates:
 
 
 @compiled()
-def consider(tables: Tables, work: Candidates, like: Likeness, t: Whole, log_p_V: Floats) -> Whole:
+def consider(tables: Tables, record: Record, work: Candidates, like: Likeness, t: Whole, log_p_V: Floats) -> Whole:
     """Find and describe the candidates behind the document's last token, row t of `like`; how many there are."""
     total = _compare_states(tables, like, t, work)
     found = _from_contexts(tables, work)
     found = _from_model(log_p_V, work, found)
     _describe_place(tables, log_p_V, total, work)
+    work.place_C[N_PLACE - BEGIN_J.size :] = record.average_J
     for m in range(found):
         _describe_contexts(tables, work.token_M[m], work.feature_MF[m])
         _describe_use(tables, work.token_M[m], total, work, work.feature_MF[m])
+        describe_record(tables, record, work.token_M[m], work.feature_MF[m, N_OWN:])
         work.feature_MF[m, 0] = max(log_p_V[work.token_M[m]], np.float32(-MAX_NATS))
     _forget_states(tables, work)
     return found
 
 
 @compiled()
-def forget(work: Candidates, found: Whole) -> None:
+def forget(work: Candidates) -> None:
     """Empty the set."""
-    for m in range(found):
-        work.rank_V[work.token_M[m]] = 0
+    for token in work.token_M:
+        work.rank_V[token] = 0
 
 
 @compiled()

@@ -4,7 +4,8 @@ In:   log probabilities of the next token, the tables of the document so far, th
 Out:  log probabilities of the mixture; they sum to one, and no later token has a part in them.
 
     z_v = log p_v + b_v,   mixture = softmax(z)
-    b_v = output . relu(W feature_v + W' place + bias)^2 for candidates, used[how often the document used v] for others
+    b_v = output . relu(W feature_v + W' place + bias)^2 for candidates, for others
+    b_v = used[how often the document used v] + log (times it came + 1/2) / (times it was expected + 1/2)
 
 Letters: T positions, V vocabulary, F features of a candidate, C features of the place, H hidden units, R classes of
 use, L tokens of the document, D width of the states.
@@ -23,14 +24,17 @@ from bytecap.scoring.memory_candidates import (
     N_FEATURES,
     N_PLACE,
     Candidates,
+    Doubles,
     Floats,
     Likeness,
     Longs,
     consider,
     forget,
+    no_candidates,
     use_class,
 )
-from bytecap.scoring.memory_tables import Tables, Whole, absorb
+from bytecap.scoring.memory_record import BEGIN_J, PRIOR_COUNT, Record, new_record, note
+from bytecap.scoring.memory_tables import Tables, Whole, absorb, clear, new_tables
 
 MAX_BOOST = 20.0
 
@@ -45,28 +49,75 @@ class Mixture(NamedTuple):
     used_R: Floats
 
 
-@compiled()
-def mix(tables: Tables, work: Candidates, mixture: Mixture, like: Likeness, log_p_TV: Floats, inputs_T: Longs) -> None:
-    """Mix the memory into each row of `log_p_TV` in place: row t is the distribution after `inputs_T[t]`.
+class Memory(NamedTuple):
+    """All that is kept of one document."""
+
+    tables: Tables
+    record: Record
+    work: Candidates
+
+
+def new_memory(vocab_size: int, tokens: int) -> Memory:
+    """Of a document that has not begun, with room for `tokens` tokens."""
+    return Memory(new_tables(vocab_size, tokens), new_record(vocab_size), no_candidates(vocab_size))
+
+
+def forget_document(memory: Memory, mixture: Mixture) -> None:
+    """Make it a new one."""
+    clear(memory.tables)
+    forget(memory.work)
+    record = memory.record
+    record.average_J[:], record.expected_V[:] = BEGIN_J, 0
+    record.weight_V[:] = PRIOR_COUNT * np.exp(np.float64(mixture.used_R[0]))
+
+
+def mix(memory: Memory, mixture: Mixture, like: Likeness, log_p_TV: Floats, inputs_T: Longs) -> Floats:
+    """The mixture after each of `inputs_T`: row t of the answer, as of `log_p_TV`, is that after `inputs_T[t]`.
 
     Row t of `like` is about the position of `inputs_T[t]`.
     """
-    raised_V = np.empty(log_p_TV.shape[1])
+    weight_TV = np.exp(log_p_TV, dtype=np.float64)
+    _mix_rows(memory, mixture, like, log_p_TV, weight_TV, inputs_T)
+    with np.errstate(divide="ignore"):  # what the model gives no probability has none
+        return np.log(weight_TV / weight_TV.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@compiled()
+def _mix_rows(
+    memory: Memory, mixture: Mixture, like: Likeness, log_p_TV: Floats, weight_TV: Doubles, inputs_T: Longs
+) -> None:
+    """Turn rows of probabilities into weights of the mixture, which do not sum to one yet."""
     for t in range(inputs_T.size):
-        log_p_V = log_p_TV[t]
-        absorb(tables, inputs_T[t])
-        found = consider(tables, work, like, t, log_p_V)
+        found = advance(memory, mixture, like, t, log_p_TV[t], inputs_T[t])
+        work, weight_V = memory.work, weight_TV[t]
         _boost(mixture, work, found)
-        total = 0.0
-        for v in range(log_p_V.size):
-            rank = work.rank_V[v]
-            raised = mixture.used_R[use_class(tables.count_V[v])] if rank == 0 else work.boost_M[rank - 1]
-            raised_V[v] = log_p_V[v] + raised
-            total += np.exp(raised_V[v])
-        log_total = np.log(total)
-        for v in range(log_p_V.size):
-            log_p_V[v] = raised_V[v] - log_total
-        forget(work, found)
+        for m in range(found):
+            work.boost_M[m] = weight_V[work.token_M[m]] * np.exp(work.boost_M[m])
+        _weigh_others(memory.record, weight_V)
+        for m in range(found):
+            weight_V[work.token_M[m]] = work.boost_M[m]
+
+
+@compiled()
+def advance(memory: Memory, mixture: Mixture, like: Likeness, t: Whole, log_p_V: Floats, token: Whole) -> Whole:
+    """Take in the document's next token, and describe the candidates behind it; how many there are."""
+    tables, record, work = memory.tables, memory.record, memory.work
+    note(tables, work, record, token)
+    forget(work)
+    absorb(tables, token)
+    used = tables.count_V[token]
+    record.weight_V[token] = (used + PRIOR_COUNT) * np.exp(np.float64(mixture.used_R[use_class(used)]))
+    record.log_p_V[:] = log_p_V
+    return consider(tables, record, work, like, t, log_p_V)
+
+
+@compiled()
+def _weigh_others(record: Record, weight_V: Doubles) -> None:
+    """What tokens weigh that are no candidates; each was expected as often as the model says."""
+    for v in range(weight_V.size):
+        p = weight_V[v]
+        weight_V[v] = p * record.weight_V[v] / (record.expected_V[v] + PRIOR_COUNT)
+        record.expected_V[v] += p
 
 
 @compiled(fastmath=True)

@@ -49,6 +49,8 @@ class Tables(NamedTuple):
     node_token_N: Ints
     node_count_N: Ints
     node_next_N: Ints
+    node_last_N: Ints
+    """Position of the token when it followed the context last."""
     history_L: Ints
     count_V: Ints
     last_V: Ints
@@ -77,6 +79,7 @@ def new_tables(vocab_size: int, tokens: int) -> Tables:
         node_token_N=np.zeros(room, np.int32),
         node_count_N=np.zeros(room, np.int32),
         node_next_N=np.zeros(room, np.int32),
+        node_last_N=np.zeros(room, np.int32),
         history_L=np.zeros(tokens, np.int32),
         count_V=np.zeros(vocab_size, np.int32),
         last_V=np.full(vocab_size, -1, np.int32),
@@ -202,9 +205,11 @@ def _count(tables: Tables, key: np.uint64, token: Whole, position: Whole) -> Non
         tables.pair_node_P[place] = node
         tables.node_token_N[node] = token
         tables.node_count_N[node] = 1
+        tables.node_last_N[node] = position
         tables.context_distinct_S[slot] += 1
     else:
         tables.node_count_N[node] += 1
+        tables.node_last_N[node] = position
         if head == node:
             return
         before = head

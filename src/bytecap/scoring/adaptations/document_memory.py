@@ -9,6 +9,7 @@ Letters: B lanes, T positions of a chunk, L positions of a document, D width, V 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
-from bytecap.scoring.memory_candidates import Likeness, likeness, no_candidates
-from bytecap.scoring.memory_mixing import Mixture, mix
+from bytecap.scoring.memory_candidates import Likeness, likeness
+from bytecap.scoring.memory_mixing import Mixture, forget_document, mix, new_memory
 from bytecap.scoring.memory_prior import built_in_mixture
-from bytecap.scoring.memory_tables import TOKENS, clear, new_tables, with_room
+from bytecap.scoring.memory_tables import TOKENS, with_room
 
 _ROOM = 1024
 """Tokens of a document that a lane has room for at first."""
@@ -40,18 +41,30 @@ class DocumentMemoryConfig(AdaptationConfig):
 class _Lane:
     """What one document has said, and the model's states at its positions as unit vectors."""
 
-    def __init__(self, vocab_size: int, width: int) -> None:
-        self.tables = new_tables(vocab_size, _ROOM)
+    def __init__(self, vocab_size: int, width: int, mixture: Mixture) -> None:
+        self._mixture, self._memory = mixture, new_memory(vocab_size, _ROOM)
         self._unit_LD, self._aligned_L = np.zeros((_ROOM, width), np.float32), np.zeros(_ROOM, np.float32)
+        self.forget()
 
     def forget(self) -> None:
-        clear(self.tables)
+        forget_document(self._memory, self._mixture)
 
-    def add(self, unit_TD: npt.NDArray[np.float32]) -> Likeness:
+    def mix(
+        self, unit_TD: npt.NDArray[np.float32], log_p_TV: npt.NDArray[np.float32], inputs_T: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """The mixture behind each of the next tokens, of which these are states and log probabilities."""
+        parts = (slice(first, first + _TOGETHER) for first in range(0, len(inputs_T), _TOGETHER))
+        rows = [
+            mix(self._memory, self._mixture, self._add(unit_TD[part]), log_p_TV[part], inputs_T[part]) for part in parts
+        ]
+        return np.concatenate(rows)
+
+    def _add(self, unit_TD: npt.NDArray[np.float32]) -> Likeness:
         """Make room for the next tokens, whose states these are; how like they are to those before."""
-        begin, end = int(self.tables.numbers_5[TOKENS]), int(self.tables.numbers_5[TOKENS]) + len(unit_TD)
-        self.tables = with_room(self.tables, len(unit_TD))
-        if (more := self.tables.history_L.size - len(self._aligned_L)) > 0:
+        tables = self._memory.tables
+        begin, end = int(tables.numbers_5[TOKENS]), int(tables.numbers_5[TOKENS]) + len(unit_TD)
+        self._memory = self._memory._replace(tables=with_room(tables, len(unit_TD)))
+        if (more := self._memory.tables.history_L.size - len(self._aligned_L)) > 0:
             self._unit_LD = np.pad(self._unit_LD, ((0, more), (0, 0)))
             self._aligned_L = np.pad(self._aligned_L, (0, more))
         self._unit_LD[begin:end] = unit_TD
@@ -77,8 +90,8 @@ class DocumentMemory(Adaptation):
 
     def begin(self, model: GPT, lanes: int, bos: int) -> None:
         """Every lane begins without a memory."""
-        self._lanes = [_Lane(model.spec.vocab_size, model.spec.d_model) for _ in range(lanes)]
-        self._work = no_candidates(model.spec.vocab_size)
+        spec = model.spec
+        self._lanes = [_Lane(spec.vocab_size, spec.d_model, self._mixture) for _ in range(lanes)]
 
     def reset(self, lane: int) -> None:
         """Forget the lane's document."""
@@ -94,13 +107,9 @@ class DocumentMemory(Adaptation):
         return logits_BTV
 
     def mix(self, log_probs_BTV: Tensor, inputs_BT: Tensor) -> Tensor:
-        """The mixture with each lane's memory, position by position."""
-        mixed_BTV = log_probs_BTV.detach().to("cpu", torch.float32, copy=True).contiguous()
-        for lane, states_TD, log_p_TV, inputs_T in zip(
-            self._lanes, self._states_BTD.numpy(), mixed_BTV.numpy(), inputs_BT.cpu().numpy(), strict=True
-        ):
-            for first in range(0, len(inputs_T), _TOGETHER):
-                part = slice(first, first + _TOGETHER)
-                like = lane.add(states_TD[part])
-                mix(lane.tables, self._work, self._mixture, like, log_p_TV[part], inputs_T[part])
-        return mixed_BTV.to(log_probs_BTV.device)
+        """The mixture with each lane's memory, position by position; lanes share the threads of PyTorch."""
+        states_BTD, inputs_BT = self._states_BTD.numpy(), inputs_BT.cpu()
+        log_p_BTV = log_probs_BTV.detach().to("cpu", torch.float32).contiguous().numpy()
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            mixed = list(threads.map(_Lane.mix, self._lanes, states_BTD, log_p_BTV, inputs_BT.numpy()))
+        return torch.from_numpy(np.stack(mixed)).to(log_probs_BTV.device)
