@@ -12,6 +12,7 @@ from bytecap.artifact.tokenizer import artifact_tokenizer
 from bytecap.scoring.adaptations import build_adaptations, chosen_adaptations
 from bytecap.scoring.continue_text import continue_text
 from bytecap.scoring.engine import Engine, EnginePredictor
+from bytecap.scoring.streaming import streaming_reach
 from tests.artifact.example import example_file
 
 PROMPT = "the cap the model the cap the model the"
@@ -36,8 +37,9 @@ def test_the_likeliest_token_of_the_mixture() -> None:
     ids = [tokenizer.bos, *tokenizer.encode(PROMPT)]
     adaptations = build_adaptations(chosen_adaptations(["document_memory"], origin="a test"))
     for _ in range(6):
+        reach = streaming_reach(artifact.context, min(64, artifact.context))
         engine = EnginePredictor(
-            Engine(artifact.model(), adaptations, bos=tokenizer.bos, context=artifact.context, strategy="streaming")
+            Engine(artifact.model(), adaptations, bos=tokenizer.bos, context=reach, strategy="streaming")
         )
         engine.reset()
         choice = int(engine.log_probs(torch.tensor(ids))[-1].argmax())

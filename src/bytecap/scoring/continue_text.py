@@ -3,9 +3,8 @@
 In:   an Artifact, a prompt.
 Out:  text.
 
-Where the file's score remembers the document, so does the text that it writes; each position sees the file's whole
-context, where streaming shows half a stride less. What learns by gradients learns from scored text alone, of which
-there is none here.
+Where the file's score remembers the document, so does the text that it writes; each position sees as many as in a
+streaming score. What learns by gradients learns from scored text alone, of which there is none here.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ from bytecap.artifact.tokenizer import artifact_tokenizer
 from bytecap.model.sampling import NextLogits
 from bytecap.scoring.adaptations import build_adaptations, saved_adaptations
 from bytecap.scoring.engine import Engine, EnginePredictor
+from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.scoring.past import STREAMING
+from bytecap.scoring.streaming import streaming_reach
 from bytecap.text.tokenizer import Tokenizer
 
 
@@ -48,7 +49,8 @@ def _adapted_logits(artifact: Artifact, bos: int) -> NextLogits | None:
     adaptations = [adaptation for adaptation in build_adaptations(adapt) if not adaptation.needs_gradient]
     if not adaptations:
         return None
-    engine = Engine(artifact.model(), adaptations, bos=bos, context=artifact.context, strategy=STREAMING)
+    reach = streaming_reach(artifact.context, min(ScoreConfig().stride, artifact.context))
+    engine = Engine(artifact.model(), adaptations, bos=bos, context=reach, strategy=STREAMING)
     predictor = EnginePredictor(engine)
     predictor.reset()
 
