@@ -53,10 +53,11 @@ class _Lane:
         self, unit_TD: npt.NDArray[np.float32], log_p_TV: npt.NDArray[np.float32], inputs_T: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
         """The mixture behind each of the next tokens, of which these are states and log probabilities."""
-        parts = (slice(first, first + _TOGETHER) for first in range(0, len(inputs_T), _TOGETHER))
-        rows = [
-            mix(self._memory, self._mixture, self._add(unit_TD[part]), log_p_TV[part], inputs_T[part]) for part in parts
-        ]
+        rows = []
+        for first in range(0, len(inputs_T), _TOGETHER):
+            part = slice(first, first + _TOGETHER)
+            like = self._add(unit_TD[part])
+            rows.append(mix(self._memory, self._mixture, like, log_p_TV[part], inputs_T[part]))
         return np.concatenate(rows)
 
     def _add(self, unit_TD: npt.NDArray[np.float32]) -> Likeness:
