@@ -58,7 +58,7 @@ class Memory(NamedTuple):
 
 
 def new_memory(vocab_size: int, tokens: int) -> Memory:
-    """Of a document that has not begun, with room for `tokens` tokens."""
+    """The memory of a document that has not begun, with room for `tokens` tokens."""
     return Memory(new_tables(vocab_size, tokens), new_record(vocab_size), no_candidates(vocab_size))
 
 
@@ -79,7 +79,8 @@ def mix(memory: Memory, mixture: Mixture, like: Likeness, log_p_TV: Floats, inpu
     weight_TV = np.exp(log_p_TV, dtype=np.float64)
     _mix_rows(memory, mixture, like, log_p_TV, weight_TV, inputs_T)
     with np.errstate(divide="ignore"):  # what the model gives no probability has none
-        return np.log(weight_TV / weight_TV.sum(axis=1, keepdims=True)).astype(np.float32)
+        log_q_TV: Floats = np.log(weight_TV / weight_TV.sum(axis=1, keepdims=True)).astype(np.float32)
+    return log_q_TV
 
 
 @compiled()

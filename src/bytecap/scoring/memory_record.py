@@ -9,7 +9,7 @@ Source:  the adaptive contexts of paq8's mixers; expected counts as in arXiv 161
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,7 @@ class Record(NamedTuple):
 
 
 def new_record(vocab_size: int) -> Record:
-    """Of a document that has not begun."""
+    """The record of a document that has not begun."""
     return Record(BEGIN_J.copy(), np.zeros(vocab_size), np.zeros(vocab_size, np.float32), np.zeros(vocab_size))
 
 
@@ -79,7 +79,7 @@ def note(tables: Tables, work: Candidates, record: Record, token: Whole) -> None
 
 
 @compiled()
-def _move(average_J: Floats, place: int, value: float, rate: float) -> None:
+def _move(average_J: Floats, place: int, value: Any, rate: float) -> None:
     average_J[place] += np.float32(rate) * (np.float32(value) - average_J[place])
 
 
