@@ -122,7 +122,7 @@ def plain_int4(module: torch.nn.Module) -> int:
             floats.append(half.numpy().tobytes())
             parameter.copy_(half.float())
             continue
-        rows_OI = parameter.flatten(1)
+        rows_OI = parameter.flatten(0, -2) if parameter.size(-1) > 8 else parameter.flatten(1)  # experts; short kernels
         scale_O1 = (rows_OI.abs().amax(dim=1, keepdim=True) / 7).half().float()
         integers_OI = (rows_OI / scale_O1.clamp_min(1e-12)).round().clamp(-7, 7)
         nibbles = (integers_OI.to(torch.int8).flatten().numpy() + 7).astype(np.uint8)

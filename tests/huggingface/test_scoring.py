@@ -42,7 +42,9 @@ def slow_nats(model: CausalModel, text: TokenizedText, context: int, stride: int
 
 
 @pytest.mark.parametrize(("context", "stride"), [(32, 32), (32, 8), (16, 1), (64, 64)])
-def test_one_target_at_a_time(model: CausalModel, text: TokenizedText, context: int, stride: int) -> None:
+def test_one_target_at_a_time(
+    model: CausalModel, text: TokenizedText, context: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every target once, each with its window; bytes are those of the text."""
     found = score_tokens(model, text, context=context, stride=stride, progress=Silent())
     assert found.score.nats == pytest.approx(slow_nats(model, text, context, stride), rel=1e-5)
@@ -51,6 +53,9 @@ def test_one_target_at_a_time(model: CausalModel, text: TokenizedText, context: 
     assert value["bits_per_byte"] == pytest.approx(found.score.nats / 0.6931471805599453 / text.raw_bytes)
     documents = found.score.documents
     assert documents is not None and documents.nats_D.sum() == pytest.approx(found.score.nats)
+    monkeypatch.setattr("bytecap.huggingface.scoring.BATCH_LOGITS", 290 * 7)
+    parts = score_tokens(model, text, context=context, stride=stride, progress=Silent()).score
+    assert parts.nats == pytest.approx(found.score.nats, rel=1e-6) and parts.tokens == found.score.tokens
     with pytest.raises(ConfigError, match="the stride is 65"):
         score_tokens(model, text, context=64, stride=65, progress=Silent())
 

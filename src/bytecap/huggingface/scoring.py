@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bytecap.core.clock import Clock
 from bytecap.core.errors import DataError
@@ -27,7 +28,7 @@ from bytecap.huggingface.texts import TokenizedText
 from bytecap.scoring.adaptive import open_ledger
 from bytecap.scoring.documents import Counts, document_begins
 from bytecap.scoring.evaluate import Score
-from bytecap.scoring.ledger import Chunk
+from bytecap.scoring.ledger import Chunk, Ledger
 from bytecap.scoring.windowed import Segment, plan_windows
 from bytecap.scoring.windows import check_stride
 from bytecap.text.shards import TokenStream
@@ -77,8 +78,8 @@ def score_tokens(model: CausalModel, text: TokenizedText, *, context: int, strid
         for row, segment in zip(inputs_BT, rows, strict=True):
             row[: segment.length] = text.tokens.read(segment.start, segment.length)
         logits_BTV = model.logits(torch.from_numpy(inputs_BT).to(device))[:, skip : skip + max(r.scored for r in rows)]
-        chunk = Chunk(tuple(row.start + skip for row in rows), tuple(row.scored for row in rows))
-        done += ledger.commit(chunk, logits_BTV.double().log_softmax(dim=-1)).tokens
+        for first in range(0, logits_BTV.size(1), most := max(1, BATCH_LOGITS // (vocab_size * len(rows)))):
+            done += _commit(ledger, rows, logits_BTV[:, first : first + most], first)
         progress.update(done, ledger.targets, f"{done / max(clock.seconds, 1e-9):,.0f} tokens/s")
     totals = ledger.close()
     bits = 0.0 if text.lost else bits_per_byte(totals.nats, totals.text_bytes)
@@ -87,6 +88,15 @@ def score_tokens(model: CausalModel, text: TokenizedText, *, context: int, strid
         stride=stride, seconds=clock.seconds, documents=totals.documents,
     )  # fmt: skip
     return TextLoss(score, text.lost, text.raw_bytes)
+
+
+def _commit(ledger: Ledger, rows: Sequence[Segment], logits_BTV: Tensor, first: int) -> int:
+    """Write down the losses of a part of some rows, which begins at their scored position `first`; how many."""
+    lanes = [lane for lane, row in enumerate(rows) if row.scored > first]
+    counts = [min(rows[lane].scored - first, logits_BTV.size(1)) for lane in lanes]
+    starts = [rows[lane].start + rows[lane].skip + first for lane in lanes]
+    part_BTV = logits_BTV[lanes, : max(counts)].log_softmax(dim=-1)
+    return ledger.commit(Chunk(tuple(starts), tuple(counts)), part_BTV).tokens
 
 
 def segments(stream: TokenStream, bos: int, context: int, stride: int) -> Iterator[Segment]:
