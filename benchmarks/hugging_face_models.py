@@ -10,6 +10,7 @@ nothing was trained or measured on.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from bytecap.fitting.job import FitJob
 from bytecap.huggingface.fitting import FolderFit, FolderInputs, compared_windows, make_job, open_inputs
 from bytecap.huggingface.folder import open_folder
 from bytecap.huggingface.model import load_folder, model_logits
+from bytecap.huggingface.own_text import write_own_text
 from bytecap.huggingface.texts import TokenizedText, tokenize
 from bytecap.huggingface.tokenizer import HuggingFaceTokenizer
 from bytecap.quant.allocation import QuantConfig
@@ -148,7 +150,7 @@ def beside_weights(job: FitJob, cap: int) -> int:
 
 
 def measure(folder: Path, text: TokenizedText) -> Iterator[str]:
-    """Cells of a row: weights, bytes, loss of the original, KL of plain, bare and fitted with text."""
+    """Cells of a row: weights, bytes, loss of the original; KL of plain, bare, fitted with own text and with text."""
     inputs = opened(folder, text)
     weights = sum(value.size for value in inputs.source.weights.values())
     fitted = make_job(inputs, Silent())
@@ -157,18 +159,22 @@ def measure(folder: Path, text: TokenizedText) -> Iterator[str]:
     cap = bytes_plain + beside_weights(fitted, 2 * bytes_plain)
     windows = compared_windows(inputs)
     plain = divergence(inputs.model.logits, lambda tokens_BT: model_logits(rounded, tokens_BT), windows)
-    bare_inputs = FolderInputs(inputs.folder, inputs.model, inputs.source, None, inputs.how)
-    bare = make_job(bare_inputs, Silent()).fit(FileBudget(cap), Silent())
+    own = write_own_text(inputs.model, tokens=16_384, context=CONTEXT, seed=0, progress=Silent())
     comparison = inputs.comparison()
     assert comparison is not None
-    kl_bare = comparison.measure(inputs.source, bare.artifact)
+    others = []
+    for measured in (None, own):
+        job = make_job(dataclasses.replace(inputs, text=measured), Silent())
+        kl = comparison.measure(inputs.source, job.fit(FileBudget(cap), Silent()).artifact)
+        assert kl is not None
+        others.append(kl.kl)
     found = fitted.fit(FileBudget(cap), Silent()).report["divergence"]
-    assert kl_bare is not None
     yield f"{weights:,}"
     yield f"{bytes_plain:,}"
     yield f"{plain.loss_before:.3f}"
     yield f"{plain.kl:.4f}"
-    yield f"{kl_bare.kl:.4f} ({kl_bare.kl / plain.kl:.2f})"
+    yield f"{others[0]:.4f} ({others[0] / plain.kl:.2f})"
+    yield f"{others[1]:.5f} ({others[1] / plain.kl:.3f})"
     yield f"{found['kl']:.5f} ({found['kl'] / plain.kl:.3f})"
 
 
@@ -186,8 +192,8 @@ def main() -> None:
     found = sorted(path for path in Path(text).rglob("*") if path.suffix in (".txt", ".md", ".py"))
     made = train_tokenizer([path.read_text("utf-8") for path in found])
     tokens = tokenize(config, HuggingFaceTokenizer(made), Silent())
-    print("| model_type | weights | plain int4, bytes | loss | plain's KL | bare | with text |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print("| model_type | weights | plain int4, bytes | loss | plain's KL | bare | own text | with text |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for kind in kinds or SHAPES:
         folder, begin = Path(out) / kind, time.process_time()
         try:

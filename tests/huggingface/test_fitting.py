@@ -12,6 +12,7 @@ from bytecap.artifact.load import load
 from tests.huggingface.models import TEXT, byte_level_bpe, make_folder, word_piece
 from tests.runs import call
 
+BARE = ("--set", "quant.calibration_tokens=0")
 FAST = ("--quiet", "--set", "quant.calibration_tokens=1024", "--set", "quant.states=4")
 
 
@@ -69,10 +70,13 @@ def test_fit_and_score(tmp_path: Path, text: Path, kind: str, asked: Callable[..
 
 
 def test_without_text(llama: Path, tmp_path: Path, asked: Callable[..., Any]) -> None:
-    """By the size of the weights, at several caps, and as a prediction alone."""
+    """By text of its own, at several caps, and as a prediction; by the size of the weights where that is asked."""
     found = asked("fit", llama, "--caps", "30kB,40kB", "-o", tmp_path / "curve", *FAST)["fitted"]
-    assert [row["cap_bytes"] for row in found] == [30_000, 40_000] and found[0]["divergence"] is None
-    assert "predicted" in asked("fit", llama, "--cap", "30kB", "--dry-run", *FAST)
+    assert [row["cap_bytes"] for row in found] == [30_000, 40_000] and 0 <= found[0]["divergence"]["kl"] < 0.01
+    assert found[0]["bits_per_byte"] is None and found[0]["no_bits_per_byte"] is None
+    bare = ("--cap", "30kB", "-o", tmp_path / "bare.bcap", *FAST, *BARE)
+    assert asked("fit", llama, *bare)["fitted"][0]["divergence"] is None
+    assert "predicted" in asked("fit", llama, *bare[:2], "--dry-run", *bare[4:])
 
 
 def test_a_scheme(llama: Path, tmp_path: Path, text: Path, asked: Callable[..., Any]) -> None:
@@ -87,7 +91,7 @@ def test_tokenizer_outside(
 ) -> None:
     """It is not in the file and does not count; who scores it must bring it."""
     out = tmp_path / "outside.bcap"
-    assert call("fit", llama, "--cap", "30kB", "--tokenizer-outside", "-o", out, *FAST) == 0
+    assert call("fit", llama, "--cap", "30kB", "--tokenizer-outside", "-o", out, *FAST, *BARE) == 0
     assert "outside the file, not counted" in capsys.readouterr().out
     assert list(load(out).attached) == ["config.json", "generation_config.json"]
     said = asked("score", out, "--text", text, "--quiet")["error"]["message"]
@@ -122,7 +126,7 @@ def test_lost_text(tmp_path: Path, text: Path, asked: Callable[..., Any], capsys
     ("words", "said"),
     [
         (("fit", "{}"), "how large may the file be?"),
-        (("fit", "{}", "--cap", "1kB"), "1,000"),
+        (("fit", "{}", "--cap", "1kB", "--set", "quant.calibration_tokens=0"), "1,000"),
         (("fit", "{}", "--cap", "30kB", "--tokenizer", "x.model"), "has its own tokenizer"),
         (("fit", "{}", "--cap", "30kB", "--set", "train.context=65"), "more than the 64 positions"),
         (("fit", "{}", "--cap", "30kB", "--set", "model.d_model=65"), "changes nothing in this fit"),

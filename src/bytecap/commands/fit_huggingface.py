@@ -16,6 +16,7 @@ from bytecap.core.progress import Progress
 from bytecap.huggingface.fitting import FolderFit, make_job, make_scheme_inputs, open_inputs
 from bytecap.huggingface.folder import Folder, open_folder
 from bytecap.huggingface.model import load_folder
+from bytecap.huggingface.own_text import write_own_text
 from bytecap.huggingface.texts import TokenizedText, tokenize
 from bytecap.huggingface.tokenizer import HuggingFaceTokenizer, refuse_vocabulary
 from bytecap.published.scheme_fitter import build_scheme_job, needs_text
@@ -38,6 +39,11 @@ def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
     text = _text(request, recipe, folder, progress)
     model = load_folder(folder, progress)
     model.module.to(choose_device(request.device))
+    if text is None and recipe.quant.calibration_tokens:
+        text = write_own_text(
+            model, tokens=recipe.quant.calibration_tokens, context=context, seed=recipe.run.seed, progress=progress
+        )
+        progress.note(f"no text is given, so the model is measured on {len(text.tokens):,} tokens that it wrote itself")
     how = FolderFit(quant=recipe.quant, artifact=recipe.artifact, context=context, seed=recipe.run.seed)
     inputs = open_inputs(folder, model, text, how)
     about = _about(folder, text, embedded=recipe.artifact.embed_tokenizer)

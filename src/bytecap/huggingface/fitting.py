@@ -96,7 +96,7 @@ class FolderInputs:
         provenance = Provenance(
             recipe_digest="", corpus_digest=digest_json(""), checkpoint_digest=self.source.digest,
             tokenizer_digest=tokenizer_digest(path),
-            lossless=self.text is not None and not self.text.lost, context=self.how.context,
+            lossless=self.text is not None and self.text.bytes is not None, context=self.how.context,
         )  # fmt: skip
         return Container(provenance, self.how.artifact, None, Attached(files, types))
 
@@ -138,8 +138,7 @@ def make_job(inputs: FolderInputs, progress: Progress) -> FitJob:
     quant = inputs.how.quant
     calibration = measure(inputs, progress)
     if calibration is None:
-        why = "there is no text; give --text" if inputs.text is None else "quant.calibration_tokens is 0"
-        progress.note(f"nothing is measured, so the steps of each matrix follow the size of its own weights: {why}")
+        progress.note("nothing is measured, so the steps of each matrix follow the size of its own weights")
     adaptation = _adaptation(inputs) if quant.distill_steps else None
     return build_job(inputs.source, calibration, quant, inputs.container(), adaptation, inputs.comparison())
 
