@@ -1,14 +1,30 @@
 """The short convolution equals its formula written out, and begins anew with each document."""
 
+import dataclasses
+
 import pytest
 import torch
 
+from bytecap.core.errors import ConfigError
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques.base import Visit
 from bytecap.model.techniques.short_convolution import ShortConvolution, ShortConvolutionConfig
 
 SPEC = ModelSpec(vocab_size=9, n_layers=2, d_model=4, n_heads=1, n_kv_heads=1, d_ff=8, techniques={})
+
+
+def test_only_some_blocks() -> None:
+    """A block that is not chosen reads its stream as it is, and has no weights; those that do not exist are refused."""
+    spec = dataclasses.replace(SPEC, n_layers=4)
+    convolution = ShortConvolution(ShortConvolutionConfig(taps=2, blocks="1-2 of 4"), spec)
+    assert convolution.taps_LND.shape == (2, 2, 4)
+    convolution.requires_grad_(False).taps_LND.fill_(1.0)
+    context, stream_BTD = GPT(spec)._context(torch.tensor([[1, 5, 6]]), 1), torch.ones(1, 3, 4)
+    sums = [convolution.before(stream_BTD, Visit(b, b, 4), context)[0, :, 0].tolist() for b in range(4)]
+    assert sums == [[1, 1, 1], [1, 2, 3], [1, 2, 3], [1, 1, 1]]
+    with pytest.raises(ConfigError, match='blocks is "3-4"'):
+        ShortConvolutionConfig(blocks="3-4").selected_blocks(spec)
 
 
 @pytest.mark.parametrize("taps", [1, 3, 7])
