@@ -50,7 +50,8 @@ def convert_files(files: Mapping[str, list[str] | None], key: str | None, folder
     taken = key
     for path, wanted in files.items():
         kind, root = read_tables(Path(path))
-        taken, table = choose(root, ROOT if key is None and kind.is_one_table else key)
+        one = key is None and kind.is_one_table and bool(flatten(root)[0])
+        taken, table = choose(root, ROOT if one else key)
         found, apart = flatten(table)
         left |= apart | _beside(root, taken)
         if wanted is not None and (missing := sorted(set(wanted) - set(found))):

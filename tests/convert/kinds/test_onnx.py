@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from bytecap.convert.child import read_tables
+from bytecap.convert.child import convert_files, read_tables
 from bytecap.convert.tables import flatten
 from bytecap.core.errors import DataError
 
@@ -78,6 +78,13 @@ def test_hostile_tensors(tensor: Any, said: str, tmp_path: Path) -> None:
     """One sentence each."""
     with pytest.raises(DataError, match=said):
         read_tables(save(tmp_path, [tensor]))
+
+
+def test_nothing_in_it(tmp_path: Path) -> None:
+    """Integers alone are no weights, and no key is spoken of that nobody gave."""
+    shape = numpy_helper.from_array(np.array([1, 2]), "shape")
+    with pytest.raises(DataError, match="holds no weights with names, but a table of shape"):
+        convert_files({str(save(tmp_path, [shape])): None}, None, tmp_path)
 
 
 def test_names_twice_and_sparse(tmp_path: Path) -> None:

@@ -16,13 +16,17 @@ JOB_KEYS = ("paths", "folder", "out", "tokens", "texts")
 
 def main(job: dict[str, Any]) -> None:
     """Load model and tokenizer, ask both; copies of code that the library makes go into the job's folder."""
-    sys.path[:], out = job["paths"], Path(job["out"])
+    out = Path(job["out"])
+    modules = out / "modules"
+    modules.mkdir()
+    (modules / "__init__.py").touch()
+    sys.path[:] = [str(modules), *job["paths"]]  # before the place where other runs of the library keep such copies
     sys.modules["bytecap"] = None  # type: ignore[assignment]  # importing it fails
     import torch  # noqa: PLC0415  (found once the path is set)
     import transformers  # noqa: PLC0415
     from safetensors.torch import save_file  # noqa: PLC0415
 
-    vars(transformers.dynamic_module_utils)["HF_MODULES_CACHE"] = str(out / "modules")
+    vars(transformers.dynamic_module_utils)["HF_MODULES_CACHE"] = str(modules)
     how = {"trust_remote_code": True, "local_files_only": True}
     model = transformers.AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.float32, **how).eval()
     with torch.no_grad():
