@@ -254,7 +254,7 @@ def weights_of(one: dict[str, Any], plain: dict[str, Any], integers: dict[str, l
             for r in range(R):
                 c += (a[o * R + r] * alpha) * (b[r * columns + i] * beta[(r * columns + i) // 64])
             found[o, i] += f(c)
-    return found
+    return found.reshape(shape)
 
 
 def grouped_weights(one: dict[str, Any], plain: dict[str, Any]) -> np.ndarray:

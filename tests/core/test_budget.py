@@ -29,3 +29,7 @@ def test_slack_and_refusal() -> None:
         refuse_small_cap(101, 100)
     with pytest.raises(BudgetError, match=r"most of it is kept at 16 bits or more \(a, b, c, d, e, \.\.\)"):
         refuse_small_cap(101, 100, "abcdef")
+    with pytest.raises(BudgetError, match=r"rounded to zero \(big 1,900, header 50\)\. Raise"):
+        refuse_small_cap(2_001, 2_000, parts=[("big", 1_900), ("header", 50)])
+    with pytest.raises(BudgetError, match=r"\(p0 9, p1 8, p2 7, p3 6, p4 5, \.\.\)"):
+        refuse_small_cap(101, 100, parts=[(f"p{i}", 9 - i) for i in range(7)])

@@ -88,3 +88,27 @@ def test_a_cap_below_any_file_is_refused_before_training() -> None:
     with pytest.raises(BudgetError, match="at least"):
         refuse_small(source, QuantConfig(), CONTAINER, FileBudget(200))
     refuse_small(source, QuantConfig(), CONTAINER, FileBudget(20_000))
+
+
+def test_what_is_said_of_a_fit() -> None:
+    """Weights that calibration never reached, with what they got; and what takes the bytes of a file that cannot be."""
+
+    class Notes(Silent):
+        def __init__(self) -> None:
+            self.said: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.said.append(text)
+
+    job = job_of()
+    assert job.calibration is not None
+    known = {name: curvature for name, curvature in job.calibration.tensors.items() if name != "up.weight"}
+    calibration = dataclasses.replace(job.calibration, tensors=known, distinct=0)
+    unreached = build_job(job.source, calibration, QuantConfig(states=8), CONTAINER)
+    notes = Notes()
+    fitted = unreached.fit(FileBudget(3_000), notes)
+    bits = next(row["bits_per_weight"] for row in fitted.report["tensors"] if row["name"] == "up.weight")
+    (said,) = [text for text in notes.said if "never reached" in text]
+    assert said.endswith(f"(bits per weight: up.weight {bits:.2f})") and bits > 1
+    with pytest.raises(BudgetError, match=r"rounded to zero \(header and tokenizer \d+, [a-z.]+weight \d+"):
+        job.fit(FileBudget(300), Silent())

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bytecap.artifact.attached import read_dtypes, read_files
-from bytecap.artifact.layout import ALIASES, ATTACHED, DTYPES, KEYS_OF_5, VERSION, Parsed
+from bytecap.artifact.layout import ALIASES, ATTACHED, DTYPES, KEYS_OF_5, VERSION, Parsed, is_newer
 from bytecap.core.errors import BytecapError, FormatError
 from bytecap.formats.base import MAX_NAME, MAX_WIDTH, TensorEntry
 from bytecap.formats.table import FORMATS, min_file_bytes
@@ -70,10 +70,9 @@ def read_header(parsed: Parsed) -> Header:
     newer = KEYS_OF_5 & table.keys()
     if set(table) - {STRATEGY, ADAPT} - newer != set(keys):
         raise FormatError(f"the header must hold {', '.join(keys)} and sections, found {ascii(list(table))[:200]}")
-    if bool(newer) != (parsed.version >= VERSION):
-        raise FormatError(
-            f"a file of version {parsed.version} has {', '.join(sorted(newer)) or 'nothing'} of version 5"
-        )
+    if is_newer(table) != (parsed.version >= VERSION):
+        found = ", ".join(sorted(newer)) or ("kernels as per_channel" if is_newer(table) else "nothing")
+        raise FormatError(f"a file of version {parsed.version} has {found} of version 5")
     try:
         spec = None if table["model"] is None else ModelSpec.from_json(table["model"])
         expected = None if spec is None else _expected_tensors(spec)

@@ -17,7 +17,7 @@ from bytecap.core.errors import FormatError
 
 MAGIC = b"bcap"
 VERSION, WITHOUT_ATTACHED = 5, 4
-"""Today's version, and that of files whose header has no key of the newer one."""
+"""Today's version, and that of files whose header has nothing of the newer one."""
 READABLE = (2, 3, 4, 5)
 PREAMBLE = struct.Struct("<4sHHIIQI")
 """Magic, version, flags (0), stored and raw bytes of the header, bytes of the file, CRC-32 of all before and of the
@@ -106,10 +106,20 @@ def write(header: dict[str, Any], sections: list[Section]) -> bytes:
     text = json.dumps({**header, "sections": table}, separators=(",", ":"), ensure_ascii=True).encode()
     packed = zlib.compress(text, 9)
     total = PREAMBLE.size + len(packed) + sum(map(len, stored))
-    version = VERSION if KEYS_OF_5 & header.keys() else WITHOUT_ATTACHED
+    version = VERSION if is_newer(header) else WITHOUT_ATTACHED
     fields = (MAGIC, version, 0, len(packed), len(text), total)
     checksum = zlib.crc32(PREAMBLE.pack(*fields, 0)[: -_CRC.size] + packed)
     return b"".join([PREAMBLE.pack(*fields, checksum), packed, *stored])
+
+
+def is_newer(header: dict[str, Any]) -> bool:
+    """Tell whether a header has something that version 4 has not: a key, or a kernel with a scale for each output."""
+    rows = header.get("tensors")
+    for row in rows if isinstance(rows, list) else []:
+        match row:
+            case [_, "per_channel", _, _, [_, _, _, *_]]:
+                return True
+    return not KEYS_OF_5.isdisjoint(header)
 
 
 def parse(data: bytes) -> Parsed:

@@ -55,10 +55,13 @@ def slack_bytes(file_bytes: int) -> int:
     return max(MIN_SLACK_BYTES, int(SLACK_SHARE * file_bytes))
 
 
-def refuse_small_cap(smallest_bytes: int, file_bytes: int, kept: Sequence[str] = ()) -> None:
+def refuse_small_cap(
+    smallest_bytes: int, file_bytes: int, kept: Sequence[str] = (), parts: Sequence[tuple[str, int]] = ()
+) -> None:
     """Raise BudgetError when even the smallest file is larger than `file_bytes`.
 
-    `kept` names tensors that are never rounded to a few bits, where those take most of it.
+    `kept` names tensors that are never rounded to a few bits, where those take most of it; `parts` what takes how many
+    of its bytes, the largest first.
     """
     if smallest_bytes > file_bytes:
         way_out = "train a model with fewer or narrower layers or a smaller vocabulary"
@@ -67,8 +70,14 @@ def refuse_small_cap(smallest_bytes: int, file_bytes: int, kept: Sequence[str] =
             way_out = f"leave out what the model can do without: most of it is kept at 16 bits or more ({shown})"
         raise BudgetError(
             f"a cap of {file_bytes:,} bytes cannot be met: this model, tokenizer and header take at least "
-            f"{smallest_bytes:,} bytes, with every weight of linear maps and embeddings rounded to zero. Raise the "
-            f"cap, or {way_out}",
+            f"{smallest_bytes:,} bytes, with every weight of linear maps and embeddings rounded to zero"
+            f"{_largest(parts)}. Raise the cap, or {way_out}",
             smallest_bytes=smallest_bytes,
             cap_bytes=file_bytes,
         )
+
+
+def _largest(parts: Sequence[tuple[str, int]]) -> str:
+    """The parts with the most bytes, in brackets."""
+    shown = [f"{name} {size:,}" for name, size in parts[:MAX_SHOWN]]
+    return f" ({', '.join(shown)}{', ..' if len(parts) > MAX_SHOWN else ''})" if shown else ""

@@ -14,12 +14,12 @@ Letters: O rows, I columns.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.quant.allocation import STEP_MSE, PerTensorStep
+from bytecap.quant.allocation import STEP_MSE, PerTensorStep, Shape
 from bytecap.quant.factors import Factors
 
 SIZE_POWER = 0.5
@@ -76,3 +76,32 @@ def data_free_steps(weights: Mapping[str, Floats]) -> dict[str, PerTensorStep]:
     """The step of every vector that is not zero."""
     found = {name: vector_step(weight) for name, weight in weights.items()}
     return {name: step for name, step in found.items() if step is not None}
+
+
+def relative_factors(
+    shapes: Sequence[Shape], weights: Mapping[str, Floats], measured: Mapping[str, Factors], names: Iterable[str]
+) -> dict[str, Factors]:
+    """Steps in proportion to the root mean square of each weight, in the proportion that is usual among the measured.
+
+    Where nothing is known of a weight, the same relative error as elsewhere is the least harmful guess.
+    """
+    if not measured:
+        widths = {entry.name: entry.width for entry in shapes}
+        return {name: matrix_factors(weights[name], widths[name]) for name in names}
+    usual = [
+        float(np.log(f.row_factors_O).mean() + np.log(f.column_factors_I).mean()) - math.log(rms)
+        for name, f in measured.items()
+        if (rms := math.sqrt(mean_square(weights[name]))) > 0
+    ]
+    proportion = math.exp(float(np.median(usual))) if usual else 1.0
+    found = {}
+    for name in names:
+        rows, columns = weights[name].shape
+        rms = math.sqrt(mean_square(weights[name])) or 1.0
+        found[name] = Factors(np.ones(columns), np.full(rows, proportion * rms))
+    return found
+
+
+def mean_square(weight: Floats) -> float:
+    """The mean square of all numbers, at 64 bits."""
+    return float(np.square(weight, dtype=np.float64).mean())

@@ -16,7 +16,7 @@ import numpy as np
 from bytecap.artifact.attached import NOTHING, Attached
 from bytecap.artifact.load import Artifact, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
-from bytecap.core.budget import FileBudget
+from bytecap.core.budget import MAX_SHOWN, FileBudget
 from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Progress
 from bytecap.fitting.problem import build_problem
@@ -91,7 +91,25 @@ class FitJob:
         artifact = read_back(result, self.source.aliases)
         seconds = time.perf_counter() - begin
         divergence = None if self.comparison is None else self.comparison.measure(self.source, artifact)
-        return Fitted(result, artifact, make_report(result, artifact, budget, divergence, self.comparison, seconds))
+        report = make_report(result, artifact, budget, divergence, self.comparison, seconds)
+        if (unreached := self._unreached_note(report)) is not None:
+            progress.note(unreached)
+        return Fitted(result, artifact, report)
+
+    def _unreached_note(self, report: FitReport) -> str | None:
+        """What the tensors got that the calibration text never reached; None where it reached all."""
+        if self.calibration is None or not isinstance(self.fitter, SizeSearch):
+            return None
+        names = self.fitter.problem.unreached
+        if not names:
+            return None
+        bits = {row["name"]: row["bits_per_weight"] for row in report["tensors"]}
+        shown = [f"{name} {bits[name]:.2f}" for name in names[:MAX_SHOWN]]
+        more = [f"and {len(names) - MAX_SHOWN} more"] if len(names) > MAX_SHOWN else []
+        return (
+            "the calibration text never reached some tensors, which have steps by the size of their own weights, as "
+            f"is usual among the others (bits per weight: {', '.join([*shown, *more])})"
+        )
 
     def _refuse_worse_than_unigram(self, file_bytes: int, loss: float, predicted: float, progress: Progress) -> None:
         """Raise BudgetError where `loss` makes the model useless, with the size from which it would be of use."""

@@ -20,9 +20,10 @@ import numpy.typing as npt
 
 from bytecap.core.progress import Progress
 from bytecap.formats.base import StoredTensor
+from bytecap.formats.per_channel import PER_CHANNEL
 from bytecap.formats.plan import TensorPlan
 from bytecap.formats.row_column import ROW_COLUMN, RowColumnQuantized
-from bytecap.formats.size_estimate import SizeEstimate
+from bytecap.formats.size_estimate import SizeEstimate, trial_bytes
 from bytecap.formats.steps import make_steps
 from bytecap.formats.table import FORMATS, estimate_size
 from bytecap.formats.trellis import SCALAR
@@ -106,7 +107,8 @@ def _estimate_tensor(
     """
     weight = weights[plan.name]
     if plan.format != ROW_COLUMN:
-        return EstimatedTensor(estimate_size(FORMATS[plan.format].nearest(plan, weight)), 0.0)
+        found = _nearest(plan, weight, factors)
+        return EstimatedTensor(found.estimate, found.loss)
     rows, columns = weight.shape
     apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
     take = np.arange(0, columns, apart)
@@ -159,8 +161,7 @@ def _round_tensor(
 ) -> RoundedTensor:
     weight = weights[plan.name]
     if plan.format != ROW_COLUMN:
-        stored = FORMATS[plan.format].nearest(plan, weight)
-        return RoundedTensor(plan, stored, estimate_size(stored), 0.0)
+        return _nearest(plan, weight, factors)
     curve, steps = factors[plan.name], make_steps(plan.base, *plan.codes())
     rounded, state_I = [], np.zeros(weight.shape[1], np.int64)
     for here, part in curve.by_part(len(weight)):
@@ -175,6 +176,17 @@ def _round_tensor(
     release(curve)
     stored = _stepped(plan, symbols_OI)
     return RoundedTensor(plan, stored, estimate_size(stored), sum(one.loss for one in rounded))
+
+
+def _nearest(plan: TensorPlan, weight: Floats, factors: Mapping[str, Factors]) -> RoundedTensor:
+    """One tensor without trellis or feedback."""
+    stored = FORMATS[plan.format].nearest(plan, weight)
+    if plan.format != PER_CHANNEL:
+        return RoundedTensor(plan, stored, estimate_size(stored), 0.0)
+    parts = FORMATS[PER_CHANNEL].plain_parts(stored).items()
+    estimate = SizeEstimate(sum(trial_bytes(data, section.number_bytes) for section, data in parts))
+    error = weight - stored.weights().reshape(weight.shape)
+    return RoundedTensor(plan, stored, estimate, factors[plan.name].loss(error))
 
 
 def _price(weight: Floats, steps: Floats, row_factors_O: Doubles, states: int, rd_lambda: float) -> Floats | None:

@@ -18,9 +18,11 @@ import numpy.typing as npt
 
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
-from bytecap.fitting.data_free import data_free_steps, matrix_factors
+from bytecap.fitting.data_free import data_free_steps, mean_square, relative_factors
 from bytecap.fitting.passes import EstimatedTensor, RoundedTensor, estimate_pass, rounding_pass
+from bytecap.fitting.per_channel_choice import choose_per_channel, per_channel_plan
 from bytecap.fitting.source import WeightSource
+from bytecap.formats.per_channel import PER_CHANNEL
 from bytecap.formats.plan import BitPlan, TensorPlan
 from bytecap.formats.row_column import ROW_COLUMN
 from bytecap.formats.steps import make_steps
@@ -63,6 +65,13 @@ class FitProblem:
     """Names of those whose factors come from measured curvature; the others' are relative to their own weights."""
     per_tensor: Mapping[str, PerTensorStep]
     """The steps of every tensor with one step."""
+    per_channel: frozenset[str] = frozenset()
+    """Names of those with factors that are stored with one scale for each output (per_channel_choice.py)."""
+
+    @property
+    def unreached(self) -> list[str]:
+        """Names of the weights with factors that a calibration says nothing about; none without a calibration."""
+        return [] if self.calibration is None else [name for name in self.factors if name not in self.measured]
 
     @property
     def n_factored(self) -> int:
@@ -74,15 +83,41 @@ class FitProblem:
         """Number of weights that have any step, at least 1."""
         return max(1, self.n_factored + sum(self.weights[name].size for name in self.per_tensor))
 
+    @property
+    def loss_share(self) -> float:
+        """The share of a loss by damped factors that stands for itself, where damping is that of a thin calibration.
+
+        A damping of δ times the mean curvature on both sides makes the mean loss of a weight (1 + δ)² times as large.
+        """
+        return 1.0 if self.calibration is None else (1 + self.calibration.min_damping) ** -2.0
+
+    @property
+    def rd_lambda(self) -> float:
+        """The price of a bit; none is paid where no curvature is known.
+
+        The price makes weights smaller. Feedback makes up for that; without it the errors of all weights point the same
+        way, and add up where those of rounding to nearest cancel out.
+        """
+        return 0.0 if self.calibration is None else self.config.rd_lambda
+
     def plan(self, step_scale: float) -> BitPlan:
         """The bit plan for one multiplier of all steps."""
         plan = allocate(self.source.shapes, self.factors, step_scale, self.config, self.source.digest, self.per_tensor)
+        tensors = (
+            tensor if tensor.name not in self.per_channel
+            else per_channel_plan(tensor, self.factors[tensor.name], step_scale)
+            for tensor in plan.tensors
+        )  # fmt: skip
+        plan = dataclasses.replace(plan, tensors=tuple(self.representable(tensor) for tensor in tensors))
         for factors in self.factors.values():
             release(factors)
-        return dataclasses.replace(plan, tensors=tuple(self.representable(tensor) for tensor in plan.tensors))
+        return plan
 
     def representable(self, plan: TensorPlan) -> TensorPlan:
         """The same plan, or the finest whose 16-bit integers still reach the largest weight of the tensor."""
+        if plan.format == PER_CHANNEL:
+            finest = float(np.abs(self.weights[plan.name]).max()) / MAX_LEVEL * 2.0 ** (-min(plan.row_codes) / 4)
+            return dataclasses.replace(plan, base=float(np.float32(max(plan.base, finest))))
         if plan.format != ROW_COLUMN:
             return plan
         weight, most = np.abs(self.weights[plan.name]), MAX_LEVEL if plan.states != SCALAR else MAX_LEVEL / 2
@@ -96,13 +131,13 @@ class FitProblem:
         self, plans: Sequence[TensorPlan], weights: Mapping[str, Floats] | None = None
     ) -> dict[str, EstimatedTensor]:
         """Size and loss of each tensor, from rounding without feedback; of `weights` where they have changed."""
-        return estimate_pass(plans, weights or self.weights, self.factors, self.config.rd_lambda)
+        return estimate_pass(plans, weights or self.weights, self.factors, self.rd_lambda)
 
     def round(
         self, plans: Iterable[TensorPlan], progress: Progress, weights: Mapping[str, Floats] | None = None
     ) -> dict[str, RoundedTensor]:
         """Each tensor rounded with feedback; of `weights` where they have changed."""
-        return rounding_pass(plans, weights or self.weights, self.factors, self.config.rd_lambda, progress)
+        return rounding_pass(plans, weights or self.weights, self.factors, self.rd_lambda, progress)
 
     def with_adaptive_damping(self, step_scale: float) -> FitProblem:
         """More damping for weights that matter so little that steps this coarse would let their errors outgrow them.
@@ -118,19 +153,25 @@ class FitProblem:
         for name in self.factors:  # in their order, not in that of a set
             if name not in self.measured:
                 continue
-            curvature = max(_mean_curvature(self.calibration, name) * _mean_square(self.weights[name]), 1e-60)
+            curvature = max(_mean_curvature(self.calibration, name) * mean_square(self.weights[name]), 1e-60)
             needed = min(step_scale * math.sqrt(STEP_MSE / curvature), 1.0)
             if needed > DAMPING_TOLERANCE * self.config.damping:
                 changed[name] = _measured_factors(shapes[name], self.calibration, self.config, needed)
         return dataclasses.replace(self, factors={**self.factors, **changed})
 
+    def with_per_channel(self, step_scale: float) -> FitProblem:
+        """The same problem with one scale for each output where a general compressor stores that in fewer bytes."""
+        plans = self.plan(step_scale).tensors
+        chosen = choose_per_channel(plans, self.weights, self.factors, step_scale, self.estimate)
+        return dataclasses.replace(self, per_channel=chosen) if chosen else self
+
     def with_relative_steps(self, names: Collection[str]) -> FitProblem:
         """The same problem with steps of `names` relative to the scale of their own weights, as if never measured."""
         measured = self.measured.difference(names)
         known = {name: factors for name, factors in self.factors.items() if name in measured}
-        relative = _relative_factors(self.source.shapes, self.weights, known, names)
+        relative = relative_factors(self.source.shapes, self.weights, known, names)
         factors = {name: relative.get(name, factors) for name, factors in self.factors.items()}
-        return dataclasses.replace(self, factors=factors, measured=measured)
+        return dataclasses.replace(self, factors=factors, measured=measured, per_channel=frozenset())
 
 
 def build_problem(source: WeightSource, calibration: Calibration | None, config: QuantConfig) -> FitProblem:
@@ -138,6 +179,7 @@ def build_problem(source: WeightSource, calibration: Calibration | None, config:
     refuse_unknown_roles({entry.name: entry.role for entry in source.shapes}, ROWS_APART, "fitting/problem.py")
     if calibration is not None:
         calibration = calibration.stored_once(source.aliases)
+        config = config.damped_at_least(calibration.min_damping)
         source = dataclasses.replace(source, shapes=[_as_measured(entry, calibration) for entry in source.shapes])
     matrices = [entry for entry in source.shapes if _is_matrix(entry, source.weights[entry.name])]
     measured = {}
@@ -153,7 +195,7 @@ def build_problem(source: WeightSource, calibration: Calibration | None, config:
     known = {*measured, *unmeasured}
     views = {entry.name: entry.matrix for entry in matrices if entry.name in known}
     weights = {name: weight.reshape(views.get(name, weight.shape)) for name, weight in source.weights.items()}
-    relative = _relative_factors(source.shapes, weights, measured, unmeasured)
+    relative = relative_factors(source.shapes, weights, measured, unmeasured)
     factors = {entry.name: (measured | relative)[entry.name] for entry in matrices if entry.name in known}
     if calibration is None:
         others = [e.name for e in source.shapes if e.name not in known and not e.exact]
@@ -215,30 +257,6 @@ def _reached(source: WeightSource, calibration: Calibration, matrices: Sequence[
     return [e for e in matrices if e.name in stakes and (stakes[e.name] > least or e.name in zero)]
 
 
-def _relative_factors(
-    shapes: Sequence[Shape], weights: Mapping[str, Floats], measured: Mapping[str, Factors], names: Iterable[str]
-) -> dict[str, Factors]:
-    """Steps in proportion to the root mean square of each weight, in the proportion that is usual among the measured.
-
-    Where nothing is known of a weight, the same relative error as elsewhere is the least harmful guess.
-    """
-    if not measured:
-        widths = {entry.name: entry.width for entry in shapes}
-        return {name: matrix_factors(weights[name], widths[name]) for name in names}
-    usual = [
-        float(np.log(f.row_factors_O).mean() + np.log(f.column_factors_I).mean()) - math.log(rms)
-        for name, f in measured.items()
-        if (rms := math.sqrt(_mean_square(weights[name]))) > 0
-    ]
-    proportion = math.exp(float(np.median(usual))) if usual else 1.0
-    found = {}
-    for name in names:
-        rows, columns = weights[name].shape
-        rms = math.sqrt(_mean_square(weights[name])) or 1.0
-        found[name] = Factors(np.ones(columns), np.full(rows, proportion * rms))
-    return found
-
-
 def _per_tensor_steps(
     source: WeightSource, calibration: Calibration | None, measured: Collection[str]
 ) -> dict[str, PerTensorStep]:
@@ -248,7 +266,7 @@ def _per_tensor_steps(
         if name in measured:
             continue
         weight = source.weights.get(name)
-        step = None if weight is None else per_tensor_step(fisher, math.sqrt(_mean_square(weight)))
+        step = None if weight is None else per_tensor_step(fisher, math.sqrt(mean_square(weight)))
         if step is not None:
             steps[name] = step
     return steps
@@ -260,7 +278,3 @@ def _mean_curvature(calibration: Calibration, name: str) -> float:
     mean = float(entry.inputs_diagonal_I.mean()) * float(entry.outputs_diagonal_O.mean())
     release(entry)
     return mean
-
-
-def _mean_square(weight: Floats) -> float:
-    return float(np.square(weight, dtype=np.float64).mean())

@@ -42,6 +42,9 @@ MAX_SECANT_STEPS, SIZE_TOLERANCE = 24, 0.002
 MIN_RESPONSE, MAX_RESPONSE = 1 / 16, 2.0
 """Bounds of the bytes that an octave gives in a secant step, as a share of what is expected."""
 
+REST, MIN_NAMED_SHARE = "header and tokenizer", 0.02
+"""What is no tensor, and the share of the smallest file from which a part of it is named."""
+
 _FLOAT_BYTES = {SCALED_FLOAT16: 2, FLOAT32: 4}
 
 Pack = Callable[[QuantizedModel], bytes]
@@ -56,6 +59,8 @@ class _Smallest:
     overhead_bytes: float
     kept: tuple[str, ...]
     """Names of the tensors that stay at 16 or 32 bits, the largest first, where those take most of the file."""
+    parts: tuple[tuple[str, int], ...]
+    """Bytes of each tensor that takes some of it, and of all that is no tensor, the largest first."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +96,17 @@ class SizeSearch:
             tensors = {tensor.name: zeros(tensor, weights[tensor.name]) for tensor in plan.tensors}
             model = QuantizedModel(tensors)
             size = len(self.pack(model))
-            coded = sum(coded_bytes({name: estimate_size(tensor) for name, tensor in tensors.items()}).values())
-            size_bytes = max(size, model.min_file_bytes)
-            self._smallest = _Smallest(size_bytes, size - coded, _kept(plan, size_bytes))
+            coded = coded_bytes({name: estimate_size(tensor) for name, tensor in tensors.items()})
+            size_bytes, overhead = max(size, model.min_file_bytes), size - sum(coded.values())
+            parts = sorted((coded | {REST: overhead}).items(), key=lambda part: -part[1])
+            held = tuple((name, round(each)) for name, each in parts if each >= MIN_NAMED_SHARE * size_bytes)
+            self._smallest = _Smallest(size_bytes, overhead, _kept(plan, size_bytes), held)
         return self._smallest
 
     def refuse_small_cap(self, file_bytes: int, slack: int = 0) -> None:
         """Raise BudgetError where even the smallest file, with some slack, is larger than `file_bytes`."""
         smallest = self.smallest()
-        refuse_small_cap(smallest.size_bytes + slack, file_bytes, smallest.kept)
+        refuse_small_cap(smallest.size_bytes + slack, file_bytes, smallest.kept, smallest.parts)
 
     def predict(self, file_bytes: int, progress: Progress) -> Prediction:
         """The multiplier whose estimated size is `file_bytes`; BudgetError when no file can be that small."""
@@ -126,7 +133,7 @@ class SizeSearch:
         """Size and loss of a fit with this multiplier, from an estimate pass."""
         found = problem.estimate(problem.plan(step_scale).tensors)
         coded = sum(coded_bytes({name: entry.estimate for name, entry in found.items()}).values())
-        loss = sum(entry.loss for entry in found.values())
+        loss = sum(entry.loss for entry in found.values()) * problem.loss_share
         return Prediction(step_scale, round(coded + self.smallest().overhead_bytes), loss)
 
     def _predicted(self, file_bytes: int, progress: Progress) -> _Estimated:
@@ -137,6 +144,9 @@ class SizeSearch:
             if problem.calibration is not None:
                 # More damping moves the multiplier a little; the damping itself follows so slowly that once is enough.
                 problem = problem.with_adaptive_damping(found.step_scale)
+            if self.start_adaptation is None:
+                problem = problem.with_per_channel(found.step_scale)
+            if problem is not self.problem:
                 found = self._secant(problem, file_bytes, found.step_scale, progress)
             self._known[file_bytes] = _Estimated(found, problem)
         return self._known[file_bytes]
@@ -214,7 +224,7 @@ def _loss(
 ) -> float | None:
     if problem.calibration is None:
         return None
-    return prediction.loss if adapted else sum(entry.loss for entry in rounded.values())
+    return prediction.loss if adapted else sum(entry.loss for entry in rounded.values()) * problem.loss_share
 
 
 def _kept(plan: BitPlan, size_bytes: int) -> tuple[str, ...]:

@@ -81,9 +81,9 @@ class LowRankCorrected:
 class LowRankCorrectedFormat(StoredFormat[LowRankCorrected]):
     """One scale for each row, and a low-rank correction.
 
-    As `per_channel`, and with R = min(4, O, I) a weight is n_oi × s_o + c_oi. c_oi is the sum over r = 0, 1, .. of
-    (a_or · α) · (b_ri · β), added in that order in float64 and rounded once to float32. a lies in −2 .. 1, b in −8 ..
-    7; α is one float16; β is the float16 number ⌊(r · I + i) / 64⌋ of ⌈R · I / 64⌉. All finite.
+    Two axes, as `per_channel`, and with R = min(4, O, I) a weight is n_oi × s_o + c_oi. c_oi is the sum over
+    r = 0, 1, .. of (a_or · α) · (b_ri · β), added in that order in float64 and rounded once to float32. a lies in
+    −2 .. 1, b in −8 .. 7; α is one float16; β is the float16 number ⌊(r · I + i) / 64⌋ of ⌈R · I / 64⌉. All finite.
 
     Plain section `factors`: a, O · R signed bytes row by row, then b, R · I signed bytes row by row. Plain section
     `factor_scales`: α, then all β.
@@ -99,7 +99,7 @@ class LowRankCorrectedFormat(StoredFormat[LowRankCorrected]):
 
     def allows(self, shape: tuple[int, ...], detail: int) -> bool:
         """A matrix of either width."""
-        return self._scaled.allows(shape, detail)
+        return len(shape) == 2 and self._scaled.allows(shape, detail)
 
     def describe(self, tensor: LowRankCorrected) -> str:
         """Levels and rank."""

@@ -84,6 +84,11 @@ class QuantConfig:
                 "next to nothing about curvature: give more, or 0 for none"
             )
 
+    def damped_at_least(self, damping: float) -> QuantConfig:
+        """The same with this damping, or more where there was more."""
+        rows = max(self.embedding_damping, damping)
+        return dataclasses.replace(self, damping=max(self.damping, damping), embedding_damping=rows)
+
     def states_for(self, weights: int) -> int:
         """States of the trellis in a model of so many weights; twice as many save 0.01 bit for up to twice the time."""
         if self.states != AUTOMATIC:

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from bytecap.core.distributed import all_reduce, gather_numbers, refuse_differences, world
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.progress import Progress
+from bytecap.quant.distinct import DistinctPositions
 from bytecap.quant.experts import curvature_of_parts
 from bytecap.quant.gradients import Gradients
 from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder
@@ -78,6 +79,7 @@ def calibrate(
                 sampled = False
             elif sampled:
                 recorder.all_labels(answered[0])
+            text.distinct.add(answered)
             loss_N = text.add(answered, sampled, generator)
             if loss_N.numel() == 0:
                 continue
@@ -87,6 +89,7 @@ def calibrate(
             gradients.add(loss_N.numel())
             progress.update(text.positions, total_tokens, f"{text.positions:,} tokens measured")
     _add_up(recorder, text, gradients)
+    n_distinct = int(sum(one for (one,) in gather_numbers([float(text.distinct.count)])))
     if text.positions == 0:
         raise DataError("there is no calibration text: not one position with a label that is not negative; give more")
     tensors = {}
@@ -98,10 +101,12 @@ def calibrate(
                 del recorder.sums[name, kind]
     vectors = {name: value / gradients.batches for name, value in gradients.fisher.items() if name not in tensors}
     tensors |= {name: found for name, found in gradients.diagonals().items() if name not in tensors}
-    return Calibration(
+    found = Calibration(
         source_digest=source_digest, tokens=text.positions, loss=text.loss / text.positions,
-        unigram=text.unigram(), tensors=tensors, vectors=vectors,
+        unigram=text.unigram(), tensors=tensors, vectors=vectors, distinct=n_distinct,
     )  # fmt: skip
+    found.note_thin(progress)
+    return found
 
 
 @contextmanager
@@ -139,7 +144,7 @@ class _Text:
     """What the calibration text itself says: losses, labels, and how likely the model finds each token."""
 
     def __init__(self) -> None:
-        self.positions, self.loss = 0, 0.0
+        self.positions, self.loss, self.distinct = 0, 0.0, DistinctPositions()
         self.labels: Tensor | None = None
         self.probability: Tensor | None = None
 

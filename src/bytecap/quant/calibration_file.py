@@ -42,6 +42,7 @@ class _Header:
     squares: dict[str, float] = field(metadata=ANY_NUMBER)
     """`gradient_square` of each measured weight; its matrices are the tensors `inputs/`, `outputs/` and `linear/`."""
     vectors: dict[str, float] = field(metadata=ANY_NUMBER)
+    distinct: int = 0
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
@@ -57,7 +58,7 @@ def save_calibration(path: Path, calibration: Calibration) -> None:
             arrays[f"parts_outputs/{name}"] = np.stack([part.outputs for part in curvature.parts])
     header = _Header(
         source_digest=calibration.source_digest, tokens=calibration.tokens, measured_on=calibration.measured_on,
-        loss=calibration.loss, unigram=calibration.unigram, vectors=calibration.vectors,
+        loss=calibration.loss, unigram=calibration.unigram, vectors=calibration.vectors, distinct=calibration.distinct,
         squares={name: curvature.gradient_square for name, curvature in calibration.tensors.items()},
     )  # fmt: skip
     about = to_saved(header)
@@ -87,7 +88,7 @@ def load_calibration(path: Path, source_digest: str) -> Calibration:
         )
     return Calibration(
         source_digest=header.source_digest, tokens=header.tokens, measured_on=header.measured_on, loss=header.loss,
-        unigram=header.unigram, tensors=tensors, vectors=header.vectors,
+        unigram=header.unigram, tensors=tensors, vectors=header.vectors, distinct=header.distinct,
     )  # fmt: skip
 
 

@@ -38,6 +38,14 @@ class Factors:
         each = rows // max(len(self.parts), 1)
         return [(slice(i * each, (i + 1) * each), part) for i, part in enumerate(self.parts or (self,))]
 
+    def loss(self, error_OI: npt.NDArray[np.floating]) -> float:
+        """½ tr((G + damping) E (A + damping) Eᵀ), the predicted loss of an error that nothing was fed back of."""
+        total = 0.0
+        for here, part in self.by_part(len(error_OI)):
+            left = _divided(part.outputs, error_OI[here].astype(np.float64))
+            total += 0.5 * float(np.square(_divided(part.inputs, left.T)).sum())
+        return total
+
     @property
     def row_factors_O(self) -> Doubles:
         """V_ii, or 1 / sqrt(G_ii)."""
@@ -69,6 +77,13 @@ def build_factors(
     if two_sided and curvature.outputs.ndim == 2:
         return Factors(inputs, inverse_factor(name, curvature.outputs, row_damping))
     return Factors(inputs, _inverse_roots(curvature.outputs_diagonal_O, row_damping))
+
+
+def _divided(factor: Doubles, error: Doubles) -> Doubles:
+    """The error times the inverse of a factor's transpose; the factor may be given by its diagonal."""
+    if factor.ndim == 1:
+        return error / factor[:, None]
+    return np.asarray(np.linalg.solve(factor.T, error), np.float64)
 
 
 def _joined(parts: list[Factors]) -> Factors:

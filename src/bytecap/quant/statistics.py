@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from bytecap.core.progress import Progress
+
 Floats = npt.NDArray[np.float32]
+
+FEW_POSITIONS, PRIOR_POSITIONS = 1_600, 16.0
+"""Different positions below which curvature is not trusted as it is, and how many the prior counts for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,26 @@ class Calibration:
     """For every other parameter the mean over its elements of the Fisher information of one position."""
     training_squares: dict[str, float] = field(default_factory=dict)
     """Mean squared gradients that training has gathered, for schemes that rank by them; empty where it has not."""
+    distinct: int = 0
+    """Positions with different answers among those measured; 0 where nobody counted, and not exact where there are many
+    (distinct.py)."""
+
+    @property
+    def min_damping(self) -> float:
+        """The least damping, as a share of the mean curvature, that so few different positions warrant; 0 for many.
+
+        What was not seen may come: the same curvature in all directions counts for as much as `PRIOR_POSITIONS`.
+        """
+        return PRIOR_POSITIONS / self.distinct if 0 < self.distinct < FEW_POSITIONS else 0.0
+
+    def note_thin(self, progress: Progress) -> None:
+        """Say that there was too little calibration, where that is so."""
+        if self.min_damping > 0:
+            progress.note(
+                f"calibration has seen {self.tokens:,} positions of which only {self.distinct:,} differ; too few to "
+                f"tell directions apart, so curvature is damped by {self.min_damping:.2g} of its mean. Give more, and "
+                "more different, samples"
+            )
 
     def stored_once(self, aliases: Mapping[str, str]) -> Calibration:
         """The same calibration where the tensors in `aliases` are stored once, under the names that it gives them."""

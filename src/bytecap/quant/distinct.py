@@ -1,0 +1,49 @@
+"""How many different positions a calibration has seen.
+
+In:   what the model answers at each position.
+Out:  a count, exact up to a bound beyond which it does not matter.
+
+Equal inputs have equal answers, so positions are told apart by what the model gives: its logits, or its loss.
+
+Letters: N positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ENOUGH = 4_096
+"""Distinct positions beyond which nobody counts on."""
+_DROPPED_BITS = 10
+"""Last bits of a float32 that differ between runs of the same input: what is left tells 1 part in 8,000 apart."""
+
+
+class DistinctPositions:
+    """A running count of positions with different answers."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._mixed_V: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """Different positions so far, at most `ENOUGH`."""
+        return min(len(self._seen), ENOUGH)
+
+    def add(self, answered: tuple[Tensor, Tensor] | Tensor) -> None:
+        """See the positions of one batch: logits (N, V) and labels, or losses (N,)."""
+        if self.count == ENOUGH:
+            return
+        with torch.no_grad():
+            value_N = answered if isinstance(answered, Tensor) else self._mixed(answered[0])
+            keys_N = value_N.float().cpu().contiguous().numpy().view(np.int32) >> _DROPPED_BITS
+        self._seen.update(np.unique(keys_N).tolist())
+
+    def _mixed(self, logits_NV: Tensor) -> Tensor:
+        """One number for each position, in which every logit has a weight of its own."""
+        if self._mixed_V is None or self._mixed_V.numel() != logits_NV.size(1):
+            generator = torch.Generator().manual_seed(0)
+            self._mixed_V = torch.randn(logits_NV.size(1), generator=generator).to(logits_NV.device)
+        return logits_NV.float() @ self._mixed_V
