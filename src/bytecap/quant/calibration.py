@@ -79,7 +79,6 @@ def calibrate(
                 sampled = False
             elif sampled:
                 recorder.all_labels(answered[0])
-            text.distinct.add(answered)
             loss_N = text.add(answered, sampled, generator)
             if loss_N.numel() == 0:
                 continue
@@ -89,7 +88,6 @@ def calibrate(
             gradients.add(loss_N.numel())
             progress.update(text.positions, total_tokens, f"{text.positions:,} tokens measured")
     _add_up(recorder, text, gradients)
-    n_distinct = int(sum(one for (one,) in gather_numbers([float(text.distinct.count)])))
     if text.positions == 0:
         raise DataError("there is no calibration text: not one position with a label that is not negative; give more")
     tensors = {}
@@ -103,7 +101,7 @@ def calibrate(
     tensors |= {name: found for name, found in gradients.diagonals().items() if name not in tensors}
     found = Calibration(
         source_digest=source_digest, tokens=text.positions, loss=text.loss / text.positions,
-        unigram=text.unigram(), tensors=tensors, vectors=vectors, distinct=n_distinct,
+        unigram=text.unigram(), tensors=tensors, vectors=vectors, distinct=text.n_distinct(),
     )  # fmt: skip
     found.note_thin(progress)
     return found
@@ -150,6 +148,7 @@ class _Text:
 
     def add(self, answered: tuple[Tensor, Tensor] | Tensor, sampled: bool, generator: torch.Generator | None) -> Tensor:
         """The loss of each position to be differentiated."""
+        self.distinct.add(answered)
         if isinstance(answered, Tensor):
             self.positions += answered.numel()
             self.loss += float(answered.detach().double().sum())
@@ -171,6 +170,10 @@ class _Text:
     def tensors(self) -> list[Tensor]:
         """Counts and summed probabilities of tokens, where they are known."""
         return [tensor for tensor in (self.labels, self.probability) if tensor is not None]
+
+    def n_distinct(self) -> int:
+        """Positions with different answers, of all processes; the same in two of them counts twice."""
+        return int(sum(one for (one,) in gather_numbers([float(self.distinct.count)])))
 
     def unigram(self) -> float:
         """Entropy of the labels in nats; infinite where they are not known."""
