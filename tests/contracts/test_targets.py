@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bytecap.artifact.load import loads
+from bytecap.commands.export import To
 from bytecap.core.errors import ConfigError, NumericsError
 from bytecap.export.source import ExportSource
 from bytecap.export.targets import TARGETS, hf
@@ -28,7 +29,7 @@ def test_every_target(name: str) -> None:
     """What it writes is what the file holds, and not what another one holds; suffix and extra are as they should."""
     target = TARGETS.find(name)()
     assert target.makes and (not target.suffix or target.suffix.startswith("."))
-    assert bool(target.libraries) == bool(target.extra)
+    assert bool(target.libraries) == bool(target.extra) and name in str(To), "name it in commands/export.py"
     (source, place, notes), other = written(name), ExportSource(make_file(seed=1))
     assert place.is_file() == bool(target.suffix) and all(note and note[-1] not in ".\n" for note in notes)
     assert target.check(source, place)

@@ -17,7 +17,9 @@ from typing import Any
 import safetensors
 import safetensors.numpy
 
+from bytecap.convert.kinds import KINDS
 from bytecap.core.digest import digest_arrays, digest_json
+from tests.contracts.kinds import WRITERS, make_arrays
 from tests.fuzz.containers import read_safetensors, write_safetensors
 from tests.fuzz.material import Material, run_arguments
 from tests.fuzz.mutate import dump_json, mutate_bytes, mutate_json, strange_value
@@ -84,10 +86,16 @@ def _with_its_digest(header: Any, data: bytes) -> bytes:
 
 
 def convert(rng: random.Random, material: Material, folder: Path) -> list[int]:
-    """A checkpoint of `torch.save` whose archive or pickle is damaged: converted, and fitted where that went."""
+    """A damaged checkpoint, of `torch.save` or of another kind: converted, and fitted where that went."""
     path, out = folder / "input.pt", folder / "out.safetensors"
     data = material.pickled.read_bytes()
-    path.write_bytes(mutate_bytes(rng, data) if rng.random() < 0.3 else _wrong_archive(rng, data))
+    kind = rng.choice(sorted(WRITERS))
+    if kind == "pytorch" or rng.random() < 0.5:
+        path.write_bytes(mutate_bytes(rng, data) if rng.random() < 0.3 else _wrong_archive(rng, data))
+    else:
+        path = folder / f"input{KINDS.find(kind).suffixes[0]}"
+        WRITERS[kind](path, make_arrays())
+        path.write_bytes(mutate_bytes(rng, path.read_bytes()))
     key = ("--key", rng.choice(("model", "ema.shadow", "ema", ".", "nowhere", "step")))
     codes = [call("convert", path, out, *(key if rng.random() < 0.7 else ()))]
     if codes[0] == 0:
