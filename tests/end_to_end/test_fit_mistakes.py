@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -186,3 +188,19 @@ def test_the_tokenizer_of_another_text(alone: Path, tmp_path: Path, capsys: Capt
     given = ("--text", text, "--tokenizer", other / "tokens" / "tokenizer.model", "--cap", "7kB")
     call("fit", tmp_path / "w.safetensors", *given, "--out", tmp_path / "a.bcap")
     assert "more than guessing (5.70): is it" in capsys.readouterr().err
+
+
+def test_the_command_that_is_printed_converts(tmp_path: Path, capsys: Capture) -> None:
+    """Files of PyTorch's own kind as people have them: what the refusal says to run makes a file that is fitted."""
+    torch.manual_seed(0)
+    kinds = {
+        "strided": {"conv.weight": torch.randn(8, 3, 3, 3).to(memory_format=torch.channels_last), "b": torch.zeros(8)},
+        "nested": {"step": 7, "model_state": {"w": torch.randn(4, 4)}, "optimizer_state": {"lr": 0.1}},
+        "mixed": {"w": torch.randn(4, 4), "version": 3},
+    }
+    for name, value in kinds.items():
+        torch.save(value, tmp_path / f"{name} file.pt")
+        assert call("fit", tmp_path / f"{name} file.pt", "--cap", "5kB", "-o", tmp_path / "o.bcap") == 2
+        words = shlex.split(capsys.readouterr().err.partition("run `bytecap ")[2].partition("`")[0])
+        assert words[0] == "convert" and call(*words) == 0
+        assert call("fit", words[-1], "--cap", "5kB", "-o", tmp_path / f"{name}.bcap", "--quiet") == 0

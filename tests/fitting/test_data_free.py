@@ -84,3 +84,11 @@ def test_numbers_of_any_size_are_kept(size: float) -> None:
     ours = fitted(weights, 5000)
     assert relative(ours["v"], weights["v"]) < 1e-3 and relative(ours["m"], weights["m"]) < 0.01
     assert ours["t"] == pytest.approx(weights["t"], rel=1e-3)
+
+
+def test_a_large_vector_does_not_hold_a_file_up() -> None:
+    """Its coarsest step is that of a matrix as large; a small one keeps three bits."""
+    draw = np.random.default_rng(0)
+    small, large = (vector_step(draw.normal(size=size).astype(np.float32)) for size in (4_096, 1 << 18))
+    assert small is not None and small.at(1e6) == pytest.approx(1 / 8, rel=0.05)
+    assert large is not None and large.at(1e6) == pytest.approx(1.0, rel=0.05) and large.at(1e-9) < 1e-3

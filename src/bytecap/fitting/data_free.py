@@ -32,6 +32,8 @@ REFERENCE_WEIGHTS = 65_536
 """Weights of a tensor whose steps are κ times its root mean square."""
 FINEST_STEP, COARSEST_STEP = 2.0**-10, 2.0**-3
 """Bounds of the step of a vector, relative to the size of its numbers."""
+LARGE_VECTOR = 4_096
+"""Numbers of a vector beyond which its coarsest step grows: so many are no gains, and would hold a file up."""
 SMALLEST = 1e-33
 """Size of numbers below which a step would be near the end of what 32 bits hold."""
 
@@ -53,7 +55,8 @@ def vector_step(weight: Floats) -> PerTensorStep | None:
     if size < SMALLEST:
         return None
     step = math.sqrt(12 * STEP_MSE) * size * _share(weight.size)
-    return PerTensorStep(step, COARSEST_STEP * size, FINEST_STEP * size)
+    coarsest = COARSEST_STEP * size * max(1.0, math.sqrt(weight.size / LARGE_VECTOR))
+    return PerTensorStep(step, coarsest, FINEST_STEP * size)
 
 
 def number_size(weight: Floats) -> float:
