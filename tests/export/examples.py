@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import functools
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -53,7 +55,9 @@ OTHER = ModelSpec(
 def written(target: str) -> tuple[ExportSource, Path, list[str]]:
     """A file of a Llama-shaped model written for a target once: some take seconds."""
     made, source = TARGETS.find(target)(), ExportSource(make_file())
-    place = Path(tempfile.mkdtemp(prefix="bytecap-test-")) / f"x{made.suffix}"
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    place = Path(folder) / f"x{made.suffix}"
     return source, place, made.write(source, place)
 
 
