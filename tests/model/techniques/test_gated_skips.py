@@ -29,7 +29,7 @@ def slow_pass(stream: float, outputs: list[float], weights: list[float], gates: 
 
 
 def new_context() -> Context:
-    empty = torch.empty(0)
+    empty = torch.empty(0, 0)
     return Context(empty, empty, empty, empty, AttentionMask())
 
 
