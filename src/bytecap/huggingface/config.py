@@ -86,6 +86,12 @@ def refuse_quantized(config: Mapping[str, Any]) -> None:
     )
 
 
+def _written_by(config: Mapping[str, Any], installed: str) -> str:
+    """The version of transformers that wrote the config, where it is another than the installed one."""
+    written = str(config.get("transformers_version", installed))[:40]
+    return "" if written == installed else f" (the config was written by {written!a})"
+
+
 def _refuse_other_models(model_type: str, config: Mapping[str, Any]) -> None:
     """DataError for what is no causal language model that the installed transformers knows."""
     library = transformers()
@@ -95,8 +101,8 @@ def _refuse_other_models(model_type: str, config: Mapping[str, Any]) -> None:
     if model_type not in known:
         raise DataError(
             f"transformers {library.__version__} does not know the model_type {model_type[:60]!a}"
-            f"{nearest(model_type, known)}; install the version that does, such as "
-            f"{str(config.get('transformers_version', 'a newer one'))[:40]!a}"
+            f"{nearest(model_type, known).rstrip('?')}; correct config.json, or install a version of transformers that "
+            f"knows it{_written_by(config, library.__version__)}"
         )
     if model_type not in causal:
         raise DataError(
