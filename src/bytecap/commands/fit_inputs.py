@@ -23,7 +23,7 @@ from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
 from bytecap.fitting.job import Container, FitJob, build_job
 from bytecap.fitting.measure import CalibrationText, make_adaptation, measure
-from bytecap.fitting.report import Comparison
+from bytecap.fitting.report import HELD_OUT_SHARE, Comparison
 from bytecap.fitting.source import WeightSource, open_checkpoint
 from bytecap.published.scheme_fitter import SchemeOptions, build_scheme_job, needs_text
 from bytecap.quant.statistics import Calibration
@@ -36,9 +36,6 @@ from bytecap.text.shards import StreamSlice, TokenStream
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import Tokens, load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
-
-HELD_OUT_SHARE = 10
-"""One part in ten of a given text is kept for the comparison."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,8 @@ FitReport = dict[str, Any]
 
 COMPARED_TOKENS, MIN_COMPARED = 16_384, 64
 """Positions on which the fitted model is compared with the original, and how many there must be."""
+HELD_OUT_SHARE = 10
+"""One part in ten of a given text is kept for the comparison."""
 _SHAPE = {
     "bytes": int, "cap_bytes": int | None, "reserve_bytes": int, "unused_bytes": int | None, "predicted_bytes": int,
     "predicted_increase_nats": float | None, "step_scale": float, "source_digest": str, "loss_shares": {...: float},

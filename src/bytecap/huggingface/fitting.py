@@ -24,7 +24,7 @@ from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
 from bytecap.fitting.job import Container, FitJob, build_job
 from bytecap.fitting.measure import BATCH_TOKENS, DISTILL_SEED, batch_shape, comparison_windows
-from bytecap.fitting.report import COMPARED_TOKENS, MIN_COMPARED, Comparison
+from bytecap.fitting.report import COMPARED_TOKENS, HELD_OUT_SHARE, MIN_COMPARED, Comparison
 from bytecap.fitting.sequential import StartAdaptation
 from bytecap.fitting.source import WeightSource, source_from_module
 from bytecap.huggingface.folder import Folder, read_small, tokenizer_digest
@@ -37,9 +37,6 @@ from bytecap.quant.statistics import Calibration
 from bytecap.scoring.divergence import Divergence, divergence
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import StreamSlice, TokenStream
-
-HELD_OUT_SHARE = 10
-"""One part in ten of a given text is kept for the comparison."""
 
 
 @dataclass(frozen=True, kw_only=True)
