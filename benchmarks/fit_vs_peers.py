@@ -3,7 +3,7 @@
 usage: python benchmarks/fit_vs_peers.py [--peer-python NAME=PATH]... [--only NAME,NAME] [--blocks] [--json FILE] RUN...
 
 For every peer a Python that has it, best in an environment of its own (torch>=2.11,<2.14 where it needs torch); a peer
-without one is rounded_tensors in this Python, and reported as not run if it is not there either:
+without one is run in this Python, and reported as not run if it is not there either:
 
   nncodec    ISO/IEC 15938-17 reference software (DeepCABAC, trellis-coded quantization): pip install nncodec
   gguf       GGUF's legacy types as the `gguf` package quantizes: pip install gguf
@@ -31,25 +31,23 @@ that bytecap is calibrated on. "blocks" leaves the embedding as it is on both si
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from fit_vs_published import Bench, size_search
-from safetensors.numpy import load_file, save_file
+from peers.running import PeerError, run_peer, sizes_of
+from peers.settings import Variants, make_peers
+from safetensors.numpy import load_file
 
-from bytecap.coding.general import BROTLI, ZSTD, compress
 from bytecap.core.errors import BytecapError
 from bytecap.core.progress import Silent
 from bytecap.core.settings_writer import to_sparse
@@ -67,138 +65,8 @@ from bytecap.run import recipe as recipes
 from bytecap.scoring.divergence import Divergence, divergence, gpt_logits
 from bytecap.text.batches import TrainBatches
 
-WORKER = Path(__file__).with_name("peer_worker.py")
-LONGEST_SECONDS = 1_800
 CHOOSING_TOKENS = 8_192
 """Held-out positions on which the variants of one setting are compared with one another."""
-Variants = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Peer:
-    """One tool: its settings, each with variants of which the best counts."""
-
-    settings: dict[str, Variants]
-    blocks: bool = False
-    """Whether it quantizes block matrices only."""
-
-
-# ---- settings ----
-
-
-def nncodec_settings(weights: dict[str, np.ndarray[Any, Any]]) -> dict[str, Variants]:
-    """Near 2.5, 3, 4 and 5 bits; the step doubles every 4 of the QP, and QP 0 is a step of 1."""
-    rms = {n: 4 * math.log2(float(np.sqrt(np.mean(w.astype(np.float64) ** 2)))) for n, w in weights.items()}
-    middle = float(np.average(list(rms.values()), weights=[w.size for w in weights.values()]))
-    settings = {}
-    for rate, offset in (("2.5", -5), ("3", -7), ("4", -11), ("5", -15)):
-        common = {"qp": round(middle + offset), "vector_qp": -51}
-        variants: Variants = [common, common | {"opt_qp": True}]
-        for relative, finer in itertools.product((False, True), (0, 4, 8)):
-            each = {n: round((rms[n] if relative else middle) + offset) for n in weights}
-            if "embedding" in each:
-                each["embedding"] -= finer
-            elif finer:
-                continue
-            variants.append(common | {"qp_per_tensor": each, "lambda_scale": 0.5, "finer": finer, "follow": relative})
-        settings[f"QP for about {rate} bits"] = variants
-    return settings
-
-
-def hqq_settings() -> dict[str, Variants]:
-    """Bits and group, axis and bits of the embedding as variants."""
-    settings = {}
-    for bits, group in ((8, 128), (4, 64), (3, 64), (2, 32)):
-        above = sorted({bits, min(bits + 1, 8), min(bits + 2, 8)})
-        settings[f"{bits} bits, group {group}"] = [
-            {"nbits": bits, "group": group, "axis": axis, "embedding": embedding}
-            for axis, embedding in itertools.product((0, 1), above)
-        ]
-    return settings
-
-
-def torchao_settings() -> dict[str, Variants]:
-    """Bits and group, the way to choose scales and the embedding's bits as variants."""
-    settings = {}
-    for bits, group in ((8, 0), (5, 64), (4, 64), (3, 32), (2, 32)):
-        ways = [
-            ("SYMMETRIC", "AFFINE"),
-            ("ASYMMETRIC", "AFFINE"),
-            *([("SYMMETRIC", "HQQ_SCALE_ONLY")] if group else []),
-        ]
-        settings[f"int{bits}, " + (f"group {group}" if group else "rows")] = [
-            {"bits": bits, "group": group, "mapping": mapping, "algorithm": algorithm, "embedding": embedding}
-            for (mapping, algorithm), embedding in itertools.product(ways, sorted({bits, min(bits + 1, 8)}))
-        ]
-    return settings
-
-
-def gguf_settings(kinds: dict[str, tuple[str, ...]], importance: tuple[bool, ...]) -> dict[str, Variants]:
-    """A type, and as variants the types of the embedding, with and without importance matrix."""
-    return {
-        kind: [
-            {"type": kind, "embedding": embedding, "importance": use}
-            for embedding, use in itertools.product((kind, *finer), importance)
-        ]
-        for kind, finer in kinds.items()
-    }
-
-
-LEGACY = {"Q8_0": (), "Q5_1": ("Q8_0",), "Q5_0": ("Q8_0",), "Q4_1": ("Q5_1", "Q8_0"), "Q4_0": ("Q5_0", "Q8_0")}
-GGML = {
-    "Q8_0": (), "Q5_0": ("Q8_0",), "Q4_0": ("Q5_0", "Q8_0"), "IQ4_NL": ("Q5_0", "Q8_0"), "Q6_K": ("Q8_0",),
-    "Q5_K": ("Q6_K", "Q8_0"), "Q4_K": ("Q5_K", "Q6_K"), "IQ4_XS": ("Q5_K", "Q6_K"), "Q3_K": ("Q4_K", "Q6_K"),
-    "IQ3_S": ("Q4_K", "Q6_K"), "Q2_K": ("Q4_K", "Q6_K"),
-}  # fmt: skip
-
-
-def peers_of(weights: dict[str, np.ndarray[Any, Any]]) -> dict[str, Peer]:
-    """Every tool that is compared."""
-    gptq = {
-        f"{bits} bits, group {group}": [
-            {"bits": bits, "group": group, "order": order, "symmetric": symmetric}
-            for order, symmetric in ((False, True), (True, True), (True, False))
-        ]
-        for bits, group in ((8, 128), (4, 64), (3, 64), (2, 32))
-    }
-    rounds = {
-        f"{bits} bits, group {group}": [
-            {"bits": bits, "group": group, "symmetric": symmetric, "iterations": 200} for symmetric in (True, False)
-        ]
-        for bits, group in ((4, 64), (3, 64), (2, 32))
-    }
-    return {
-        "nncodec": Peer(nncodec_settings(weights)),
-        "gguf": Peer(gguf_settings(LEGACY, (False,))),
-        "ggml": Peer(gguf_settings(GGML, (False, True))),
-        "hqq": Peer(hqq_settings()),
-        "torchao": Peer(torchao_settings()),
-        "gptqmodel": Peer(gptq, blocks=True),
-        "autoround": Peer(rounds, blocks=True),
-    }
-
-
-# ---- running a peer ----
-
-
-class PeerError(Exception):
-    """The peer did not run at all."""
-
-
-def run_peer(
-    python: str, job: dict[str, Any], given: dict[str, np.ndarray[Any, Any]], folder: Path
-) -> dict[str, Any]:  # fmt: skip
-    """The forward_fn of the worker, which leaves its files in the folder."""
-    save_file({n: np.ascontiguousarray(v) for n, v in given.items()}, folder / "given.safetensors")
-    (folder / "job.json").write_text(json.dumps(job))
-    done = subprocess.run(
-        [python, WORKER, folder], capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False, cwd=folder,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "GPTQMODEL_CPU_WORKERS": "2"},
-    )  # fmt: skip
-    if done.returncode:
-        raise PeerError((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
-    forward_fn: dict[str, Any] = json.loads((folder / "forward_fn.json").read_text())
-    return forward_fn
 
 
 def given_to_peers(bench: Bench, part: WeightSource, calibration: Calibration, seed: int) -> dict[str, Any]:
@@ -221,18 +89,6 @@ def given_to_peers(bench: Bench, part: WeightSource, calibration: Calibration, s
     return given
 
 
-def sizes_of(own: bytes, plain: bytes) -> dict[str, int]:
-    """Bytes on disk in every form that is allowed."""
-    sizes = {"own": len(own)}
-    for form, data in (("own", own), ("codes", plain)):
-        if plain:
-            sizes |= {f"{form} + {codec}": len(compress(codec, data)) for codec in (BROTLI, ZSTD)}
-    return sizes
-
-
-# ---- comparing ----
-
-
 class Match:
     """One checkpoint, one part of it, against one peer."""
 
@@ -247,23 +103,23 @@ class Match:
             flat = [(setting, variant) for setting, variants in settings.items() for variant in variants]
             try:
                 job = {"peer": name, "variants": [variant for _, variant in flat], "bos": self.bench.bos}
-                forward_fn = run_peer(python, job | {"model": to_sparse(self.bench.model.spec)}, self.given, folder)
+                outcomes = run_peer(python, job | {"model": to_sparse(self.bench.model.spec)}, self.given, folder)
             except (PeerError, OSError, subprocess.TimeoutExpired) as error:
                 yield {"peer": name, "setting": "", "failed": str(error)}
                 return
             for setting in settings:
-                rounded_tensors = [(i, v, forward_fn["variants"][i]) for i, (s, v) in enumerate(flat) if s == setting]
+                tried = [(i, v, outcomes["variants"][i]) for i, (s, v) in enumerate(flat) if s == setting]
                 yield {
                     "peer": name,
                     "setting": setting,
-                    "versions": forward_fn["versions"],
-                    **self.one(folder, rounded_tensors),
+                    "versions": outcomes["versions"],
+                    **self.one(folder, tried),
                 }
 
-    def one(self, folder: Path, rounded_tensors: list[tuple[int, dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    def one(self, folder: Path, tried: list[tuple[int, dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
         """The best variant of a setting, and bytecap at its bytes."""
         best: dict[str, Any] | None = None
-        for index, variant, outcome in rounded_tensors:
+        for index, variant, outcome in tried:
             if "failed" in outcome:
                 continue
             sizes = sizes_of(*((folder / f"{index}.{end}").read_bytes() for end in ("own", "plain")))
@@ -274,7 +130,7 @@ class Match:
             if best is None or level < best["level"]:
                 best = {"variant": variant, "sizes": sizes, "form": form, "level": level, "model": model, **outcome}
         if best is None:
-            return {"failed": rounded_tensors[0][2]["failed"]}
+            return {"failed": tried[0][2]["failed"]}
         best |= self.report(self.bench.compare(best.pop("model")), best["sizes"][best["form"]])
         begin = time.perf_counter()
         try:
@@ -344,7 +200,7 @@ def compared(folder: Path, pythons: dict[str, str], given: argparse.Namespace) -
         search = size_search(part, calibration, config)
         matches[blocks] = Match(bench, part, search, given_to_peers(bench, part, calibration, given.seed))
     weights = {s.name: bench.source.weights[s.name] for s in bench.part(given.blocks).shapes if s.role != Role.SCALAR}
-    for name, peer in peers_of(weights).items():
+    for name, peer in make_peers(weights).items():
         if given.only and name not in given.only.split(","):
             continue
         blocks = peer.blocks or given.blocks

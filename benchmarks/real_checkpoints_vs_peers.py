@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from fit_vs_peers import PeerError, Variants, nncodec_settings, run_peer, sizes_of
+from peers.running import PeerError, run_peer, sizes_of
+from peers.settings import Variants, nncodec_settings
 from public_models import OPENERS
 from public_models.checkpoint import Checkpoint, Weights
 from real_checkpoints import bare, relative
