@@ -24,6 +24,8 @@ class Probe(Technique):
     def first(self, x, context): return self.seen("first", x)
     def order(self, blocks): return [*blocks, 0]
     def before(self, x, visit, context): return self.seen("before", x, visit)
+    def query(self, x, visit, context): return self.seen("query", x, visit)
+    def key(self, x, visit, context): return self.seen("key", x, visit)
     def value(self, x, visit, context): return self.seen("value", x, visit)
     def heads(self, x, attended, visit, context): return self.seen("heads", x, visit, *attended)
     def attention_output(self, x, visit, context): return self.seen("attention_output", x, visit)
@@ -54,7 +56,7 @@ def test_places_and_shapes(probe: None) -> None:
     calls = type(model.techniques["hook_probe"]).calls  # type: ignore[attr-defined]
     model.logits(model.hidden(torch.tensor([[1, 2, 3]]), 1))
     visits = [Visit(0, 0, 3), Visit(1, 1, 3), Visit(2, 0, 3)]
-    block = ["before", "value", "heads", "attention_output", "mlp_input", "mlp_output", "after"]
+    block = ["before", "key", "value", "query", "heads", "attention_output", "mlp_input", "mlp_output", "after"]
     expected = [
         ("embed",),
         ("first",),
@@ -65,10 +67,13 @@ def test_places_and_shapes(probe: None) -> None:
     assert [(call[0], *call[2:3]) for call in calls] == expected
     shapes = {call[0]: tuple(call[1].shape) for call in calls}
     assert set(shapes) == set(HOOKS) - {"order"}
+    assert shapes["query"] == (1, 3, 2, 4) and shapes["key"] == (1, 3, 1, 4)
     assert shapes["value"] == (1, 1, 3, 4) and shapes["heads"] == (1, 2, 3, 4) and shapes["logits"] == (1, 3, 20)
     assert shapes["softcap"] == (1, 3, 20)
     assert all(
-        shape == (1, 3, 8) for hook, shape in shapes.items() if hook not in ("value", "heads", "logits", "softcap")
+        shape == (1, 3, 8)
+        for hook, shape in shapes.items()
+        if hook not in ("query", "key", "value", "heads", "logits", "softcap")
     )
     heads = next(call for call in calls if call[0] == "heads")
     assert heads[3].shape == (1, 3, 8) and heads[4].shape == (1, 1, 3, 4)

@@ -42,7 +42,8 @@ class Attention(nn.Module):
     def forward(self, x_BTD: Tensor, visit: Visit, context: Context, techniques: Techniques) -> Tensor:
         """(B, T, D) to (B, T, D); at the last visit the positions alone that are wanted (`Context.drop`)."""
         B, T, _ = x_BTD.shape
-        key_BGTK = self.key(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
+        key_BTGK = self.key(x_BTD).view(B, T, self.n_kv_heads, self.d_head)
+        key_BGTK = techniques.key(key_BTGK, visit, context).transpose(1, 2)
         value_BGTK = self.value(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
         value_BGTK = techniques.value(value_BGTK, visit, context)
         if self.query_gain is not None:
@@ -51,10 +52,14 @@ class Attention(nn.Module):
         value_BGSK = value_BGTK
         if context.cache is not None:
             key_BGSK, value_BGSK = context.cache.extend(visit.place, key_BGSK, value_BGTK)
+        early = techniques.change("query")  # these techniques may read neighbours, which the drop below takes away
+        query_BTHK = self._queries(x_BTD, visit, context, techniques) if early else None
         if visit.last:
             context.drop()
             x_BTD, value_BGTK = x_BTD[:, context.dropped :], value_BGTK[:, :, context.dropped :]
-        query_BHTK = self.query(x_BTD).view(B, -1, self.n_heads, self.d_head).transpose(1, 2)
+        if query_BTHK is None:
+            query_BTHK = self._queries(x_BTD, visit, context, techniques)
+        query_BHTK = query_BTHK[:, query_BTHK.size(1) - x_BTD.size(1) :].transpose(1, 2)
         if self.query_gain is not None:
             query_BHTK = norm(query_BHTK)
         query_BHTK = rotate(query_BHTK, context.cos_TK, context.sin_TK)
@@ -74,3 +79,8 @@ class Attention(nn.Module):
             )
         heads_BHTK = techniques.heads(heads_BHTK, Attended(x_BTD, value_BGTK), visit, context)
         return self.out(heads_BHTK.transpose(1, 2).reshape(x_BTD.shape))  # type: ignore[no-any-return]
+
+    def _queries(self, x_BTD: Tensor, visit: Visit, context: Context, techniques: Techniques) -> Tensor:
+        """The queries of all heads before they are normalised, (B, T, H, K)."""
+        query_BTHK = self.query(x_BTD).view(*x_BTD.shape[:2], self.n_heads, self.d_head)
+        return techniques.query(query_BTHK, visit, context)

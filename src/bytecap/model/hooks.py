@@ -51,6 +51,16 @@ class Techniques(nn.ModuleDict):
             stream_BTD = technique.before(stream_BTD, visit, context)
         return stream_BTD
 
+    def query(self, query_BTHK: Tensor, visit: Visit, context: Context) -> Tensor:
+        for technique in self._by_hook["query"]:
+            query_BTHK = technique.query(query_BTHK, visit, context)
+        return query_BTHK
+
+    def key(self, key_BTGK: Tensor, visit: Visit, context: Context) -> Tensor:
+        for technique in self._by_hook["key"]:
+            key_BTGK = technique.key(key_BTGK, visit, context)
+        return key_BTGK
+
     def value(self, value_BGTK: Tensor, visit: Visit, context: Context) -> Tensor:
         for technique in self._by_hook["value"]:
             value_BGTK = technique.value(value_BGTK, visit, context)

@@ -158,6 +158,14 @@ class Technique(nn.Module):
         """The stream that a block reads."""
         return stream_BTD
 
+    def query(self, query_BTHK: Tensor, visit: Visit, context: Context) -> Tensor:
+        """The queries before they are normalised and rotated."""
+        return query_BTHK
+
+    def key(self, key_BTGK: Tensor, visit: Visit, context: Context) -> Tensor:
+        """The keys before they are normalised and rotated."""
+        return key_BTGK
+
     def value(self, value_BGTK: Tensor, visit: Visit, context: Context) -> Tensor:
         """The values that attention mixes."""
         return value_BGTK
