@@ -120,10 +120,10 @@ def score(
     `bytecap.Predictor` can be scored too, with the `tokenizer` that its tokens are of: a SentencePiece model, or a
     path to one. It is scored 64 tokens at a time, on its own device, and adapts in its own `learn`.
 
-    Raises DataError for text that cannot be used or that the tokenizer changes, FormatError for a damaged file or one
-    that holds weights without a model, ConfigError for a `stride`, `device` or `adapt` that cannot be, for an object
-    that is no predictor and for answers of the wrong type or shape, NumericsError, naming the position, for predictions
-    that are no numbers or do not sum to one.
+    Raises DataError for text that cannot be used or that the tokenizer changes and for a file that holds weights
+    without a model, FormatError for a damaged file, ConfigError for a `stride`, `device` or `adapt` that cannot be, for
+    an object that is no predictor and for answers of the wrong type or shape, NumericsError, naming the position, for
+    predictions that are no numbers or do not sum to one.
 
     >>> import bytecap
     >>> from pathlib import Path
@@ -163,8 +163,8 @@ def generate(
     """Continue `prompt` by at most `tokens` tokens; the text returned begins with it.
 
     At temperature 0 the likeliest token is taken, at 1 they are drawn as the model says; the same seed writes the same
-    text. Raises ConfigError for numbers that cannot be, FormatError for a damaged file or one that holds weights
-    without a model, DataError for one without a tokenizer.
+    text. Raises ConfigError for numbers that cannot be, FormatError for a damaged file, DataError for one without a
+    tokenizer or with weights alone.
 
     >>> import bytecap
     >>> text = bytecap.generate("model.bcap", "the model", tokens=20, seed=1)

@@ -184,7 +184,7 @@ def test_weights_alone() -> None:
     """A file without a model gives its weights, and says so when a model is asked for."""
     artifact = loads(example_file(spec=None))
     assert artifact.spec is None and len(artifact.quantized.state_dict()) == len(PARSED.header["tensors"])
-    with pytest.raises(FormatError, match="weights without a model"):
+    with pytest.raises(DataError, match="weights without a model"):
         artifact.model()
 
 

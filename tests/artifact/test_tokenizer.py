@@ -28,7 +28,7 @@ def test_refusals() -> None:
     smaller = make_tokenizer("another text\n" * 50, vocab_size=280)
     with pytest.raises(FormatError, match=r"vocabulary of 300, its tokenizer 2\d\d pieces"):
         artifact_tokenizer(without, smaller)
-    with pytest.raises(FormatError, match=r"weights without a model; read them with bytecap\.load_state_dict"):
+    with pytest.raises(DataError, match=r"weights without a model; read them with bytecap\.load_state_dict"):
         artifact_tokenizer(dataclasses.replace(without, spec=None), smaller)
 
 

@@ -45,6 +45,7 @@ def test_budgets(finished: Path, tmp_path: Path, capsys: Capture) -> None:
 MISTAKES: list[tuple[list[str], int, str]] = [
     (["RUN", "--cap", "0"], 2, "a cap of 0 bytes leaves nothing"),
     (["RUN", "--cap", "-5"], 2, "'-5' is not a size in bytes"),
+    (["RUN", "--cap", "-5kB"], 2, "'-5kB' is not a size in bytes"),
     (["RUN", "--cap", "3parsecs"], 2, "'3parsecs' is not a size in bytes; write a number with one of B, kB"),
     (["RUN", "--cap", ""], 2, "'' is not a size in bytes"),
     (["RUN", "--caps", ","], 2, "how large may the file be?"),

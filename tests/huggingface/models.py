@@ -11,7 +11,20 @@ import torch
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from bytecap.core.progress import Silent
 from tests.conftest import make_document
+
+
+class Noting(Silent):
+    """Keeps what is said."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+
+    def note(self, text: str) -> None:
+        """One more."""
+        self.notes.append(text)
+
 
 TEXT = [make_document(seed, 60) for seed in range(12)]
 STRANGE = ["naïve café – “ça va” 日本語 🙂\n\ttabs  and   spaces \r\n", " leading space", "é", ""]
@@ -25,6 +38,13 @@ SHAPES: dict[str, dict[str, Any]] = {
         "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
         "intermediate_size": 32, "max_position_embeddings": 64, "num_local_experts": 4,
     },
+    "mistral": {
+        "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "intermediate_size": 48, "max_position_embeddings": 64, "sliding_window": 8,
+    },
+    "mamba": {"hidden_size": 32, "num_hidden_layers": 1, "state_size": 8},
+    "rwkv": {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32, "intermediate_size": 48},
+    "openai-gpt": {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 64},
 }  # fmt: skip
 
 

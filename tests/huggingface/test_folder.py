@@ -9,21 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bytecap.core.errors import ConfigError, DataError
-from bytecap.core.progress import Silent
 from bytecap.huggingface.folder import open_folder, read_small, tokenizer_files
 from bytecap.huggingface.model import load_folder
-from tests.huggingface.models import make_folder
-
-
-class Noting(Silent):
-    """Keeps what is said."""
-
-    def __init__(self, notes: list[str]) -> None:
-        self.notes = notes
-
-    def note(self, text: str) -> None:
-        """One more."""
-        self.notes.append(text)
+from tests.huggingface.models import Noting, make_folder
 
 
 @pytest.fixture

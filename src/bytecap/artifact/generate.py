@@ -33,8 +33,8 @@ def generate(
 
     At temperature 0 the likeliest token is taken, at 1 they are drawn as the model says; the same seed writes the same
     text. `tokenizer` is used where the file has none in it, `next_logits` in place of the file's model. ConfigError for
-    a prompt that has no UTF-8 form and for numbers that cannot be, FormatError when the file holds weights without a
-    model, DataError when there is no tokenizer.
+    a prompt that has no UTF-8 form and for numbers that cannot be, DataError when the file holds weights without a
+    model or there is no tokenizer.
     """
     refuse_numbers(tokens, temperature, seed)
     try:

@@ -68,7 +68,7 @@ class Artifact:
         write_bytes(Path(path), self.data)
 
     def model(self) -> GPT:
-        """The model, on CPU, ready to score; FormatError when the file holds weights alone."""
+        """The model, on CPU, ready to score; DataError when the file holds weights alone."""
         if self.spec is None:
             raise no_model(self.attached)
         model = GPT(self.spec)
@@ -76,13 +76,16 @@ class Artifact:
         return model.eval()
 
 
-def no_model(attached: Collection[str]) -> FormatError:
+def no_model(attached: Collection[str]) -> DataError:
     """What is said of a file that holds no model of ours, by the names of its attached files."""
     if "config.json" in attached:
-        return FormatError(
+        return DataError(
             "the file holds a Hugging Face model, which this does not take; `bytecap score`, `generate` and `export` do"
         )
-    return FormatError("the file holds weights without a model; read them with bytecap.load_state_dict")
+    return DataError(
+        "the file holds weights without a model; read them with bytecap.load_state_dict into the module that they are "
+        "of, or fit the folder of a run or of a Hugging Face model, whose file has the model in it"
+    )
 
 
 def load(path: str | Path) -> Artifact:

@@ -14,8 +14,8 @@ from bytecap.text.tokenizer import Tokenizer
 def artifact_tokenizer(artifact: Artifact, other: Tokenizer | None = None) -> Tokenizer:
     """The tokenizer in the file, else the other one.
 
-    FormatError when the file holds weights without a model, or a tokenizer that is none or does not fit the model;
-    DataError when there is no tokenizer.
+    DataError when the file holds weights without a model or no tokenizer is there, FormatError when the file's is none
+    or does not fit the model.
     """
     if artifact.spec is None:
         raise no_model(artifact.attached)

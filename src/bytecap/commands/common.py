@@ -53,6 +53,11 @@ def option(group: Group, text: str, *, name: str | list[str] | None = None, **ot
     return Parameter(name=name, group=group, help=text, negative="", **others)
 
 
+def size(group: Group, text: str) -> Parameter:
+    """Declare an option as `option` does, one that takes sizes in bytes; -5kB reaches the sentence that refuses it."""
+    return option(group, text, allow_leading_hyphen=True)
+
+
 def whole_number(group: Group, text: str) -> Parameter:
     """Declare an option as `option` does, one that takes an integer."""
     return option(group, text, converter=_whole_number)

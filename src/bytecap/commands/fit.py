@@ -19,6 +19,7 @@ from bytecap.commands.common import (
     open_run,
     option,
     refuse_empty_text,
+    size,
     whole_number,
 )
 from bytecap.commands.output import print_result
@@ -36,12 +37,12 @@ Checkpoint = Annotated[
     Path,
     option(ARGUMENTS, "A run folder (alone: as its recipe says), a Hugging Face folder or a .safetensors file."),
 ]
-Cap = Annotated[str | None, option(SIZE, "Most bytes of the whole file: 250000, 16MB (decimal) or 16MiB.")]
+Cap = Annotated[str | None, size(SIZE, "Most bytes of the whole file: 250000, 16MB (decimal) or 16MiB.")]
 Caps = Annotated[
     str | None,
-    option(SIZE, "Several caps, separated by commas: one measurement, a file for each, a curve of bytes and loss."),
+    size(SIZE, "Several caps, separated by commas: one measurement, a file for each, a curve of bytes and loss."),
 ]
-Reserve = Annotated[str | None, option(SIZE, "Bytes under the cap that stay free, for code that a contest counts.")]
+Reserve = Annotated[str | None, size(SIZE, "Bytes under the cap that stay free, for code that a contest counts.")]
 Scheme = Annotated[
     str | None,
     option(

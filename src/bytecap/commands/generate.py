@@ -20,6 +20,7 @@ from bytecap.commands.common import (
 )
 from bytecap.commands.output import print_result
 from bytecap.core.errors import SIGNAL_NAMES, Stopped
+from bytecap.report.console import Console
 
 if TYPE_CHECKING:
     from bytecap.artifact.load import Artifact
@@ -44,12 +45,12 @@ def generate(
     origin = file if file.is_dir() else load(file)
     try:
         if isinstance(origin, Path) or "config.json" in origin.attached:
-            from bytecap.core.progress import Silent
             from bytecap.huggingface.generation import continue_prompt
             from bytecap.huggingface.scored import Opening, open_model
 
+            console = Console()
             opening = Opening(origin=origin, tokenizer=tokenizer, device="cpu", trust_code=trust_code)
-            written = continue_prompt(open_model(opening, Silent()), prompt, **how)
+            written = continue_prompt(open_model(opening, console), prompt, progress=console, **how)
         else:
             written = _continue_ours(origin, prompt, folder, tokenizer, how)
     except Stopped as error:
