@@ -1,25 +1,20 @@
 """All recipes on one text under one cap: bits per byte before fitting, as published and ours, beside what was claimed.
 
-usage: python benchmarks/recipes_on_laptop.py --text PATH [--seconds 195 | --steps N | --cpu-seconds S] [--cap 250kB]
-           [--seeds 0,1] [--recipes NAME,NAME] [--out FOLDER] [--set PATH=VALUE]...
+usage: python benchmarks/recipes_on_laptop.py --text PATH [--seconds 195 | --steps N] [--cap 250kB] [--seeds 0,1]
+           [--recipes NAME,NAME] [--out FOLDER] [--set PATH=VALUE]...
 
 Every run is `bytecap run RECIPE --track laptop` into a folder of its own under --out, one after the other; a finished
-one is read instead of made again, so the table can be continued. With --steps every recipe sees the same tokens. With
---cpu-seconds, for a machine that has other work too, each takes the steps that would take this many processor seconds:
-a step's cost is that of a whole short schedule of 70 steps less that of one of 10, the lesser of two, the recipes by
-turns. Where the published file is smaller than the cap, ours is fitted again to its size: that column compares at equal
-bytes.
+one is read instead of made again, so the table can be continued. With --steps every recipe sees the same tokens. Where
+the published file is smaller than the cap, ours is fitted again to its size: that column compares at equal bytes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +22,6 @@ from typing import Any
 from bytecap.core import catalog
 
 OURS = "bytecap"
-_SCHEDULES = (10, 70)
-"""Steps of the two short schedules whose difference tells what a step costs."""
 EQUAL = 0.995
 """A published file of at least this share of ours is compared as it is."""
 
@@ -37,12 +30,11 @@ def main() -> None:
     """Make what is missing, then print the table."""
     options = _options()
     rows = []
-    steps = _equal_steps(options) if options.cpu_seconds else {}
     for name in options.recipes.split(","):
         records = []
         for seed in options.seeds.split(","):
             folder = options.out / f"{name}-{seed}"
-            record = _bytecap("run", name, "--out", folder, "--seed", seed, *_words(options, steps.get(name)))
+            record = _bytecap("run", name, "--out", folder, "--seed", seed, *_words(options))
             record["equal"] = _equal(record, folder)
             records.append(record)
             print(f"{folder}: {record['scores']['after']['bits_per_byte']:.4f}", file=sys.stderr, flush=True)
@@ -56,7 +48,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--text", nargs="+", help="files, folders or globs; without it Python's standard library")
     parser.add_argument("--seconds", type=float, help="of training, 195 unless given")
     parser.add_argument("--steps", type=int, help="of training instead of seconds: the same tokens for every recipe")
-    parser.add_argument("--cpu-seconds", type=float, help="of training, as steps of each recipe's own cost")
     parser.add_argument("--cap", default="250kB", help="most bytes of a file")
     parser.add_argument("--seeds", default="0,1", help="separated by commas")
     parser.add_argument("--recipes", default=",".join(catalog.names("recipes")), help="separated by commas")
@@ -65,47 +56,15 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _words(options: argparse.Namespace, steps: int | None = None) -> list[str]:
-    """What every run is given, with a number of steps of its own where there is one."""
+def _words(options: argparse.Namespace) -> list[str]:
+    """What every run is given."""
     settings = [f"artifact.cap_bytes={options.cap}", *options.set]
     if options.seconds is not None:
         settings.append(f"train.seconds={options.seconds}")
-    if (steps := steps or options.steps) is not None:
-        settings.append(f"train.steps={steps}")
+    if options.steps is not None:
+        settings.append(f"train.steps={options.steps}")
     text = ["--text", *options.text] if options.text else []
     return [*text, *(f"--set={setting}" for setting in settings)]
-
-
-def _equal_steps(options: argparse.Namespace) -> dict[str, int]:
-    """The steps of each recipe that take `options.cpu_seconds`, kept in a file beside the runs."""
-    file = options.out / "steps.json"
-    names = options.recipes.split(",")
-    known: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-    if missing := [name for name in names if name not in known]:
-        seconds = [{name: _step_seconds(name, options) for name in missing} for _ in range(2)]
-        for name in missing:
-            known[name] = round(options.cpu_seconds / min(turn[name] for turn in seconds))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(known))
-    return known
-
-
-def _step_seconds(name: str, options: argparse.Namespace) -> float:
-    """Processor seconds of one step of a recipe."""
-    spent = []
-    for steps in _SCHEDULES:
-        with tempfile.TemporaryDirectory() as folder:
-            _bytecap("prepare", name, "--out", folder, *_words(options, steps))
-            before = _children_seconds()
-            _bytecap("train", folder)
-            spent.append(_children_seconds() - before)
-    return (spent[1] - spent[0]) / (_SCHEDULES[1] - _SCHEDULES[0])
-
-
-def _children_seconds() -> float:
-    """Processor seconds of all processes that this one has started and waited for."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _bytecap(*words: str | Path) -> dict[str, Any]:
@@ -171,12 +130,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 def _about(record: dict[str, Any], options: argparse.Namespace) -> str:
     """What was measured, on what."""
-    if options.cpu_seconds:
-        budget = f"{options.cpu_seconds:g} processor seconds"
-    elif options.steps:
-        budget = f"{options.steps:,} steps"
-    else:
-        budget = f"{record['recipe']['train']['seconds']:g} s"
+    budget = f"{options.steps:,} steps" if options.steps else f"{record['recipe']['train']['seconds']:g} s"
     hardware = record["hardware"]
     return (
         f"Text {record['corpus']['name']}, digest `{record['corpus']['digest']}`, {budget} of training, "
