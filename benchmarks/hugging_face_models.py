@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,12 @@ SHAPES: dict[str, dict[str, Any]] = {
 """What differs from the defaults of each config."""
 
 
-def train_tokenizer(texts: list[str]) -> Any:
+def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Any:
     """A byte-level BPE as GPT-2 has it."""
     made = tokenizers.Tokenizer(models.BPE())
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=["<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=vocabulary, special_tokens=["<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )  # fmt: skip
     made.train_from_iterator(texts, trainer)

@@ -22,7 +22,7 @@ from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
-from bytecap.fitting.job import Container, FitJob, build_job
+from bytecap.fitting.job import Container, FitJob, build_job, refuse_small_caps
 from bytecap.fitting.source import WeightSource, source_from_module
 from bytecap.huggingface.generation import continue_prompt
 from bytecap.huggingface.scored import find_model, open_model, score_model
@@ -94,7 +94,10 @@ def fit(
         raise ConfigError("quant.distill_steps reads the batches again and again; give a list of them, not an iterator")
     budget = FileBudget(_whole(cap_bytes))
     with _undisturbed(model), spilling(low_memory):
-        job = _make_job(_unwrapped(model), batches, loss, config, seed, progress)
+        inner = _unwrapped(model)
+        source = source_from_module(inner)
+        refuse_small_caps(source, config, _container(source), [budget])
+        job = _make_job(inner, batches, loss, config, seed, progress)
         return job.fit(budget, progress).artifact
 
 
@@ -199,14 +202,17 @@ def _make_job(
         calibration = calibrate(
             model, itertools.takewhile(lambda _: positions < wanted, batches), forward_fn, source_digest=source.digest,
             progress=progress, total_tokens=wanted, sampled=config.labels == MODEL,
-            generator=torch.Generator(device).manual_seed(seed),
+            generator=torch.Generator(device).manual_seed(seed), squares=False,
         )  # fmt: skip
         _name_unmeasured(source, calibration, progress)
-    provenance = Provenance(
-        recipe_digest="", corpus_digest="", checkpoint_digest=source.digest, tokenizer_digest="", lossless=False,
-        context=1,
-    )  # fmt: skip
-    return build_job(source, calibration, config, Container(provenance), begin if config.distill_steps else None)
+    return build_job(source, calibration, config, _container(source), begin if config.distill_steps else None)
+
+
+def _container(source: WeightSource) -> Container:
+    digest = source.digest
+    return Container(Provenance(
+        recipe_digest="", corpus_digest="", checkpoint_digest=digest, tokenizer_digest="", lossless=False, context=1
+    ))  # fmt: skip
 
 
 @contextmanager

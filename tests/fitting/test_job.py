@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 
+from bytecap.artifact.attached import Attached
+from bytecap.artifact.load import loads
 from bytecap.artifact.pack import Provenance
 from bytecap.core.budget import FileBudget
 from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Silent
-from bytecap.fitting.job import Container, FitJob, build_job, refuse_small
+from bytecap.fitting.job import Container, FitJob, build_job, refuse_small, refuse_small_caps
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import source_from_module
 from bytecap.quant.allocation import QuantConfig
@@ -112,3 +114,34 @@ def test_what_is_said_of_a_fit() -> None:
     assert said.endswith(f"(bits per weight: up.weight {bits:.2f})") and bits > 1
     with pytest.raises(BudgetError, match=r"rounded to zero \(header and tokenizer \d+, [a-z.]+weight \d+"):
         job.fit(FileBudget(300), Silent())
+
+
+def test_whole_numbers_and_truth_values_come_back_in_their_types() -> None:
+    """Buffers of a module, also one of no axes and one under two names; without any the file says nothing of types."""
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.BatchNorm1d(8))
+    model.register_buffer("mask", torch.rand(3, 4) > 0.5)
+    model.register_buffer("places", torch.arange(5, dtype=torch.int16))
+    model.register_buffer("same", model.places)
+    model.register_buffer("pixels", torch.arange(256, dtype=torch.uint8))
+    source = source_from_module(model)
+    artifact = build_job(source, None, QuantConfig(), CONTAINER).fit(FileBudget(2_000), Silent()).artifact
+    state = loads(artifact.data).state_dict()
+    assert {name: value.dtype for name, value in state.items()} == {n: v.dtype for n, v in model.state_dict().items()}
+    for name in ("mask", "places", "same", "pixels", "1.num_batches_tracked"):
+        assert torch.equal(state[name], model.state_dict()[name])
+    assert source_from_module(torch.nn.Linear(4, 4)).dtypes == {}
+
+
+def test_what_is_impossible_is_known_before_anything_is_measured() -> None:
+    """Caps below the header, below what is attached, and below the smallest file of the weights."""
+    source = source_from_module(torch.nn.Linear(64, 64))
+    with pytest.raises(BudgetError, match=r"at least .* \(header and files beside weights"):
+        CONTAINER.refuse_impossible(None, [FileBudget(9_999), FileBudget(10)])
+    large = dataclasses.replace(CONTAINER, attached=Attached({"some.bin": torch.rand(500).numpy().tobytes()}))
+    with pytest.raises(BudgetError, match="at least"):
+        large.refuse_impossible(None, [FileBudget(1_000)])
+    smallest = SizeSearch(build_job(source, None, QuantConfig(), CONTAINER).fitter.problem, CONTAINER.packer(source))  # type: ignore[attr-defined]
+    size = smallest.smallest().size_bytes
+    with pytest.raises(BudgetError, match=f"at least {size:,} bytes"):
+        refuse_small_caps(source, QuantConfig(), CONTAINER, [FileBudget(10_000), FileBudget(size - 1)])
+    refuse_small_caps(source, QuantConfig(), CONTAINER, [FileBudget(size)])

@@ -126,3 +126,40 @@ def test_rows_taken_by_index_are_an_embedding() -> None:
         for indexed in (True, False)
     )  # fmt: skip
     assert np.allclose(one.inputs_II, other.inputs_II) and np.allclose(one.outputs, other.outputs)
+
+
+def test_without_the_gradients_of_matrices() -> None:
+    """The same curvature to the bit for all ways of a linear map, tied heads and products of parameters."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.up = nn.Embedding(12, 6), nn.Linear(6, 8)
+            self.down, self.a, self.b = (nn.Parameter(torch.randn(shape)) for shape in ((8, 6), (6, 2), (2, 6)))
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            x = self.table(tokens)
+            x = x + torch.addmm(torch.zeros(6), torch.tanh(self.up(x)).flatten(0, 1), self.down).view_as(x)
+            return F.linear(x + x @ (self.a @ self.b), self.table.weight)
+
+    tokens, found, seen = torch.randint(12, (4, 5)), [], {}
+    for squares in (True, False):
+        model = Model()
+        hooks = {name: [] for name, _ in model.named_parameters()}
+        for name, parameter in model.named_parameters():
+            parameter.register_hook(hooks[name].append)
+        found.append(
+            calibrate(
+                model, [tokens], lambda m, x: (m(x).flatten(0, 1), x.flatten()), source_digest="x", progress=Silent(),
+                total_tokens=20, generator=torch.Generator().manual_seed(0), squares=squares,
+            )
+        )  # fmt: skip
+        seen[squares] = {name for name, gradients in hooks.items() if gradients}
+    assert seen[True] - seen[False] == {"up.weight", "down"}
+    assert found[0].tensors.keys() == found[1].tensors.keys() and found[0].vectors == found[1].vectors
+    for name, one in found[0].tensors.items():
+        other = found[1].tensors[name]
+        assert np.allclose(one.inputs_II, other.inputs_II, rtol=1e-5) and np.allclose(
+            one.outputs, other.outputs, rtol=1e-5
+        )

@@ -19,6 +19,7 @@ from bytecap.train.checkpoint import (
     build_model,
     load_checkpoint,
     load_training_state,
+    open_tensors,
     save_checkpoint,
 )
 from bytecap.train.optimizers import OptimizerConfig, Optimizers
@@ -130,3 +131,15 @@ def test_no_json_in_the_metadata(tmp_path: Path) -> None:
         for read in (load_checkpoint, load_training_state):
             with pytest.raises(DataError, match="is not a checkpoint of this program"):
                 read(path)
+
+
+def test_a_file_that_is_cut_short_while_it_is_read(tmp_path: Path) -> None:
+    """Is an error, where a mapped file would end the process; what was read before stays."""
+    path = tmp_path / "w.safetensors"
+    save_file({"a": torch.ones(5), "b": torch.ones(5000)}, path)
+    with open_tensors(path) as file:
+        first = file.get_tensor("a")
+        os.truncate(path, 1000)
+        with pytest.raises((OSError, safetensors.SafetensorError)):
+            file.get_tensor("b")
+    assert first.tolist() == [1.0] * 5

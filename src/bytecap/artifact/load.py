@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bytecap.artifact.attached import MAX_FREE, MAX_RATIO, split_files
@@ -30,6 +31,10 @@ from bytecap.model.spec import ModelSpec
 MAX_FILE_BYTES = 1 << 34
 MAX_TOKENIZER_FREE, MAX_TOKENIZER_RATIO = 1 << 20, 64
 """Bytes that a tokenizer may have at any rate, and for each stored byte."""
+WHOLE_TYPES = {
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+"""Types of tensors that hold no floating-point numbers, in the words of safetensors."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,12 @@ class Artifact:
         from bytecap.core.files import write_bytes  # noqa: PLC0415  (code that only writes is no part of reading)
 
         write_bytes(Path(path), self.data)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights by name in float32, whole numbers and truth values in the type that they had."""
+        kinds = {name: WHOLE_TYPES[kind] for name, kind in self.dtypes.items() if kind in WHOLE_TYPES}
+        state = self.quantized.state_dict()
+        return state | {name: state[name].to(kind) for name, kind in kinds.items()}
 
     def model(self) -> GPT:
         """The model, on CPU, ready to score; DataError when the file holds weights alone."""
@@ -112,14 +123,16 @@ def load(path: str | Path) -> Artifact:
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The weights in a file by name, float32, for `load_state_dict` of any torch module; errors as of `load`.
+    """The weights in a file by name, for `load_state_dict` of any torch module; errors as of `load`.
+
+    All are float32, but for buffers of whole numbers and truth values, which come back in the type that they had.
 
     >>> import bytecap
     >>> weights = bytecap.load_state_dict("model.bcap")
     >>> weights["embedding"].dtype
     torch.float32
     """
-    return load(path).quantized.state_dict()
+    return load(path).state_dict()
 
 
 def loads(data: bytes) -> Artifact:

@@ -13,7 +13,8 @@ from bytecap.commands.fit_inputs import FitInputs, FitRequest, make_budgets
 from bytecap.core.device import choose_device
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
-from bytecap.huggingface.fitting import FolderFit, make_job, make_scheme_inputs, open_inputs
+from bytecap.fitting.job import refuse_small_caps
+from bytecap.huggingface.fitting import FolderFit, make_job, make_scheme_inputs, open_inputs, refuse_impossible
 from bytecap.huggingface.folder import Folder, open_folder
 from bytecap.huggingface.model import load_folder
 from bytecap.huggingface.own_text import write_own_text
@@ -36,16 +37,20 @@ def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
     folder = open_folder(request.checkpoint, trust_code=request.trust_code)
     asked = any(word.partition("=")[0].strip() == _CONTEXT for word in request.settings)
     context = folder.facts.context(recipe.train.context if asked else None)
+    how = FolderFit(quant=recipe.quant, artifact=recipe.artifact, context=context, seed=recipe.run.seed)
+    refuse_impossible(folder, how, budgets)
     text = _text(request, recipe, folder, progress)
     model = load_folder(folder, progress)
     model.module.to(choose_device(request.device))
+    inputs = open_inputs(folder, model, text, how)
+    if request.scheme is None:
+        refuse_small_caps(inputs.source, how.quant, inputs.container(), budgets)
     if text is None and recipe.quant.calibration_tokens:
         text = write_own_text(
             model, tokens=recipe.quant.calibration_tokens, context=context, seed=recipe.run.seed, progress=progress
         )
         progress.note(f"no text is given, so the model is measured on {len(text.tokens):,} tokens that it wrote itself")
-    how = FolderFit(quant=recipe.quant, artifact=recipe.artifact, context=context, seed=recipe.run.seed)
-    inputs = open_inputs(folder, model, text, how)
+        inputs = dataclasses.replace(inputs, text=text)
     about = _about(folder, text, embedded=recipe.artifact.embed_tokenizer)
     if request.scheme is None:
         return FitInputs(make_job(inputs, progress), budgets, about)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from bytecap.core.device import choose_device
 from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
-from bytecap.fitting.job import Container, FitJob, build_job
+from bytecap.fitting.job import Container, FitJob, build_job, refuse_small_caps
 from bytecap.fitting.measure import CalibrationText, make_adaptation, measure
 from bytecap.fitting.report import HELD_OUT_SHARE, Comparison
 from bytecap.fitting.source import WeightSource, open_checkpoint
@@ -128,7 +128,7 @@ def open_inputs(request: FitRequest, progress: Progress) -> Iterator[FitInputs]:
     recipe = recipes.with_overrides(own or Recipe(), [*known, *request.settings])
     opened = _Opened(request, recipe, source, tokens, _tokenizer(request, source, tokens), progress)
     with tempfile.TemporaryDirectory() as temporary:
-        yield FitInputs(_job(opened, Path(temporary)), budgets)
+        yield FitInputs(_job(opened, budgets, Path(temporary)), budgets)
 
 
 def make_budgets(request: FitRequest, own: Recipe | None) -> tuple[FileBudget, ...]:
@@ -152,15 +152,19 @@ def _tokenizer(request: FitRequest, source: WeightSource, tokens: Tokens | None)
     return tokenizer
 
 
-def _job(opened: _Opened, temporary: Path) -> FitJob:
+def _job(opened: _Opened, budgets: Sequence[FileBudget], temporary: Path) -> FitJob:
     request, recipe, source = opened.request, opened.recipe, opened.source
     texts = _texts(opened, temporary)
     wanted = request.scheme is None or needs_text(request.scheme.name)
-    calibration = _calibration(opened, texts) if wanted else None
     provenance = build_provenance(recipe, opened.tokenizer, texts.corpus_digest, source.digest)
     if opened.tokens is None:  # a checkpoint outside its run folder was made by a recipe that nobody knows
         provenance = dataclasses.replace(provenance, recipe_digest="")
     container = Container(provenance, recipe.artifact, opened.tokenizer)
+    if request.scheme is None:
+        refuse_small_caps(source, recipe.quant, container, budgets)
+    else:
+        container.refuse_impossible(source.spec, budgets)
+    calibration = _calibration(opened, texts) if wanted else None
     if request.scheme is not None:
         return build_scheme_job(source, calibration, request.scheme, container, texts.compared)
     if calibration is None:

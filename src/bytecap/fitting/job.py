@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from bytecap.artifact.attached import NOTHING, Attached
 from bytecap.artifact.load import Artifact, loads
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
-from bytecap.core.budget import MAX_SHOWN, FileBudget
+from bytecap.core.budget import MAX_SHOWN, FileBudget, refuse_small_cap
 from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Progress
 from bytecap.fitting.problem import build_problem
@@ -26,9 +26,13 @@ from bytecap.fitting.sequential import StartAdaptation
 from bytecap.fitting.size_search import Pack, SizeSearch
 from bytecap.fitting.source import WeightSource
 from bytecap.formats.tensor import QuantizedModel
+from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.statistics import Calibration
 from bytecap.text.tokenizer import Tokenizer
+
+LARGEST_HEADER = 1 << 16
+"""Bytes that a header hardly ever has: a cap that leaves more beside what is attached is not looked at closely."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,25 @@ class Container:
     def packer(self, source: WeightSource) -> Pack:
         """The function from a quantized model of `source` to the bytes of its file."""
 
+        attached = self.attached
+        if source.dtypes and not attached.dtypes:
+            attached = dataclasses.replace(attached, dtypes=source.dtypes)
+
         def packed(model: QuantizedModel) -> bytes:
             model = dataclasses.replace(model, aliases=source.aliases)
             tokenizer = b"" if self.tokenizer is None else self.tokenizer.model
-            return pack(source.spec, model, tokenizer, self.provenance, self.config, self.attached)
+            return pack(source.spec, model, tokenizer, self.provenance, self.config, attached)
 
         return packed
+
+    def refuse_impossible(self, spec: ModelSpec | None, budgets: Iterable[FileBudget]) -> None:
+        """Raise BudgetError where what the file holds beside weights is over a budget: known before any work."""
+        tokenizer = b"" if self.tokenizer is None else self.tokenizer.model
+        most = sum(map(len, self.attached.files.values())) + len(tokenizer) + LARGEST_HEADER
+        for budget in budgets:
+            if budget.file_bytes < most:
+                empty = pack(spec, QuantizedModel({}), tokenizer, self.provenance, self.config, self.attached)
+                refuse_small_cap(len(empty), budget.file_bytes, parts=[("header and files beside weights", len(empty))])
 
 
 @dataclass(frozen=True)
@@ -166,6 +183,17 @@ def read_back(result: FitResult, aliases: Mapping[str, str]) -> Artifact:
     if not same or not all(np.array_equal(found[name].weights(), wanted[name].weights()) for name in wanted):
         raise RuntimeError("the file does not give back the weights that went into it")
     return artifact
+
+
+def refuse_small_caps(
+    source: WeightSource, config: QuantConfig, container: Container, budgets: Collection[FileBudget]
+) -> None:
+    """As `refuse_small`, for caps that may be too small: before anything is measured."""
+    beside = sum(map(len, container.attached.files.values())) + LARGEST_HEADER
+    most = beside + sum(weight.size for weight in source.weights.values()) // 8
+    container.refuse_impossible(source.spec, budgets)
+    if small := [budget for budget in budgets if budget.file_bytes < most]:
+        refuse_small(source, config, container, min(small, key=lambda budget: budget.file_bytes))
 
 
 def refuse_small(source: WeightSource, config: QuantConfig, container: Container, budget: FileBudget) -> None:

@@ -27,6 +27,8 @@ from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream
 
 BATCH_TOKENS = 2_048
+MAX_BATCH_LOGITS = 1 << 25
+"""Logits of a batch where the vocabulary is large: about a dozen tensors of their size are needed to measure one."""
 DISTILL_SEED = 1_000_003
 """Added to a seed for the order in which text is distilled on."""
 
@@ -109,19 +111,26 @@ def _make_forward_fn(bos: int) -> ForwardFn:
     return forward_fn
 
 
-def batch_shape(available: int, wanted: int, context: int) -> tuple[int, int, int]:
-    """Batches, windows in each, positions of a window, for about `wanted` tokens."""
+def batch_positions(vocab_size: int | None, most: int = BATCH_TOKENS) -> int:
+    """Positions of a batch, fewer than `most` where each of them has very many logits."""
+    return max(1, min(most, MAX_BATCH_LOGITS // max(vocab_size or 1, 1)))
+
+
+def batch_shape(available: int, wanted: int, context: int, positions: int = BATCH_TOKENS) -> tuple[int, int, int]:
+    """Batches, windows in each, positions of a window, for about `wanted` tokens and `positions` in a batch."""
     context = min(context, (available - 1) // 3)
-    batch = max(1, min(BATCH_TOKENS, available) // context)
+    batch = max(1, min(positions, available) // context)
     return max(1, min(wanted, available) // (batch * context)), batch, context
 
 
-def comparison_windows(stream: TokenStream, *, tokens: int, context: int, device: torch.device) -> Iterator[Tensor]:
-    """Evenly spaced windows (B, T + 1) that do not overlap, about `tokens` positions of a stream in all."""
+def comparison_windows(
+    stream: TokenStream, *, tokens: int, context: int, device: torch.device, positions: int = 4 * BATCH_TOKENS
+) -> Iterator[Tensor]:
+    """Evenly spaced windows (B, T + 1) that do not overlap, about `tokens` of a stream in all, `positions` at once."""
     context = min(context, (len(stream) - 1) // 2)  # two windows at least, for an interval
     count = max(1, min(tokens, len(stream) - 1) // context)
     starts = np.linspace(0, len(stream) - context - 1, count).astype(int).tolist()
-    batch = max(1, 4 * BATCH_TOKENS // context)
+    batch = max(1, positions // context)
     for begin in range(0, count, batch):
         rows = [stream.read(start, context + 1) for start in starts[begin : begin + batch]]
         yield torch.from_numpy(np.stack(rows)).to(device)

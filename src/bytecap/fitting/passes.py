@@ -34,6 +34,12 @@ from bytecap.quant.spill import is_spilling, release
 
 SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
 """An estimate pass looks at so many columns of a tensor with more weights than this."""
+SAMPLED_ROWS = 8_192
+"""Rows that it looks at where they take up no errors of each other, as those of embeddings."""
+MAX_ROWS = 16_384
+"""Rows of such a tensor that are rounded together; each such part of a column ends in the state that is best for it."""
+MANY_WEIGHTS, LEAST_COLUMNS = 1 << 24, 32
+"""Weights of a model beyond which fewer columns of each tensor stand for it, and how many at least."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -62,8 +68,10 @@ def estimate_pass(
     plans: Sequence[TensorPlan], weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float
 ) -> dict[str, EstimatedTensor]:
     """Size and loss of each tensor as a rounding without feedback has them; `rd_lambda` is `QuantConfig.rd_lambda`."""
+    total = sum(math.prod(plan.shape) for plan in plans)
+    columns = max(LEAST_COLUMNS, min(SAMPLED_COLUMNS, SAMPLED_COLUMNS * MANY_WEIGHTS // max(total, 1)))
     with ThreadPoolExecutor(_workers()) as pool:
-        found = pool.map(_estimate_tensor, plans, repeat(weights), repeat(factors), repeat(rd_lambda))
+        found = pool.map(_estimate_tensor, plans, repeat(weights), repeat(factors), repeat(rd_lambda), repeat(columns))
         return {plan.name: entry for plan, entry in zip(plans, found, strict=True)}
 
 
@@ -99,9 +107,9 @@ def zeros(plan: TensorPlan, weight: Floats) -> StoredTensor:
 
 
 def _estimate_tensor(
-    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float
+    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float, most_columns: int
 ) -> EstimatedTensor:
-    """Round one tensor without feedback; of a large one some columns stand for all.
+    """Round one tensor without feedback; of a large one some columns, and rows, stand for all.
 
     What feedback would bring into each weight stands in as noise of the same variance.
     """
@@ -109,29 +117,40 @@ def _estimate_tensor(
     if plan.format != ROW_COLUMN:
         found = _nearest(plan, weight, factors)
         return EstimatedTensor(found.estimate, found.loss)
-    rows, columns = weight.shape
-    apart = max(1, columns // SAMPLED_COLUMNS) if weight.size > SAMPLED_ABOVE else 1
-    take = np.arange(0, columns, apart)
     codes_O, codes_I = plan.codes()
-    codes_I, some = codes_I[take], np.ascontiguousarray(weight[:, take])
-    steps, curve = make_steps(plan.base, codes_O, codes_I), factors[plan.name]
+    curve, take_O, take_I = _sampled(weight, factors[plan.name], most_columns)
+    codes_O, codes_I, some = codes_O[take_O], codes_I[take_I], np.ascontiguousarray(weight[take_O][:, take_I])
+    steps, rows = make_steps(plan.base, codes_O, codes_I), len(some)
     price = _price(some, steps, np.ones(rows), plan.states, rd_lambda)
     noise = np.random.default_rng(0).standard_normal(some.shape, np.float32)
     for here, part in curve.by_part(rows):
-        noise[here] *= np.sqrt(_feedback_variance(some[here], steps[here], part, take))
+        noise[here] *= np.sqrt(_feedback_variance(some[here], steps[here], part, take_I))
     some = some + noise
     symbols = round_without_feedback(some, steps, plan.states, price)
     stored = RowColumnQuantized(plan.role, symbols, plan.base, codes_O, codes_I, plan.states)
-    estimate, share = estimate_size(stored), columns / take.size
+    estimate, share = estimate_size(stored), weight.size / some.size
     assert estimate.counts_CM is not None
     counts = np.rint(estimate.counts_CM * share).astype(np.int64)
-    own_bytes = estimate.own_bytes * (rows + columns) / (rows + take.size)
+    own_bytes = estimate.own_bytes * sum(weight.shape) / sum(some.shape)
     error, loss = some - stored.weights(), 0.0
     for here, part in curve.by_part(rows):
-        pivots = np.outer(part.row_factors_O, part.column_factors_I[take])
+        pivots = np.outer(part.row_factors_O, part.column_factors_I[take_I])
         loss += share * 0.5 * float(np.square(error[here] / pivots).sum())
-    release(curve)
+    release(factors[plan.name])
     return EstimatedTensor(SizeEstimate(own_bytes, estimate.section, counts), loss)
+
+
+def _sampled(
+    weight: Floats, curve: Factors, most_columns: int
+) -> tuple[Factors, slice | npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows and columns of a tensor that stand for all, evenly spaced, with the factors of these rows."""
+    rows, columns = weight.shape
+    large = weight.size > SAMPLED_ABOVE
+    take_I = np.arange(0, columns, max(1, columns // most_columns) if large else 1)
+    if not large or rows <= SAMPLED_ROWS or curve.parts or curve.outputs.ndim > 1:
+        return curve, slice(None), take_I
+    take_O = np.arange(0, rows, rows // SAMPLED_ROWS)
+    return Factors(curve.inputs, curve.outputs[take_O]), take_O, take_I
 
 
 def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.NDArray[np.int64]) -> Floats:
@@ -164,7 +183,7 @@ def _round_tensor(
         return _nearest(plan, weight, factors)
     curve, steps = factors[plan.name], make_steps(plan.base, *plan.codes())
     rounded, state_I = [], np.zeros(weight.shape[1], np.int64)
-    for here, part in curve.by_part(len(weight)):
+    for here, part in _row_parts(curve, len(weight)):
         price = _price(weight[here], steps[here], part.row_factors_O, plan.states, rd_lambda)
         rounded.append(
             round_with_feedback(
@@ -176,6 +195,16 @@ def _round_tensor(
     release(curve)
     stored = _stepped(plan, symbols_OI)
     return RoundedTensor(plan, stored, estimate_size(stored), sum(one.loss for one in rounded))
+
+
+def _row_parts(curve: Factors, rows: int) -> list[tuple[slice, Factors]]:
+    """Which rows are rounded together; of many that take up no errors of each other some at a time, to spare memory."""
+    if curve.parts or curve.outputs.ndim > 1 or rows <= MAX_ROWS:
+        return curve.by_part(rows)
+    return [
+        (slice(begin, begin + MAX_ROWS), Factors(curve.inputs, curve.outputs[begin : begin + MAX_ROWS]))
+        for begin in range(0, rows, MAX_ROWS)
+    ]
 
 
 def _nearest(plan: TensorPlan, weight: Floats, factors: Mapping[str, Factors]) -> RoundedTensor:

@@ -19,6 +19,7 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
+from bytecap.artifact.load import WHOLE_TYPES
 from bytecap.core.digest import digest_arrays
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.fitting.aliases import equal_tensors, tied_names
@@ -28,7 +29,7 @@ from bytecap.model.renames import first_name
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import Shape
-from bytecap.train.checkpoint import load_checkpoint
+from bytecap.train.checkpoint import load_checkpoint, open_tensors
 from bytecap.train.hooks import squared_gradients
 
 MAX_WEIGHT, MAX_EXACT_INTEGER = 1e15, 1 << 24
@@ -51,6 +52,8 @@ class WeightSource:
     """Mean squared gradients by name, where training has gathered them."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Further names of weights that are stored once, each with the name in `weights`."""
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    """The type of each tensor in the words of safetensors, where one of them holds no floating-point numbers."""
 
     @property
     def spec(self) -> ModelSpec | None:
@@ -79,7 +82,8 @@ def source_from_module(model: nn.Module) -> WeightSource:
         return _build_source(tensors, roles | dict.fromkeys(buffers, str(Role.SCALAR)), model, buffers)
     source = _build_source(tensors, roles | dict.fromkeys(buffers, str(Role.SCALAR)), None, buffers)
     tied = {name: source.aliases.get(known, known) for name, known in tied_names(model).items()}
-    return dataclasses.replace(source, aliases={**source.aliases, **tied})
+    dtypes = _types_if_whole(parameters | buffers | {name: model.state_dict()[name] for name in tied})
+    return dataclasses.replace(source, aliases={**source.aliases, **tied}, dtypes=dtypes)
 
 
 def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = None) -> WeightSource:
@@ -99,7 +103,7 @@ def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = 
             f"{path} does not exist; give a .safetensors file, or a run folder after `bytecap train`", path=str(path)
         )
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with open_tensors(path) as file:
             if "bytecap" in (file.metadata() or {}):
                 saved = load_checkpoint(path)
                 if finished and not saved.progressed.finished:
@@ -155,14 +159,37 @@ def _build_source(
 
 def _as_stored(file: Any, path: Path) -> WeightSource:
     """Weights without a model; whole numbers are kept as they are."""
-    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors = {name: _read(file, name) for name in file.keys()}  # noqa: SIM118
     if not tensors:
         raise DataError(f"{path} holds no tensors; give another file", path=str(path))
     whole = {name for name, value in tensors.items() if not value.is_floating_point()}
     _refuse_inexact({name: tensors[name] for name in whole})
     floats = {name: _as_float32(name, value) for name, value in tensors.items()}
     roles = {name: str(Role.SCALAR) if name in whole else _role_by_shape(value) for name, value in floats.items()}
-    return _build_source(floats, roles, None, whole)
+    return dataclasses.replace(_build_source(floats, roles, None, whole), dtypes=_types_if_whole(tensors))
+
+
+def _read(file: Any, name: str) -> Tensor:
+    try:
+        tensor: Tensor = file.get_tensor(name)
+    except RuntimeError:  # several numbers in a byte, as 4-bit floats have
+        raise _unreadable(name, file.get_slice(name).get_dtype()) from None
+    return tensor
+
+
+def _unreadable(name: str, kind: object) -> DataError:
+    return DataError(
+        f"tensor {name} is of type {kind}, which cannot be read as numbers; store it at 16 or 32 bits, or leave it out",
+        tensor=name,
+    )
+
+
+def _types_if_whole(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The type of each tensor; none where all are floating point, which come back as float32."""
+    names = {kind: name for name, kind in WHOLE_TYPES.items()}
+    if not any(value.dtype in names for value in tensors.values()):
+        return {}
+    return {name: names.get(value.dtype, "F32") for name, value in tensors.items()}
 
 
 def _refuse_unreadable(name: str, value: Tensor) -> None:
@@ -182,12 +209,8 @@ def _as_float32(name: str, value: Tensor) -> Tensor:
     """The values at 32 bits; DataError for a type that cannot be read as numbers."""
     try:
         return value.float()
-    except (RuntimeError, NotImplementedError):  # several numbers in a byte, as 4-bit floats have
-        raise DataError(
-            f"tensor {name} is of type {value.dtype}, which cannot be read as numbers; store it at 16 or 32 bits, or "
-            "leave it out",
-            tensor=name,
-        ) from None
+    except (RuntimeError, NotImplementedError):
+        raise _unreadable(name, value.dtype) from None
 
 
 def _refuse_inexact(tensors: Mapping[str, Tensor]) -> None:

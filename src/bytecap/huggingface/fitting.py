@@ -9,7 +9,7 @@ Letters: B windows, T positions, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from bytecap.artifact.attached import Attached
 from bytecap.artifact.load import Artifact
 from bytecap.artifact.pack import ArtifactConfig, Provenance
+from bytecap.core.budget import FileBudget
 from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
 from bytecap.fitting.job import Container, FitJob, build_job
-from bytecap.fitting.measure import BATCH_TOKENS, DISTILL_SEED, batch_shape, comparison_windows
+from bytecap.fitting.measure import BATCH_TOKENS, DISTILL_SEED, batch_positions, batch_shape, comparison_windows
 from bytecap.fitting.report import COMPARED_TOKENS, HELD_OUT_SHARE, MIN_COMPARED, Comparison
 from bytecap.fitting.sequential import StartAdaptation
 from bytecap.fitting.source import WeightSource, source_from_module
@@ -61,8 +62,8 @@ class ModelComparison(Comparison):
         """KL divergence and loss on evenly spaced windows; None with too little text."""
         if len(self.stream) < MIN_COMPARED:
             return None
-        device = next(self.model.module.parameters()).device
-        windows = _compared(self.stream, self.context, device)
+        device, vocab_size = next(self.model.module.parameters()).device, self.model.facts.vocab_size
+        windows = _compared(self.stream, self.context, device, vocab_size)
         fitted = load_artifact(artifact, trust_code=self.trust_code)
         fitted.module.to(device)
         return divergence(self.model.logits, fitted.logits, windows)
@@ -85,17 +86,14 @@ class FolderInputs:
 
     def container(self) -> Container:
         """What the file holds beside the weights."""
-        outside = not self.how.artifact.embed_tokenizer
-        path, names = self.folder.path, self.folder.model_files
-        files = read_small(path, names if outside else [*names, *self.folder.tokenizer_files])
         names_held = [*(shape.name for shape in self.source.shapes), *self.source.aliases]
         types = {name: self.model.dtypes[name] for name in names_held}
         provenance = Provenance(
             recipe_digest="", corpus_digest=digest_json(""), checkpoint_digest=self.source.digest,
-            tokenizer_digest=tokenizer_digest(path),
+            tokenizer_digest=tokenizer_digest(self.folder.path),
             lossless=self.text is not None and self.text.bytes is not None, context=self.how.context,
         )  # fmt: skip
-        return Container(provenance, self.how.artifact, None, Attached(files, types))
+        return Container(provenance, self.how.artifact, None, Attached(_attached_files(self.folder, self.how), types))
 
     def comparison(self) -> Comparison | None:
         """The end of the text; None without one."""
@@ -104,7 +102,7 @@ class FolderInputs:
         end, context = len(self.text.tokens), self.how.context
         held_out, bytes_per_token = StreamSlice(self.text.tokens, self._cut, end), None
         if self.text.bytes is not None and len(held_out) >= MIN_COMPARED:
-            rows = _compared(StreamSlice(self.text.bytes, self._cut, end), context, torch.device("cpu"))
+            rows = _compared(StreamSlice(self.text.bytes, self._cut, end), context, torch.device("cpu"), None)
             bytes_per_token = float(torch.cat([each[:, 1:].flatten() for each in rows]).double().mean()) or None
         return ModelComparison(held_out, self.text.bos, context, bytes_per_token, self.model, self.folder.trust_code)
 
@@ -113,16 +111,34 @@ class FolderInputs:
         return None if self.text is None else StreamSlice(self.text.tokens, 0, self._cut)
 
 
-def _compared(stream: TokenStream, context: int, device: torch.device) -> Iterator[Tensor]:
+def _attached_files(folder: Folder, how: FolderFit) -> dict[str, bytes]:
+    """The files of a folder that lie in the file beside weights."""
+    names = folder.model_files
+    return read_small(folder.path, [*names, *folder.tokenizer_files] if how.artifact.embed_tokenizer else names)
+
+
+def refuse_impossible(folder: Folder, how: FolderFit, budgets: Iterable[FileBudget]) -> None:
+    """Raise BudgetError, before weights are read, where config and tokenizer alone are over a budget."""
+    nobody = Provenance(
+        recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False,
+        context=how.context,
+    )  # fmt: skip
+    Container(nobody, how.artifact, None, Attached(_attached_files(folder, how))).refuse_impossible(None, budgets)
+
+
+def _compared(stream: TokenStream, context: int, device: torch.device, vocab_size: int | None) -> Iterator[Tensor]:
     """The windows that are compared, of tokens or of their bytes."""
-    return comparison_windows(stream, tokens=COMPARED_TOKENS, context=context, device=device)
+    positions = batch_positions(vocab_size, 4 * BATCH_TOKENS)
+    return comparison_windows(stream, tokens=COMPARED_TOKENS, context=context, device=device, positions=positions)
 
 
 def compared_windows(inputs: FolderInputs) -> Iterator[Tensor]:
     """The windows (B, T + 1) of the held-out end of the text; nothing without text."""
     comparison = inputs.comparison()
     device = next(inputs.model.module.parameters()).device
-    return iter(()) if comparison is None else _compared(comparison.stream, comparison.context, device)
+    if comparison is None:
+        return iter(())
+    return _compared(comparison.stream, comparison.context, device, inputs.model.facts.vocab_size)
 
 
 def open_inputs(folder: Folder, model: CausalModel, text: TokenizedText | None, how: FolderFit) -> FolderInputs:
@@ -144,11 +160,14 @@ def make_scheme_inputs(
     inputs: FolderInputs, wanted: bool, progress: Progress
 ) -> tuple[Calibration | None, Container, Comparison | None]:
     """What a published scheme is carried out with; it is measured where that is `wanted`."""
-    return measure(inputs, progress) if wanted else None, inputs.container(), inputs.comparison()
+    return measure(inputs, progress, squares=True) if wanted else None, inputs.container(), inputs.comparison()
 
 
-def measure(inputs: FolderInputs, progress: Progress) -> Calibration | None:
-    """Curvature of every weight on windows of the text; None where there is none or nothing is to be measured."""
+def measure(inputs: FolderInputs, progress: Progress, *, squares: bool = False) -> Calibration | None:
+    """Curvature of every weight on windows of the text; None where there is none or nothing is to be measured.
+
+    With `squares` also the squared gradients by which published schemes rank weights.
+    """
     stream, how = inputs.measured(), inputs.how
     if stream is None or how.quant.calibration_tokens == 0:
         return None
@@ -158,7 +177,8 @@ def measure(inputs: FolderInputs, progress: Progress) -> Calibration | None:
             "more text, or none",
             tokens=len(stream),
         )
-    steps, batch, context = batch_shape(len(stream), how.quant.calibration_tokens, how.context)
+    positions = batch_positions(inputs.model.facts.vocab_size)
+    steps, batch, context = batch_shape(len(stream), how.quant.calibration_tokens, how.context, positions)
     module = inputs.model.module
     device = next(module.parameters()).device
     source = TrainBatches(stream, batch=batch, context=context, seed=how.seed)
@@ -167,7 +187,7 @@ def measure(inputs: FolderInputs, progress: Progress) -> Calibration | None:
         found = calibrate(
             module, rows, forward_fn, source_digest=inputs.source.digest, progress=progress,
             total_tokens=steps * batch * context, sampled=how.quant.labels == MODEL,
-            generator=torch.Generator(device).manual_seed(how.seed),
+            generator=torch.Generator(device).manual_seed(how.seed), squares=squares,
         )  # fmt: skip
     if found.loss > (guessing := math.log(max(inputs.model.facts.vocab_size, 2))):
         progress.note(

@@ -11,6 +11,8 @@ Letters: B windows, T positions, V vocabulary.
 
 from __future__ import annotations
 
+import inspect
+import math
 import re
 import tempfile
 from collections import Counter
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -77,7 +80,7 @@ def load_folder(folder: Folder, progress: Progress) -> CausalModel:
     with folder.loadable() as path, _random_kept(), speaking_for(library, f"the model in {folder.path}"):
         module, info = library.AutoModelForCausalLM.from_pretrained(
             str(path), dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
-            trust_remote_code=folder.trust_code, **OFFLINE, **EXPERTS,
+            trust_remote_code=folder.trust_code, **OFFLINE, **EXPERTS, **_unmapped(library),
         )  # fmt: skip
     _refuse_half(folder.path, info)
     for name, _ in module.named_parameters():
@@ -97,6 +100,12 @@ def load_folder(folder: Folder, progress: Progress) -> CausalModel:
     return CausalModel(module, folder.facts, _module_types(module, folder.dtypes, folder.config))
 
 
+def _unmapped(library: ModuleType) -> dict[str, bool]:
+    """What asks for weights that do not lie in a mapped file, which would end the process if it were cut short."""
+    known = inspect.signature(library.PreTrainedModel.from_pretrained).parameters
+    return {"disable_mmap": True} if "disable_mmap" in known else {}
+
+
 def load_artifact(artifact: Artifact, *, trust_code: bool = False) -> CausalModel:
     """The model of a file; FormatError where its config and its tensors do not belong together."""
     if not is_hugging_face(artifact):
@@ -104,7 +113,9 @@ def load_artifact(artifact: Artifact, *, trust_code: bool = False) -> CausalMode
     config = read_attached(artifact, CONFIG)
     facts = read_facts(config, trust_code=trust_code)
     _refuse_deep(config, len(artifact.quantized.tensors) + len(artifact.quantized.aliases))
-    library, state = transformers(), artifact.quantized.state_dict()
+    library, stored = transformers(), artifact.quantized
+    shapes = {name: tensor.shape for name, tensor in stored.tensors.items()}
+    shapes |= {name: shapes[known] for name, known in stored.aliases.items()}
     with attached_folder(artifact) as path, _random_kept(), speaking_for(library, "the model in the file"):
         described = library.AutoConfig.from_pretrained(str(path), trust_remote_code=trust_code, **OFFLINE)
 
@@ -114,16 +125,17 @@ def load_artifact(artifact: Artifact, *, trust_code: bool = False) -> CausalMode
             )
             return built
 
-        _refuse_large(build, sum(value.numel() for value in state.values()))
+        _refuse_large(build, sum(map(math.prod, shapes.values())))
         module = build()
     wanted = module.state_dict()
     tied = {name for name in wanted if name not in dict(module.named_parameters()) and name in _tied_names(module)}
-    wrong = [name for name, value in state.items() if name not in wanted or wanted[name].shape != value.shape]
-    missing = [name for name in wanted if name not in state and name not in tied]
+    wrong = [name for name, shape in shapes.items() if name not in wanted or wanted[name].shape != shape]
+    missing = [name for name in wanted if name not in shapes and name not in tied]
     if wrong or missing:
         what = f"tensor {wrong[0]} does not fit" if wrong else f"tensor {missing[0]} is missing for"
         raise FormatError(f"{what} the model that config.json describes; the file was made with another transformers")
-    module.load_state_dict(state, strict=False)
+    for name in shapes:  # one at a time, so that not all are there twice
+        wanted[name].copy_(torch.from_numpy(stored.tensors[stored.aliases.get(name, name)].weights()))
     return CausalModel(module.eval().requires_grad_(False), facts, dict(artifact.dtypes))
 
 

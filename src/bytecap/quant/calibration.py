@@ -19,7 +19,6 @@ Source:  K-FAC, arXiv 1503.05671; sums over uses: arXiv 2311.00636 (the "expand"
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,9 +30,9 @@ from torch import Tensor, nn
 from bytecap.core.distributed import all_reduce, gather_numbers, refuse_differences, world
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.progress import Progress
-from bytecap.quant.distinct import DistinctPositions
 from bytecap.quant.experts import curvature_of_parts
 from bytecap.quant.gradients import Gradients
+from bytecap.quant.labels import CalibrationLabels
 from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder
 from bytecap.quant.spill import keep
 from bytecap.quant.statistics import Calibration, Curvature
@@ -57,20 +56,22 @@ def calibrate(
     sampled: bool = True,
     generator: torch.Generator | None = None,
     most_outputs: int = MAX_OUTPUTS,
+    squares: bool = True,
 ) -> Calibration:
     """Measure every weight of `model` on `batches`.
 
     `forward_fn(model, batch)` gives logits (N, V) and the data's labels (N,), and where `sampled` labels are drawn
     from the model; or the loss of each position in nats, and the data's labels are used. Of several processes each
-    gives other batches, at least one, and all get what is measured on all of them.
+    gives other batches, at least one, and all get what is measured on all of them. Without `squares` the gradients of
+    matrices in linear maps, by which published schemes rank them, are not computed, and products may have fewer bits.
     """
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():
         if not torch.isfinite(parameter).all():
             raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
-    recorder, text = ActivationRecorder(dict(parameters), most_outputs), _Text()
+    recorder, text = ActivationRecorder(dict(parameters), most_outputs, weight_gradients=squares), CalibrationLabels()
     gradients = Gradients(parameters)
-    with _measurable(model):
+    with _measurable(model), _products(fast=not squares):
         for batch in batches:
             model.zero_grad(set_to_none=True)
             with recorder:
@@ -126,6 +127,21 @@ def _measurable(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def _products(*, fast: bool) -> Iterator[None]:
+    """Products of matrices on the CPU by oneDNN, which may use fewer bits on processors that multiply those faster.
+
+    What is measured is a sample, of which they are a small part of the error; on processors without units for bfloat16
+    matrices (AMX) products are as exact as before, and on AMD's twice as fast as MKL's.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if fast else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """In evaluation mode, each module as it was afterwards; cuDNN cannot differentiate recurrent layers in it."""
     modes = [(module, module.training) for module in model.modules()]
@@ -138,52 +154,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-class _Text:
-    """What the calibration text itself says: losses, labels, and how likely the model finds each token."""
-
-    def __init__(self) -> None:
-        self.positions, self.loss, self.distinct = 0, 0.0, DistinctPositions()
-        self.labels: Tensor | None = None
-        self.probability: Tensor | None = None
-
-    def add(self, answered: tuple[Tensor, Tensor] | Tensor, sampled: bool, generator: torch.Generator | None) -> Tensor:
-        """The loss of each position to be differentiated."""
-        self.distinct.add(answered)
-        if isinstance(answered, Tensor):
-            self.positions += answered.numel()
-            self.loss += float(answered.detach().double().sum())
-            return answered
-        logits_NV, label_N = answered
-        log_NV = logits_NV.float().log_softmax(dim=-1)
-        if log_NV.isnan().any():
-            raise NumericsError("the model gives NaN on the calibration text; the checkpoint has diverged")
-        p_NV = log_NV.detach().exp()
-        counts_V = torch.bincount(label_N, minlength=p_NV.size(1)).double().cpu()
-        self.labels = counts_V if self.labels is None else self.labels + counts_V
-        summed_V = p_NV.sum(dim=0)
-        self.probability = summed_V if self.probability is None else self.probability + summed_V
-        self.positions += label_N.numel()
-        self.loss -= float(log_NV.detach().gather(1, label_N[:, None]).double().sum())
-        used_N1 = torch.multinomial(p_NV, 1, generator=generator) if sampled else label_N[:, None]
-        return -log_NV.gather(1, used_N1).squeeze(1)
-
-    def tensors(self) -> list[Tensor]:
-        """Counts and summed probabilities of tokens, where they are known."""
-        return [tensor for tensor in (self.labels, self.probability) if tensor is not None]
-
-    def n_distinct(self) -> int:
-        """Positions with different answers, of all processes; the same in two of them counts twice."""
-        return int(sum(one for (one,) in gather_numbers([float(self.distinct.count)])))
-
-    def unigram(self) -> float:
-        """Entropy of the labels in nats; infinite where they are not known."""
-        if self.labels is None:
-            return math.inf
-        share = self.labels[self.labels > 0] / self.positions
-        return float(-(share * share.log()).sum())
-
-
-def _add_up(recorder: ActivationRecorder, text: _Text, gradients: Gradients) -> None:
+def _add_up(recorder: ActivationRecorder, text: CalibrationLabels, gradients: Gradients) -> None:
     """Add to what this process has measured what the others have."""
     if world().size == 1:
         return
@@ -209,7 +180,7 @@ def _add_up(recorder: ActivationRecorder, text: _Text, gradients: Gradients) -> 
     gradients.batches, text.positions, text.loss = int(found[-3]), int(found[-2]), found[-1]
 
 
-def _reading(sums: Sums, text: _Text) -> Tensor:
+def _reading(sums: Sums, text: CalibrationLabels) -> Tensor:
     """G of an embedding that is read, (V,): how often a token comes, times the mean square of its gradients.
 
     Frequencies are the mean of counts and of the model's own probabilities; mean squares are pulled towards those of
@@ -223,7 +194,7 @@ def _reading(sums: Sums, text: _Text) -> Tensor:
     return 0.5 * (seen_V + expected_V) * square_V
 
 
-def _rows_are_tokens(seen_V: Tensor, text: _Text) -> bool:
+def _rows_are_tokens(seen_V: Tensor, text: CalibrationLabels) -> bool:
     """Tell a table of tokens from one of as many hashes: its rows are read about as often as they come as labels."""
     if text.labels is None or text.labels.shape != seen_V.shape:
         return False
@@ -231,7 +202,7 @@ def _rows_are_tokens(seen_V: Tensor, text: _Text) -> bool:
     return float((seen_V / seen_V.sum() - labels_V / labels_V.sum()).abs().sum()) < MOST_UNLIKE
 
 
-def _curvature(name: str, uses: dict[str, Sums], text: _Text, square: float) -> Curvature:
+def _curvature(name: str, uses: dict[str, Sums], text: CalibrationLabels, square: float) -> Curvature:
     """Both uses of a tied weight as one pair: A weighted by the loss that each use carries, G by the size of its A."""
     if parts := [sums for sums in uses.values() if sums.shape[0] > 1]:
         return _checked(name, curvature_of_parts(parts[0], text.positions, square))

@@ -37,9 +37,11 @@ _SELECT = (torch.index_select, Tensor.index_select)
 class ActivationRecorder(TorchFunctionMode):
     """Sees every linear map and embedding of known weights, and the gradients at their outputs."""
 
-    def __init__(self, parameters: dict[str, Tensor], most_outputs: int) -> None:
+    def __init__(self, parameters: dict[str, Tensor], most_outputs: int, *, weight_gradients: bool = True) -> None:
+        """Without `weight_gradients` matrices that are used in linear maps of activations get none of their own."""
         super().__init__()
         self.parameters, self.most_outputs = Parameters(parameters), most_outputs
+        self._spared = () if weight_gradients else {id(one) for one in parameters.values() if one.ndim == 2}
         self.sums: dict[tuple[str, str], Sums] = {}
         self.calls = 0
         self.last: tuple[Sums, Tensor] | None = None
@@ -60,7 +62,7 @@ class ActivationRecorder(TorchFunctionMode):
                 return func(*args, **kwargs)
         if is_written_out(func, args) and not kwargs:
             return (run_cell if func in CELLS else run_layers)(func, self._linear, args)
-        out = func(*args, **kwargs)
+        out = self._call(func, args, kwargs)
         if func is _GET and isinstance(args[1], Tensor) and args[1].dtype in (torch.int64, torch.int32):
             self._see_rows(args[0], args[1], out)
         elif func in _SELECT and len(args) == 3 and args[1] == 0:
@@ -72,6 +74,17 @@ class ActivationRecorder(TorchFunctionMode):
             for use in linear_uses(func, args, kwargs):
                 self._see(use, out)
         return out
+
+    def _call(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """What the function gives, without a gradient for weights whose curvature is known from this use."""
+        spared = {
+            id(use.weight) for use in (linear_uses(func, args, kwargs) if self._spared else ())
+            if id(use.weight) in self._spared and use.spread is None and use.x.grad_fn is not None
+        }  # fmt: skip
+        if spared:
+            args = [one.detach() if id(one) in spared else one for one in args]
+            kwargs = {name: one.detach() if id(one) in spared else one for name, one in kwargs.items()}
+        return func(*args, **kwargs)
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         out = _LINEAR(x, weight, bias)
@@ -182,6 +195,10 @@ class ActivationRecorder(TorchFunctionMode):
             return
         sums, out = self.last
         self.last = None
+        if logits_NV.data_ptr() == out.data_ptr() and logits_NV.dtype == out.dtype:  # the map's outputs as they are
+            self.exact = self.calls
+            sums.add_all_labels(None, logits_NV.detach().float().softmax(dim=-1))
+            return
         self.exact = self.calls  # the probes below must not be taken for gradients of the loss
         probe = torch.rand_like(logits_NV) + 0.5
         slopes = [
@@ -190,6 +207,7 @@ class ActivationRecorder(TorchFunctionMode):
         ]
         ones, probed = (torch.zeros_like(logits_NV) if s is None else s.reshape(logits_NV.shape) for s in slopes)
         if slopes[0] is not None and torch.allclose(ones * probe, probed, rtol=1e-3, atol=1e-6):
+            del slopes, probed, probe
             sums.add_all_labels(ones.float(), logits_NV.detach().float().softmax(dim=-1))
         else:
             self.exact = None

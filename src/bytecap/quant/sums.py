@@ -76,14 +76,15 @@ class Sums:
             self.seen[part] += mine_N.sum()
         release(self._files)
 
-    def add_all_labels(self, slope_NV: Tensor, p_NV: Tensor) -> None:
-        """The sum over every label, each with its probability, instead of one drawn label."""
-        mean_NV = slope_NV * p_NV
+    def add_all_labels(self, slope_NV: Tensor | None, p_NV: Tensor) -> None:
+        """The sum over every label, each with its probability, instead of one drawn label; slopes of None are 1."""
+        mean_NV = p_NV if slope_NV is None else slope_NV * p_NV
+        square_NV = mean_NV if slope_NV is None else slope_NV * mean_NV
         if self.rows.ndim == 2:
-            self.rows += torch.diag((slope_NV * mean_NV).sum(dim=0))
+            self.rows += torch.diag(square_NV.sum(dim=0))
             self.rows.addmm_(mean_NV.T, mean_NV, alpha=-1.0)
         else:
-            self.rows += (slope_NV * mean_NV - mean_NV.square()).sum(dim=0)
+            self.rows += (square_NV - mean_NV.square()).sum(dim=0)
         release(self._files)
 
     def add_embedding(self, token_N: Tensor, gradient: Tensor) -> None:

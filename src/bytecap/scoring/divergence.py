@@ -24,6 +24,8 @@ from bytecap.core.errors import DataError
 from bytecap.model.gpt import GPT
 
 _NORMAL_95 = 1.96
+MAX_LOGITS = 1 << 20
+"""Logits of a model that are compared at once."""
 
 LogitsFn: TypeAlias = Callable[[Tensor], Tensor]
 """From tokens (B, T) to logits (B, T, V) of what follows each of them."""
@@ -60,19 +62,33 @@ def divergence(original: LogitsFn, fitted: LogitsFn, windows: Iterable[Tensor]) 
     """Over every target of (B, T + 1) windows; DataError when there is none."""
     divergences, before, after, tokens = [], [], [], 0
     for rows_BT in windows:
-        tokens_BT, target_BT1 = rows_BT[:, :-1], rows_BT[:, 1:, None]
-        first_BTV, second_BTV = (logits(tokens_BT).log_softmax(dim=-1) for logits in (original, fitted))
-        divergences.append((first_BTV.exp() * (first_BTV - second_BTV)).sum(dim=-1).mean(dim=1))
-        before.append(-first_BTV.gather(-1, target_BT1).mean(dim=(1, 2)))
-        after.append(-second_BTV.gather(-1, target_BT1).mean(dim=(1, 2)))
-        tokens += target_BT1.numel()
+        tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
+        for first_TV, second_TV, target_T in zip(original(tokens_BT), fitted(tokens_BT), target_BT, strict=True):
+            found = [_compared(*part) for part in _parts(first_TV, second_TV, target_T)]
+            kl_T, before_T, after_T = (torch.cat(each) for each in zip(*found, strict=True))
+            for means, values_T in ((divergences, kl_T), (before, before_T), (after, after_T)):
+                means.append(values_T.mean())
+        tokens += target_BT.numel()
     if not divergences:
         raise DataError("there is no text to compare the models on; at least one window of tokens is needed")
-    kl_B, before_B, after_B = (torch.cat(parts).double().cpu() for parts in (divergences, before, after))
+    kl_B, before_B, after_B = (torch.stack(means).double().cpu() for means in (divergences, before, after))
     return Divergence(
         kl=float(kl_B.mean()), kl_interval=_interval(kl_B), loss_before=float(before_B.mean()),
         loss_after=float(after_B.mean()), increase_interval=_interval(after_B - before_B), tokens=tokens,
     )  # fmt: skip
+
+
+def _parts(first_TV: Tensor, second_TV: Tensor, target_T: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Some positions at a time: the logits of a large vocabulary are not to be held several times over."""
+    each = max(1, MAX_LOGITS // first_TV.size(-1))
+    return zip(first_TV.split(each), second_TV.split(each), target_T.split(each), strict=True)
+
+
+def _compared(first_TV: Tensor, second_TV: Tensor, target_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """KL divergence and both losses at each position."""
+    first_TV, second_TV = first_TV.log_softmax(dim=-1), second_TV.log_softmax(dim=-1)
+    before_T, after_T = (-each.gather(-1, target_T[:, None])[:, 0] for each in (first_TV, second_TV))
+    return second_TV.neg_().add_(first_TV).mul_(first_TV.exp_()).sum(dim=-1), before_T, after_T
 
 
 def _interval(values_B: Tensor) -> float:

@@ -174,13 +174,21 @@ def _header(path: Path, metadata: Mapping[str, str]) -> Checkpoint:
     return from_saved(Checkpoint, about, origin=origin, remedy="delete it to train again", error=DataError)
 
 
+def open_tensors(path: Path) -> Any:
+    """A safetensors file as `safetensors.safe_open` gives it, read where it is asked for and not mapped into memory.
+
+    A file that is cut short while it is mapped would end the process; so it is an error like any other.
+    """
+    return safetensors.safe_open(path, framework="pt", backend="pread")
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[Any]:
     """The open file; what is wrong with it inside becomes a DataError."""
     if not path.exists():
         raise DataError(f"{path} does not exist; run `bytecap train` first", path=str(path))
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with open_tensors(path) as file:
             yield file
     except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise DataError(
