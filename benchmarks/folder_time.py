@@ -87,7 +87,7 @@ def make_folder(given: argparse.Namespace) -> None:
     torch.manual_seed(0)
     model = transformers.GPT2LMHeadModel(
         transformers.GPT2Config(
-            vocab_size=len(tokenizer), n_positions=given.context, n_embd=given.width, n_layer=given.layers,
+            vocab_size=max(given.vocab, len(tokenizer)), n_positions=given.context, n_embd=given.width, n_layer=given.layers,
             n_head=given.width // 64, bos_token_id=0, eos_token_id=0,
         )
     )  # fmt: skip

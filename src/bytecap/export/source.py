@@ -63,8 +63,8 @@ class ExportSource:
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
-        """The weights by name, float32."""
-        return self.artifact.quantized.state_dict()
+        """The weights by name, float32, whole numbers and truth values in their own types."""
+        return self.artifact.state_dict()
 
     @property
     def is_hugging_face(self) -> bool:
