@@ -149,7 +149,7 @@ def _sampled(
     take_I = np.arange(0, columns, max(1, columns // most_columns) if large else 1)
     if not large or rows <= SAMPLED_ROWS or curve.parts or curve.outputs.ndim > 1:
         return curve, slice(None), take_I
-    take_O = np.arange(0, rows, rows // SAMPLED_ROWS)
+    take_O = np.arange(0, rows, -(-rows // SAMPLED_ROWS))
     return Factors(curve.inputs, curve.outputs[take_O]), take_O, take_I
 
 

@@ -19,7 +19,7 @@ Source:  K-FAC, arXiv 1503.05671; sums over uses: arXiv 2311.00636 (the "expand"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,9 +66,7 @@ def calibrate(
     matrices in linear maps, by which published schemes rank them, are not computed, and products may have fewer bits.
     """
     parameters = dict(model.named_parameters())
-    for name, parameter in parameters.items():
-        if not torch.isfinite(parameter).all():
-            raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
+    _refuse_not_finite(parameters)
     recorder, text = ActivationRecorder(dict(parameters), most_outputs, weight_gradients=squares), CalibrationLabels()
     gradients = Gradients(parameters)
     with _measurable(model), _products(fast=not squares):
@@ -106,6 +104,12 @@ def calibrate(
     )  # fmt: skip
     found.note_thin(progress)
     return found
+
+
+def _refuse_not_finite(parameters: Mapping[str, Tensor]) -> None:
+    for name, parameter in parameters.items():
+        if not torch.isfinite(parameter).all():
+            raise NumericsError(f"tensor {name} holds NaN or infinity; the checkpoint cannot be fitted", tensor=name)
 
 
 @contextmanager
