@@ -188,7 +188,7 @@ def read_back(result: FitResult, aliases: Mapping[str, str]) -> Artifact:
 def refuse_small_caps(
     source: WeightSource, config: QuantConfig, container: Container, budgets: Collection[FileBudget]
 ) -> None:
-    """As `refuse_small`, for caps that may be too small: before anything is measured."""
+    """Refuse what `refuse_small` does, of several caps, before anything is measured; it looks only where one may be."""
     beside = sum(map(len, container.attached.files.values())) + LARGEST_HEADER
     most = beside + sum(weight.size for weight in source.weights.values()) // 8
     container.refuse_impossible(source.spec, budgets)
