@@ -38,7 +38,7 @@ class ActivationRecorder(TorchFunctionMode):
     """Sees every linear map and embedding of known weights, and the gradients at their outputs."""
 
     def __init__(self, parameters: dict[str, Tensor], most_outputs: int, *, weight_gradients: bool = True) -> None:
-        """Without `weight_gradients` matrices that are used in linear maps of activations get none of their own."""
+        """Matrices in linear maps of activations get no gradients of their own without `weight_gradients`."""
         super().__init__()
         self.parameters, self.most_outputs = Parameters(parameters), most_outputs
         self._spared = () if weight_gradients else {id(one) for one in parameters.values() if one.ndim == 2}
