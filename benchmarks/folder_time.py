@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--low-memory", action="store_true")
     parser.add_argument("--set", action="append", default=[])
     given = parser.parse_args()
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if not (given.folder / "config.json").exists():
         make_folder(given)
     with spilling(given.low_memory):
@@ -87,8 +87,8 @@ def make_folder(given: argparse.Namespace) -> None:
     torch.manual_seed(0)
     model = transformers.GPT2LMHeadModel(
         transformers.GPT2Config(
-            vocab_size=max(given.vocab, len(tokenizer)), n_positions=given.context, n_embd=given.width, n_layer=given.layers,
-            n_head=given.width // 64, bos_token_id=0, eos_token_id=0,
+            vocab_size=max(given.vocab, len(tokenizer)), n_positions=given.context, n_embd=given.width,
+            n_layer=given.layers, n_head=given.width // 64, bos_token_id=0, eos_token_id=0,
         )
     )  # fmt: skip
     with torch.no_grad():

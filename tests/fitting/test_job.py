@@ -120,8 +120,9 @@ def test_whole_numbers_and_truth_values_come_back_in_their_types() -> None:
     """Buffers of a module, also one of no axes and one under two names; without any the file says nothing of types."""
     model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.BatchNorm1d(8))
     model.register_buffer("mask", torch.rand(3, 4) > 0.5)
-    model.register_buffer("places", torch.arange(5, dtype=torch.int16))
-    model.register_buffer("same", model.places)
+    places = torch.arange(5, dtype=torch.int16)
+    model.register_buffer("places", places)
+    model.register_buffer("same", places)
     model.register_buffer("pixels", torch.arange(256, dtype=torch.uint8))
     source = source_from_module(model)
     artifact = build_job(source, None, QuantConfig(), CONTAINER).fit(FileBudget(2_000), Silent()).artifact

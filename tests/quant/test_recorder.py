@@ -146,7 +146,7 @@ def test_without_the_gradients_of_matrices() -> None:
     tokens, found, seen = torch.randint(12, (4, 5)), [], {}
     for squares in (True, False):
         model = Model()
-        hooks = {name: [] for name, _ in model.named_parameters()}
+        hooks: dict[str, list[Tensor]] = {name: [] for name, _ in model.named_parameters()}
         for name, parameter in model.named_parameters():
             parameter.register_hook(hooks[name].append)
         found.append(

@@ -60,18 +60,18 @@ def gpt_logits(model: GPT, bos: int) -> LogitsFn:
 @torch.no_grad()
 def divergence(original: LogitsFn, fitted: LogitsFn, windows: Iterable[Tensor]) -> Divergence:
     """Over every target of (B, T + 1) windows; DataError when there is none."""
-    divergences, before, after, tokens = [], [], [], 0
+    means: tuple[list[Tensor], ...] = ([], [], [])
+    tokens = 0
     for rows_BT in windows:
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         for first_TV, second_TV, target_T in zip(original(tokens_BT), fitted(tokens_BT), target_BT, strict=True):
             found = [_compared(*part) for part in _parts(first_TV, second_TV, target_T)]
-            kl_T, before_T, after_T = (torch.cat(each) for each in zip(*found, strict=True))
-            for means, values_T in ((divergences, kl_T), (before, before_T), (after, after_T)):
-                means.append(values_T.mean())
+            for mean, values in zip(means, zip(*found, strict=True), strict=True):
+                mean.append(torch.cat(values).mean())
         tokens += target_BT.numel()
-    if not divergences:
+    if tokens == 0:
         raise DataError("there is no text to compare the models on; at least one window of tokens is needed")
-    kl_B, before_B, after_B = (torch.stack(means).double().cpu() for means in (divergences, before, after))
+    kl_B, before_B, after_B = (torch.stack(mean).double().cpu() for mean in means)
     return Divergence(
         kl=float(kl_B.mean()), kl_interval=_interval(kl_B), loss_before=float(before_B.mean()),
         loss_after=float(after_B.mean()), increase_interval=_interval(after_B - before_B), tokens=tokens,
@@ -81,7 +81,7 @@ def divergence(original: LogitsFn, fitted: LogitsFn, windows: Iterable[Tensor]) 
 def _parts(first_TV: Tensor, second_TV: Tensor, target_T: Tensor) -> Iterable[tuple[Tensor, ...]]:
     """Some positions at a time: the logits of a large vocabulary are not to be held several times over."""
     each = max(1, MAX_LOGITS // first_TV.size(-1))
-    return zip(first_TV.split(each), second_TV.split(each), target_T.split(each), strict=True)
+    return zip(*(torch.split(one, each) for one in (first_TV, second_TV, target_T)), strict=True)
 
 
 def _compared(first_TV: Tensor, second_TV: Tensor, target_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
