@@ -41,8 +41,8 @@ Adapt = Annotated[
     list[str] | None,
     option(
         SETTINGS,
-        "What the model adapts by while it is scored: document_memory, lora, phased_sgd, sgd, softcap_temperature, or "
-        "none; without it as recipe or file say.",
+        "What the model adapts by while it is scored: document_memory, lora, phased_sgd, rmsprop, sgd, "
+        "softcap_temperature, or none; without it as recipe or file say.",
     ),
 ]
 _SCORE, _ADAPT, _NONE = "score.", "score.adapt", "none"
