@@ -29,7 +29,7 @@ class RMSPropConfig(AdaptationConfig):
     """How fast it learns."""
 
     rate: float = field(default=0.002, metadata=bounds(0.0, 100.0))
-    """Learning rate; half of it beside a memory of the document."""
+    """Learning rate; a quarter of it beside a memory of the document."""
     chunk: int = field(default=64, metadata=bounds(1, MAX_CONTEXT))
     """Positions of a document between two steps."""
     beta: float = field(default=0.98, metadata=bounds(0.0, 0.999999))
