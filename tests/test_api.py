@@ -7,57 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import bytecap
-from bytecap.core.errors import BudgetError, ConfigError
-from bytecap.core.progress import Silent
+from bytecap.core.errors import ConfigError
 from bytecap.formats.row_column import RowColumnQuantized
 from bytecap.quant.allocation import QuantConfig
-
-
-class Small(nn.Module):
-    """Nothing of ours: embedding, layer norm, a tied head."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(40, 24)
-        self.norm = nn.LayerNorm(24)
-        self.up, self.down = nn.Linear(24, 64), nn.Linear(64, 24)
-        self.head = nn.Linear(24, 40, bias=False)
-        self.head.weight = self.tokens.weight
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits."""
-        x = self.tokens(tokens)
-        return self.head(x + self.down(F.gelu(self.up(self.norm(x)))))
-
-
-def trained() -> tuple[Small, list[Tensor]]:
-    """A model that has learned to count modulo 40 in steps of 7."""
-    torch.manual_seed(0)
-    model = Small()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    batches = [(torch.randint(40, (8, 1)) + 7 * torch.arange(17)) % 40 for _ in range(60)]
-    for batch in batches:
-        loss = F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model, batches
-
-
-def logits_and_labels(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
-    return model(batch[:, :-1]), batch[:, 1:]
-
-
-def logits_and_labels_flat(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
-    return model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten()
-
-
-def data_losses(model: nn.Module, batch: Tensor) -> Tensor:
-    return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten(), reduction="none")
+from tests.modules import Small, Tiny, data_losses, logits_and_labels, next_token, tiny_batches, trained
+from tests.progress import Notes
 
 
 @pytest.mark.parametrize("loss", [logits_and_labels, data_losses])
@@ -91,15 +48,6 @@ def test_the_same_file_with_little_memory() -> None:
     assert files[0] == files[1]
 
 
-def test_a_cap_that_cannot_be_met() -> None:
-    """The smallest size is named."""
-    model, batches = trained()
-    with pytest.raises(BudgetError, match="take at least"):
-        bytecap.fit(model, batches[:2], loss=data_losses, cap_bytes=100)
-    with pytest.raises(ConfigError, match="is not a size"):
-        bytecap.fit(model, batches[:2], loss=data_losses, cap_bytes="3 parsecs")
-
-
 def test_convolutions_vectors_and_far_too_much_room() -> None:
     """Every weight has its shape; a cap far beyond what the weights need leaves them nearly as they are."""
     torch.manual_seed(0)
@@ -129,34 +77,6 @@ def test_distilling_any_module() -> None:
         bytecap.fit(model, iter(batches), loss=forward_fn, cap_bytes=900, config=config)
 
 
-@pytest.mark.parametrize(
-    ("given", "found"),
-    [
-        (lambda logits, label: 1.0, "gave a float"),
-        (lambda logits, label: logits.mean().square(), r"gave a tensor of torch.float32 \(\)"),
-        (lambda logits, label: logits, "gave losses down to -"),
-        (lambda logits, label: (label, logits), "gave tensors of torch.int64"),
-        (lambda logits, label: (logits, label.float()), r"and torch.float32 \(64,\)"),
-        (lambda logits, label: (logits, label, 1), "gave a tuple of Tensor, Tensor, int"),
-    ],
-)
-def test_a_loss_of_another_kind(given: Any, found: str) -> None:
-    """Is a sentence that says what came and what should."""
-    label = torch.zeros(64, dtype=torch.long)
-    with pytest.raises(ConfigError, match=rf"{found}.*; it must return \(logits \(N, V\), whole labels"):
-        bytecap.fit(nn.Linear(3, 2), [torch.randn(64, 3)], loss=lambda m, x: given(m(x), label), cap_bytes=2000)
-
-
-@pytest.mark.parametrize("cap", [None, True, 2000.0])
-def test_caps_that_are_none(cap: Any) -> None:
-    """A cap is a whole number or a size; what is fitted is a module."""
-    with pytest.raises(ConfigError, match="a whole number of bytes"):
-        bytecap.fit(nn.Linear(3, 2), [torch.randn(64, 3)], loss=data_losses, cap_bytes=cap)
-    nothing: Any = {}
-    with pytest.raises(ConfigError, match="no torch module"):
-        bytecap.fit(nothing, [torch.randn(64, 3)], loss=data_losses, cap_bytes=2000)
-
-
 def test_gradients_are_given_back() -> None:
     """A fit in the middle of training leaves what was there."""
     model, batches = trained()
@@ -182,7 +102,7 @@ def test_a_small_matrix_does_not_pay_for_large_convolutions() -> None:
 
 
 def test_what_a_loss_may_give() -> None:
-    """Positions with a negative label do not count; labels without a logit and models without weights are refused."""
+    """Positions with a negative label do not count."""
     model, batches = trained()
 
     def ignoring(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,14 +113,6 @@ def test_what_a_loss_may_give() -> None:
         bytecap.fit(model, batches[:4], loss=loss, cap_bytes=3500).data for loss in (logits_and_labels, ignoring)
     )
     assert len(plain) == len(ignored) and model.training
-
-    def too_large(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
-        return model(batch), batch + 40
-
-    with pytest.raises(ConfigError, match="one label for each position, below the number of logits"):
-        bytecap.fit(model, batches[:1], loss=too_large, cap_bytes=3500)
-    with pytest.raises(ConfigError, match="no torch module with parameters"):
-        bytecap.fit(nn.Tanh(), batches[:1], loss=data_losses, cap_bytes=3500)
 
 
 def test_a_weight_used_in_another_way_is_named() -> None:
@@ -214,13 +126,6 @@ def test_a_weight_used_in_another_way_is_named() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             return (self.map(x)[:, :, None] * self.other).sum(dim=1)
-
-    class Notes(Silent):
-        def __init__(self) -> None:
-            self.notes: list[str] = []
-
-        def note(self, text: str) -> None:
-            self.notes.append(text)
 
     notes, labels = Notes(), torch.zeros(32, dtype=torch.long)
     bytecap.fit(
@@ -289,42 +194,6 @@ def test_wrapped_modules_are_fitted_by_their_own_names() -> None:
         assert fitted.quantized.tensors.keys() <= model.state_dict().keys()
 
 
-@pytest.mark.parametrize(
-    ("given", "found"),
-    [({"batches": None}, "batches to go through"), ({"loss": None}, "a function loss"), ({"config": {}}, None),
-     ({"config": {"states": 8}}, "a QuantConfig if any")],
-)  # fmt: skip
-def test_arguments_of_other_kinds(given: dict[str, object], found: str | None) -> None:
-    """Are named; an empty config is the default one."""
-    model, batches = trained()
-    arguments: dict[str, Any] = {"batches": batches[:4], "loss": logits_and_labels, "cap_bytes": 3500, **given}
-    if found is None:
-        assert bytecap.fit(model, **arguments).size_bytes <= 3500
-        return
-    with pytest.raises(ConfigError, match=found):
-        bytecap.fit(model, **arguments)
-
-
-class Tiny(nn.Module):
-    """Token to logits; sparse gradients of the embedding where asked for, and a parameter without axes."""
-
-    def __init__(self, *, sparse: bool = False) -> None:
-        super().__init__()
-        self.embed, self.out = nn.Embedding(24, 16, sparse=sparse), nn.Linear(16, 24)
-        self.temperature = nn.Parameter(torch.tensor(0.7))
-
-    def forward(self, token: Tensor) -> Tensor:
-        return self.out(self.embed(token)) * self.temperature
-
-
-def tiny_batches() -> list[Tensor]:
-    return list(torch.randint(0, 24, (8, 4, 17), generator=torch.Generator().manual_seed(0)))
-
-
-def next_token(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
-    return model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].reshape(-1)
-
-
 @pytest.mark.slow
 def test_random_states_and_the_default_type_are_left_alone() -> None:
     """What torch draws next is what it would have drawn; a default of float64 changes neither file nor default."""
@@ -357,15 +226,6 @@ def test_sparse_gradients_and_small_label_types() -> None:
     wanted = bytecap.fit(dense, tiny_batches(), loss=next_token, cap_bytes=3_000).data
     assert bytecap.fit(sparse, tiny_batches(), loss=next_token, cap_bytes=3_000).data == wanted
     assert bytecap.fit(dense, tiny_batches(), loss=bytes_of_labels, cap_bytes=3_000).data == wanted
-
-
-def test_modules_without_values_are_refused() -> None:
-    """Lazy modules before their first batch, and modules on the meta device."""
-    lazy = nn.Sequential(nn.Embedding(24, 16), nn.LazyLinear(24))
-    with pytest.raises(ConfigError, match=r"1\.weight is not initialized; run the model once"):
-        bytecap.fit(lazy, tiny_batches(), loss=next_token, cap_bytes=3_000)
-    with pytest.raises(ConfigError, match="meta device"):
-        bytecap.fit(Tiny().to("meta"), tiny_batches(), loss=next_token, cap_bytes=3_000)
 
 
 def test_a_parameter_without_axes(tmp_path: Path) -> None:

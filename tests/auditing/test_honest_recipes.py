@@ -24,7 +24,7 @@ from tests.auditing.subjects import TOKENIZER, make_subject, only
 from tests.end_to_end.test_recipes import toy
 
 pytestmark = pytest.mark.slow
-CONTEXT = 48
+CONTEXT, STRIDE = 48, 24
 ASKED = ("A5", "C1a", "C1b", "C1c", "C2a", "C3", "C4", "C5", "S1", "G1", "G2")
 
 
@@ -57,7 +57,7 @@ def toy_model(name: str) -> GPT:
     return model.eval()
 
 
-def scoring(stride: int = 8, strategy: Any = "windows", *adaptations: str) -> AdaptiveScoring:
+def scoring(stride: int = STRIDE, strategy: Any = "windows", *adaptations: str) -> AdaptiveScoring:
     """A way of scoring."""
     adapt = {name: adaptation_config(name)() for name in adaptations}
     return AdaptiveScoring(adapt=adapt, context=CONTEXT, stride=stride, batch_tokens=64, strategy=strategy)
@@ -75,7 +75,7 @@ def verdicts(subject_folder: Path, model: GPT, how: AdaptiveScoring) -> dict[str
 def test_recipes_are_not_accused(name: str, tmp_path: Path) -> None:
     """Sliding windows, and streaming."""
     model = toy_model(name)
-    for how in (scoring(), scoring(8, "streaming")):
+    for how in (scoring(), scoring(STRIDE, "streaming")):
         assert set(verdicts(tmp_path, model, how).values()) == {KEPT}
 
 
@@ -83,7 +83,7 @@ def test_recipes_are_not_accused(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ADAPTATIONS.names())
 def test_adaptations_are_not_accused(name: str, strategy: Any, tmp_path: Path) -> None:
     """What learns within a document is clean; what learns over documents is recorded and no more."""
-    found = verdicts(tmp_path, toy_model("laptop_best"), scoring(8, strategy, name))
+    found = verdicts(tmp_path, toy_model("laptop_best"), scoring(STRIDE, strategy, name))
     assert set(found.values()) <= {KEPT, RECORDED}
     assert {rule for rule, verdict in found.items() if verdict == RECORDED} <= {"C5", "S1"}
 

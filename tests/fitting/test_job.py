@@ -17,7 +17,8 @@ from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import source_from_module
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.calibration import calibrate
-from tests.test_api import logits_and_labels_flat, trained
+from tests.modules import logits_and_labels_flat, trained
+from tests.progress import Notes
 
 PROVENANCE = Provenance(
     recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False, context=1
@@ -94,14 +95,6 @@ def test_a_cap_below_any_file_is_refused_before_training() -> None:
 
 def test_what_is_said_of_a_fit() -> None:
     """Weights that calibration never reached, with what they got; and what takes the bytes of a file that cannot be."""
-
-    class Notes(Silent):
-        def __init__(self) -> None:
-            self.said: list[str] = []
-
-        def note(self, text: str) -> None:
-            self.said.append(text)
-
     job = job_of()
     assert job.calibration is not None
     known = {name: curvature for name, curvature in job.calibration.tensors.items() if name != "up.weight"}
@@ -110,7 +103,7 @@ def test_what_is_said_of_a_fit() -> None:
     notes = Notes()
     fitted = unreached.fit(FileBudget(3_000), notes)
     bits = next(row["bits_per_weight"] for row in fitted.report["tensors"] if row["name"] == "up.weight")
-    (said,) = [text for text in notes.said if "never reached" in text]
+    (said,) = [text for text in notes.notes if "never reached" in text]
     assert said.endswith(f"(bits per weight: up.weight {bits:.2f})") and bits > 1
     with pytest.raises(BudgetError, match=r"rounded to zero \(header and tokenizer \d+, [a-z.]+weight \d+"):
         job.fit(FileBudget(300), Silent())

@@ -11,20 +11,7 @@ import torch
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from bytecap.core.progress import Silent
 from tests.conftest import make_document
-
-
-class Noting(Silent):
-    """Keeps what is said."""
-
-    def __init__(self, notes: list[str]) -> None:
-        self.notes = notes
-
-    def note(self, text: str) -> None:
-        """One more."""
-        self.notes.append(text)
-
 
 TEXT = [make_document(seed, 60) for seed in range(12)]
 STRANGE = ["naïve café – “ça va” 日本語 🙂\n\ttabs  and   spaces \r\n", " leading space", "é", ""]

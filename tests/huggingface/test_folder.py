@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.huggingface.folder import open_folder, read_small, tokenizer_files
 from bytecap.huggingface.model import load_folder
-from tests.huggingface.models import Noting, make_folder
+from tests.huggingface.models import make_folder
+from tests.progress import Notes
 
 
 @pytest.fixture
@@ -95,8 +96,7 @@ def test_half_a_checkpoint(folder: Path) -> None:
         save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
         load_folder(open_folder(folder), noted)
 
-    notes: list[str] = []
-    noted = Noting(notes)
+    noted = Notes()
     with pytest.raises(DataError, match="half a checkpoint: 1 tensors of the model are missing, such as lm_head"):
         load(**{"lm_head.weight": None})
     with pytest.raises(DataError, match=r"model.norm.weight .* has shape \(5,\), its config.json asks for \(32,\)"):
@@ -106,4 +106,4 @@ def test_half_a_checkpoint(folder: Path) -> None:
     with pytest.raises(DataError, match=r"more.qweight of .* quantized already \(GPTQ or AWQ\)"):
         load(**{"more.qweight": torch.zeros(5)})
     load(**{"more.weight": torch.zeros(5)})
-    assert "1 tensors of" in notes[0] and "more.weight" in notes[0]
+    assert "1 tensors of" in noted.notes[0] and "more.weight" in noted.notes[0]

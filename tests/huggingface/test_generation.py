@@ -15,7 +15,8 @@ from bytecap.huggingface.model import CausalModel
 from bytecap.huggingface.scored import Opened, Opening, open_model
 from bytecap.huggingface.tokenizer import HuggingFaceTokenizer
 from bytecap.model.sampling import sample
-from tests.huggingface.models import Noting, byte_level_bpe, make_folder, make_model, wrapped
+from tests.huggingface.models import byte_level_bpe, make_folder, make_model, wrapped
+from tests.progress import Notes
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -64,14 +65,14 @@ class OtherCache(torch.nn.Module):
 )
 def test_a_cache_changes_no_token(kind: str, wrap: bool | None, note: str) -> None:
     """Past the window and past the context; where there is none, or one that is wrong, it is said."""
-    module, notes = make_model(kind), list[str]()
+    module, heard = make_model(kind), Notes()
     model = CausalModel(module if wrap is None else OtherCache(module, wrap), ModelFacts(kind, "Some", 290, 64), {})
-    says, slowly = NextToken(model, 24, Noting(notes)), NextToken(model, 24, Silent())
+    says, slowly = NextToken(model, 24, heard), NextToken(model, 24, Silent())
     slowly.caches = False
     how: dict[str, Any] = {"tokens": 30, "temperature": 0.0, "seed": 0, "stop": -1}
     assert sample(says, [0, 5, 9], **how) == sample(slowly, [0, 5, 9], **how)
-    assert says.caches == (not note) and len(notes) == bool(note)
-    assert not note or re.fullmatch(f"{note}, so the whole text is run for each token", notes[0])
+    assert says.caches == (not note) and len(heard.notes) == bool(note)
+    assert not note or re.fullmatch(f"{note}, so the whole text is run for each token", heard.notes[0])
 
 
 def test_texts(opened: Opened) -> None:

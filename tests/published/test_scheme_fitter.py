@@ -21,6 +21,7 @@ from bytecap.published.schemes import SCHEMES
 from bytecap.quant.allocation import Shape
 from bytecap.quant.statistics import Calibration, Curvature
 from tests.artifact.example import ABOUT
+from tests.progress import Notes
 
 SIZES = {
     "embedding": ("embedding", (90, 24)),
@@ -170,12 +171,10 @@ def test_as_published(name: str) -> None:
     size = len(own.data)
     assert shrinks.fit(size, Silent()).data == refuses.fit(10 * size, Silent()).data == own.data
     assert own.plan.step_scale == 1.0 and own.own_bytes == size
-    notes: list[str] = []
-    heard = Silent()
-    heard.note = notes.append  # type: ignore[assignment]
+    heard = Notes()
     small = shrinks.fit(size - 300, heard)
     assert size - 364 <= len(small.data) <= size - 300 and small.own_bytes == size and small.plan.step_scale > 1
-    assert f"as published takes {size:,} bytes, 300 over the cap" in notes[0]
+    assert f"as published takes {size:,} bytes, 300 over the cap" in heard.notes[0]
     with pytest.raises(BudgetError, match=f"takes {size:,} bytes, 1 over the cap .* artifact.over_cap = 'shrink'"):
         refuses.fit(size - 1, Silent())
 

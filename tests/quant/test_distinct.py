@@ -15,17 +15,7 @@ from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.calibration import calibrate
 from bytecap.quant.distinct import DistinctPositions
 from bytecap.quant.statistics import FEW_POSITIONS, PRIOR_POSITIONS, Calibration
-
-
-class Notes(Silent):
-    """What was said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Keep it."""
-        self.said.append(text)
+from tests.progress import Notes
 
 
 def model() -> nn.Module:
@@ -70,7 +60,7 @@ def test_what_is_said_and_damped() -> None:
     """The same sample again and again: a note, and factors nearly as even as without data; many samples: neither."""
     thin, many = Notes(), Notes()
     few = measured([torch.full((300,), 7)] * 4, thin)
-    assert few.min_damping == PRIOR_POSITIONS and "1,200 positions of which only 1 differ" in thin.said[0]
+    assert few.min_damping == PRIOR_POSITIONS and "1,200 positions of which only 1 differ" in thin.notes[0]
     source, config = source_from_module(model()), QuantConfig(states=8)
     for name, factors in build_problem(source, few, config).factors.items():
         pivots = np.concatenate([factors.column_factors_I / factors.column_factors_I.mean()])
@@ -82,4 +72,4 @@ def test_what_is_said_and_damped() -> None:
     assert enough.min_damping == unknown.min_damping == 0
     enough.note_thin(many)
     assert build_problem(source, enough, config).loss_share == 1.0
-    assert not many.said
+    assert not many.notes

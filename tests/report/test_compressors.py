@@ -11,21 +11,7 @@ from bytecap.coding.general import baseline_sizes
 from bytecap.report import compressors
 from bytecap.report.compressors import compressor_baselines
 from tests.conftest import make_document
-
-
-class Heard:
-    """A Progress that remembers."""
-
-    def __init__(self) -> None:
-        self.shares: list[float] = []
-        self.notes: list[str] = []
-
-    def update(self, done: float, total: float, text: str = "") -> None:
-        self.shares.append(done / total)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
+from tests.progress import Notes
 
 DOCUMENTS = [make_document(seed, words=40 + seed) for seed in range(23)]
 
@@ -42,7 +28,7 @@ def slow(documents: list[str]) -> dict[str, dict[str, float]]:
 
 def test_short_text_is_compressed_as_a_whole() -> None:
     """Every document counts, empty ones apart; nothing is noted, and progress never goes back."""
-    heard = Heard()
+    heard = Notes()
     found = compressor_baselines([*DOCUMENTS, ""], heard)
     for way, figures in slow(DOCUMENTS).items():
         assert found[way]["gzip"] == pytest.approx(figures["gzip"], rel=1e-12)
@@ -56,7 +42,7 @@ def test_short_text_is_compressed_as_a_whole() -> None:
 def test_long_text_is_sampled_evenly(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
     """Every so many-th document within the limit, said once and in the result."""
     monkeypatch.setattr(compressors, limit, value)
-    heard = Heard()
+    heard = Notes()
     found = compressor_baselines(DOCUMENTS, heard)
     size = sum(len(document.encode()) for document in DOCUMENTS)
     step = next(n for n in range(1, 24) if (24 / n <= value if limit == "MAX_DOCUMENTS" else size / n <= value))

@@ -18,6 +18,7 @@ from bytecap.text.shards import ShardWriter, TokenStream
 from bytecap.text.tokenizer_training import train_tokenizer
 from bytecap.text.tokens import Tokens, load_tokens, with_file_digests
 from tests.conftest import make_document
+from tests.progress import Notes
 from tests.text.tokenizers import CONTEST, LLAMA, make_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run_0_1"
@@ -67,16 +68,6 @@ def test_case_is_factored_out_and_counted_as_it_was(corpus: Path, tmp_path: Path
     assert (tokens.corpus_digest, tokens.digest != plain.digest) == (plain.corpus_digest, True)
 
 
-class Notes(Silent):
-    """Keeps what is noted."""
-
-    def __init__(self) -> None:
-        self.noted: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.noted.append(message)
-
-
 def test_a_given_tokenizer_carries_its_transform(corpus: Path, tmp_path: Path) -> None:
     """Both ways, for documents and for shards; where the settings ask for another one, that is said."""
     case = prepare(config(corpus, transform="case"), tmp_path / "case", Silent())
@@ -92,7 +83,7 @@ def test_a_given_tokenizer_carries_its_transform(corpus: Path, tmp_path: Path) -
                 found = prepare(given, tmp_path / "used", progress)
                 assert (found.tokenizer_digest, found.train_tokens) == (made.tokenizer_digest, made.train_tokens)
                 said = [f"text.transform = {asked} is for a tokenizer that is trained here", f"its own ({has})"]
-                assert any(all(part in note for part in said) for note in progress.noted) == (asked != has)
+                assert any(all(part in note for part in said) for note in progress.notes) == (asked != has)
     with pytest.raises(ConfigError, match=r"text\.vocab_size is 261; with text\.transform = case .* at least 265"):
         config(corpus, vocab_size=261, transform="case")
 
