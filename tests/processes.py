@@ -179,7 +179,7 @@ def collect(folder: Path) -> None:
     numbers, whole = torch.full((2,), rank), torch.tensor([world.rank + 1])
     distributed.all_reduce([numbers, whole])
     spread = torch.full((2,), rank)
-    distributed.spread([spread])
+    distributed.broadcast([spread])
     found = {
         "share": list(world.share(5)),
         "different": train_on_different_tokens(folder),

@@ -46,7 +46,7 @@ def test_one_process_does_everything_itself() -> None:
     """Nothing is changed, sent or caught."""
     values = torch.tensor([1.0, 2.0])
     distributed.all_reduce([values])
-    distributed.spread([values])
+    distributed.broadcast([values])
     with distributed.joined() as here, distributed.together():
         assert here == distributed.world() == SINGLE and here.is_main
     assert values.tolist() == [1.0, 2.0] and distributed.all_gather(values) is values

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bytecap.export.stranger import Opened
+from bytecap.export.clean_process import Opened
 
 
 def open_here(folder: Path, tokens: Sequence[Tensor], texts: Sequence[str]) -> Opened:
-    """As `open_elsewhere` does it; only for folders without code."""
+    """As `open_in_clean_process` does it; only for folders without code."""
     import transformers
 
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -35,7 +35,7 @@ def test_there_and_back(
     kind: str, dtype: torch.dtype, tied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same names and types; experts that the library fuses stand apart again; what rounding did is said."""
-    monkeypatch.setattr(hf, "open_elsewhere", open_here)
+    monkeypatch.setattr(hf, "open_in_clean_process", open_here)
     original = make_folder(tmp_path / "original", kind, dtype=dtype, tie_word_embeddings=tied)
     artifact = make_hugging_face_file(kind, dtype, tie_word_embeddings=tied)
     done = export(artifact, "hf", tmp_path / "out")
@@ -52,7 +52,7 @@ def test_there_and_back(
 
 def test_other_weights_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check of one file's folder fails for another's."""
-    monkeypatch.setattr(hf, "open_elsewhere", open_here)
+    monkeypatch.setattr(hf, "open_in_clean_process", open_here)
     target = hf.HuggingFace()
     target.write(
         ExportSource(make_hugging_face_file("llama", torch.float32, tie_word_embeddings=False)), tmp_path / "x"

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
+from bytecap.export.clean_process import open_in_clean_process
 from bytecap.export.remote_code import code_files
 from bytecap.export.source import ExportSource
-from bytecap.export.stranger import open_elsewhere
 from bytecap.export.targets.hf import HuggingFace
 from bytecap.export.tokenizer_files import TEXTS
 from bytecap.model.techniques import TECHNIQUES
@@ -42,7 +42,7 @@ def test_every_technique_runs_where_bytecap_is_not(tmp_path_factory: pytest.Temp
     assert len(list(place.glob("bytecap_model_techniques_*.py"))) == 1 + len(TECHNIQUES.names())
     (rows_BT,) = source.probes([(2, 12)])
     rows_BT[1, 6] = source.tokenizer.bos  # a second document in the same row
-    opened = open_elsewhere(place, [rows_BT], TEXTS)
+    opened = open_in_clean_process(place, [rows_BT], TEXTS)
     assert opened.model == "BytecapForCausalLM" and opened.tokenizer == "BytecapTokenizer"
     assert torch.equal(opened.logits[0], source.logits(rows_BT))
     assert opened.ids == [[source.tokenizer.bos, *source.tokenizer.encode(text)] for text in TEXTS]

@@ -145,7 +145,7 @@ def _entry(row: Any, expected: Expected | None) -> TensorEntry:
 
 
 def _check_entries(entries: Sequence[TensorEntry], expected: Expected | None) -> None:
-    """No name twice, and every tensor of the model."""
+    """Refuse a name that occurs twice, and a model with a tensor missing."""
     if len({entry.name for entry in entries}) < len(entries):
         raise FormatError("a tensor stands twice in the header")
     if expected is not None and len(entries) < len(expected):
@@ -153,7 +153,7 @@ def _check_entries(entries: Sequence[TensorEntry], expected: Expected | None) ->
 
 
 def _check_work(entries: Sequence[TensorEntry], aliases: Mapping[str, str], size_bytes: int) -> None:
-    """Not more work and memory than the file's size warrants; a tensor with two names is there twice."""
+    """Refuse more work or memory than the size of the file warrants; a tensor with two names counts twice."""
     by_name = {entry.name: entry for entry in entries}
     everything = [*entries, *(by_name[known] for known in aliases.values())]
     if size_bytes < (needed := min_file_bytes((entry.format, entry.shape, entry.detail) for entry in everything)):

@@ -106,7 +106,7 @@ class _Decoder:
         self.range, self.states = 0xFFFFFFFF, dict[int, tuple[int, int]]()
 
     def integers(self, kind: int, count: int) -> list[int]:
-        """So many integers of a set; FormatError where there are no bytes left."""
+        """Decode `count` integers of a set; FormatError where there are no bytes left."""
         found = []
         for _ in range(count):
             magnitude = self._unary(kind, 0, ESCAPE)
@@ -202,7 +202,7 @@ def decode_arrays(data: bytes, sizes: Sequence[int | Callable[[list[Array]], int
 
 
 def _best_way(values: Array, earlier: _Earlier) -> tuple[int, int, Array]:
-    """How to foretell, the multiple in quarters, and what is left."""
+    """The way to predict an array, the multiple of an earlier one in quarters, and the residuals."""
     ways = [(ALONE, 0, values), (DIFFERENCES, 0, np.diff(values, prepend=0))]
     for back, other in enumerate(earlier.like(values.size)):
         centred = other - other.mean() if other.size else other
@@ -215,7 +215,7 @@ def _best_way(values: Array, earlier: _Earlier) -> tuple[int, int, Array]:
 
 
 class _Earlier:
-    """Arrays that may foretell others of their size."""
+    """Earlier arrays, which may predict others of the same size."""
 
     def __init__(self) -> None:
         self._by_size: dict[int, list[Array]] = {}

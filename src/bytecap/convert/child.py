@@ -1,4 +1,4 @@
-"""The process that opens a stranger's checkpoint: tensors out of it into a safetensors file, and nothing else.
+"""The process that opens an untrusted checkpoint: tensors out of it into a safetensors file, and nothing else.
 
 In:   a job: files, a key, a folder to write into.
 Out:  `weights.safetensors` and `reply.json` in that folder. Whatever happens to this process, the caller is safe.
@@ -87,7 +87,7 @@ def read_tables(path: Path) -> tuple[Kind, Any]:
 
 
 def _beside(root: Any, key: str) -> dict[str, str]:
-    """What the file holds beside the table that was chosen."""
+    """What else the file holds, apart from the table that was chosen."""
     if not isinstance(root, dict) or key == ".":
         return {}
     return {str(name): type(value).__name__ for name, value in root.items() if not f"{key}.".startswith(f"{name}.")}

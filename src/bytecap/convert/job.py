@@ -101,7 +101,7 @@ def _weight_map(index: Path) -> dict[str, str]:
         raise DataError(f"{index} is no index of shards: it has no weight_map from names to files; give another")
     for shard in shards.values():
         if Path(shard).name != shard or not shard.isprintable():
-            raise DataError(f"{index} names the shard {shard!r}, which is not a file beside it; mend the index")
+            raise DataError(f"{index} names the shard {shard!r}, which is not a file beside it; correct the index")
     return shards
 
 
@@ -139,7 +139,7 @@ def _died(source: Path, code: int, log: Path) -> BytecapError:
 
 
 def _check(path: Path, reply: dict[str, Any]) -> None:
-    """DataError unless the file that a stranger's checkpoint has led to is a whole safetensors file."""
+    """DataError unless the file made from an untrusted checkpoint is a whole safetensors file."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             if len(file.keys()) == reply["tensors"]:

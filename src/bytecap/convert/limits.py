@@ -1,4 +1,4 @@
-"""What the process that reads a stranger's file may do: no network, no other processes, no files but its own.
+"""What the process that reads an untrusted file may do: no network, no other processes, no files but its own.
 
 The list of what may be unpickled is the wall; this is the moat. Python's audit hooks exist everywhere, limits on memory
 and time where the system has them.

@@ -21,7 +21,7 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Time inside does not count."""
+        """Stop the clock inside the block."""
         begin = time.perf_counter()
         try:
             yield

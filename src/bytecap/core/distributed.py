@@ -228,7 +228,7 @@ def all_gather(mine_NOI: Tensor) -> Tensor:
     return whole
 
 
-def spread(tensors: Iterable[Tensor], source: int = 0) -> None:
+def broadcast(tensors: Iterable[Tensor], source: int = 0) -> None:
     """Give each tensor the values that it has on rank `source`; all are of one device, and contiguous."""
     if world().size == 1:
         return

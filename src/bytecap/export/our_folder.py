@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 
 from bytecap.core.errors import NumericsError
 from bytecap.core.settings_writer import to_sparse
+from bytecap.export.clean_process import Opened
 from bytecap.export.llama import ISOLATED, llama_config, llama_weights, other_settings
 from bytecap.export.remote_code import code_files
 from bytecap.export.source import ExportSource
-from bytecap.export.stranger import Opened
 from bytecap.export.tokenizer_files import TEXTS, write_tokenizer
 from bytecap.huggingface.folder import CONFIG
 

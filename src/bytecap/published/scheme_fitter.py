@@ -242,7 +242,7 @@ def needs_text(name: str) -> bool:
 
 
 def _next(guess: float, low: float | None, high: float | None, ends: tuple[float, float], tries: int) -> float:
-    """Where to try next: the guess, at an end when one side stays open for long, in the middle when it leads away."""
+    """The next point: the guess, the middle where it lies outside, an end when one side stays open for long."""
     finest, coarsest = ends
     if low is None:
         return finest if tries > MAX_UNBRACKETED else max(guess, finest)

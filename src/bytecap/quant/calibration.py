@@ -1,4 +1,4 @@
-"""How much the loss minds an error in each weight, measured on text: A = E[x xᵀ] and G = E[g gᵀ] for every linear map.
+"""The curvature of the loss for each weight, measured on text: A = E[x xᵀ] and G = E[g gᵀ] for every linear map.
 
 In:   a model, batches, and a loss whose labels were drawn from the model itself (the true Fisher information).
 Out:  a Calibration.

@@ -1,4 +1,4 @@
-"""What a backward pass leaves in the parameters: how much the loss minds an error in each, however it is used.
+"""What a backward pass leaves in the parameters: the sensitivity of the loss to an error in each, however it is used.
 
 In:   parameters with gradients of a loss summed over positions.
 Out:  means of their squares, and for weights of two axes or more the best diagonal curvature of rank one.

@@ -34,7 +34,7 @@ class Console:
         self._last = ""
 
     def log_to(self, path: Path) -> None:
-        """From now on notes are kept in `path` too."""
+        """Write notes to `path` too from now on."""
         append(path, "")
         self._log = path
 

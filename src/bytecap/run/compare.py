@@ -1,4 +1,4 @@
-"""Is one side's score better than the other's: tests over seeds, pairs and documents, and a verdict in words.
+"""Compares the scores of two sets of runs: tests over seeds, pairs and documents, and a verdict in words.
 
 In:   finished runs of two sides, and a contest's bar if any.
 Out:  a RunComparison.

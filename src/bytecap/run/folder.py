@@ -1,4 +1,4 @@
-"""A run folder: whose it is, what stands in it, and how long each stage worked.
+"""A run folder: the recipe that owns it, the products in it, and the seconds of each stage.
 
 In:   a resolved recipe and a path.
 Out:  the folder with `recipe.toml`, refused to any other recipe; names of its files.

@@ -131,7 +131,7 @@ def record_fault(record: dict[str, Any], recipe: Recipe, folder: Path) -> str | 
 
 
 def corpus_summary(tokens: Tokens, validation_bytes: int) -> dict[str, Any]:
-    """What a record says of its text."""
+    """The record's table on the text."""
     return {
         "name": tokens.corpus,
         "digest": tokens.corpus_digest,
@@ -146,7 +146,7 @@ def corpus_summary(tokens: Tokens, validation_bytes: int) -> dict[str, Any]:
 
 
 def model_summary(artifact: Artifact) -> dict[str, Any]:
-    """What a record says of its model."""
+    """The record's table on the model."""
     by_role: dict[str, int] = {}
     for tensor in artifact.quantized.tensors.values():
         by_role[tensor.role] = by_role.get(tensor.role, 0) + math.prod(tensor.shape)
@@ -162,7 +162,7 @@ def _resolved_blocks(spec: ModelSpec | None) -> dict[str, Any]:
 
 
 def training_summary(done: TrainingState, tokens: Tokens) -> dict[str, Any]:
-    """What a record says of its training."""
+    """The record's table on the training."""
     return {
         "steps": done.step,
         "tokens": done.tokens,
@@ -174,7 +174,7 @@ def training_summary(done: TrainingState, tokens: Tokens) -> dict[str, Any]:
 
 
 def artifact_summary(artifact: Artifact, folder: Path) -> dict[str, Any]:
-    """What a record says of its file, and of the fit that made it."""
+    """The record's table on the file and on the fit that made it."""
     path = report_path(folder / MODEL)
     fit = read_report(path)
     if fit["cap_bytes"] is None or fit["bytes"] != artifact.size_bytes:

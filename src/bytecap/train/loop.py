@@ -24,7 +24,7 @@ import torch
 from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.clock import Clock
 from bytecap.core.device import autocast
-from bytecap.core.distributed import from_main, gather, refuse_differences, said_by_main, spread, together, world
+from bytecap.core.distributed import broadcast, from_main, gather, refuse_differences, said_by_main, together, world
 from bytecap.core.errors import SIGNAL_NAMES, DataError, NumericsError, Stopped
 from bytecap.core.files import append, keep_lines
 from bytecap.core.progress import Progress
@@ -82,7 +82,7 @@ class Trainer:
         with together():
             continued = self._build()
         refuse_differences({"the digest of recipe and tokens": job.made_from[0], "the checkpoint": continued})
-        spread(self.model.state_dict().values())  # an initialisation may round otherwise on another machine
+        broadcast(self.model.state_dict().values())  # an initialisation may round otherwise on another machine
         self.clock = Clock(self.state.seconds)
         self._loss: Any = self.model
         if device.type == "cuda" and self.config.compile and not self.state.finished:

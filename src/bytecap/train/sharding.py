@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bytecap.core.distributed import all_gather, gather, spread, world
+from bytecap.core.distributed import all_gather, broadcast, gather, world
 
 
 class Shards:
@@ -70,5 +70,5 @@ def gather_tensors(mine: Mapping[str, Tensor], device: torch.device) -> dict[str
         for name, (dtype, *shape) in shapes.items():
             empty = torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")), device=device)
             found[name] = mine[name].contiguous() if rank == world().rank else empty
-        spread((found[name] for name in shapes), rank)
+        broadcast((found[name] for name in shapes), rank)
     return found

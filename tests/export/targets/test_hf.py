@@ -20,7 +20,7 @@ def test_a_llama_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Config, weights and tokenizer; read with the library's own class."""
     from transformers import LlamaForCausalLM
 
-    monkeypatch.setattr(hf, "open_elsewhere", open_here)
+    monkeypatch.setattr(hf, "open_in_clean_process", open_here)
     artifact = make_file(tied=False)
     done = export(artifact, "hf", tmp_path / "out")
     assert "LlamaForCausalLM" in done.checked and "LlamaTokenizer" in done.checked and "without bytecap" in done.checked

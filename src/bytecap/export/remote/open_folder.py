@@ -1,4 +1,4 @@
-"""A process that opens an exported folder as a stranger would who has transformers and no bytecap.
+"""The script of a process that opens an exported folder with transformers alone, without bytecap.
 
 In:   a job as JSON on stdin: where modules are found, a folder, tokens, texts, and a folder for what is found.
 Out:  `logits.safetensors` and `found.json` there.

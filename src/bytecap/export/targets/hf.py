@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from bytecap.export.clean_process import open_in_clean_process
 from bytecap.export.original_folder import fitted_weights, write_original
 from bytecap.export.our_folder import compare_tokens, write_ours
 from bytecap.export.source import ExportSource, compare_logits
-from bytecap.export.stranger import open_elsewhere
 from bytecap.export.targets.base import Target
 from bytecap.export.tokenizer_files import TEXTS
 from bytecap.huggingface.model import model_logits
@@ -43,7 +43,7 @@ class HuggingFace(Target):
             expected = [model_logits(module, tokens_BT) for tokens_BT in rows]
         else:
             expected = [source.logits(tokens_BT) for tokens_BT in rows]
-        opened = open_elsewhere(place, rows, () if source.is_hugging_face else TEXTS)
+        opened = open_in_clean_process(place, rows, () if source.is_hugging_face else TEXTS)
         pairs = zip(opened.logits, expected, strict=True)
         error = max(compare_logits(found_BTV, expected_BTV, "transformers") for found_BTV, expected_BTV in pairs)
         said = (

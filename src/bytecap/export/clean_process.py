@@ -1,4 +1,4 @@
-"""An exported folder opened by a process without bytecap: its logits and its tokens.
+"""Opens an exported folder in a process that cannot import bytecap, and brings back its logits and tokens.
 
 In:   a folder, token rows, texts.
 Out:  what `export/remote/open_folder.py` found there.
@@ -26,7 +26,7 @@ _SHOWN = 300
 
 @dataclass(frozen=True)
 class Opened:
-    """What a stranger finds."""
+    """What transformers alone makes of the folder."""
 
     model: str
     """The name of the model's class."""
@@ -40,8 +40,8 @@ class Opened:
     """What those decode to."""
 
 
-def open_elsewhere(folder: Path, tokens: Sequence[Tensor], texts: Sequence[str]) -> Opened:
-    """Open a folder in a process of its own; NumericsError with the last line it said where that fails."""
+def open_in_clean_process(folder: Path, tokens: Sequence[Tensor], texts: Sequence[str]) -> Opened:
+    """Open a folder in a process of its own; NumericsError with its last line of output where that fails."""
     with tempfile.TemporaryDirectory() as out:
         job = {
             "paths": sys.path, "folder": str(folder.absolute()), "out": out,
