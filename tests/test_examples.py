@@ -29,7 +29,7 @@ SAID = {
 def test_it_runs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """In this process, without arguments."""
     monkeypatch.setattr(sys, "argv", [name])
-    monkeypatch.setattr(hf, "open_elsewhere", open_here)  # a process of its own takes seconds, and has its tests
+    monkeypatch.setattr(hf, "open_in_clean_process", open_here)  # a process of its own takes seconds, and has its tests
     runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
     said = capsys.readouterr().out
     assert all(words in said for words in SAID[name]), said
@@ -48,7 +48,7 @@ def test_for_other_programs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each target that can hold the file, and a sentence for one that cannot."""
-    monkeypatch.setattr(hf, "open_elsewhere", open_here)
+    monkeypatch.setattr(hf, "open_in_clean_process", open_here)
     for name, fields, said in (
         ("llama", {}, "gguf: 1"),
         ("softcap", {"logit_softcap": 30.0}, "gguf: model.logit_softcap"),

@@ -20,7 +20,7 @@ from tests.export.opened_here import open_here
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening a folder in a process of its own takes seconds, and has tests of its own."""
-    monkeypatch.setattr(hf, "open_elsewhere", open_here)
+    monkeypatch.setattr(hf, "open_in_clean_process", open_here)
 
 
 @pytest.mark.slow
