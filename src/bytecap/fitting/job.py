@@ -25,6 +25,7 @@ from bytecap.fitting.result import FitResult, Fitter, Prediction
 from bytecap.fitting.sequential import StartAdaptation
 from bytecap.fitting.size_search import Pack, SizeSearch
 from bytecap.fitting.source import WeightSource
+from bytecap.formats.base import StoredTensor
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig
@@ -179,10 +180,16 @@ def read_back(result: FitResult, aliases: Mapping[str, str]) -> Artifact:
     artifact, wanted = loads(result.data), result.model.tensors
     found = artifact.quantized.tensors
     same = found.keys() == wanted.keys() and artifact.quantized.aliases == aliases
-    # One tensor at a time: a whole model's weights need not be there twice.
-    if not same or not all(np.array_equal(found[name].weights(), wanted[name].weights()) for name in wanted):
+    if not same or not all(_is_equal(found[name], wanted[name]) for name in wanted):
         raise RuntimeError("the file does not give back the weights that went into it")
     return artifact
+
+
+def _is_equal(one: StoredTensor, other: StoredTensor) -> bool:
+    """Tell equal weights; what is stored alike has them, and need not be multiplied out."""
+    fields = [field.name for field in dataclasses.fields(one)] if type(one) is type(other) else []  # type: ignore[arg-type]
+    alike = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in fields)
+    return (bool(fields) and alike) or np.array_equal(one.weights(), other.weights())
 
 
 def refuse_small_caps(

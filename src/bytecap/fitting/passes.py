@@ -36,7 +36,7 @@ SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
 """An estimate pass looks at so many columns of a tensor with more weights than this."""
 SAMPLED_ROWS = 8_192
 """Rows that it looks at where they take up no errors of each other, as those of embeddings."""
-MAX_ROWS = 16_384
+MAX_ROWS = 8_192
 """Rows of such a tensor that are rounded together; each such part of a column ends in the state that is best for it."""
 MANY_WEIGHTS, LEAST_COLUMNS = 1 << 24, 32
 """Weights of a model beyond which fewer columns of each tensor stand for it, and how many at least."""
@@ -97,6 +97,11 @@ def rounding_pass(
 def _workers() -> int | None:
     """How many tensors are rounded at once."""
     return 1 if is_spilling() else os.cpu_count()
+
+
+def is_zero(stored: StoredTensor) -> bool:
+    """Tell a tensor of zeros; only the integer 0 stands for one on a trellis."""
+    return not (stored.symbols_OI if isinstance(stored, RowColumnQuantized) else stored.weights()).any()
 
 
 def zeros(plan: TensorPlan, weight: Floats) -> StoredTensor:
@@ -181,13 +186,14 @@ def _round_tensor(
     weight = weights[plan.name]
     if plan.format != ROW_COLUMN:
         return _nearest(plan, weight, factors)
-    curve, steps = factors[plan.name], make_steps(plan.base, *plan.codes())
+    curve, (codes_O, codes_I) = factors[plan.name], plan.codes()
     rounded, state_I = [], np.zeros(weight.shape[1], np.int64)
     for here, part in _row_parts(curve, len(weight)):
-        price = _price(weight[here], steps[here], part.row_factors_O, plan.states, rd_lambda)
+        steps = make_steps(plan.base, codes_O[here], codes_I)
+        price = _price(weight[here], steps, part.row_factors_O, plan.states, rd_lambda)
         rounded.append(
             round_with_feedback(
-                weight[here], steps[here], part.inputs.astype(np.float32), part.outputs.astype(np.float32),
+                weight[here], steps, part.inputs.astype(np.float32), part.outputs.astype(np.float32),
                 states=plan.states, lambda_OI=price, state_I=state_I,
             )
         )  # fmt: skip

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bytecap.core.budget import slack_bytes
 from bytecap.core.progress import Progress
-from bytecap.fitting.passes import RoundedTensor
+from bytecap.fitting.passes import RoundedTensor, is_zero
 from bytecap.fitting.problem import FitProblem
 from bytecap.formats.plan import TensorPlan
 from bytecap.formats.size_estimate import coded_bytes
@@ -149,7 +149,7 @@ def _moved(
         for name in (*problem.factors, *problem.per_tensor)
     }
     if gap_bytes < 0:  # what is all zero has no more to give
-        order = [name for name in order if current[name].stored.weights().any()]
+        order = [name for name in order if not is_zero(current[name].stored)]
     given = 0.0
     for count, name in enumerate(order, 1):
         given += gives[name]

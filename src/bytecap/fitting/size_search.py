@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from bytecap.core.budget import MIN_SLACK_BYTES, refuse_small_cap, slack_bytes
 from bytecap.core.progress import Progress
-from bytecap.fitting.passes import RoundedTensor, zeros
+from bytecap.fitting.passes import RoundedTensor, is_zero, zeros
 from bytecap.fitting.problem import FitProblem
 from bytecap.fitting.refine import MAX_STEP_SCALE, MIN_STEP_SCALE, Candidates, bytes_per_octave, refine
 from bytecap.fitting.result import FitResult, Prediction
@@ -242,5 +242,5 @@ def _lost(result: FitResult, weights: Mapping[str, Floats]) -> list[str]:
     return [
         tensor.name
         for tensor in result.plan.tensors
-        if weights[tensor.name].any() and not result.model.tensors[tensor.name].weights().any()
+        if weights[tensor.name].any() and is_zero(result.model.tensors[tensor.name])
     ]

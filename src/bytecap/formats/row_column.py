@@ -77,8 +77,9 @@ class RowColumnQuantized:
 
     def weights(self) -> Floats:
         """The axes are those of `shape`; one product of two float32 numbers each, so the result is exact to the bit."""
-        levels_OI = to_levels(self.symbols_OI, self.states)
-        return (levels_OI.astype(np.float32) * self.steps()).reshape(self.shape)
+        weights_OI = to_levels(self.symbols_OI, self.states).astype(np.float32)
+        weights_OI *= self.steps()
+        return weights_OI.reshape(self.shape)
 
 
 class RowColumnFormat(StoredFormat[RowColumnQuantized]):

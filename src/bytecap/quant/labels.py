@@ -17,8 +17,8 @@ from bytecap.core.distributed import gather_numbers
 from bytecap.core.errors import NumericsError
 from bytecap.quant.distinct import DistinctPositions
 
-MANY_LABELS = 1 << 14
-"""Vocabulary from which on labels are drawn along the sum of their probabilities."""
+MANY_LABELS = 1 << 13
+"""Vocabulary beyond which labels are drawn along the sum of their probabilities."""
 
 
 class CalibrationLabels:
@@ -71,7 +71,7 @@ def draw_labels(p_NV: Tensor, generator: torch.Generator | None) -> Tensor:
 
     Of a large vocabulary it takes one random number for each position instead of one for each label.
     """
-    if p_NV.size(1) < MANY_LABELS:
+    if p_NV.size(1) <= MANY_LABELS:
         return torch.multinomial(p_NV, 1, generator=generator)
     summed_NV = p_NV.cumsum(dim=-1)
     drawn_N1 = torch.rand((len(p_NV), 1), device=p_NV.device, generator=generator) * summed_NV[:, -1:]
