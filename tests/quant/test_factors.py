@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bytecap.core.errors import NumericsError
-from bytecap.quant.factors import MAX_DIRECT, build_factors, inverse_factor, inverse_of_upper
+from bytecap.quant.factors import MAX_DIRECT, MIN_SINGLE, build_factors, inverse_factor, inverse_of_upper
 from bytecap.quant.statistics import Curvature
 
 
@@ -75,3 +75,13 @@ def test_an_inverse_by_halves() -> None:
     upper = np.triu(rng.normal(size=(2 * MAX_DIRECT + 3,) * 2)) / 30 + np.eye(2 * MAX_DIRECT + 3)
     found = inverse_of_upper(upper)
     assert np.allclose(found @ upper, np.eye(len(upper)), atol=1e-9) and np.array_equal(found, np.triu(found))
+
+
+def test_wide_factors_are_kept_at_32_bits() -> None:
+    """From `MIN_SINGLE` rows on; UᵀU is the inverse all the same."""
+    x = np.random.default_rng(0).normal(size=(2 * MIN_SINGLE, MIN_SINGLE)).astype(np.float32)
+    curvature = x.T @ x / len(x)
+    factor = inverse_factor("m", curvature, 0.1)
+    damped = curvature.astype(np.float64) + 0.1 * np.diagonal(curvature).mean() * np.eye(MIN_SINGLE)
+    assert factor.dtype == np.float32 and inverse_factor("m", curvature[:8, :8], 0.1).dtype == np.float64
+    assert np.allclose(factor.T @ factor @ damped, np.eye(MIN_SINGLE), atol=1e-4)

@@ -28,7 +28,7 @@ from bytecap.formats.steps import make_steps
 from bytecap.formats.table import FORMATS, estimate_size
 from bytecap.formats.trellis import SCALAR
 from bytecap.quant.allocation import STEP_MSE
-from bytecap.quant.factors import Doubles, Factors
+from bytecap.quant.factors import Doubles, Factors, Reals
 from bytecap.quant.rounding import round_with_feedback, round_without_feedback
 from bytecap.quant.spill import is_spilling, release
 
@@ -173,9 +173,9 @@ def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.ND
     return variance
 
 
-def _diagonal_of_square(factor: Doubles) -> Doubles:
+def _diagonal_of_square(factor: Reals) -> Doubles:
     """The diagonal of UᵀU, of a factor that may be given by its diagonal."""
-    square = np.square(factor)
+    square = np.square(factor, dtype=np.float64)
     diagonal: Doubles = square.sum(axis=0) if factor.ndim == 2 else square
     return diagonal
 
@@ -224,7 +224,7 @@ def _nearest(plan: TensorPlan, weight: Floats, factors: Mapping[str, Factors]) -
     return RoundedTensor(plan, stored, estimate, factors[plan.name].loss(error))
 
 
-def _price(weight: Floats, steps: Floats, row_factors_O: Doubles, states: int, rd_lambda: float) -> Floats | None:
+def _price(weight: Floats, steps: Floats, row_factors_O: Reals, states: int, rd_lambda: float) -> Floats | None:
     """Cost of one unit of magnitude: a bit's price times the bits that the next integer costs.
 
     Of a normal distribution with deviation s, in units of the grid, a magnitude near its mean costs about 1.15 / s

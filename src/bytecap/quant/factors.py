@@ -18,16 +18,19 @@ from bytecap.quant.statistics import Curvature
 
 MAX_DIRECT = 512
 """Rows up to which an inverse is not worth splitting."""
+MIN_SINGLE = 1024
+"""Rows from which a factor is kept at 32 bits, which is what rounding goes by: wide ones are most of a fit's memory."""
 Doubles = npt.NDArray[np.float64]
+Reals = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class Factors:
     """The factors of one weight of shape (O, I)."""
 
-    inputs: Doubles
+    inputs: Reals
     """U, (I, I), or its diagonal (I,) where errors are not fed back to later columns."""
-    outputs: Doubles
+    outputs: Reals
     """V, (O, O) for feedback on both sides, or 1 / sqrt(G_ii), (O,), for one."""
     parts: tuple[Factors, ...] = ()
     """The factors of each part, where rows are so many parts with inputs of their own; the fields above are those of
@@ -47,12 +50,12 @@ class Factors:
         return total
 
     @property
-    def row_factors_O(self) -> Doubles:
+    def row_factors_O(self) -> Reals:
         """V_ii, or 1 / sqrt(G_ii)."""
         return np.diagonal(self.outputs) if self.outputs.ndim == 2 else self.outputs
 
     @property
-    def column_factors_I(self) -> Doubles:
+    def column_factors_I(self) -> Reals:
         """U_jj."""
         return np.diagonal(self.inputs) if self.inputs.ndim == 2 else self.inputs
 
@@ -79,7 +82,7 @@ def build_factors(
     return Factors(inputs, _inverse_roots(curvature.outputs_diagonal_O, row_damping))
 
 
-def _divided(factor: Doubles, error: Doubles) -> Doubles:
+def _divided(factor: Reals, error: Doubles) -> Doubles:
     """The error times the inverse of a factor's transpose; the factor may be given by its diagonal."""
     if factor.ndim == 1:
         return error / factor[:, None]
@@ -101,7 +104,7 @@ def _inverse_roots(diagonal: npt.NDArray[np.floating], damping: float) -> Double
     return roots
 
 
-def inverse_factor(name: str, curvature: npt.NDArray[np.floating], damping: float) -> Doubles:
+def inverse_factor(name: str, curvature: npt.NDArray[np.floating], damping: float) -> Reals:
     """Upper triangular U with UᵀU = (curvature + damping · mean diagonal)⁻¹; NumericsError when there is none."""
     wide = curvature.astype(np.float64)
     wide[np.diag_indices_from(wide)] += max(damping * float(np.mean(np.diagonal(wide))), 1e-30)
@@ -115,7 +118,7 @@ def inverse_factor(name: str, curvature: npt.NDArray[np.floating], damping: floa
             "measure more calibration text",
             tensor=name,
         ) from None
-    return np.ascontiguousarray(factor)
+    return factor.astype(np.float32 if len(factor) >= MIN_SINGLE else np.float64, order="C", copy=False)
 
 
 def inverse_of_upper(upper: npt.NDArray[np.floating]) -> Doubles:
