@@ -63,17 +63,18 @@ def test_convolutions_vectors_and_far_too_much_room() -> None:
     assert isinstance(fitted.quantized.tensors["2.weight"], RowColumnQuantized)
 
 
-def test_distilling_any_module() -> None:
-    """Batches are read again and again, so an iterator will not do; the rest works as without."""
+@pytest.mark.parametrize("config", [QuantConfig(distill_steps=3), QuantConfig(compensation_tokens=99)])
+def test_distilling_and_compensating_any_module(config: QuantConfig) -> None:
+    """Batches are read again, so an iterator will not do; the rest works as without."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 5))
-    batches, config = [torch.randn(64, 6) for _ in range(4)], QuantConfig(distill_steps=3)
+    batches = [torch.randn(64, 6) for _ in range(4)]
 
     def forward_fn(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return model(x), torch.zeros(len(x), dtype=torch.long)
 
     assert bytecap.fit(model, batches, loss=forward_fn, cap_bytes=900, config=config).size_bytes <= 900
-    with pytest.raises(ConfigError, match="give a list of them"):
+    with pytest.raises(ConfigError, match="give a list"):
         bytecap.fit(model, iter(batches), loss=forward_fn, cap_bytes=900, config=config)
 
 

@@ -13,6 +13,8 @@ from bytecap.fitting.measure import CalibrationText, batch_shape, comparison_win
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.quant.allocation import QuantConfig
+from bytecap.quant.compensation import Compensator
+from bytecap.quant.distillation import Distiller
 from bytecap.quant.statistics import Calibration
 from bytecap.text.shards import ShardWriter, TokenStream
 
@@ -68,6 +70,17 @@ def test_seed_and_labels(tmp_path: Path) -> None:
     assert not np.array_equal(theirs.tensors["embedding"].outputs, measured(0).tensors["embedding"].outputs)
 
 
+def test_compensation_when_asked_for(tmp_path: Path) -> None:
+    """Every linear map of two blocks, those that write to the stream by themselves, on the tokens that are wanted."""
+    stream, model = stream_of(tmp_path, 5_000), GPT(SPEC)
+    begin = make_adaptation(model, CalibrationText(stream, 1, 64, 0), QuantConfig(compensation_tokens=4_200))
+    assert begin is not None
+    found = begin([name for name, _ in model.named_parameters()])
+    assert isinstance(found, Compensator) and len(found._batches) == 2
+    names = [entry.name for group in found.groups for entry in group]
+    assert set(names) == {name for name, p in model.named_parameters() if name.endswith(".weight") and p.ndim == 2}
+
+
 def test_distillation_only_when_asked_for(tmp_path: Path) -> None:
     """Without steps there is none; with them open weights come back changed and the model stays."""
     stream, model = stream_of(tmp_path, 3_000), GPT(SPEC)
@@ -76,7 +89,9 @@ def test_distillation_only_when_asked_for(tmp_path: Path) -> None:
     begin = make_adaptation(model, text, QuantConfig(distill_steps=2))
     assert begin is not None
     weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
-    adapted = begin(list(weights))("embedding", weights["embedding"] + 0.01, dict.fromkeys(weights, 0.1))
+    distiller = begin(list(weights))
+    assert isinstance(distiller, Distiller)
+    adapted = distiller("embedding", weights["embedding"] + 0.01, dict.fromkeys(weights, 0.1))
     assert set(adapted) == set(weights) - {"embedding"}
     assert any(not np.array_equal(adapted[name], weights[name]) for name in adapted)
     assert all(np.array_equal(model.state_dict()[name].numpy(), value) for name, value in weights.items())

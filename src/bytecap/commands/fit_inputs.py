@@ -173,13 +173,13 @@ def _job(opened: _Opened, budgets: Sequence[FileBudget], temporary: Path) -> Fit
             f"{_why_unmeasured(recipe, source)}"
         )
     adaptation = None
-    if recipe.quant.distill_steps:
-        if texts.measured is None or source.model is None:
-            raise ConfigError(
-                "quant.distill_steps needs the model and text to train on: fit a run folder, or a checkpoint of ours "
-                "with --text and --tokenizer"
-            )
+    if texts.measured is not None and source.model is not None:
         adaptation = make_adaptation(source.model, texts.measured, recipe.quant)
+    elif recipe.quant.distill_steps:
+        raise ConfigError(
+            "quant.distill_steps needs the model and text to train on: fit a run folder, or a checkpoint of ours "
+            "with --text and --tokenizer"
+        )
     return build_job(source, calibration, recipe.quant, container, adaptation, texts.compared)
 
 

@@ -7,6 +7,7 @@ Out:  a Calibration, what adapts unquantized weights, windows.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from bytecap.fitting.sequential import StartAdaptation
 from bytecap.model.gpt import GPT
 from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate
+from bytecap.quant.compensation import Compensator
 from bytecap.quant.distillation import Distiller, ForwardFn
 from bytecap.quant.statistics import Calibration
 from bytecap.text.batches import TrainBatches
@@ -81,14 +83,17 @@ def measure(
 
 
 def make_adaptation(model: GPT, text: CalibrationText, config: QuantConfig) -> StartAdaptation | None:
-    """The distillation that `quant.distill_steps` asks for, on windows in another order than they are measured in."""
-    if config.distill_steps == 0:
+    """The distillation or compensation that is asked for, on windows in another order than they are measured in."""
+    distilled = config.distill_steps * BATCH_TOKENS
+    if not (distilled or config.compensation_tokens):
         return None
-    _, batch, context = batch_shape(len(text.stream), config.distill_steps * BATCH_TOKENS, text.context)
+    count, batch, context = batch_shape(len(text.stream), distilled or config.compensation_tokens, text.context)
 
-    def begin(names: list[str]) -> Distiller:
+    def begin(names: list[str]) -> Distiller | Compensator:
         rows = _rows(model, text.stream, batch, context, text.seed + DISTILL_SEED)
-        return Distiller(model, names, rows, _make_forward_fn(text.bos), steps=config.distill_steps)
+        if distilled:
+            return Distiller(model, names, rows, _make_forward_fn(text.bos), steps=config.distill_steps)
+        return Compensator(model, names, list(itertools.islice(rows, count)), _make_forward_fn(text.bos))
 
     return begin
 

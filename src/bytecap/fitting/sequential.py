@@ -1,14 +1,14 @@
-"""Rounding one tensor after the other, with those still unquantized trained in between.
+"""Rounding one tensor after the other, with those still unquantized changed in between.
 
-In:   a problem, its plan, what adapts the unquantized tensors (quant/distillation.py).
+In:   a problem, its plan, what adapts the unquantized tensors (quant/distillation.py, quant/compensation.py).
 Out:  the weights that were rounded, and all roundings as candidates for the file.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,11 @@ from bytecap.formats.tensor import QuantizedModel
 from bytecap.quant.allocation import STEP_MSE
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 
 class Adapt(Protocol):
-    """What changes unquantized tensors to make up for rounded ones."""
+    """What trains unquantized tensors to make up for rounded ones."""
 
     def __call__(self, name: str, value: Floats, errors: Mapping[str, float]) -> dict[str, Floats]:
         """From a tensor, what it was rounded to and the coming root mean square errors of those still unquantized, to
@@ -37,7 +38,21 @@ class Adapt(Protocol):
         """How far a model with these weights is from the original, on text that nothing was adapted on."""
 
 
-StartAdaptation = Callable[[list[str]], Adapt]
+@runtime_checkable
+class Compensate(Protocol):
+    """What corrects tensors before they are rounded, group after group in the order of the pass."""
+
+    groups: list[Any]
+    """Each a list of entries with a `name`."""
+
+    def fix(self, rounded: Mapping[str, Floats]) -> None:
+        """Give tensors the values that they were rounded to."""
+
+    def corrected(self, group: Any, gain: Callable[[str, Doubles, Doubles, Doubles], float]) -> dict[str, Floats]:
+        """New values of a group, without those that stay; `gain` is `Gain` of quant/compensation.py."""
+
+
+StartAdaptation = Callable[[list[str]], Adapt | Compensate]
 """Begins with the names of all tensors that may change."""
 
 
@@ -62,6 +77,59 @@ def round_sequentially(
     candidates.accept(problem.round([t for t in plan.tensors if t.format != ROW_COLUMN], progress, weights))
     candidates.current = {name: candidates.current[name] for name in problem.weights}  # in the order of the file
     return weights, order[::-1], finer
+
+
+def round_compensated(
+    problem: FitProblem, plan: BitPlan, candidates: Candidates, compensate: Compensate, progress: Progress
+) -> tuple[Mapping[str, Floats], list[str]]:
+    """Round the linear maps in the order of the pass, each corrected for all that was rounded before, after the rest.
+
+    Returns the weights that were rounded, and the tensors with steps for rows and columns from the last on. A
+    correction must lower the loss by more than its bits would elsewhere, where another one lowers it by 0.28 ln 2 κ².
+    """
+    weights, plans = dict(problem.weights), {tensor.name: tensor for tensor in plan.tensors}
+    stepped = {name for name, tensor in plans.items() if tensor.format == ROW_COLUMN}
+    groups = [[entry for entry in group if entry.name in stepped] for group in compensate.groups]
+    order = [entry.name for group in groups for entry in group]
+
+    def gain(name: str, change_OI: Doubles, wanted_OI: Doubles, inputs_II: Doubles) -> float:
+        bits = _rate(plans[name], weights[name] + change_OI) - _rate(plans[name], weights[name])
+        return (
+            _fall(problem, name, change_OI, wanted_OI, inputs_II) - bits * STEP_MSE * math.log(2) * plan.step_scale**2
+        )
+
+    def round_some(names: Sequence[str]) -> None:
+        rounded = problem.round([plans[name] for name in names], progress, weights)
+        candidates.accept(rounded)
+        compensate.fix({name: entry.stored.weights() for name, entry in rounded.items()})
+
+    round_some([name for name in plans if name not in set(order)])
+    for place, group in enumerate(filter(None, groups)):
+        weights |= compensate.corrected(group, gain)
+        round_some([entry.name for entry in group])
+        progress.update(place + 1, len(groups), f"rounded {group[-1].name}, the next ones make up for it")
+    candidates.current = {name: candidates.current[name] for name in problem.weights}  # in the order of the file
+    first = sorted(stepped.difference(order), key=lambda name: problem.weights[name].size)
+    return weights, [*order[::-1], *first]
+
+
+def _fall(problem: FitProblem, name: str, change_OI: Doubles, wanted_OI: Doubles, inputs_II: Doubles) -> float:
+    """Nats per token by which a change lowers the loss of the error that it is to make up for, by its curvature G."""
+    assert problem.calibration is not None, "corrections are made with measured curvature"
+    found = problem.calibration.tensors.get(name)
+    if found is None:
+        return -math.inf
+    better_OI = wanted_OI - 0.5 * change_OI @ inputs_II
+    G_OO = found.outputs if found.outputs.ndim == 2 else np.diag(found.outputs)
+    return float(((G_OO.astype(np.float64) @ change_OI) * better_OI).sum())
+
+
+def _rate(plan: TensorPlan, weight_OI: npt.NDArray[np.floating]) -> float:
+    """Bits of a weight at the steps of its plan, each of a normal distribution by its row and column."""
+    squares = weight_OI.astype(np.float64) ** 2
+    spread = np.outer(squares.mean(axis=1), squares.mean(axis=0)) / max(float(squares.mean()), 1e-30)
+    steps = make_steps(plan.base, *plan.codes()).astype(np.float64)
+    return float(0.5 * np.log2(1 + spread / (STEP_MSE * steps**2)).sum())
 
 
 def nearer(adapt: Adapt, adapted: QuantizedModel, plain: QuantizedModel, progress: Progress) -> bool:

@@ -28,7 +28,7 @@ from bytecap.fitting.passes import RoundedTensor, is_zero, zeros
 from bytecap.fitting.problem import FitProblem
 from bytecap.fitting.refine import MAX_STEP_SCALE, MIN_STEP_SCALE, Candidates, bytes_per_octave, refine
 from bytecap.fitting.result import FitResult, Prediction
-from bytecap.fitting.sequential import StartAdaptation, nearer, round_sequentially
+from bytecap.fitting.sequential import Compensate, StartAdaptation, nearer, round_compensated, round_sequentially
 from bytecap.formats.floats import FLOAT32, SCALED_FLOAT16
 from bytecap.formats.plan import BitPlan
 from bytecap.formats.row_column import ROW_COLUMN
@@ -144,7 +144,7 @@ class SizeSearch:
             if problem.calibration is not None:
                 # More damping moves the multiplier a little; the damping itself follows so slowly that once is enough.
                 problem = problem.with_adaptive_damping(found.step_scale)
-            if self.start_adaptation is None:
+            if self.start_adaptation is None or not problem.config.distill_steps:
                 problem = problem.with_per_channel(found.step_scale)
             if problem is not self.problem:
                 found = self._secant(problem, file_bytes, found.step_scale, progress)
@@ -180,6 +180,9 @@ class SizeSearch:
             candidates.accept(problem.round(plan.tensors, progress))
             order = sorted(problem.factors, key=lambda name: problem.weights[name].size)
             weights, step_scale = problem.weights, prediction.step_scale
+        elif isinstance(adapt, Compensate):
+            weights, order = round_compensated(problem, plan, candidates, adapt, progress)
+            step_scale = prediction.step_scale
         else:
             weights, order, finer = round_sequentially(problem, plan, candidates, adapt, progress)
             step_scale = prediction.step_scale * 2.0**-finer
@@ -195,12 +198,12 @@ class SizeSearch:
             plan=dataclasses.replace(plan, tensors=tuple(rounded[t.name].plan for t in plan.tensors)),
             model=QuantizedModel({name: entry.stored for name, entry in rounded.items()}),
             data=data,
-            loss=_loss(problem, rounded, prediction, adapted=adapt is not None),
+            loss=_loss(problem, rounded, prediction, adapted=adapt is not None and not isinstance(adapt, Compensate)),
             losses={name: entry.loss for name, entry in rounded.items()},
             predicted_bytes=prediction.size_bytes,
             roundings=1 + moved / problem.n_stepped,
         )
-        if adapt is None:
+        if adapt is None or isinstance(adapt, Compensate):
             return result
         plain = SizeSearch(self.problem, self.pack)._fit(file_bytes, estimated, progress)
         return result if nearer(adapt, result.model, plain.model, progress) else plain

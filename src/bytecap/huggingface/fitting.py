@@ -8,6 +8,7 @@ Letters: B windows, T positions, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from bytecap.huggingface.model import CausalModel, load_artifact, model_logits
 from bytecap.huggingface.texts import TokenizedText
 from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate
+from bytecap.quant.compensation import Compensator
 from bytecap.quant.distillation import Distiller
 from bytecap.quant.statistics import Calibration
 from bytecap.scoring.divergence import Divergence, divergence
@@ -152,7 +154,8 @@ def make_job(inputs: FolderInputs, progress: Progress) -> FitJob:
     calibration = measure(inputs, progress)
     if calibration is None:
         progress.note("nothing is measured, so the steps of each matrix follow the size of its own weights")
-    adaptation = _adaptation(inputs) if quant.distill_steps else None
+    wanted = quant.distill_steps or (quant.compensation_tokens and calibration is not None)
+    adaptation = _adaptation(inputs) if wanted else None
     return build_job(inputs.source, calibration, quant, inputs.container(), adaptation, inputs.comparison())
 
 
@@ -203,11 +206,12 @@ def forward_fn(module: nn.Module, rows_BT: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _adaptation(inputs: FolderInputs) -> StartAdaptation:
-    """The distillation that `quant.distill_steps` asks for, on windows in another order than they are measured in."""
+    """The distillation or compensation that is asked for, on windows in another order than they are measured in."""
     stream, how = inputs.measured(), inputs.how
     if stream is None:
         raise ConfigError("quant.distill_steps needs text to train on; give --text")
-    _, batch, context = batch_shape(len(stream), how.quant.distill_steps * BATCH_TOKENS, how.context)
+    steps, compensated = how.quant.distill_steps, how.quant.compensation_tokens
+    count, batch, context = batch_shape(len(stream), steps * BATCH_TOKENS or compensated, how.context)
     module = inputs.model.module
 
     def rows() -> Iterator[Tensor]:
@@ -216,6 +220,8 @@ def _adaptation(inputs: FolderInputs) -> StartAdaptation:
             yield torch.from_numpy(source.next()).to(next(module.parameters()).device)
 
     def begin(names: list[str]) -> Any:
-        return Distiller(module, names, rows(), forward_fn, steps=how.quant.distill_steps)
+        if not steps:
+            return Compensator(module, names, list(itertools.islice(rows(), count)), forward_fn)
+        return Distiller(module, names, rows(), forward_fn, steps=steps)
 
     return begin

@@ -62,6 +62,7 @@ class Block(nn.Module):
         llama = spec.block == "llama"
         self.attention = Attention(spec)
         self.mlp = MLP(spec)
+        self.middle = nn.Identity()  # where others can see the stream between the two
         self.ln_scale = spec.ln_scale
         self.attention_norm: Callable[[Tensor], Tensor] = Norm(spec.d_model) if llama else norm
         self.mlp_norm: Callable[[Tensor], Tensor] = Norm(spec.d_model) if llama else norm
@@ -73,7 +74,7 @@ class Block(nn.Module):
         input_BTD = self._shrink(self.attention_norm(stream_BTD), visit)
         attended_BTD = _scale(self.attention(input_BTD, visit, context, techniques), self.attention_scale)
         stream_BTD = stream_BTD[:, context.dropped :] if visit.last else stream_BTD
-        stream_BTD = stream_BTD + techniques.attention_output(attended_BTD, visit, context)
+        stream_BTD = self.middle(stream_BTD + techniques.attention_output(attended_BTD, visit, context))
         input_BTD = self._shrink(self.mlp_norm(techniques.mlp_input(stream_BTD, visit, context)), visit)
         mlp_BTD = _scale(self.mlp(input_BTD), self.mlp_scale)
         return stream_BTD + techniques.mlp_output(mlp_BTD, visit, context)

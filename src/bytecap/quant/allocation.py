@@ -64,12 +64,15 @@ class QuantConfig:
     for: 256 up to 9 million weights, 64 at 36 million, never less than 8."""
     rd_lambda: float = field(default=0.1, metadata=history(renamed=("rate",)) | bounds(0, MAX_RD_LAMBDA))
     """Price λ of a bit in the search for a path through the trellis, in squared steps."""
+    compensation_tokens: int = field(default=0, metadata=_COUNT)
+    """Tokens of text on which linear maps learn, by least squares, to make up for what was rounded before them; 0 for
+    none."""
     distill_steps: int = field(default=0, metadata=_COUNT)
     """Batches of training behind each rounded weight, in which those still open learn to make up for it; 0 for none."""
 
     def __post_init__(self) -> None:
         """ConfigError for values that cannot be."""
-        for name in ("states", "calibration_tokens", "distill_steps"):
+        for name in ("states", "calibration_tokens", "compensation_tokens", "distill_steps"):
             if not isinstance(getattr(self, name), int):
                 raise ConfigError(f"quant.{name} is {getattr(self, name)!r}; it must be a whole number")
         check_bounds(self)
