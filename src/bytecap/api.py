@@ -7,7 +7,6 @@ Out:  an Artifact; a Score; text.
 from __future__ import annotations
 
 import itertools
-import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,9 +28,8 @@ from bytecap.huggingface.generation import continue_prompt
 from bytecap.huggingface.scored import find_model, open_model, score_model
 from bytecap.model.roles import Role
 from bytecap.quant.allocation import MODEL, QuantConfig
+from bytecap.quant.adaptation import Adapter, make_adapter
 from bytecap.quant.calibration import calibrate, evaluating
-from bytecap.quant.compensation import Compensator
-from bytecap.quant.distillation import Distiller
 from bytecap.quant.spill import spilling
 from bytecap.quant.statistics import Calibration
 from bytecap.scoring.adaptations import chosen_adaptations
@@ -92,10 +90,8 @@ def fit(
     config, progress = config or QuantConfig(), progress or Silent()
     if not (callable(loss) and isinstance(batches, Iterable) and isinstance(config, QuantConfig)):
         raise ConfigError("fit needs batches to go through, a function loss(model, batch), and a QuantConfig if any")
-    if iter(batches) is batches and (config.distill_steps or config.compensation_tokens):
-        raise ConfigError(
-            "quant.distill_steps and quant.compensation_tokens read the batches again; give a list, not an iterator"
-        )
+    if config.adapts and iter(batches) is batches:
+        raise ConfigError("distillation and compensation read the batches again; give a list of them, not an iterator")
     budget = FileBudget(_whole(cap_bytes))
     with _undisturbed(model), spilling(low_memory):
         inner = _unwrapped(model)
@@ -198,11 +194,9 @@ def _make_job(
         positions, read = positions + (len(answered[1]) if isinstance(answered, tuple) else answered.numel()), read + 1
         return answered
 
-    def begin(names: list[str]) -> Distiller | Compensator:
-        if not config.distill_steps:
-            enough = math.ceil(config.compensation_tokens * read / max(positions, 1))
-            return Compensator(model, names, list(itertools.islice(batches, enough)), forward_fn)
-        return Distiller(model, names, itertools.cycle(batches), forward_fn, steps=config.distill_steps)
+    def begin(names: list[str]) -> Adapter:
+        count = min(-(-config.compensation_tokens * read // max(positions, 1)), read)
+        return make_adapter(model, names, itertools.cycle(batches), forward_fn, config, count)
 
     if wanted:
         device = next(model.parameters()).device
@@ -212,8 +206,7 @@ def _make_job(
             generator=torch.Generator(device).manual_seed(seed), squares=False,
         )  # fmt: skip
         _name_unmeasured(source, calibration, progress)
-    adapts = config.distill_steps or (config.compensation_tokens and calibration is not None)
-    return build_job(source, calibration, config, _container(source), begin if adapts else None)
+    return build_job(source, calibration, config, _container(source), begin if config.adapts else None)
 
 
 def _container(source: WeightSource) -> Container:

@@ -169,7 +169,9 @@ def build_job(
     start_adaptation: StartAdaptation | None = None,
     comparison: Comparison | None = None,
 ) -> FitJob:
-    """The job of our own fit: a size search over one multiplier of all steps."""
+    """The job of our own fit: a size search over one multiplier of all steps. Compensation needs a calibration."""
+    if calibration is None and not config.distill_steps:
+        start_adaptation = None
     problem = build_problem(source, calibration, config)
     search = SizeSearch(problem, container.packer(source), start_adaptation)
     return FitJob(source, calibration, search, comparison)

@@ -7,7 +7,6 @@ Out:  a Calibration, what adapts unquantized weights, windows.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,10 +19,10 @@ from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.fitting.sequential import StartAdaptation
 from bytecap.model.gpt import GPT
+from bytecap.quant.adaptation import Adapter, make_adapter
 from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate
-from bytecap.quant.compensation import Compensator
-from bytecap.quant.distillation import Distiller, ForwardFn
+from bytecap.quant.distillation import ForwardFn
 from bytecap.quant.statistics import Calibration
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream
@@ -84,16 +83,14 @@ def measure(
 
 def make_adaptation(model: GPT, text: CalibrationText, config: QuantConfig) -> StartAdaptation | None:
     """The distillation or compensation that is asked for, on windows in another order than they are measured in."""
-    distilled = config.distill_steps * BATCH_TOKENS
-    if not (distilled or config.compensation_tokens):
+    if not config.adapts:
         return None
-    count, batch, context = batch_shape(len(text.stream), distilled or config.compensation_tokens, text.context)
+    wanted = config.distill_steps * BATCH_TOKENS or config.compensation_tokens
+    count, batch, context = batch_shape(len(text.stream), wanted, text.context)
 
-    def begin(names: list[str]) -> Distiller | Compensator:
+    def begin(names: list[str]) -> Adapter:
         rows = _rows(model, text.stream, batch, context, text.seed + DISTILL_SEED)
-        if distilled:
-            return Distiller(model, names, rows, _make_forward_fn(text.bos), steps=config.distill_steps)
-        return Compensator(model, names, list(itertools.islice(rows, count)), _make_forward_fn(text.bos))
+        return make_adapter(model, names, rows, _make_forward_fn(text.bos), config, count)
 
     return begin
 

@@ -8,7 +8,6 @@ Letters: B windows, T positions, V vocabulary.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -32,10 +31,9 @@ from bytecap.fitting.source import WeightSource, source_from_module
 from bytecap.huggingface.folder import Folder, read_small, tokenizer_digest
 from bytecap.huggingface.model import CausalModel, load_artifact, model_logits
 from bytecap.huggingface.texts import TokenizedText
+from bytecap.quant.adaptation import make_adapter
 from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate
-from bytecap.quant.compensation import Compensator
-from bytecap.quant.distillation import Distiller
 from bytecap.quant.statistics import Calibration
 from bytecap.scoring.divergence import Divergence, divergence
 from bytecap.text.batches import TrainBatches
@@ -154,8 +152,7 @@ def make_job(inputs: FolderInputs, progress: Progress) -> FitJob:
     calibration = measure(inputs, progress)
     if calibration is None:
         progress.note("nothing is measured, so the steps of each matrix follow the size of its own weights")
-    wanted = quant.distill_steps or (quant.compensation_tokens and calibration is not None)
-    adaptation = _adaptation(inputs) if wanted else None
+    adaptation = _adaptation(inputs) if quant.adapts else None
     return build_job(inputs.source, calibration, quant, inputs.container(), adaptation, inputs.comparison())
 
 
@@ -205,13 +202,15 @@ def forward_fn(module: nn.Module, rows_BT: Tensor) -> tuple[Tensor, Tensor]:
     return model_logits(module, rows_BT[:, :-1]).flatten(0, 1), rows_BT[:, 1:].flatten()
 
 
-def _adaptation(inputs: FolderInputs) -> StartAdaptation:
+def _adaptation(inputs: FolderInputs) -> StartAdaptation | None:
     """The distillation or compensation that is asked for, on windows in another order than they are measured in."""
     stream, how = inputs.measured(), inputs.how
-    if stream is None:
+    if stream is None and how.quant.distill_steps:
         raise ConfigError("quant.distill_steps needs text to train on; give --text")
-    steps, compensated = how.quant.distill_steps, how.quant.compensation_tokens
-    count, batch, context = batch_shape(len(stream), steps * BATCH_TOKENS or compensated, how.context)
+    if stream is None:
+        return None
+    wanted = how.quant.distill_steps * BATCH_TOKENS or how.quant.compensation_tokens
+    count, batch, context = batch_shape(len(stream), wanted, how.context)
     module = inputs.model.module
 
     def rows() -> Iterator[Tensor]:
@@ -220,8 +219,6 @@ def _adaptation(inputs: FolderInputs) -> StartAdaptation:
             yield torch.from_numpy(source.next()).to(next(module.parameters()).device)
 
     def begin(names: list[str]) -> Any:
-        if not steps:
-            return Compensator(module, names, list(itertools.islice(rows(), count)), forward_fn)
-        return Distiller(module, names, rows(), forward_fn, steps=steps)
+        return make_adapter(module, names, rows(), forward_fn, how.quant, count)
 
     return begin

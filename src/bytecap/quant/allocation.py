@@ -87,6 +87,11 @@ class QuantConfig:
                 "next to nothing about curvature: give more, or 0 for none"
             )
 
+    @property
+    def adapts(self) -> bool:
+        """Tell whether weights change while the others are rounded."""
+        return self.distill_steps > 0 or self.compensation_tokens > 0
+
     def damped_at_least(self, damping: float) -> QuantConfig:
         """The same with this damping, or more where there was more."""
         rows = max(self.embedding_damping, damping)
