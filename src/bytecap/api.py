@@ -27,8 +27,8 @@ from bytecap.fitting.source import WeightSource, source_from_module
 from bytecap.huggingface.generation import continue_prompt
 from bytecap.huggingface.scored import find_model, open_model, score_model
 from bytecap.model.roles import Role
-from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.adaptation import Adapter, make_adapter
+from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.calibration import calibrate, evaluating
 from bytecap.quant.spill import spilling
 from bytecap.quant.statistics import Calibration

@@ -48,6 +48,9 @@ class Compensate(Protocol):
     def fix(self, rounded: Mapping[str, Floats]) -> None:
         """Give tensors the values that they were rounded to."""
 
+    def divergence(self, weights: Mapping[str, Floats]) -> float:
+        """How far a model with these weights is from the original, on text that nothing was fitted to."""
+
     def corrected(self, group: Any, gain: Callable[[str, Doubles, Doubles, Doubles], float]) -> dict[str, Floats]:
         """New values of a group, without those that stay; `gain` is `Gain` of quant/compensation.py."""
 
@@ -85,7 +88,7 @@ def round_compensated(
     """Round the linear maps in the order of the pass, each corrected for all that was rounded before, after the rest.
 
     Returns the weights that were rounded, and the tensors with steps for rows and columns from the last on. A
-    correction must lower the loss by more than its bits would elsewhere, where another one lowers it by 0.28 ln 2 κ².
+    correction must lower the loss by more than its rate would elsewhere, where a nat of it lowers it by 0.28 κ².
     """
     weights, plans = dict(problem.weights), {tensor.name: tensor for tensor in plan.tensors}
     stepped = {name for name, tensor in plans.items() if tensor.format == ROW_COLUMN}
@@ -93,10 +96,8 @@ def round_compensated(
     order = [entry.name for group in groups for entry in group]
 
     def gain(name: str, change_OI: Doubles, wanted_OI: Doubles, inputs_II: Doubles) -> float:
-        bits = _rate(plans[name], weights[name] + change_OI) - _rate(plans[name], weights[name])
-        return (
-            _fall(problem, name, change_OI, wanted_OI, inputs_II) - bits * STEP_MSE * math.log(2) * plan.step_scale**2
-        )
+        rate = _rate(plans[name], weights[name] + change_OI) - _rate(plans[name], weights[name])
+        return _fall(problem, name, change_OI, wanted_OI, inputs_II) - rate * STEP_MSE * plan.step_scale**2
 
     def round_some(names: Sequence[str]) -> None:
         rounded = problem.round([plans[name] for name in names], progress, weights)
@@ -125,22 +126,23 @@ def _fall(problem: FitProblem, name: str, change_OI: Doubles, wanted_OI: Doubles
 
 
 def _rate(plan: TensorPlan, weight_OI: npt.NDArray[np.floating]) -> float:
-    """Bits of a weight at the steps of its plan, each of a normal distribution by its row and column."""
+    """Rate of a weight in nats at the steps of its plan, each number of a normal distribution by row and column."""
     squares = weight_OI.astype(np.float64) ** 2
     spread = np.outer(squares.mean(axis=1), squares.mean(axis=0)) / max(float(squares.mean()), 1e-30)
     steps = make_steps(plan.base, *plan.codes()).astype(np.float64)
-    return float(0.5 * np.log2(1 + spread / (STEP_MSE * steps**2)).sum())
+    return float(0.5 * np.log1p(spread / (STEP_MSE * steps**2)).sum())
 
 
-def nearer(adapt: Adapt, adapted: QuantizedModel, plain: QuantizedModel, progress: Progress) -> bool:
+def nearer(adapt: Adapt | Compensate, adapted: QuantizedModel, plain: QuantizedModel, progress: Progress) -> bool:
     """Tell whether the adapted model is nearer to the original than the one that was rounded as it is, and say so."""
     with_it, without = (
         adapt.divergence({name: tensor.weights() for name, tensor in model.tensors.items()})
         for model in (adapted, plain)
     )
     if not with_it < without:
+        what = "compensation" if isinstance(adapt, Compensate) else "distillation"
         progress.note(
-            f"distillation did not pay: KL {with_it:.4g} nats with it, {without:.4g} without, on text set apart; the "
+            f"{what} did not pay: KL {with_it:.4g} nats with it, {without:.4g} without, on text set apart; the "
             "file is the one without"
         )
     return with_it < without

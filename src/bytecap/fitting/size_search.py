@@ -203,7 +203,7 @@ class SizeSearch:
             predicted_bytes=prediction.size_bytes,
             roundings=1 + moved / problem.n_stepped,
         )
-        if adapt is None or isinstance(adapt, Compensate):
+        if adapt is None:
             return result
         plain = SizeSearch(self.problem, self.pack)._fit(file_bytes, estimated, progress)
         return result if nearer(adapt, result.model, plain.model, progress) else plain

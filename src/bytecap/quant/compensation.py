@@ -30,9 +30,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from bytecap.quant.distillation import ForwardFn, load, mean_divergence
+
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-ForwardFn = Callable[[nn.Module, Any], object]
 Place = tuple[str, str]
 """A module's name and which of its tensors."""
 INPUT, OUTPUT = "input", "output"
@@ -78,24 +79,26 @@ class Compensator:
     def __init__(self, model: nn.Module, names: Collection[str], batches: Sequence[Any], forward_fn: ForwardFn) -> None:
         """`names` may change; `batches`, of which at least two are needed, are gone through once for each group."""
         self._model, self._batches, self._forward_fn = model.eval(), batches, forward_fn
+        self._n_checked = max(1, len(batches) // CHECKED_SHARE)
         self._student = copy.deepcopy(model).requires_grad_(False)
         self.groups = self._find_groups(set(names)) if len(batches) > 1 else []
 
     def fix(self, rounded: Mapping[str, Floats]) -> None:
         """Give weights the values that they were rounded to."""
-        with torch.no_grad():
-            for name, parameter in self._student.named_parameters():
-                if name in rounded:
-                    parameter.copy_(torch.from_numpy(rounded[name]).reshape(parameter.shape).to(parameter))
+        load(self._student, rounded)
+
+    def divergence(self, weights: Mapping[str, Floats]) -> float:
+        """How far a model with these weights is from the original, in nats a position, where nothing was fitted to."""
+        load(self._student, weights)
+        return mean_divergence(self._model, self._student, self._batches[: self._n_checked], self._forward_fn)
 
     def corrected(self, group: Sequence[Compensated], gain: Gain) -> dict[str, Floats]:
         """New weights of a group, (O, I), with which it makes up for all that is fixed; those that stay are left out.
 
         A group reads the same inputs, and its weights do not touch each other. `gain` judges a change.
         """
-        n_checked = max(1, len(self._batches) // CHECKED_SHARE)
         checked, fitted = (
-            self._moments(group, part) for part in (self._batches[:n_checked], self._batches[n_checked:])
+            self._moments(group, part) for part in (self._batches[: self._n_checked], self._batches[self._n_checked :])
         )
         damped = [_solver(fitted.inputs_II, ridge) for ridge in RIDGES]
         found = {}
@@ -164,7 +167,7 @@ class Compensator:
         groups: list[list[Compensated]] = []
         read: Tensor | None = None
         for module, side in seen:
-            name, inputs = f"{module}.weight", seen.get((module, INPUT))
+            name, inputs = f"{module}.weight".removeprefix("."), seen.get((module, INPUT))
             if side != OUTPUT or inputs is None or name not in names or not self._is_linear(module, seen):
                 continue
             entry = self._last_in_proportion(name, module, probe, seen)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,16 +68,8 @@ class Distiller:
 
         The student has these weights afterwards.
         """
-        total, positions = 0.0, 0
-        with torch.no_grad():
-            for name, parameter in self._student.named_parameters():
-                if name in weights:
-                    parameter.copy_(torch.from_numpy(weights[name]).reshape(parameter.shape).to(parameter))
-            for batch in self._apart:
-                wanted_NV, found_NV = self._logits(self._model, batch), self._logits(self._student, batch)
-                total += float(nn.functional.kl_div(found_NV, wanted_NV, log_target=True, reduction="sum"))
-                positions += len(wanted_NV)
-        return total / max(positions, 1)
+        load(self._student, weights)
+        return mean_divergence(self._model, self._student, self._apart, self._answer)
 
     def _train(self, errors: Mapping[str, float]) -> None:
         usual = float(np.median(list(errors.values())))
@@ -98,11 +90,37 @@ class Distiller:
             schedule.step()
 
     def _logits(self, model: nn.Module, batch: Any) -> Tensor:
-        """Logarithms of the model's probabilities, (N, V)."""
-        answered = self._answer(model, batch)
-        if not isinstance(answered, tuple):
-            raise ConfigError(
-                "distillation compares distributions: loss(model, batch) must return (logits, labels), not the loss of "
-                "each position; or set quant.distill_steps to 0"
-            )
-        return answered[0].float().flatten(0, -2).log_softmax(dim=-1)
+        return _log_probabilities(self._answer(model, batch))
+
+
+def load(model: nn.Module, weights: Mapping[str, Floats]) -> None:
+    """Give parameters the values that `weights` has for them."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in weights:
+                parameter.copy_(torch.from_numpy(weights[name]).reshape(parameter.shape).to(parameter))
+
+
+@torch.no_grad()
+def mean_divergence(original: nn.Module, other: nn.Module, batches: Iterable[Any], answer: ForwardFn) -> float:
+    """Mean KL(original || other) in nats a position; where only losses are answered, by how much theirs is larger."""
+    total, positions = 0.0, 0
+    for batch in batches:
+        wanted, found = answer(original, batch), answer(other, batch)
+        if isinstance(wanted, Tensor) and isinstance(found, Tensor):
+            total, positions = total + float((found.double() - wanted.double()).sum()), positions + wanted.numel()
+            continue
+        wanted_NV, found_NV = _log_probabilities(wanted), _log_probabilities(found)
+        total += float(nn.functional.kl_div(found_NV, wanted_NV, log_target=True, reduction="sum"))
+        positions += len(wanted_NV)
+    return total / max(positions, 1)
+
+
+def _log_probabilities(answered: tuple[Tensor, Tensor] | Tensor) -> Tensor:
+    """Logarithms of a model's probabilities, (N, V)."""
+    if not isinstance(answered, tuple):
+        raise ConfigError(
+            "distillation compares distributions: loss(model, batch) must return (logits, labels), not the loss of "
+            "each position; or set quant.distill_steps to 0"
+        )
+    return answered[0].float().flatten(0, -2).log_softmax(dim=-1)
