@@ -125,7 +125,7 @@ def check_trains(name: str) -> None:
     torch.manual_seed(0)
     model = GPT(ModelSpec(**BASE, techniques=with_defaults(name)))  # type: ignore[arg-type]
     start = {own: parameter.detach().clone() for own, parameter in model.techniques[name].named_parameters()}
-    optimizers = Optimizers(model, OptimizerConfig(), torch.device("cpu"))
+    optimizers = Optimizers(model, OptimizerConfig())
     tokens_BT = torch.randint(2, 40, (4, 7)).repeat(1, 3)
     tokens_BT[:, 0] = BOS
     losses = []

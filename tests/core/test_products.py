@@ -6,7 +6,16 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from bytecap.core import products
-from bytecap.core.products import add_product, linear, product, product_over_rows, suits
+from bytecap.core.products import (
+    add_product,
+    bfloat16_operands,
+    has_bfloat16,
+    linear,
+    narrowed,
+    product,
+    product_over_rows,
+    suits,
+)
 
 SHAPES = [((3, 5), 7), ((2, 3, 6), 4), ((1, 1), 1), ((33, 8), 8), ((2, 2, 2, 10), 3)]
 
@@ -66,3 +75,22 @@ def test_other_types_and_observers() -> None:
     with Watch() as watch:
         linear(torch.ones(2, 3), torch.ones(4, 3))
     assert watch.seen == 1
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor multiplies no bfloat16")
+def test_operands_of_bfloat16() -> None:
+    """Operands are rounded and a complete sum once more; gradients too, also when they are asked for later on."""
+    torch.manual_seed(0)
+    x, weight_OI = (torch.randn(shape, requires_grad=True) for shape in ((3, 5, 40), (9, 40)))
+    with bfloat16_operands(True):
+        out = linear(x, weight_OI)
+        with bfloat16_operands(False):
+            assert narrowed(x) is x
+    rounded_x, rounded_OI = (t.detach().bfloat16().double().requires_grad_() for t in (x, weight_OI))
+    expected = F.linear(rounded_x, rounded_OI)
+    torch.testing.assert_close(out.double(), expected, atol=1e-6, rtol=2**-8)
+    back = torch.randn(3, 5, 9).bfloat16().float()
+    found = torch.autograd.grad(out, [x, weight_OI], back)
+    for mine, its in zip(found, torch.autograd.grad(expected, [rounded_x, rounded_OI], back.double()), strict=True):
+        assert mine.dtype == torch.float32
+        torch.testing.assert_close(mine.double(), its, atol=1e-6, rtol=2**-8)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bytecap.core.products import bfloat16_operands, has_bfloat16
 from bytecap.model import loss as loss_module
 from bytecap.model.gpt import GPT
 from bytecap.model.loss import MAX_SOFTCAP, blocks_suit, mean_loss, token_losses
@@ -40,6 +41,22 @@ def test_values_and_gradients(positions: int, scale: float, cap: float, monkeypa
     expected = torch.autograd.grad(0.3 * expected_N.mean(), [hidden_ND, embedding_VD])
     found = torch.autograd.grad(0.3 * mean, [hidden_ND, embedding_VD])
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor multiplies no bfloat16")
+@pytest.mark.parametrize("positions", [1, 64, 700])
+def test_operands_of_bfloat16(positions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and gradients within the rounding of operands; blocks are held until there are several, the last fewer."""
+    monkeypatch.setattr(loss_module, "_BLOCK_LOGITS", 1)
+    torch.manual_seed(0)
+    hidden_ND, embedding_VD = (torch.randn(size, 12, requires_grad=True) for size in (positions, 50))
+    target_N = torch.randint(50, (positions,))
+    with bfloat16_operands(True):
+        mean = mean_loss(hidden_ND, embedding_VD, target_N, 30.0)
+    expected = plain(hidden_ND, embedding_VD, target_N, 30.0).mean()
+    torch.testing.assert_close(mean.double(), expected, atol=0.02, rtol=0)
+    for mine, its in zip(*(torch.autograd.grad(x, [hidden_ND, embedding_VD]) for x in (mean, expected)), strict=True):
+        assert float((mine - its).norm() / its.norm()) < 0.01
 
 
 def test_a_large_vocabulary_at_the_largest_softcap_is_finite() -> None:

@@ -29,7 +29,7 @@ from tests.model.test_gpt import SPEC
 def trained(steps: int) -> tuple[GPT, Optimizers]:
     torch.manual_seed(0)
     model = GPT(SPEC)
-    optimizers = Optimizers(model, OptimizerConfig(), torch.device("cpu"))
+    optimizers = Optimizers(model, OptimizerConfig())
     continue_training(model, optimizers, range(steps))
     return model, optimizers
 
@@ -61,7 +61,7 @@ def test_continuing_equals_not_stopping(tmp_path: Path) -> None:
     saved = load_checkpoint(path)
     assert (saved.spec, saved.made_from, saved.progressed) == (SPEC, "x", progressed)
     resumed = saved.model()
-    again = Optimizers(resumed, OptimizerConfig(), torch.device("cpu"))
+    again = Optimizers(resumed, OptimizerConfig())
     again.load_state_tensors(saved.optimizer)
     continue_training(resumed, again, range(3, 6))
     straight, _ = trained(6)

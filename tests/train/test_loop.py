@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bytecap.core.errors import DataError, NumericsError, Stopped
+from bytecap.core.products import has_bfloat16, operand_type
 from bytecap.core.progress import Silent
 from bytecap.text.shards import ShardWriter, TokenStream
+from bytecap.train import loop
 from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
 from bytecap.train.config import TrainConfig
 from bytecap.train.loop import METRICS, Trainer, TrainingJob, trained_model
@@ -106,6 +108,25 @@ def test_signal_saves_and_continuing_gives_the_same_model(tmp_path: Path, stream
     one, other = (load_checkpoint(tmp_path / f / CHECKPOINT).weights for f in "ab")
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     assert [r["loss"] for r in rows(tmp_path / "a")] == [r["loss"] for r in rows(tmp_path / "b")]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_products_of_bfloat16(
+    tmp_path: Path, stream: TokenStream, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They train about as well and the state says what they were; a processor without them says so and goes on."""
+    if native and not has_bfloat16():
+        pytest.skip("this processor multiplies no bfloat16")
+    monkeypatch.setattr(loop, "has_bfloat16", lambda: native)
+    notes: list[str] = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "note", notes.append)
+    plain = trainer(tmp_path / "a", stream, steps=40).run()
+    done = trainer(tmp_path / "b", stream, steps=40, progress=progress, matmul_precision="bfloat16").run()
+    assert plain.matmul_precision == "float32" and operand_type() == torch.float32
+    assert done.matmul_precision == ("bfloat16" if native else "float32")
+    assert bool(notes) is not native and (done.loss != plain.loss) is native
+    assert done.loss == pytest.approx(plain.loss, abs=0.1)
 
 
 def test_finished_is_not_trained_again(tmp_path: Path, stream: TokenStream) -> None:

@@ -19,7 +19,7 @@ def test_groups_follow_roles() -> None:
     """Matrices go to Muon, the rest to AdamW with its own rate; every parameter exactly once."""
     model = GPT(dataclasses.replace(SPEC, tied=False))
     config = OptimizerConfig(matrix_lr=1.0, embedding_lr=2.0, head_lr=4.0, scalar_lr=3.0, warmdown=0.5, floor=0.0)
-    optimizers = Optimizers(model, config, torch.device("cpu"))
+    optimizers = Optimizers(model, config)
     rates = {
         id(p): group["lr"]
         for o in (optimizers.muon, optimizers.adamw)
@@ -32,7 +32,7 @@ def test_groups_follow_roles() -> None:
     optimizers.step(0.75)
     assert optimizers.matrix_rate(0.75) == 0.5 == optimizers.muon.param_groups[0]["lr"]
     assert [group["lr"] for group in optimizers.adamw.param_groups] == [1.0, 2.0, 1.5]
-    tied = Optimizers(GPT(SPEC), OptimizerConfig(), torch.device("cpu"))
+    tied = Optimizers(GPT(SPEC), OptimizerConfig())
     assert [group["lr"] for group in tied.adamw.param_groups] == [0.05, 0.04]  # no group without parameters
 
 
@@ -41,7 +41,7 @@ def test_a_role_that_no_optimizer_moves_is_an_error() -> None:
     model = GPT(SPEC)
     model.techniques["residual_mix"].roles = {"mix_L2D": made_up_role()}  # type: ignore[assignment]
     with pytest.raises(TypeError, match=r"optimizers\.py has no entry for the role router of techniques\.residual_mix"):
-        Optimizers(model, OptimizerConfig(), torch.device("cpu"))
+        Optimizers(model, OptimizerConfig())
 
 
 def test_settings_of_a_head_need_one() -> None:
@@ -76,7 +76,7 @@ def test_adamw_equals_the_formula_for_clip_decay_and_eps() -> None:
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     length = math.sqrt(sum(g.double().square().sum().item() for g in gradients.values()))
-    Optimizers(model, config, torch.device("cpu")).step(0.0)
+    Optimizers(model, config).step(0.0)
     after = dict(model.named_parameters())
     for name, rate, decay in (("embedding", 0.5, 0.1), ("blocks.0.mlp_scale", 0.25, 0.2)):
         for old, new, gradient in zip(
@@ -91,10 +91,10 @@ def test_short_gradients_are_not_clipped_and_matrix_decay_ramps() -> None:
     """A clip above the norm changes nothing; the group's decay follows its schedule."""
     plain, clipped = with_gradients(), with_gradients()
     config = OptimizerConfig(matrix_weight_decay=0.02, matrix_weight_decay_end=0.08, warmdown=0.5)
-    optimizers = Optimizers(plain, config, torch.device("cpu"))
+    optimizers = Optimizers(plain, config)
     optimizers.step(0.75)
     assert optimizers.muon.param_groups[0]["weight_decay"] == pytest.approx(0.05)
-    Optimizers(clipped, dataclasses.replace(config, clip_norm=1e6), torch.device("cpu")).step(0.75)
+    Optimizers(clipped, dataclasses.replace(config, clip_norm=1e6)).step(0.75)
     for one, other in zip(plain.parameters(), clipped.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -104,7 +104,7 @@ def test_a_taper_from_a_fraction_of_the_run_on() -> None:
     config = OptimizerConfig(
         matrix_weight_decay=0.1, matrix_weight_decay_end=0.05, decay_ramp="linear", decay_ramp_start=0.7, warmdown=0.0
     )
-    optimizers = Optimizers(with_gradients(), config, torch.device("cpu"))
+    optimizers = Optimizers(with_gradients(), config)
     found = []
     for progress in (0.5, 0.7, 0.85, 1.0):
         optimizers.step(progress)
@@ -123,6 +123,6 @@ def test_a_ramp_without_a_warmdown_is_refused() -> None:
 @pytest.mark.parametrize("state", ["blocks.0.attention.query.weight/momentum", "nothing/momentum", "nothing"])
 def test_the_state_of_another_model_is_refused(state: str) -> None:
     """By name and shape, with what to do."""
-    optimizers = Optimizers(GPT(SPEC), OptimizerConfig(), torch.device("cpu"))
+    optimizers = Optimizers(GPT(SPEC), OptimizerConfig())
     with pytest.raises(DataError, match=r"optimizer state .* of shape \(3,\).*delete the checkpoint"):
         optimizers.load_state_tensors({state: torch.zeros(3)})

@@ -17,12 +17,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bytecap.core.products import product, suits
+from bytecap.core.products import narrowed, product, suits
 
 ROWS = 256
 """Most queries of a block."""
 _LONG, _ROWS_OF_LONG = 512, 128
 """Sequences from this length on fall into shorter blocks, which leave more of the later keys out."""
+_KEPT = 1 << 22
+"""Most weights that are kept for the backward pass: 16 MiB. Where there are more, it makes them again."""
 _MIN_SIZE = 8_192
 """Positions times head width from which blocks are quicker than PyTorch's attention with a mask."""
 
@@ -100,16 +102,19 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query_BHTK: Tensor, key_BGSK: Tensor, value_BGSK: Tensor, blocks: list[QueryBlock]) -> Tensor:
         scaled_BHTK = query_BHTK * query_BHTK.size(-1) ** -0.5
-        key_BGSK, value_BGSK = key_BGSK.contiguous(), value_BGSK.contiguous()
+        key_BGSK, value_BGSK = key_BGSK.contiguous(), narrowed(value_BGSK.contiguous())
         ctx.save_for_backward(scaled_BHTK, key_BGSK, value_BGSK)
-        ctx.blocks = blocks
+        ctx.blocks, ctx.weights = blocks, []
         B, H, T, K = query_BHTK.shape
         first = key_BGSK.size(2) - T
+        keep = sum((block.end - block.begin) * (block.end - block.start) for block in blocks) * H <= _KEPT
         heads_BTHK = query_BHTK.new_empty(B, T, H, K)  # in the order in which the next map reads it
         for block, group, heads in _parts(blocks, H, key_BGSK.size(1)):
             keys = (block.sequence, group, slice(block.start, block.end))
             weights_RL = _weights(_rows(scaled_BHTK, block, heads, first), key_BGSK[keys], block)
-            mixed_RK = product(weights_RL, value_BGSK[keys].T)
+            if keep:
+                ctx.weights.append(weights_RL)
+            mixed_RK = product(weights_RL.to(value_BGSK.dtype), value_BGSK[keys].T)
             out_NHK = heads_BTHK[block.sequence, block.begin - first : block.end - first, heads]
             out_NHK.copy_(mixed_RK.view(-1, block.end - block.begin, K).transpose(0, 1))
         return heads_BTHK.transpose(1, 2)
@@ -118,19 +123,24 @@ class _Attend(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient_BHTK: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         scaled_BHTK, key_BGSK, value_BGSK = ctx.saved_tensors
+        operands = value_BGSK.dtype
+        narrow_BHTK, gradient_BHTK, narrow_BGSK = (x.to(operands) for x in (scaled_BHTK, gradient_BHTK, key_BGSK))
         B, H, T, K = scaled_BHTK.shape
         G, S = key_BGSK.shape[1:3]
         first = S - T
         to_query_BHTK = torch.empty_like(scaled_BHTK)
         to_key_BGKS, to_value_BGKS = scaled_BHTK.new_zeros(2, B, G, K, S)
-        for block, group, heads in _parts(ctx.blocks, H, G):
+        for index, (block, group, heads) in enumerate(_parts(ctx.blocks, H, G)):
             place, columns = (block.sequence, group), slice(block.start, block.end)
-            query_RK, gradient_RK = (_rows(x_BHTK, block, heads, first) for x_BHTK in (scaled_BHTK, gradient_BHTK))
-            key_LK, value_LK = key_BGSK[place][columns], value_BGSK[place][columns]
-            weights_RL = _weights(query_RK, key_LK, block)
-            to_weights_RL = product(gradient_RK, value_LK)
+            query_RK, gradient_RK = (_rows(x_BHTK, block, heads, first) for x_BHTK in (narrow_BHTK, gradient_BHTK))
+            if ctx.weights:
+                weights_RL = ctx.weights[index]
+            else:
+                weights_RL = _weights(_rows(scaled_BHTK, block, heads, first), key_BGSK[place][columns], block)
+            to_weights_RL = product(gradient_RK, value_BGSK[place][columns])
             to_scores_RL = torch.ops.aten._softmax_backward_data(to_weights_RL, weights_RL, -1, torch.float32)
-            to_query_RK = product(to_scores_RL, key_LK.T)
+            weights_RL, to_scores_RL = weights_RL.to(operands), to_scores_RL.to(operands)
+            to_query_RK = product(to_scores_RL, narrow_BGSK[place][columns].T)
             to_query_BHTK[block.sequence, heads, block.begin - first : block.end - first] = to_query_RK.view(
                 -1, block.end - block.begin, K
             )

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bytecap.core.elementwise import squared_relu
 from bytecap.model.attention import Attention
 from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Linear, Norm, norm
@@ -40,7 +41,7 @@ class MLP(nn.Module):
         """(B, T, D) to (B, T, D)."""
         up_BTF = self.up(x_BTD)
         if self.activation == "relu2":
-            active_BTF = F.relu(up_BTF).square()
+            active_BTF = squared_relu(up_BTF)
         elif self.activation == "leaky_relu2":
             active_BTF = F.leaky_relu(up_BTF, LEAKY_SLOPE).square()
         elif self.activation == "gelu":

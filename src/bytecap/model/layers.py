@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bytecap.core.elementwise import rms_norm
 from bytecap.core.products import linear
 from bytecap.model.roles import Role
 
@@ -48,4 +48,4 @@ class Norm(nn.Module):
 
 def norm(x: Tensor) -> Tensor:
     """x divided by its root mean square over the last axis."""
-    return F.rms_norm(x, (x.size(-1),))
+    return rms_norm(x)

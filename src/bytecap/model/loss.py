@@ -27,13 +27,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bytecap.core.products import add_product, product, suits
+from bytecap.core.products import add_product, narrowed, product, suits
 
 MAX_SOFTCAP = 36.0
 """exp(2 c) and its sum over a vocabulary stay finite in float32."""
 _BLOCK_LOGITS = 1 << 18
 """Logits of one block: 1 MiB, of which a few copies fit into the cache of one core."""
 _MIN_ROWS = 64
+_HELD = 6
+"""Blocks whose bfloat16 gradients become one product with the hidden states: rounding and adding up each would take as
+long as the products."""
 
 
 class MixtureWeights(NamedTuple):
@@ -89,12 +92,46 @@ def _blocks(
     nats = exponent / math.log2(math.e)
     for begin in range(0, len(hidden_ND), rows):
         place = slice(begin, begin + rows)
-        sigmoid_RV = product(hidden_ND[place] * (2 / softcap), embedding_VD).sigmoid_()
+        sigmoid_RV = product((hidden_ND[place] * (2 / softcap)).to(embedding_VD.dtype), embedding_VD).sigmoid_()
         exponential_RV = torch.mul(sigmoid_RV, exponent).exp2_()
         sum_R1 = exponential_RV.sum(-1, keepdim=True)
         at_target_R1 = sigmoid_RV.gather(-1, target_N[place, None])
         loss_R = (sum_R1.double().log() - nats * at_target_R1.double()).squeeze(-1).float()
         yield place, loss_R, sigmoid_RV, exponential_RV, sum_R1
+
+
+class _EmbeddingGradient:
+    """The sum over blocks of hidden statesᵀ gradients of logits, (D, V).
+
+    Operands of bfloat16 are held until `_HELD` blocks make one product.
+    """
+
+    def __init__(self, hidden_ND: Tensor, weight_VD: Tensor) -> None:
+        self._hidden_ND = hidden_ND.to(weight_VD.dtype)
+        self._sum_DV = hidden_ND.new_zeros(weight_VD.size(1), weight_VD.size(0))
+        self._held_RV = weight_VD.new_empty(0)
+        self._begin = self._end = 0
+
+    def add(self, place: slice, gradient_RV: Tensor) -> Tensor:
+        """Take the next block in; its gradients as an operand."""
+        if self._hidden_ND.dtype == gradient_RV.dtype:
+            self._sum_DV = add_product(self._sum_DV, self._hidden_ND[place].T, gradient_RV.T)
+            return gradient_RV
+        if not len(self._held_RV):
+            self._held_RV = self._hidden_ND.new_empty(_HELD * len(gradient_RV), gradient_RV.size(1))
+        if place.start + len(gradient_RV) - self._begin > len(self._held_RV):
+            self.sum()
+        kept_RV = self._held_RV[place.start - self._begin :][: len(gradient_RV)].copy_(gradient_RV)
+        self._end = place.start + len(gradient_RV)
+        return kept_RV
+
+    def sum(self) -> Tensor:
+        """The sum, with what is held."""
+        if self._end > self._begin:
+            held_RV = self._held_RV[: self._end - self._begin]
+            self._sum_DV += product(self._hidden_ND[self._begin : self._end].T, held_RV.T)
+            self._begin = self._end
+        return self._sum_DV
 
 
 class _MeanLoss(torch.autograd.Function):
@@ -105,10 +142,9 @@ class _MeanLoss(torch.autograd.Function):
         ctx: Any, hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, softcap: float,
         mixture: MixtureWeights | None,
     ) -> Tensor:  # fmt: skip
-        total = hidden_ND.new_zeros(())
-        hidden_gradient_ND = torch.empty_like(hidden_ND)
-        embedding_gradient_DV = torch.zeros_like(embedding_VD.T, memory_format=torch.contiguous_format)
-        for place, loss_R, sigmoid_RV, p_RV, sum_R1 in _blocks(hidden_ND, embedding_VD, target_N, softcap):
+        total, weight_VD = hidden_ND.new_zeros(()), narrowed(embedding_VD)
+        hidden_gradient_ND, embedding_gradient = torch.empty_like(hidden_ND), _EmbeddingGradient(hidden_ND, weight_VD)
+        for place, loss_R, sigmoid_RV, p_RV, sum_R1 in _blocks(hidden_ND, weight_VD, target_N, softcap):
             total += loss_R.sum()
             target_R1 = target_N[place, None]
             p_RV *= sum_R1.reciprocal()
@@ -116,8 +152,9 @@ class _MeanLoss(torch.autograd.Function):
             if mixture is not None:
                 p_RV *= mixture.part(place).weights(loss_R)[:, None]
             gradient_RV = torch.ops.aten.sigmoid_backward.grad_input(p_RV, sigmoid_RV, grad_input=p_RV)
-            hidden_gradient_ND[place] = product(gradient_RV, embedding_VD.T)
-            embedding_gradient_DV = add_product(embedding_gradient_DV, hidden_ND[place].T, gradient_RV.T)
+            gradient_RV = embedding_gradient.add(place, gradient_RV)
+            hidden_gradient_ND[place] = product(gradient_RV, weight_VD.T)
+        embedding_gradient_DV = embedding_gradient.sum()
         ctx.save_for_backward(hidden_gradient_ND, embedding_gradient_DV)
         return total / len(hidden_ND)
 

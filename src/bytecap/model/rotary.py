@@ -12,6 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from bytecap.core.elementwise import rotate_pairs
+
 
 def rotary_table(
     positions: int, rotary_dims: int, base: float, device: torch.device, *, begin: int = 0
@@ -42,7 +44,4 @@ def _first_turns(positions: int, rotary_dims: int, base: float, device: torch.de
 
 def rotate(heads_BHTK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
     """Turn each pair (channel i, channel i + R/2) of the first R channels by its angle; the other channels stay."""
-    half = cos_TK.size(-1)
-    first, second, rest = heads_BHTK.tensor_split((half, 2 * half), dim=-1)
-    cos_TK, sin_TK = cos_TK.to(first.dtype), sin_TK.to(first.dtype)
-    return torch.cat((first * cos_TK + second * sin_TK, second * cos_TK - first * sin_TK, rest), dim=-1)
+    return rotate_pairs(heads_BHTK, cos_TK.to(heads_BHTK.dtype), sin_TK.to(heads_BHTK.dtype))

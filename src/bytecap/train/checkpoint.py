@@ -55,6 +55,8 @@ class TrainingState:
     loss: float = dataclasses.field(default=math.nan, metadata=ANY_NUMBER)
     """Mean nats per token of the last step."""
     finished: bool = False
+    matmul_precision: str = "float32"
+    """What the products of its steps were made of, which the machine decides where the settings ask for bfloat16."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from bytecap.core.errors import ConfigError
 from bytecap.core.settings import bounds, check_bounds, tables_by_name
@@ -15,6 +16,8 @@ from bytecap.train.optimizers import OptimizerConfig
 MAX_BATCH = 1 << 20
 MAX_STEP_TOKENS = 1 << 26
 """Most tokens of one optimizer step: 85 times the largest of the published runs."""
+MatmulPrecision: TypeAlias = Literal["float32", "bfloat16"]
+BFLOAT16: MatmulPrecision = "bfloat16"
 LAST = "last"
 """The weights that training ends with, beside those that hooks give."""
 
@@ -37,6 +40,9 @@ class TrainConfig:
     """Seconds between checkpoints."""
     compile: bool = True
     """A GPU run is compiled; a CPU run never is."""
+    matmul_precision: MatmulPrecision = "float32"
+    """Operands of the matrix products of forward and backward pass on a CPU; sums and all else are float32. Where the
+    processor has no products of bfloat16 they are float32, and the record says so. A GPU always has bfloat16."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Learning rates and schedules."""
     hooks: Mapping[str, HookConfig] = field(default_factory=dict, metadata=tables_by_name(hook_config))

@@ -27,6 +27,7 @@ from bytecap.core.device import autocast
 from bytecap.core.distributed import broadcast, from_main, gather, refuse_differences, said_by_main, together, world
 from bytecap.core.errors import SIGNAL_NAMES, DataError, NumericsError, Stopped
 from bytecap.core.files import append, keep_lines
+from bytecap.core.products import bfloat16_operands, has_bfloat16
 from bytecap.core.progress import Progress
 from bytecap.core.signals import deferred
 from bytecap.formats.plan import ScaleRule
@@ -42,7 +43,7 @@ from bytecap.train.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from bytecap.train.config import LAST, TrainConfig
+from bytecap.train.config import BFLOAT16, LAST, TrainConfig
 from bytecap.train.initialization import initialize
 from bytecap.train.optimizers import Optimizers
 from bytecap.train.parallel import agreed_progress, decide, rows_of_rank, sum_gradients
@@ -83,6 +84,7 @@ class Trainer:
             continued = self._build()
         refuse_differences({"the digest of recipe and tokens": job.made_from[0], "the checkpoint": continued})
         broadcast(self.model.state_dict().values())  # an initialisation may round otherwise on another machine
+        self._choose_precision()
         self.clock = Clock(self.state.seconds)
         self._loss: Any = self.model
         if device.type == "cuda" and self.config.compile and not self.state.finished:
@@ -96,13 +98,23 @@ class Trainer:
         rows = rows_of_rank(config.batch, config.micro_batch)
         torch.manual_seed(job.seed)
         self.model = initialize(build_model(job.spec)).to(self.device)
-        self.optimizers = Optimizers(self.model, config.optimizer, self.device)
+        self.optimizers = Optimizers(self.model, config.optimizer)
         self.hooks = RunHooks(job, self.model)
         self.state = TrainingState()
         continued = self._resume()
         shape = {"batch": config.batch, "context": config.context}
         self.batches = TrainBatches(job.stream, **shape, seed=job.seed, position=self.state.position, share=rows)
         return continued
+
+    def _choose_precision(self) -> None:
+        """Products of the precision that the settings ask for where this machine has it; what it is, the state says."""
+        if self.state.finished:
+            return
+        found = BFLOAT16 if self.device.type == "cuda" else self.config.matmul_precision
+        if found == BFLOAT16 and self.device.type == "cpu" and not has_bfloat16():
+            self.progress.note("this processor has no bfloat16 products, so those of training are float32")
+            found = "float32"
+        self.state = dataclasses.replace(self.state, matmul_precision=found)
 
     def run(self) -> TrainingState:
         """Train to the end of the budget, saving on the way."""
@@ -112,7 +124,7 @@ class Trainer:
             keep_freed_memory()
         self.model.train()
         saved_at = self.clock.seconds
-        with deferred() as stop:
+        with deferred() as stop, bfloat16_operands(self.state.matmul_precision == BFLOAT16):
             progress = 0.0
             while progress < 1.0:
                 progress = agreed_progress(self._progress())

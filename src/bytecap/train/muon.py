@@ -5,8 +5,8 @@ Out:  weights changed in place; matrices of one shape are handled as one batch.
 
 Source:  Keller Jordan's Muon (2024); coefficients and the scale √max(1, O/I) as in openai/parameter-golf's baseline;
          Polar Express, arXiv 2505.16932, with the numbers of modded-nanogpt and openai/parameter-golf #1787.
-Differs: batched over matrices of one shape; float32 on CPU (bfloat16 products run a hundred times slower there),
-         bfloat16 on GPU; a wide matrix's iteration runs on its small Gram matrix alone (same polynomial, fewer flops).
+Differs: batched over matrices of one shape; float32 on CPU unless `train.matmul_precision` is bfloat16, as on
+         GPU; in float32 a wide matrix's iteration runs on its small Gram matrix alone (same polynomial, fewer flops).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from bytecap.core.products import batched_product
+from bytecap.core.products import batched_product, operand_type
 from bytecap.train.sharding import Shards
 
 Polynomials: TypeAlias = Literal["quintic", "polar_express"]
@@ -48,7 +48,7 @@ def orthogonalize(matrices_NOI: Tensor, steps: int, polynomials: Polynomials = "
     One step maps X to p(X Xᵀ) X with p(g) = a + b g + c g². All factors commute, so they are collected in the small
     Gram matrix and applied to X once.
     """
-    work = torch.bfloat16 if matrices_NOI.is_cuda else torch.float32
+    work = torch.bfloat16 if matrices_NOI.is_cuda else operand_type()
     tall = matrices_NOI.size(-2) > matrices_NOI.size(-1)
     x = matrices_NOI.mT if tall else matrices_NOI
     x = (x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(NORM_FLOOR)).to(work)

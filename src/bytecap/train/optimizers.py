@@ -110,7 +110,7 @@ class OptimizerConfig:
 class Optimizers:
     """Muon for matrices, AdamW for the rest, driven by one progress."""
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         self._config = config
         rates = {
             Role.MATRIX: config.matrix_lr, Role.EMBEDDING: config.embedding_lr, Role.HEAD: config.head_lr,
@@ -138,9 +138,7 @@ class Optimizers:
             {"params": by_role[role], "lr": rates[role], "weight_decay": decay}
             for role, decay in decays.items() if by_role[role]
         ]  # fmt: skip
-        self.adamw = torch.optim.AdamW(
-            groups, betas=config.adam_betas, eps=config.adam_eps, fused=True if device.type == "cuda" else None
-        )
+        self.adamw = torch.optim.AdamW(groups, betas=config.adam_betas, eps=config.adam_eps, fused=True)
         self._peaks = [(group, float(group["lr"])) for group in self.muon.param_groups + self.adamw.param_groups]
 
     def matrix_rate(self, progress: float) -> float:

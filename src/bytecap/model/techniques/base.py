@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bytecap.core.elementwise import previous_rows, written_out
 from bytecap.model.attention_mask import AttentionMask
 from bytecap.model.cache import Cache
 from bytecap.model.roles import Role
@@ -119,11 +120,13 @@ class Context:
         """
         if self.dropped:
             raise NeighbourNeeded
+        starts_BT = self._starts_BS[:, -x_BTD.size(1) :]
+        if self.cache is None and written_out(x_BTD):
+            return previous_rows(x_BTD, starts_BT)
         if self.cache is None:
             shifted_BTD = F.pad(x_BTD[:, :-1], (0, 0) * (x_BTD.ndim - 2) + (1, 0))
         else:
             shifted_BTD = torch.cat((self.cache.neighbour(x_BTD), x_BTD[:, :-1]), dim=1)
-        starts_BT = self._starts_BS[:, -x_BTD.size(1) :]
         return shifted_BTD.masked_fill(starts_BT.view(*starts_BT.shape, *(1,) * (x_BTD.ndim - 2)), 0)
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from bytecap.core.elementwise import without_part_along
 from bytecap.model.selectors import select_last
 from bytecap.model.spec import ModelConfig, ModelSpec
 from bytecap.model.techniques.base import Attended, Context, Technique, TechniqueConfig, Visit
@@ -46,7 +46,5 @@ class XSA(Technique):
         if visit.block not in self.blocks:
             return heads_BHTK
         B, G, T, K = attended.value_BGTK.shape
-        own_BG1TK = F.normalize(attended.value_BGTK, dim=-1).unsqueeze(2)
         heads_BGRTK = heads_BHTK.view(B, G, -1, T, K)  # R query heads share the value of their group
-        along_BGRT1 = (heads_BGRTK * own_BG1TK).sum(dim=-1, keepdim=True)
-        return (heads_BGRTK - along_BGRT1 * own_BG1TK).view(heads_BHTK.shape)
+        return without_part_along(heads_BGRTK, attended.value_BGTK.unsqueeze(2)).view(heads_BHTK.shape)
