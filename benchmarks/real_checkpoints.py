@@ -50,6 +50,15 @@ CALIBRATION, REPEATS = 2_048, 4
 """Positions to measure curvature on, and how often at most the same ones are drawn for."""
 
 
+class Notes(Silent):
+    """Prints what a fit notes."""
+
+    def note(self, text: str) -> None:
+        """One line."""
+        if "rounded again" not in text:
+            print(f"    {text}", flush=True)
+
+
 WIDE = 64
 """Length from which the last axis of three is a row of a packed tensor (experts, gates) and no kernel."""
 
@@ -99,22 +108,28 @@ def bare(checkpoint: Checkpoint, cap: int) -> Weights:
 
 
 def with_data(checkpoint: Checkpoint, cap: int) -> Weights:
-    """Our fit with module and inputs: the loss of a position is half its squared error, over the outputs' variance."""
+    """Our fit with module and inputs: half the squared error of a position to a target, over the outputs' variance.
+
+    Targets are drawn around the model's own outputs, several for each input, so that the loss is a model's that fits.
+    """
     model, positions = checkpoint.model, checkpoint.positions
     model.load_state_dict(checkpoint.weights)
     with torch.no_grad():
-        given = torch.cat([positions(model.eval()(batch)) for batch in checkpoint.measured])
-    variance, repeats = given.var(0).mean(), min(REPEATS, max(1, -(-CALIBRATION // len(given))))
-
-    def loss(module: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
-        given = positions(module(batch))
-        noise = torch.randn(given.shape, generator=generator) * variance.sqrt()
-        return 0.5 * ((given - given.detach() + noise) ** 2).sum(1) / variance
-
+        given = [positions(model.eval()(batch)) for batch in checkpoint.measured]
+    every = torch.cat(given)
+    variance, repeats = every.var(0).mean(), min(REPEATS, max(1, -(-CALIBRATION // len(every))))
     generator = torch.Generator().manual_seed(0)
+    batches = [
+        (batch, one + torch.randn(one.shape, generator=generator) * variance.sqrt())
+        for batch, one in zip(checkpoint.measured, given, strict=True)
+        for _ in range(repeats)
+    ]
+
+    def loss(module: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return 0.5 * ((positions(module(batch[0])) - batch[1]) ** 2).sum(1) / variance
+
     config = QuantConfig(calibration_tokens=CALIBRATION, labels="data")
-    batches = checkpoint.measured * repeats
-    return bytecap.fit(model, batches, loss=loss, cap_bytes=cap, config=config).quantized.state_dict()
+    return bytecap.fit(model, batches, loss=loss, cap_bytes=cap, config=config, progress=Notes()).quantized.state_dict()
 
 
 def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:

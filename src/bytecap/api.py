@@ -6,7 +6,6 @@ Out:  an Artifact; a Score; text.
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,24 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bytecap.artifact.load import Artifact
-from bytecap.artifact.pack import Provenance
 from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
-from bytecap.fitting.job import Container, FitJob, build_job, refuse_small_caps
-from bytecap.fitting.source import WeightSource, source_from_module
+from bytecap.fitting.module_job import Asked, make_module_job
 from bytecap.huggingface.generation import continue_prompt
 from bytecap.huggingface.scored import find_model, open_model, score_model
-from bytecap.model.roles import Role
-from bytecap.quant.adaptation import Adapter, make_adapter
-from bytecap.quant.allocation import MODEL, QuantConfig
-from bytecap.quant.calibration import calibrate, evaluating
+from bytecap.quant.allocation import QuantConfig
+from bytecap.quant.calibration import evaluating
 from bytecap.quant.spill import spilling
-from bytecap.quant.statistics import Calibration
 from bytecap.scoring.adaptations import chosen_adaptations
 from bytecap.scoring.continue_text import continue_text
 from bytecap.scoring.evaluate import Score
@@ -39,9 +33,6 @@ from bytecap.scoring.predictor import Predictor, checked_predictor
 from bytecap.scoring.score_text import TextScoring, score_predictor, score_text
 from bytecap.text.config import TextConfig
 from bytecap.text.tokenizer import Tokenizer
-
-MIN_LOSS = 1e-3
-"""Nats by which the loss of a position may be negative, from rounding."""
 
 
 def fit(
@@ -69,6 +60,11 @@ def fit(
     file in more time. Buffers of the state dict are kept exactly. The model, its gradients and all random states are
     left as they were. Read the file back with `bytecap.load_state_dict`.
 
+    Where the loss of the fitted model is not what curvature predicts, each tensor's curvature is corrected by what the
+    loss minds that tensor alone; where it still is not, or calibration is thin, the file is compared with one that
+    follows no calibration, and the better is taken, which `progress` is told. Of thin calibration a quarter of the
+    batches is kept apart for that, where they can be read again.
+
     Raises BudgetError when the cap cannot be met, ConfigError for arguments that cannot be used, DataError and
     NumericsError for weights that cannot be fitted.
 
@@ -94,10 +90,7 @@ def fit(
         raise ConfigError("distillation and compensation read the batches again; give a list of them, not an iterator")
     budget = FileBudget(_whole(cap_bytes))
     with _undisturbed(model), spilling(low_memory):
-        inner = _unwrapped(model)
-        source = source_from_module(inner)
-        refuse_small_caps(source, config, _container(source), [budget])
-        job = _make_job(inner, batches, loss, config, seed, progress)
+        job = make_module_job(_unwrapped(model), Asked(batches, loss, config, seed), budget, progress)
         return job.fit(budget, progress).artifact
 
 
@@ -180,42 +173,6 @@ def generate(
     return continue_prompt(open_model(origin, Silent()), prompt, tokens=tokens, temperature=temperature, seed=seed)
 
 
-def _make_job(
-    model: nn.Module, batches: Iterable[Any], loss: Callable[[nn.Module, Any], Any], config: QuantConfig, seed: int,
-    progress: Progress,
-) -> FitJob:  # fmt: skip
-    """Measure the model and make the job of its fit."""
-    source, positions, read = source_from_module(model), 0, 0
-    wanted, calibration = config.calibration_tokens, None
-
-    def forward_fn(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor] | Tensor:
-        nonlocal positions, read
-        answered = _checked(loss(model, batch))
-        positions, read = positions + (len(answered[1]) if isinstance(answered, tuple) else answered.numel()), read + 1
-        return answered
-
-    def begin(names: list[str]) -> Adapter:
-        count = min(-(-config.compensation_tokens * read // max(positions, 1)), read)
-        return make_adapter(model, names, itertools.cycle(batches), forward_fn, config, count)
-
-    if wanted:
-        device = next(model.parameters()).device
-        calibration = calibrate(
-            model, itertools.takewhile(lambda _: positions < wanted, batches), forward_fn, source_digest=source.digest,
-            progress=progress, total_tokens=wanted, sampled=config.labels == MODEL,
-            generator=torch.Generator(device).manual_seed(seed), squares=False,
-        )  # fmt: skip
-        _name_unmeasured(source, calibration, progress)
-    return build_job(source, calibration, config, _container(source), begin if config.adapts else None)
-
-
-def _container(source: WeightSource) -> Container:
-    digest = source.digest
-    return Container(Provenance(
-        recipe_digest="", corpus_digest="", checkpoint_digest=digest, tokenizer_digest="", lossless=False, context=1
-    ))  # fmt: skip
-
-
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
     """In evaluation mode and float32 by default; modes, default type and random states are afterwards as before."""
@@ -227,20 +184,6 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(default)
-
-
-def _name_unmeasured(source: WeightSource, calibration: Calibration, progress: Progress) -> None:
-    """Say of which weights only the squares of gradients are known."""
-    found = calibration.tensors
-    others = [
-        s.name for s in source.shapes
-        if s.role != Role.SCALAR and (s.name not in found or found[s.name].inputs_II.ndim == 1)
-    ]  # fmt: skip
-    if others:
-        progress.note(
-            f"{len(others)} tensors are used in other ways than linear maps, convolutions and embeddings, and have "
-            f"steps by their gradients alone: {', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
-        )
 
 
 def _unwrapped(model: Any) -> Any:
@@ -262,39 +205,3 @@ def _whole(cap_bytes: int | str) -> int:
             f'cap_bytes is {cap_bytes!r}; it must be a whole number of bytes above 0, or a size such as "16MB"'
         )
     return cap
-
-
-def _checked(value: Any) -> tuple[Tensor, Tensor] | Tensor:
-    """What a loss function may give; ConfigError for anything else."""
-    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, Tensor) for part in value):
-        logits, label = value
-        whole = not (label.is_floating_point() or label.is_complex() or label.dtype == torch.bool)
-        if whole and logits.is_floating_point() and logits.ndim > 1:
-            return _positions(logits.flatten(0, -2), label.flatten().long())
-        found = f"tensors of {logits.dtype} {tuple(logits.shape)} and {label.dtype} {tuple(label.shape)}"
-    elif isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
-        if value.numel() == 0 or float(value.detach().min()) > -MIN_LOSS:
-            return value
-        found = f"losses down to {float(value.detach().min()):.3g}, such as logits are"
-    else:
-        found = f"a tensor of {value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else _kind(value)
-    raise ConfigError(
-        f"loss(model, batch) gave {found}; it must return (logits (N, V), whole labels (N,)), or a tensor with the "
-        "loss of each position in nats, not their mean"
-    )
-
-
-def _kind(value: Any) -> str:
-    parts = f" of {', '.join(type(part).__name__ for part in value)}" if isinstance(value, tuple) else ""
-    return f"a {type(value).__name__}{parts}"
-
-
-def _positions(logits_NV: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
-    """The positions without those that a negative label marks as not to be looked at."""
-    if label_N.numel() != logits_NV.size(0) or (label_N >= logits_NV.size(1)).any():
-        raise ConfigError(
-            f"loss(model, batch) gave logits {tuple(logits_NV.shape)} and {label_N.numel():,} labels up to "
-            f"{int(label_N.max())}; there must be one label for each position, below the number of logits"
-        )
-    kept_N = label_N >= 0
-    return (logits_NV, label_N) if bool(kept_N.all()) else (logits_NV[kept_N], label_N[kept_N])

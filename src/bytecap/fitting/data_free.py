@@ -26,8 +26,8 @@ SIZE_POWER = 0.5
 """Power of the number of weights in a tensor's step."""
 ROW_POWER = 0.5
 """Power of a row's root mean square in its steps."""
-KERNEL_POWER, MAX_KERNEL = 0.15, 64
-"""Power of a kernel's width in its steps: what it reads at neighbouring places is alike, so that errors cancel out."""
+NEIGHBOURS = 0.8
+"""Correlation of what a kernel reads at neighbouring places; it falls off by as much from each place to the next."""
 REFERENCE_WEIGHTS = 65_536
 """Weights of a tensor whose steps are κ times its root mean square."""
 FINEST_STEP, COARSEST_STEP = 2.0**-10, 2.0**-3
@@ -40,13 +40,26 @@ SMALLEST = 1e-33
 Floats = npt.NDArray[np.float32]
 
 
-def matrix_factors(weight_OI: Floats, width: int = 1) -> Factors:
-    """Factors of one matrix, without feedback; `width` is that of a kernel, in places."""
-    squares_O = np.square(weight_OI, dtype=np.float64).mean(axis=1)
+def matrix_factors(weight_OI: Floats, places: tuple[int, ...] = ()) -> Factors:
+    """Factors of one matrix, without feedback; `places` are the last axes of a kernel, as far as they are columns."""
+    squares_O = output_squares(weight_OI, places)
     mean = float(squares_O.mean()) or 1.0
-    scale = math.sqrt(mean) * _share(weight_OI.size) * min(width, MAX_KERNEL) ** KERNEL_POWER
+    scale = math.sqrt(mean) * _share(weight_OI.size)
     rows_O = np.maximum(squares_O / mean, 1e-4) ** (0.5 * ROW_POWER)
     return Factors(np.ones(weight_OI.shape[1]), scale * rows_O)
+
+
+def output_squares(weight_OI: Floats, places: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """(O,): mean squares of outputs over those of an error's of size 1, which has as many ups as downs.
+
+    Over places inputs are alike, so what a kernel adds up is large and what it takes differences of is small.
+    """
+    wide = weight_OI.astype(np.float64).reshape(len(weight_OI), -1, *places)
+    seen = wide
+    for axis, width in enumerate(places, 2):
+        apart = np.abs(np.subtract.outer(np.arange(width), np.arange(width)))
+        seen = np.moveaxis(np.tensordot(seen, NEIGHBOURS**apart, axes=(axis, 0)), -1, axis)
+    return np.asarray((wide * seen).reshape(weight_OI.shape).mean(axis=1), np.float64)
 
 
 def vector_step(weight: Floats) -> PerTensorStep | None:
@@ -89,8 +102,8 @@ def relative_factors(
     Where nothing is known of a weight, the same relative error as elsewhere is the least harmful guess.
     """
     if not measured:
-        widths = {entry.name: entry.width for entry in shapes}
-        return {name: matrix_factors(weights[name], widths[name]) for name in names}
+        places = {entry.name: entry.places for entry in shapes}
+        return {name: matrix_factors(weights[name], places[name]) for name in names}
     usual = [
         float(np.log(f.row_factors_O).mean() + np.log(f.column_factors_I).mean()) - math.log(rms)
         for name, f in measured.items()

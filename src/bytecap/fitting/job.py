@@ -19,12 +19,14 @@ from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
 from bytecap.core.budget import MAX_SHOWN, FileBudget, refuse_small_cap
 from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Progress
+from bytecap.fitting.checked_search import CheckedSearch
 from bytecap.fitting.problem import build_problem
 from bytecap.fitting.report import Comparison, FitReport, make_report
 from bytecap.fitting.result import FitResult, Fitter, Prediction
 from bytecap.fitting.sequential import StartAdaptation
 from bytecap.fitting.size_search import Pack, SizeSearch
 from bytecap.fitting.source import WeightSource
+from bytecap.fitting.true_loss import TrueLoss
 from bytecap.formats.base import StoredTensor
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.spec import ModelSpec
@@ -168,12 +170,19 @@ def build_job(
     container: Container,
     start_adaptation: StartAdaptation | None = None,
     comparison: Comparison | None = None,
+    true_loss: TrueLoss | None = None,
 ) -> FitJob:
-    """The job of our own fit: a size search over one multiplier of all steps. Compensation needs a calibration."""
+    """The job of our own fit: a size search over one multiplier of all steps, checked on a loss where there is one.
+
+    Compensation needs a calibration.
+    """
     if calibration is None and not config.distill_steps:
         start_adaptation = None
-    problem = build_problem(source, calibration, config)
-    search = SizeSearch(problem, container.packer(source), start_adaptation)
+    problem, packer = build_problem(source, calibration, config), container.packer(source)
+    if true_loss is None or calibration is None or start_adaptation is not None:
+        search = SizeSearch(problem, packer, start_adaptation)
+    else:
+        search = CheckedSearch(problem, packer, true_loss=true_loss)
     return FitJob(source, calibration, search, comparison)
 
 

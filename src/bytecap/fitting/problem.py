@@ -165,6 +165,12 @@ class FitProblem:
         chosen = choose_per_channel(plans, self.weights, self.factors, step_scale, self.estimate)
         return dataclasses.replace(self, per_channel=chosen) if chosen else self
 
+    def with_curvature(self, factors: Mapping[str, float]) -> FitProblem:
+        """The same problem with the curvature of each named tensor so many times as large."""
+        assert self.calibration is not None, "nothing was measured"
+        scaled = self.calibration.scaled(factors)
+        return build_problem(self.source, scaled, self.config, self.measured)
+
     def with_relative_steps(self, names: Collection[str]) -> FitProblem:
         """The same problem with steps of `names` relative to the scale of their own weights, as if never measured."""
         measured = self.measured.difference(names)
@@ -174,8 +180,13 @@ class FitProblem:
         return dataclasses.replace(self, factors=factors, measured=measured, per_channel=frozenset())
 
 
-def build_problem(source: WeightSource, calibration: Calibration | None, config: QuantConfig) -> FitProblem:
-    """Factors of every matrix, and one step for what is none where the calibration says how much the loss minds it."""
+def build_problem(
+    source: WeightSource, calibration: Calibration | None, config: QuantConfig, reached: Collection[str] | None = None
+) -> FitProblem:
+    """Factors of every matrix, and one step for what is none where the calibration says how much the loss minds it.
+
+    `reached` names the weights whose curvature was really shown; None where that is to be told from the curvature.
+    """
     refuse_unknown_roles({entry.name: entry.role for entry in source.shapes}, ROWS_APART, "fitting/problem.py")
     if calibration is not None:
         calibration = calibration.stored_once(source.aliases)
@@ -185,8 +196,9 @@ def build_problem(source: WeightSource, calibration: Calibration | None, config:
     measured = {}
     if calibration is not None:
         _refuse_other_shapes(calibration, matrices)
-        reached = [e for e in _reached(source, calibration, matrices) if not _is_gathered_scalar(e, calibration)]
-        measured = {e.name: _measured_factors(e, calibration, config, config.damping) for e in reached}
+        shown = _reached(source, calibration, matrices, reached)
+        shown = [entry for entry in shown if not _is_gathered_scalar(entry, calibration)]
+        measured = {e.name: _measured_factors(e, calibration, config, config.damping) for e in shown}
     per_tensor = _per_tensor_steps(source, calibration, measured)
     unmeasured = [
         entry.name for entry in matrices
@@ -245,8 +257,12 @@ def _measured_factors(entry: Shape, calibration: Calibration, config: QuantConfi
     return keep(found)
 
 
-def _reached(source: WeightSource, calibration: Calibration, matrices: Sequence[Shape]) -> list[Shape]:
-    """The matrices whose curvature the calibration text has really shown."""
+def _reached(
+    source: WeightSource, calibration: Calibration, matrices: Sequence[Shape], known: Collection[str] | None
+) -> list[Shape]:
+    """The matrices whose curvature the calibration text has really shown; of `known` names where those are given."""
+    if known is not None:
+        return [entry for entry in matrices if entry.name in known]
     stakes = {
         e.name: _mean_curvature(calibration, e.name) * float(np.square(source.weights[e.name], dtype=np.float64).sum())
         for e in matrices

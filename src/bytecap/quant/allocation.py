@@ -135,9 +135,9 @@ class Shape:
         return dataclasses.replace(self, rows_first=next(found, 0))
 
     @property
-    def width(self) -> int:
-        """Places of the kernel of a convolution; 1 for a matrix."""
-        return math.prod(self.shape[2:])
+    def places(self) -> tuple[int, ...]:
+        """The axes of a kernel over places, as far as they are columns."""
+        return self.shape[max(2, self.row_axes) :]
 
 
 def _split(shape: tuple[int, ...], place: int) -> tuple[int, int]:

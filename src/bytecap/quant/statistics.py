@@ -49,6 +49,11 @@ class Curvature:
         """G_ii."""
         return np.ascontiguousarray(np.diagonal(self.outputs)) if self.outputs.ndim == 2 else self.outputs
 
+    def scaled(self, factor: float) -> Curvature:
+        """The same curvature so many times as large."""
+        outputs = np.asarray(self.outputs * np.float32(factor))
+        return dataclasses.replace(self, outputs=outputs, parts=tuple(part.scaled(factor) for part in self.parts))
+
 
 def add_curvatures(one: Curvature, other: Curvature) -> Curvature:
     """The curvature of one weight in two places, as a pair again: A by the loss that each carries, G by the size of A.
@@ -116,6 +121,12 @@ class Calibration:
                 f"tell directions apart, so curvature is damped by {self.min_damping:.2g} of its mean. Give more, and "
                 "more different, samples"
             )
+
+    def scaled(self, factors: Mapping[str, float]) -> Calibration:
+        """The same calibration with the curvature of each named tensor so many times as large."""
+        tensors = {n: c.scaled(factors[n]) if n in factors else c for n, c in self.tensors.items()}
+        vectors = {name: value * factors.get(name, 1.0) for name, value in self.vectors.items()}
+        return dataclasses.replace(self, tensors=tensors, vectors=vectors)
 
     def stored_once(self, aliases: Mapping[str, str]) -> Calibration:
         """The same calibration where the tensors in `aliases` are stored once, under the names that it gives them."""

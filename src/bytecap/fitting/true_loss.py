@@ -1,0 +1,97 @@
+"""What a fit really costs: the loss of the model with fitted weights, on batches, beside what curvature predicts.
+
+In:   a module, what it answers, batches; then fitted weights by name.
+Out:  the mean increase of the loss and how sure it is.
+
+Letters: N positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+CHECKED_POSITIONS = 2_048
+"""Positions, at least, whose loss is looked at, where there are so many."""
+MIN_CERTAINTY = 2.0
+"""Standard errors that a mean must be away from zero before anything follows from it."""
+
+Floats = npt.NDArray[np.float32]
+ForwardFn = Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor]
+
+
+@dataclass(frozen=True)
+class Increase:
+    """By how much the loss of a position grows on average, in nats."""
+
+    mean: float
+    error: float
+    """Standard error of the mean, over batches."""
+
+    @property
+    def known(self) -> bool:
+        """Tell whether it is above zero for sure."""
+        return math.isfinite(self.mean) and self.mean > MIN_CERTAINTY * self.error
+
+
+class TrueLoss:
+    """The increase of one model's loss on some batches, for any weights in place of its own."""
+
+    def __init__(
+        self, model: nn.Module, forward_fn: ForwardFn, batches: Sequence[Any], aliases: Mapping[str, str]
+    ) -> None:
+        """`aliases` gives for further names of a weight the one that weights are handed over by."""
+        self._model, self._answer, self._batches = model, forward_fn, batches
+        self._tensors = dict(model.named_parameters())
+        self._names = {name: [name] for name in self._tensors}
+        for name, known in aliases.items():
+            if name in self._tensors and known in self._names:
+                self._names[known].append(name)
+        with torch.no_grad():
+            self._before = [self._told(batch) for batch in batches]
+
+    def __call__(self, weights: Mapping[str, Floats]) -> Increase:
+        """KL(original || model with these weights) where the model gives logits, else the increase of the given loss.
+
+        Weights that are not named stay as they are; afterwards all are as before.
+        """
+        sums, counts = [], []
+        with torch.no_grad(), self._replaced(weights):
+            for batch, before in zip(self._batches, self._before, strict=True):
+                after = self._told(batch)
+                if before.ndim == 2:
+                    sums.append(float(nn.functional.kl_div(after, before, log_target=True, reduction="sum")))
+                else:
+                    sums.append(float((after - before).double().sum()))
+                counts.append(len(before))
+        mean = sum(sums) / sum(counts)
+        spread = sum((one - mean * count) ** 2 for one, count in zip(sums, counts, strict=True))
+        error = math.sqrt(spread * len(sums) / max(len(sums) - 1, 1)) / sum(counts)
+        return Increase(mean, error)
+
+    def _told(self, batch: Any) -> Tensor:
+        """Logarithms of the probabilities (N, V), or losses (N,); what is drawn within is drawn alike each time."""
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            torch.manual_seed(0)
+            answered = self._answer(self._model, batch)
+        return answered[0].float().log_softmax(dim=-1) if isinstance(answered, tuple) else answered.float().flatten()
+
+    @contextmanager
+    def _replaced(self, weights: Mapping[str, Floats]) -> Iterator[None]:
+        places = [(self._tensors[place], w) for name, w in weights.items() for place in self._names.get(name, ())]
+        kept = [tensor.detach().clone() for tensor, _ in places]
+        try:
+            for tensor, weight in places:
+                tensor.copy_(torch.from_numpy(weight).reshape(tensor.shape).to(tensor))
+            yield
+        finally:
+            for (tensor, _), before in zip(places, kept, strict=True):
+                tensor.copy_(before)
