@@ -8,6 +8,7 @@ from pathlib import Path
 import bytecap
 from bytecap.auditing.probes import PROBES
 from bytecap.convert.kinds import KINDS
+from bytecap.convert.layouts import LAYOUTS
 from bytecap.export.targets import TARGETS
 from bytecap.model.techniques import TECHNIQUES
 from bytecap.scoring.adaptations import ADAPTATIONS
@@ -41,6 +42,7 @@ def test_architecture_draws_every_file() -> None:
                     "probes/": "auditing/",
                     "adaptations/": "scoring/",
                     "kinds/": "convert/",
+                    "layouts/": "convert/",
                     "targets/": "export/",
                     "remote/": "export/",
                 }
@@ -55,6 +57,7 @@ def test_architecture_draws_every_file() -> None:
     found -= {f"auditing/probes/{name}.py" for name in PROBES.names()}
     found -= {f"scoring/adaptations/{name}.py" for name in ADAPTATIONS.names()}
     found -= {f"convert/kinds/{name}.py" for name in KINDS.names()}
+    found -= {f"convert/layouts/{name}.py" for name in LAYOUTS.names()}
     found -= {f"export/targets/{name}.py" for name in TARGETS.names()}
     assert drawn == found
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bytecap.core.errors import ConfigError, DataError
-from bytecap.huggingface.folder import open_folder, read_small, tokenizer_files
+from bytecap.huggingface.folder import copy_dequantized, open_folder, read_small, tokenizer_files
 from bytecap.huggingface.model import load_folder
 from tests.huggingface.models import make_folder
 from tests.progress import Notes
@@ -107,3 +107,25 @@ def test_half_a_checkpoint(folder: Path) -> None:
         load(**{"more.qweight": torch.zeros(5)})
     load(**{"more.weight": torch.zeros(5)})
     assert "1 tensors of" in noted.notes[0] and "more.weight" in noted.notes[0]
+
+
+def test_dequantized(folder: Path, tmp_path: Path) -> None:
+    """A copy with the numbers that integers stand for, which opens; all else of the folder is in it."""
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    matrix = weights.pop("model.layers.0.mlp.up_proj.weight")
+    scale = matrix.abs().amax(1, keepdim=True) / 127
+    eight = (matrix / scale).round().to(torch.int8)
+    stored = {"model.layers.0.mlp.up_proj.weight": eight, "model.layers.0.mlp.up_proj.weight_scale": scale}
+    save_file(weights | stored, path)
+    config = json.loads((folder / "config.json").read_text())
+    quantized = config | {"quantization_config": {"quant_method": "compressed-tensors"}}
+    (folder / "config.json").write_text(json.dumps(quantized))
+    with pytest.raises(DataError, match=r"quantized already \(compressed-tensors\).* give --dequantize to fit"):
+        open_folder(folder)
+    (tmp_path / "copy").mkdir()
+    copy = copy_dequantized(folder, tmp_path / "copy")
+    assert open_folder(copy).config == config and tokenizer_files(copy) == tokenizer_files(folder)
+    found = load_file(copy / "model.safetensors")
+    assert torch.equal(found["model.layers.0.mlp.up_proj.weight"], eight.float() * scale)
+    assert {name: torch.equal(found[name], value) for name, value in weights.items()} == dict.fromkeys(weights, True)

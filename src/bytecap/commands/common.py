@@ -77,6 +77,10 @@ TokenizerPath = Annotated[
 TrustCode = Annotated[
     bool, option(SETTINGS, "Run the Python code that a Hugging Face folder brings.", name="--trust-remote-code")
 ]
+Dequantize = Annotated[
+    bool,
+    option(SETTINGS, "Weights that are quantized already (GPTQ, AWQ, fp8, ..) as the numbers they stand for."),
+]
 Set = Annotated[list[str] | None, option(SETTINGS, "path=value, typed by the recipe.", name="--set")]
 Text = Annotated[list[str] | None, option(SETTINGS, "Files, folders or globs.", name="--text", consume_multiple=True)]
 Device = Annotated[str, option(SETTINGS, "auto, cpu or cuda.")]

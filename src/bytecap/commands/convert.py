@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bytecap.commands.common import ARGUMENTS, OUTPUT, SETTINGS, Json, Verb, option
+from bytecap.commands.common import ARGUMENTS, OUTPUT, SETTINGS, Dequantize, Json, Verb, option
 from bytecap.commands.output import print_result
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ Key = Annotated[
 MAX_SHOWN = 12
 
 
-def convert(source: Source, out: File, *, key: Key = None, json: Json = False) -> None:
+def convert(source: Source, out: File, *, key: Key = None, dequantize: Dequantize = False, json: Json = False) -> None:
     """Weights out of a checkpoint of any kind into one .safetensors file, which `fit` reads; no code is run."""
     from bytecap.convert import job
 
-    done = job.convert(source, out, key)
+    done = job.convert(source, out, key, dequantize=dequantize)
     print_result(dataclasses.asdict(done), json, _told(done, source))
 
 
@@ -41,6 +41,11 @@ def _told(done: Converted, source: Path) -> str:
     lines = [f"{done.file}: {done.tensors:,} tensors, {done.numbers:,} numbers, {done.bytes:,} bytes, from {where}"]
     if done.renamed:
         lines.append(f"{done.renamed:,} names lost what wrappers had put into them (module., _orig_mod.)")
+    if done.dequantized:
+        counted = ", ".join(f"{count:,} of {title}" for title, count in done.dequantized.items())
+        lines.append(f"quantized weights as the numbers they stand for, at 32 bits: {counted}")
+    if done.quantized:
+        lines.append(f"still quantized ({', '.join(done.quantized)}), which fit refuses; --dequantize writes numbers")
     if done.left_out:
         shown = [f"{name} ({kind})" for name, kind in list(done.left_out.items())[:MAX_SHOWN]]
         more = len(done.left_out) - len(shown)
@@ -55,5 +60,6 @@ VERB = Verb(
         "bytecap convert last.ckpt ema.safetensors --key ema.module",
         "bytecap convert llama/model.safetensors.index.json llama.safetensors",
         "bytecap convert weights.h5 weights.safetensors",
+        "bytecap convert llama-gptq/ llama.safetensors --dequantize",
     ),
 )

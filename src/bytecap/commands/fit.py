@@ -12,6 +12,7 @@ from bytecap.commands.common import (
     OUTPUT,
     SETTINGS,
     TEXT_OPTIONS,
+    Dequantize,
     TextOptions,
     TrustCode,
     Verb,
@@ -103,6 +104,7 @@ def fit(
     tokenizer: Tokenizer = None,
     tokenizer_outside: TokenizerOutside = False,
     trust_code: TrustCode = False,
+    dequantize: Dequantize = False,
     reserve: Reserve = None,
     compressor: Compressor = None,
     dry_run: DryRun = False,
@@ -113,7 +115,7 @@ def fit(
     from bytecap.quant.spill import spilling
 
     asked = (cap, caps, scheme, keep_small, embedding_step, out, tokenizer, reserve, compressor)
-    bare = not (dry_run or tokenizer_outside or trust_code or is_model_folder(checkpoint))
+    bare = not (dry_run or tokenizer_outside or trust_code or dequantize or is_model_folder(checkpoint))
 
     def fit_as_asked() -> None:
         from bytecap.commands.fit_request import build_request
@@ -123,6 +125,7 @@ def fit(
             checkpoint, cap=cap, caps=caps, reserve=reserve, scheme=scheme, keep_small=keep_small, out=out,
             embedding_step=embedding_step, text=options.text, tokenizer=tokenizer, compressor=compressor,
             settings=options.set_, device=options.device, trust_code=trust_code, tokenizer_outside=tokenizer_outside,
+            dequantize=dequantize,
         )  # fmt: skip
         _fit_request(request, dry_run, options)
 

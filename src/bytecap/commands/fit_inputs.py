@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bytecap.commands.common import is_model_folder
+from bytecap.convert.job import convert
 from bytecap.core.budget import FileBudget
 from bytecap.core.device import choose_device
 from bytecap.core.digest import digest_json
@@ -58,6 +59,8 @@ class FitRequest:
     device: str = "auto"
     trust_code: bool = False
     """Python code that a Hugging Face folder brings may run."""
+    dequantize: bool = False
+    """Weights that are quantized already are fitted as the numbers they stand for."""
 
     @property
     def folder(self) -> Path:
@@ -101,6 +104,29 @@ class _Texts:
 @contextmanager
 def open_inputs(request: FitRequest, progress: Progress) -> Iterator[FitInputs]:
     """Open, encode and measure; the tokens of a given text live as long as the inputs."""
+    with _dequantized(request) as readable, _opened_inputs(readable, progress) as inputs:
+        yield inputs
+
+
+@contextmanager
+def _dequantized(request: FitRequest) -> Iterator[FitRequest]:
+    """The request of a checkpoint whose weights are floats: as it is, or of a copy that lives as long as the inputs."""
+    if not request.dequantize:
+        yield request
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary) / "dequantized.safetensors"
+        if is_model_folder(request.checkpoint):
+            from bytecap.huggingface.folder import copy_dequantized
+
+            copy = copy_dequantized(request.checkpoint, Path(temporary))
+        else:
+            convert(request.checkpoint, copy, dequantize=True)
+        yield dataclasses.replace(request, checkpoint=copy)
+
+
+@contextmanager
+def _opened_inputs(request: FitRequest, progress: Progress) -> Iterator[FitInputs]:
     ours = (request.folder / RECIPE).is_file() and (request.folder / TOKENS).is_dir()
     if is_model_folder(request.checkpoint):
         from bytecap.commands.fit_huggingface import open_folder_inputs

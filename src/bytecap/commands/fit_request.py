@@ -38,6 +38,7 @@ def build_request(
     device: str,
     trust_code: bool = False,
     tokenizer_outside: bool = False,
+    dequantize: bool = False,
 ) -> FitRequest:
     """The request behind the words of a command line; ConfigError where they contradict each other."""
     chosen = [] if compressor is None else [f"artifact.compressor={compressor}"]
@@ -54,6 +55,7 @@ def build_request(
         settings=(*(settings or ()), *chosen),
         device=device,
         trust_code=trust_code,
+        dequantize=dequantize,
     )
     _refuse_contradictions(request)
     return request

@@ -15,16 +15,21 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from bytecap.convert.dequantize import dequantize, quantized_layouts
 from bytecap.convert.job import REPLY, WEIGHTS
 from bytecap.convert.kinds import kind_by_suffix
 from bytecap.convert.kinds.base import ByteLimit, Kind
+from bytecap.convert.layouts import layout_titles
 from bytecap.convert.limits import confine
 from bytecap.convert.tables import ROOT, choose, flatten, unwrap_names
 from bytecap.convert.tensors import separate
-from bytecap.core.errors import BackendError, BytecapError, DataError
+from bytecap.core.errors import BackendError, BytecapError, ConfigError, DataError
 
 SPARE_BYTES = 1 << 20
 """Tensors may take so many bytes beyond what their kind allows for each byte of a file."""
+
+DEQUANTIZED = 4
+"""Factor on that where weights are dequantized: 2 bits become 32."""
 
 
 def main(job: str) -> None:
@@ -34,8 +39,9 @@ def main(job: str) -> None:
     torch.set_num_threads(1)
     try:
         _import_libraries(asked["files"])
-        confine(folder, _max_bytes(asked["files"]))
-        reply = convert_files(asked["files"], asked["key"], folder)
+        how = asked.get("dequantize")
+        confine(folder, _max_bytes(asked["files"], how is not None))
+        reply = convert_files(asked["files"], asked["key"], folder, how)
     except BytecapError as error:
         reply = {"error": {"kind": type(error).__name__, "message": str(error)}}
     except MemoryError:
@@ -43,8 +49,16 @@ def main(job: str) -> None:
     (folder / REPLY).write_text(json.dumps(reply))
 
 
-def convert_files(files: Mapping[str, list[str] | None], key: str | None, folder: Path) -> dict[str, Any]:
-    """Write the weights of `files` (the names wanted of each, or None for all) into `folder`; what was taken."""
+def convert_files(
+    files: Mapping[str, list[str] | None],
+    key: str | None,
+    folder: Path,
+    quantization: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the weights of `files` (the names wanted of each, or None for all) into `folder`; what was taken.
+
+    With `quantization`, what a config says of it, weights that are quantized are written as the numbers they stand for.
+    """
     tensors: dict[str, torch.Tensor] = {}
     left: dict[str, str] = {}
     taken = key
@@ -57,9 +71,18 @@ def convert_files(files: Mapping[str, list[str] | None], key: str | None, folder
         if wanted is not None and (missing := sorted(set(wanted) - set(found))):
             raise DataError(f"{path} lacks {missing[0]}, which the index says it has; get the file again")
         tensors |= {name: found[name] for name in (found if wanted is None else wanted)}
+    counts: dict[str, int] = {}
+    if quantization is not None:
+        tensors, counts = dequantize(tensors, quantization)
+        if not counts:
+            raise ConfigError(
+                f"there are no weights in a layout that is dequantized ({', '.join(layout_titles())}); leave "
+                "--dequantize out"
+            )
     empty = {name for name, value in tensors.items() if value.numel() == 0}
     names = unwrap_names(name for name in tensors if name not in empty)
-    held = separate({new: tensors[old] for old, new in names.items()}, _max_bytes(files))
+    most = _max_bytes(files, quantization is not None)
+    held = separate({new: tensors[old] for old, new in names.items()}, most)
     if not held:
         raise DataError("the weights are all empty; give another file")
     save_file(held, folder / WEIGHTS, metadata={"format": "pt"})
@@ -68,6 +91,8 @@ def convert_files(files: Mapping[str, list[str] | None], key: str | None, folder
         "tensors": len(held),
         "numbers": sum(value.numel() for value in held.values()),
         "renamed": sum(old != new for old, new in names.items()),
+        "dequantized": counts,
+        "quantized": sorted(quantized_layouts(held)),
         "left_out": left | dict.fromkeys(empty, "empty tensor"),
     }
 
@@ -76,7 +101,7 @@ def read_tables(path: Path) -> tuple[Kind, Any]:
     """The kind of a file and what it holds, on the CPU; DataError where it cannot be read as what its name says."""
     kind = kind_by_suffix(path)
     try:
-        return kind, kind.read(path, ByteLimit(_max_bytes([str(path)])))
+        return kind, kind.read(path, ByteLimit(_max_bytes([str(path)], dequantized=False)))
     except (BytecapError, MemoryError):
         raise
     except Exception as error:
@@ -114,6 +139,7 @@ def _import_libraries(files: Iterable[str]) -> None:
             ) from None
 
 
-def _max_bytes(files: Iterable[str]) -> int:
+def _max_bytes(files: Iterable[str], dequantized: bool) -> int:
     """Bytes that the tensors of all files together may take."""
-    return SPARE_BYTES + sum(kind_by_suffix(path).growth * kind_by_suffix(path).size(path) for path in map(Path, files))
+    read = sum(kind_by_suffix(path).growth * kind_by_suffix(path).size(path) for path in map(Path, files))
+    return SPARE_BYTES + (DEQUANTIZED if dequantized else 1) * read

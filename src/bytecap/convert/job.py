@@ -43,13 +43,17 @@ class Converted:
     """Names that lost what a wrapper had put into them."""
     left_out: dict[str, str]
     """Names of what is not in the file, with its kind."""
+    dequantized: dict[str, int]
+    """Weights that were written as the numbers they stand for, by the layout they were in."""
+    quantized: list[str]
+    """Layouts of weights that were written as they were stored."""
 
 
-def convert(source: Path, out: Path, key: str | None = None) -> Converted:
-    """Write the weights of `source` to `out`, which must not be there yet.
+def convert(source: Path, out: Path, key: str | None = None, *, dequantize: bool = False) -> Converted:
+    """Write the weights of `source` to `out`, which must not be there yet; those that are quantized as floats if asked.
 
-    ConfigError where `source` holds several sets of weights and `key` (keys joined by dots) chooses none, DataError
-    for what cannot be read or held, BackendError where `out` cannot be written.
+    ConfigError where `source` holds several sets of weights and `key` (keys joined by dots) chooses none, or nothing
+    that could be dequantized, DataError for what cannot be read or held, BackendError where `out` cannot be written.
     """
     if out.suffix != SAFETENSORS:
         raise ConfigError(f"{out} must end in {SAFETENSORS}, as that is what is written; give another name")
@@ -60,7 +64,9 @@ def convert(source: Path, out: Path, key: str | None = None) -> Converted:
     reply: dict[str, Any] = {}
 
     def fill(temporary: Path) -> None:
-        reply.update(_run_child(source, files, key, temporary.parent))
+        job = {"files": {str(file.absolute()): wanted for file, wanted in files.items()}, "key": key}
+        job["dequantize"] = _quantization(source) if dequantize else None
+        reply.update(_run_child(source, job, temporary.parent))
         (temporary.parent / WEIGHTS).replace(temporary)
         _check(temporary, reply)
 
@@ -105,9 +111,21 @@ def _weight_map(index: Path) -> dict[str, str]:
     return shards
 
 
-def _run_child(source: Path, files: dict[Path, list[str] | None], key: str | None, folder: Path) -> dict[str, Any]:
+def _quantization(source: Path) -> dict[str, Any]:
+    """What the config beside the weights says of their quantization; empty where there is none."""
+    folder = source if source.is_dir() else source.parent
+    for name, key in (("config.json", "quantization_config"), ("quantize_config.json", None)):
+        if (folder / name).is_file():
+            value = read_json(folder / name)
+            found = value.get(key) if key is not None and isinstance(value, dict) else value
+            if isinstance(found, dict):
+                return found
+    return {}
+
+
+def _run_child(source: Path, job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What the child says it wrote into `folder`; its errors are raised here."""
-    job = {"files": {str(file.absolute()): wanted for file, wanted in files.items()}, "key": key, "folder": str(folder)}
+    job["folder"] = str(folder)
     code = f"import sys; sys.path[:] = {sys.path!r}; from bytecap.convert.child import main; main(sys.stdin.read())"
     log = folder / "log.txt"
     with log.open("wb") as said:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bytecap.artifact.load import WHOLE_TYPES
+from bytecap.convert.dequantize import quantized_layouts
 from bytecap.core.digest import digest_arrays
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.fitting.aliases import equal_tensors, tied_names
@@ -162,6 +163,12 @@ def _as_stored(file: Any, path: Path) -> WeightSource:
     tensors = {name: _read(file, name) for name in file.keys()}  # noqa: SIM118
     if not tensors:
         raise DataError(f"{path} holds no tensors; give another file", path=str(path))
+    for layout, name in quantized_layouts(tensors).items():
+        raise DataError(
+            f"the weights in {path} are quantized already ({layout}, such as {name}); give --dequantize to fit "
+            "the numbers that they stand for, or fit the original at 16 or 32 bits",
+            path=str(path),
+        )
     whole = {name for name, value in tensors.items() if not value.is_floating_point()}
     _refuse_inexact({name: tensors[name] for name in whole})
     floats = {name: _as_float32(name, value) for name, value in tensors.items()}

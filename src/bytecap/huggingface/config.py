@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bytecap.convert.layouts import layout_titles
 from bytecap.core.errors import ConfigError, DataError, nearest
 from bytecap.huggingface.library import transformers
 from bytecap.model.spec import MAX_CONTEXT
@@ -23,6 +24,9 @@ _QUANTIZED = {
     "hqq": "HQQ", "mxfp4": "MXFP4", "nvfp4": "NVFP4", "quanto": "quanto",
     "torchao": "torchao", "aqlm": "AQLM", "auto-round": "AutoRound", "gguf": "GGUF", "bitnet": "BitNet",
 }  # fmt: skip
+QUANTIZATION_KEYS = ("quantization_config", "compression_config")
+"""Keys of a config that say how its weights are quantized."""
+FIT_NUMBERS = "give --dequantize to fit the numbers that its integers stand for"
 
 
 @dataclass(frozen=True)
@@ -74,16 +78,24 @@ def refuse_code(config: Mapping[str, Any], name: str, trust_code: bool) -> None:
 
 def refuse_quantized(config: Mapping[str, Any]) -> None:
     """DataError for weights that somebody has quantized already."""
-    found = config.get("quantization_config") or config.get("compression_config")
+    found = next((config[key] for key in QUANTIZATION_KEYS if config.get(key)), None)
     if not found:
         return
     method = str(found.get("quant_method", "")) if isinstance(found, dict) else ""
     known = _QUANTIZED.get(method, method or "unnamed")
     raise DataError(
-        f"the checkpoint is quantized already ({known}): what was lost there cannot be fitted again; fit the original "
-        "at 16 or 32 bits, or load it with transformers, call model.dequantize() and save that",
+        f"the checkpoint is quantized already ({known}): what was lost there cannot be fitted again; "
+        f"{what_to_do(known)}",
         method=method,
     )
+
+
+def what_to_do(kind: str) -> str:
+    """The next step for weights in a layout, by its name."""
+    titles = " ".join(layout_titles())
+    if any(name.split()[0] in titles for name in kind.split(" or ")):
+        return f"{FIT_NUMBERS}, or fit the original at 16 or 32 bits"
+    return "fit the original at 16 or 32 bits, or load it with transformers, call model.dequantize() and save that"
 
 
 def _written_by(config: Mapping[str, Any], installed: str) -> str:

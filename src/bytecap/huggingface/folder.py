@@ -21,7 +21,14 @@ from bytecap.convert.job import INDICES, WHOLE, convert, find_files
 from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import DataError
 from bytecap.core.files import parse_json
-from bytecap.huggingface.config import ModelFacts, read_facts, refuse_code
+from bytecap.huggingface.config import (
+    FIT_NUMBERS,
+    QUANTIZATION_KEYS,
+    ModelFacts,
+    read_facts,
+    refuse_code,
+    what_to_do,
+)
 from bytecap.huggingface.tokenizer import TOKENIZER_FILES
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
@@ -71,6 +78,18 @@ class Folder:
                 (Path(temporary) / name).write_bytes((self.path / name).read_bytes())
             convert(self.path, Path(temporary) / WHOLE[0])
             yield Path(temporary)
+
+
+def copy_dequantized(path: Path, into: Path) -> Path:
+    """Write a folder again whose weights are quantized already, with the numbers that they stand for; the new one."""
+    config = _read_table(path / CONFIG)
+    code = [file.name for file in path.glob("*.py")]
+    for name in {*(name for name in _MODEL_FILES if (path / name).is_file()), *tokenizer_files(path), *code} - {CONFIG}:
+        (into / name).write_bytes((path / name).read_bytes())
+    kept = {key: value for key, value in config.items() if key not in QUANTIZATION_KEYS}
+    (into / CONFIG).write_text(json.dumps(kept, ensure_ascii=False), "utf-8")
+    convert(path, into / WHOLE[0], dequantize=True)
+    return into
 
 
 def tokenizer_files(path: Path) -> list[str]:
@@ -147,8 +166,8 @@ def _stored_types(file: Path) -> dict[str, str]:
     for name, kind in found.items():
         if kind not in DTYPE_NAMES:
             raise DataError(
-                f"tensor {name} of {file.name} has the type {kind}, so the checkpoint is quantized already; fit the "
-                "original at 16 or 32 bits",
+                f"tensor {name} of {file.name} has the type {kind}, so the checkpoint is quantized already; "
+                f"{FIT_NUMBERS}, or fit the original at 16 or 32 bits",
                 tensor=name,
             )
     return found
@@ -159,8 +178,7 @@ def _refuse_quantized(path: Path, names: Collection[str]) -> None:
     for name in names:
         if kind := next((kind for end, kind in QUANTIZED_NAMES.items() if name.endswith(end)), None):
             raise DataError(
-                f"tensor {name} of {path} belongs to weights that are quantized already ({kind}); fit the original at "
-                "16 or 32 bits, or load it with transformers, call model.dequantize() and save that",
+                f"tensor {name} of {path} belongs to weights that are quantized already ({kind}); {what_to_do(kind)}",
                 tensor=name,
             )
 

@@ -30,7 +30,7 @@ from bytecap.artifact.load import Artifact
 from bytecap.core.errors import DataError, FormatError
 from bytecap.core.files import parse_json
 from bytecap.core.progress import Progress
-from bytecap.huggingface.config import ModelFacts, read_facts
+from bytecap.huggingface.config import FIT_NUMBERS, ModelFacts, read_facts
 from bytecap.huggingface.folder import CONFIG, Folder
 from bytecap.huggingface.library import OFFLINE, speaking_for, transformers
 
@@ -87,7 +87,7 @@ def load_folder(folder: Folder, progress: Progress) -> CausalModel:
         if (kind := folder.dtypes.get(name, "F32")) not in FLOATS:
             raise DataError(
                 f"tensor {name} of {folder.path} holds whole numbers ({kind}), so the checkpoint is quantized already; "
-                "fit the original at 16 or 32 bits",
+                f"{FIT_NUMBERS}, or fit the original at 16 or 32 bits",
                 tensor=name,
             )
     if unused := sorted(info["unexpected_keys"]):

@@ -1,0 +1,58 @@
+"""Weights that are quantized already to the numbers that they stand for, whatever layout they are kept in.
+
+In:   a flat table of tensors, what config.json says of the quantization.
+Out:  a table in which each such weight is one tensor of float32.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from bytecap.convert.layouts import known_layouts
+from bytecap.convert.layouts.base import Layout, WeightParts
+from bytecap.core.errors import DataError
+
+
+def dequantize(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """The table without integers, and how many weights of each layout it had.
+
+    Layouts with more tensors for a weight are asked first. DataError where the tensors of a weight do not fit, or where
+    two would have one name.
+    """
+    left, counts = dict(tensors), Counter[str]()
+    for layout in sorted(known_layouts(), key=lambda layout: -len(layout.ends)):
+        for parts in list(_find(layout, left, config)):
+            for end in parts.tensors:
+                del left[parts.stem + end]
+            name = parts.stem + layout.result
+            if name in left:
+                raise DataError(f"the file holds {name} beside the parts of a quantized one; get it again", tensor=name)
+            left[name] = layout.numbers(parts)
+            counts[layout.title] += 1
+    for name, value in left.items():
+        if value.is_quantized:
+            left[name] = value.dequantize()
+            counts["PyTorch's quantized tensors"] += 1
+    return left, dict(counts)
+
+
+def quantized_layouts(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Titles of the layouts that a table has weights of, each with one of those."""
+    return {layout.title: parts.stem for layout in known_layouts() for parts in _find(layout, tensors, {})}
+
+
+def _find(layout: Layout, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Iterator[WeightParts]:
+    """The weights of one layout."""
+    last = layout.ends[-1]
+    for name in sorted(tensors):
+        stem = name.removesuffix(last)
+        if not name.endswith(last) or not all(stem + end in tensors for end in layout.ends):
+            continue
+        ends = (*layout.ends, *(end for end in layout.others if stem + end in tensors))
+        parts = WeightParts(stem, {end: tensors[stem + end] for end in ends}, config)
+        if layout.recognizes(parts):
+            yield parts
