@@ -18,6 +18,7 @@ from bytecap.commands.common import Verb
 from bytecap.commands.verbs import VERBS
 from bytecap.scoring.adaptations import ADAPTATIONS
 from tests.conftest import make_document
+from tests.convert.test_dequantize import TABLE as GPTQ
 from tests.huggingface.models import make_folder
 from tests.runs import SETTINGS, call
 
@@ -71,6 +72,8 @@ def test_examples(
     Path("llama").mkdir()
     save_file({"w": torch.ones(4, 4)}, "llama/1.safetensors")
     Path("llama/model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "1.safetensors"}}))
+    Path("llama-gptq").mkdir()
+    save_file(GPTQ, "llama-gptq/model.safetensors")
     if verb is not VERBS[NAMES.index("convert")]:
         save_file({"w": torch.randn(96, 64)}, "checkpoint.safetensors")
     if verb in (VERBS[NAMES.index("fit")], VERBS[NAMES.index("score")]):

@@ -45,6 +45,8 @@ class Rows:
     """Probabilities of some tokens."""
     epsilon: float
     """Distance from 1 to the next number of the type in which the model gives log probabilities."""
+    tolerance: float = 0.0
+    """By how much two losses or probabilities may differ and count as equal."""
 
     def __len__(self) -> int:
         return len(self.digest_N)
@@ -59,12 +61,18 @@ class Rows:
 
     def _part(self, part: slice) -> Rows:
         arrays = (self.loss_N[part], self.digest_N[part], self.sum_N[part], self.watched_NK[part])
-        return Rows(*arrays, self.epsilon)
+        return Rows(*arrays, self.epsilon, self.tolerance)
 
     def first_difference(self, other: Rows, begin: int, end: int) -> int | None:
-        """The first of the targets begin .. end - 1 whose distributions differ in any bit."""
+        """The first of the targets begin .. end - 1 whose distributions differ in any bit, or by more than counts."""
         both = zip(self.digest_N[begin:end], other.digest_N[begin:end], strict=True)
-        return next((begin + i for i, (one, two) in enumerate(both) if one != two), None)
+        differing = (begin + i for i, (one, two) in enumerate(both) if one != two)
+        return next((at for at in differing if not self._near(other, at)), None)
+
+    def _near(self, other: Rows, at: int) -> bool:
+        """Tell whether two distributions count as equal though their bits differ."""
+        loss, p_K = self.loss_N[at] - other.loss_N[at], self.watched_NK[at] - other.watched_NK[at]
+        return self.tolerance > 0 and bool(max(abs(loss), abs(p_K).max()) <= self.tolerance)
 
 
 def drive(
@@ -86,7 +94,7 @@ def drive(
             count = min(end - first, piece or end - begin)
             chunk = Chunk((first,), (count,))
             row_TV = _log_probs(predictor, ledger.inputs(chunk)[0], model)
-            asked.append(_look(row_TV, tokens_N[first + 1 : first + count + 1]))
+            asked.append(_look(row_TV, tokens_N[first + 1 : first + count + 1], model.tolerance))
             if learn:
                 with suppress(NumericsError):  # a score would end here; a probe goes on and tells of it
                     predictor.learn(ledger.commit(chunk, torch.from_numpy(row_TV)[None]))
@@ -101,10 +109,11 @@ def joined(parts: Sequence[Rows]) -> Rows:
         np.concatenate([part.sum_N for part in parts]),
         np.concatenate([part.watched_NK for part in parts]),
         max(part.epsilon for part in parts),
+        max(part.tolerance for part in parts),
     )
 
 
-def _look(row_TV: npt.NDArray[np.floating[Any]], target_T: Ids) -> Rows:
+def _look(row_TV: npt.NDArray[np.floating[Any]], target_T: Ids, tolerance: float) -> Rows:
     """What is kept of distributions."""
     watched_K = np.unique(np.linspace(0, row_TV.shape[1] - 1, WATCHED).astype(int))
     p_TV = np.exp(row_TV.astype(np.float64))
@@ -114,6 +123,7 @@ def _look(row_TV: npt.NDArray[np.floating[Any]], target_T: Ids) -> Rows:
         sum_N=p_TV.sum(axis=1),
         watched_NK=p_TV[:, watched_K],
         epsilon=float(np.finfo(row_TV.dtype).eps),
+        tolerance=tolerance,
     )
 
 

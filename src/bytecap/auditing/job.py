@@ -7,6 +7,7 @@ Out:  an AuditReport.
 from __future__ import annotations
 
 import dataclasses
+import re
 import zlib
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from bytecap.auditing.findings import Answer, AuditReport, Finding
 from bytecap.auditing.probes.base import not_asked
 from bytecap.auditing.rules import Rule, RuleSet
-from bytecap.auditing.subject import MISSING, Question, Subject
+from bytecap.auditing.subject import Question, Subject
 from bytecap.core.clock import Clock
 from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress
@@ -47,8 +48,11 @@ def _answer(rule: Rule, question: Question) -> Answer:
     """What the probe says; a rule that is only recorded accuses nobody."""
     missing = [part for part in rule.probe.needs if getattr(question.subject, part) is None]
     if missing:
-        return not_asked("; ".join(MISSING[part] for part in missing))
-    answer = rule.probe.ask(question)
+        return not_asked("; ".join(map(question.subject.why_missing, missing)))
+    answer, model = rule.probe.ask(question), question.subject.model
+    if model is not None and model.tolerance and re.search(r"\bbit\b", answer.evidence):
+        told = f"; numbers within {model.tolerance:g} count as equal, for {model.why_inexact}"
+        answer = dataclasses.replace(answer, evidence=answer.evidence + told)
     if answer.verdict == "broken":
         return dataclasses.replace(answer, verdict=rule.config.when_broken)
     return answer

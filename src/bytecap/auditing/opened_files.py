@@ -34,6 +34,8 @@ class Opened:
 
     files: list[Path] = field(default_factory=list)
     """Files, those of installed libraries and of the system apart."""
+    written: set[Path] = field(default_factory=set)
+    """Files that were begun anew while it was watched, so that nothing comes from elsewhere through them."""
     others: list[str] = field(default_factory=list)
     """Connections and programs."""
 
@@ -66,7 +68,11 @@ def watching(question: Question) -> Iterator[None]:
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
-            _add(found, Path(os.fsdecode(arguments[0])))
+            path = Path(os.path.realpath(os.fsdecode(arguments[0])))
+            if isinstance(arguments[2], int) and arguments[2] & (os.O_TRUNC | os.O_EXCL):
+                found.written.add(path)
+            elif path not in found.written:
+                _add(found, path)
         elif event.startswith(_OUTSIDE):
             found.others.append(f"{event} {arguments[0]!r}"[:200])
 

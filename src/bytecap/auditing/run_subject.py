@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from bytecap.artifact.load import load
 from bytecap.artifact.tokenizer import artifact_tokenizer
+from bytecap.auditing.hugging_face import GivenTexts, hugging_face_subject
 from bytecap.auditing.own_models import scored_model
 from bytecap.auditing.subject import (
     ByteCounter,
@@ -33,6 +33,8 @@ from bytecap.auditing.subject import (
 from bytecap.core.device import choose_device
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
+from bytecap.huggingface.model import is_hugging_face
+from bytecap.huggingface.scored import Opening
 from bytecap.run import recipe as recipes
 from bytecap.run.compared_runs import read_document_sums
 from bytecap.run.folder import MODEL, RECIPE, RECORD, SCORE, SEED_FOLDER, TOKENS
@@ -85,17 +87,12 @@ def run_subject(folder: Path, file: Path, *, device: str = "auto") -> Subject:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class GivenTexts:
-    """The texts that go with a model alone."""
-
-    held_out: TextConfig | None = None
-    training: TextConfig | None = None
-
-
 def file_subject(file: Path, given: GivenTexts, *, device: str, progress: Progress) -> Subject:
     """A file alone, and the texts that are given with it; errors as of `scoring.score_text`."""
     artifact = load(file)
+    if is_hugging_face(artifact):
+        opening = Opening(origin=artifact, device=device)
+        return hugging_face_subject(opening, file, given, progress)
     tokenizer, stride = artifact_tokenizer(artifact), min(ScoreConfig().stride, artifact.context)
     how = build_scoring(artifact, AS_THE_FILE_SAYS, stride)
     subject = _with_texts(str(file), _model(file, tokenizer, how, device), tokenizer, given, progress)

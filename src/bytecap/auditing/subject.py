@@ -61,6 +61,10 @@ class ScoredModel:
     """True where it is published that a document sees the ones before it."""
     published_order: str = ""
     """The order in which documents are taken, where it is published that it is not that of the text."""
+    tolerance: float = 0.0
+    """By how much losses and probabilities may differ and count as equal; 0: every bit counts."""
+    why_inexact: str = ""
+    """Why not every bit counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,12 @@ class ScoredText:
     """Bytes that the score was divided by."""
     claimed_nats_D: npt.NDArray[np.float64] | None = None
     """Loss of each document, as the score says."""
+    token_bytes: TokenStream | None = None
+    """Bytes of each token of the stream, where no table has them by piece."""
+    lost: str = ""
+    """Why no bits per byte are given; empty where they are."""
+    decode: Callable[[list[int]], str] | None = None
+    """Tokens to text, where no `tokenizer` of ours has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +157,12 @@ class Subject:
     files: CountedFiles | None = None
     clocks: Clocks | None = None
     origin: Origin | None = None
+    not_applicable: Mapping[Part, str] = dataclasses.field(default_factory=dict)
+    """Why a part that is None can never be there; what a user could give is in MISSING."""
+
+    def why_missing(self, part: Part) -> str:
+        """What is said of a question that needs a part which is None."""
+        return self.not_applicable.get(part, MISSING[part])
 
 
 @dataclass(frozen=True, kw_only=True)

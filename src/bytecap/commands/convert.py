@@ -60,6 +60,6 @@ VERB = Verb(
         "bytecap convert last.ckpt ema.safetensors --key ema.module",
         "bytecap convert llama/model.safetensors.index.json llama.safetensors",
         "bytecap convert weights.h5 weights.safetensors",
-        "bytecap convert llama-gptq/ llama.safetensors --dequantize",
+        "bytecap convert llama-gptq/ floats.safetensors --dequantize",
     ),
 )

@@ -5,21 +5,31 @@ Rule: B1. Source: openai/parameter-golf #2138, where bytes of a transformed text
 
 from __future__ import annotations
 
+import numpy as np
+
 from bytecap.auditing.findings import Answer
-from bytecap.auditing.probes.base import Probe, broken, kept
-from bytecap.auditing.subject import Question
+from bytecap.auditing.probes.base import Probe, broken, kept, not_asked, recorded
+from bytecap.auditing.subject import Ids, Question, ScoredText
 from bytecap.core.errors import DataError
 from bytecap.text.byte_check import check_table
+from bytecap.text.shards import TokenStream
 
 
 class RawBytes(Probe):
     """Asks text/byte_check.py, as every score of ours does before it is given."""
 
-    needs = ("text", "tokenizer")
+    needs = ("text",)
 
     def ask(self, question: Question) -> Answer:
         """The message of a failed check names the tokens that are counted wrongly."""
-        text, counter = question.text, question.tokenizer
+        text = question.text
+        if text.lost:
+            return recorded(f"no bits per byte are given, for {text.lost}")
+        if text.token_bytes is not None:
+            return _by_document(text, text.token_bytes)
+        if question.subject.tokenizer is None:
+            return not_asked(question.subject.why_missing("tokenizer"))
+        counter = question.tokenizer
         try:
             check = check_table(
                 counter.table, counter.tokenizer, text.stream, raw=text.raw, lossy_declared=text.lossy_declared
@@ -33,3 +43,29 @@ class RawBytes(Probe):
             )  # fmt: skip
         beside = "raw text not at hand" if check.raw is None else f"raw text {check.raw:,} bytes"
         return kept(f"{check.counted:,} bytes counted, {check.decoded:,} decoded, {beside}", check.counted, "bytes")
+
+
+def _by_document(text: ScoredText, token_bytes: TokenStream) -> Answer:
+    """Each document decoded and compared with the raw text, and the bytes of its tokens with its own."""
+    assert text.raw is not None and text.decode is not None, "bytes of tokens come with the documents they are of"
+    tokens_N, bytes_N = (stream.read(0, len(stream)) for stream in (text.stream, token_bytes))
+    begins = np.flatnonzero(tokens_N == text.bos).tolist() if text.bos in tokens_N else [0]
+    raws = list(text.raw) if len(begins) == len(text.raw) else ["".join(text.raw)]
+    ends = [*begins[1:], len(tokens_N)] if len(raws) == len(begins) else [len(tokens_N)]
+    places, counted = list[str](), int(bytes_N.sum())
+    for number, (begin, end, raw) in enumerate(zip(begins, ends, raws, strict=False), start=1):
+        worth, size = int(bytes_N[begin:end].sum()), len(raw.encode())
+        if worth != size:
+            places.append(f"document {number:,}: {worth:,} bytes counted, {size:,} in the text")
+        elif len(raws) == len(text.raw) and text.decode(_own(tokens_N[begin:end], text.bos)) != raw:
+            places.append(f"document {number:,} does not come back from its tokens")
+    evidence = (
+        f"{len(raws):,} documents, {counted:,} bytes counted, raw text {sum(len(r.encode()) for r in text.raw):,}"
+    )
+    return broken(evidence, len(places), "documents", places) if places else kept(evidence, counted, "bytes")
+
+
+def _own(tokens_N: Ids, bos: int) -> list[int]:
+    """The tokens of a document behind the one that begins it."""
+    found: list[int] = tokens_N.tolist()
+    return found[1:] if found[:1] == [bos] else found
