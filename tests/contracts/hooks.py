@@ -68,12 +68,16 @@ def default_config(name: str) -> HookConfig:
     return config
 
 
+def _plan_steps(model: nn.Module) -> dict[str, Tensor]:
+    return {name: torch.full_like(value, 0.01) for name, value in model.named_parameters() if value.ndim == 2}
+
+
 def build_job(stream: TokenStream, name: str | None) -> TrainingJob:
     """A short run of `MODEL`, with one hook or without any."""
     hooks = {} if name is None else {name: default_config(name)}
     return TrainingJob(
         config=TrainConfig(steps=STEPS, batch=4, context=16, micro_batch=4, checkpoint_seconds=1e9, hooks=hooks),
-        spec=MODEL, stream=stream, bos=1, seed=0, tokens="t", made_from=("x",), grids=GRIDS,
+        spec=MODEL, stream=stream, bos=1, seed=0, tokens="t", made_from=("x",), grids=GRIDS, plan_steps=_plan_steps,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """The grid of training is the grid of the file."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,12 @@ from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.published.scheme_plan import scheme_plan
 from bytecap.run import recipe as recipes
-from bytecap.run.grids import model_shapes, run_grids
+from bytecap.run.grids import model_shapes, plan_steps, run_grids
 from bytecap.run.recipe import Recipe
+from bytecap.text.tokens import load_tokens
 from bytecap.train.row_grid import round_to_grid
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "run_0_1"
 HOOK = "train.hooks.fake_quantization"
 
 
@@ -69,3 +73,23 @@ def test_grids_that_training_cannot_know(scheme: str) -> None:
         resolve(f"{HOOK}.scheme={scheme}")
     with pytest.raises(ConfigError, match="there is no scheme"):
         resolve(f"{HOOK}.scheme=pr66")
+
+
+def test_steps_of_our_own_plan() -> None:
+    """One step for each weight of what is stored by rows and columns; no weight moves, no gradient is left."""
+    tokens = load_tokens(GOLDEN / "tokens")
+    spec = ModelSpec(vocab_size=tokens.vocab_size, n_layers=2, d_model=16, n_heads=1, n_kv_heads=1, d_ff=16)
+    torch.manual_seed(0)
+    model, recipe = GPT(spec), resolve("artifact.cap_bytes=7000", "quant.calibration_tokens=512")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found, weights = plan_steps(model, recipe, tokens, torch.device("cpu")), dict(model.named_parameters())
+    assert {"embedding", "blocks.0.mlp.up.weight"} <= found.keys()
+    assert all(steps.shape == weights[name].shape and bool((steps > 0).all()) for name, steps in found.items())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(value.grad is None for value in weights.values())
+
+
+def test_plan_noise_is_refused_beside_a_scheme() -> None:
+    """The file would have another grid: both keys are named."""
+    with pytest.raises(ConfigError, match=r"train\.hooks\.plan_noise is on.*artifact\.scheme is int8"):
+        resolve("train.hooks.plan_noise=true", "artifact.scheme=int8")

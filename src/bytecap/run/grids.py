@@ -1,21 +1,36 @@
-"""The grid that a run is trained on, where its recipe asks for fake quantization.
+"""The grid that a run is trained on: that of a published scheme (fake quantization), or of our own plan (plan noise).
 
-In:   a recipe, and the shape of its model.
-Out:  the rule of each weight's row scales.
+In:   a recipe, and the shape of its model, or a model in training and its text.
+Out:  the rule of each weight's row scales, or the step of each weight.
+
+Letters: O rows (outputs), I columns (inputs).
 """
 
 from __future__ import annotations
 
-import torch
+import copy
 
-from bytecap.formats.plan import ScaleRule
+import torch
+from torch import Tensor
+
+from bytecap.core.products import bfloat16_operands
+from bytecap.core.progress import Silent
+from bytecap.fitting.measure import measure
+from bytecap.fitting.problem import build_problem
+from bytecap.fitting.size_search import SizeSearch
+from bytecap.fitting.source import source_from_module
+from bytecap.formats.plan import ScaleRule, TensorPlan
+from bytecap.formats.row_column import ROW_COLUMN
+from bytecap.formats.steps import make_steps
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.published.scheme_plan import training_grids
 from bytecap.quant.allocation import Shape
 from bytecap.run.finishes import keep_small
+from bytecap.run.job import run_container, run_text
 from bytecap.run.recipe import Recipe, fake_quantization_config
+from bytecap.text.tokens import Tokens
 
 
 def run_grids(recipe: Recipe, spec: ModelSpec) -> dict[str, ScaleRule]:
@@ -32,3 +47,21 @@ def model_shapes(spec: ModelSpec) -> list[Shape]:
         model = GPT(spec)
     roles = parameter_roles(model)
     return [Shape(name, str(roles[name]), tuple(value.shape)) for name, value in model.named_parameters()]
+
+
+def plan_steps(model: GPT, recipe: Recipe, tokens: Tokens, device: torch.device) -> dict[str, Tensor]:
+    """The step that our fit would give each weight of `model` under the run's cap, of each matrix and table, (O, I).
+
+    Measured, planned and estimated as at the end of a run, with nothing rounded; BudgetError where no file is so small.
+    """
+    source = source_from_module(model)
+    with bfloat16_operands(False), torch.enable_grad():
+        calibration = measure(copy.deepcopy(model), run_text(recipe, tokens), recipe.quant, source.digest, Silent())
+    container = run_container(recipe, tokens, source.digest)
+    search = SizeSearch(build_problem(source, calibration, recipe.quant), container.packer(source))
+    plan = search.problem.plan(search.predict(recipe.artifact.budget.file_bytes, Silent()).step_scale)
+    return {tensor.name: _steps(tensor).to(device) for tensor in plan.tensors if tensor.format == ROW_COLUMN}
+
+
+def _steps(plan: TensorPlan) -> Tensor:
+    return torch.from_numpy(make_steps(plan.base, *plan.codes())).view(plan.shape)

@@ -46,7 +46,7 @@ from bytecap.run.folder import (
     timed,
     writing_run,
 )
-from bytecap.run.grids import run_grids
+from bytecap.run.grids import plan_steps, run_grids
 from bytecap.run.job import build_provenance, load_or_measure_calibration
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import (
@@ -160,6 +160,7 @@ def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.devi
             tokens=tokens.digest,
             made_from=tuple(digest_json([digest, tokens.digest]) for digest in recipe.known_digests),
             grids=run_grids(recipe, spec),
+            plan_steps=lambda model: plan_steps(model, recipe, tokens, device),
         )
     with console.stage("train"), timed(folder, "train"):
         Trainer(job, folder, device, console).run()

@@ -40,7 +40,7 @@ from bytecap.scoring.adaptations import chosen_adaptations
 from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.text.config import TextConfig
 from bytecap.train.config import TrainConfig
-from bytecap.train.hooks import fake_quantization
+from bytecap.train.hooks import fake_quantization, plan_noise
 from bytecap.train.hooks.fake_quantization import FakeQuantizationConfig
 
 AS_PUBLISHED = "as_published"
@@ -221,6 +221,11 @@ def _scheme(recipe: Recipe) -> str:
         raise ConfigError(
             f"train.hooks.{fake_quantization.NAME}.scheme is {trained.scheme} and artifact.scheme is {wanted}: "
             "training would read the weights on another grid than the file has; make them the same, or leave one out"
+        )
+    if wanted and plan_noise.NAME in recipe.train.hooks:
+        raise ConfigError(
+            f"train.hooks.{plan_noise.NAME} is on, which trains on the steps of our own fit, and artifact.scheme is "
+            f"{wanted}: the file would have another grid; leave one out"
         )
     return wanted
 

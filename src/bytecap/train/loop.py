@@ -14,7 +14,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,9 @@ class TrainingJob:
     """Digest of recipe and tokens, then those that older versions gave to the same."""
     grids: Mapping[str, ScaleRule] = field(default_factory=dict)
     """The grid of each weight that is to be stored on one, for fake quantization."""
+    plan_steps: Callable[[GPT], Mapping[str, torch.Tensor]] | None = None
+    """What step our own fit would give each weight of a model under the run's cap; tensors that keep 16 bits are left
+    out."""
 
 
 class Trainer:
