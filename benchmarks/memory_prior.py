@@ -32,14 +32,13 @@ from bytecap.scoring.memory_candidates import (
     CANDIDATES,
     N_FEATURES,
     N_PLACE,
-    USE_CLASSES,
     Likeness,
     likeness,
-    use_class,
 )
 from bytecap.scoring.memory_mixing import MAX_BOOST, Memory, Mixture, advance, forget_document, new_memory
 from bytecap.scoring.memory_prior import UNITS, built_in_mixture
-from bytecap.scoring.memory_record import PRIOR_COUNT
+from bytecap.scoring.memory_record import PRIOR_COUNT, USE_CLASSES, prior_count, use_class
+from bytecap.scoring.memory_words import Pieces, read_pieces
 from bytecap.scoring.past import STREAMING
 from bytecap.scoring.streaming import streaming_reach
 from bytecap.text.byte_counts import build_table
@@ -66,9 +65,10 @@ def collect(
         feature_TMF[t, :found] = work.feature_MF[:found]
         place_TC[t] = work.place_C
         found_T[t] = found
+        expected_V = record.expected_V.copy()
         for v in range(log_p_TV.shape[1]):
             p, used = np.exp(log_p_TV[t, v]), tables.count_V[v]
-            ratio = (used + PRIOR_COUNT) / (record.expected_V[v] + PRIOR_COUNT)
+            ratio = (used + prior_count(tables, expected_V, v)) / (expected_V[v] + PRIOR_COUNT)
             if work.rank_V[v] == 0:
                 rest_TR[t, use_class(used)] += p * ratio
             if v == target:
@@ -88,7 +88,7 @@ class States(Adaptation):
         return logits_BTV
 
 
-def document_positions(engine: Engine, ids_N: npt.NDArray[np.int64]) -> Positions:
+def document_positions(engine: Engine, ids_N: npt.NDArray[np.int64], pieces: Pieces) -> Positions:
     """All positions of one document, by an engine whose only adaptation is States."""
     V, T, (states,) = engine.model.spec.vocab_size, len(ids_N) - 1, engine.adaptations
     assert isinstance(states, States)
@@ -98,7 +98,7 @@ def document_positions(engine: Engine, ids_N: npt.NDArray[np.int64]) -> Position
         "rest": np.zeros((T, USE_CLASSES), np.float32), "class": np.zeros(T, np.int64),
         "target": np.zeros(T, np.float32),
     }  # fmt: skip
-    memory, mixture = new_memory(V, T + 1), built_in_mixture()
+    memory, mixture = new_memory(V, T + 1, pieces), built_in_mixture()
     forget_document(memory, mixture)
     unit_LD, aligned_L = np.zeros((T, engine.model.spec.d_model), np.float32), np.zeros(T, np.float32)
     alone_T = np.zeros(T, np.float32)
@@ -126,6 +126,7 @@ def run_documents(given: str, tokens: int) -> tuple[list[Positions], list[int]]:
     stream = load_tokens(Path(longer)).train_stream() if longer else made.train_stream()
     ids_N = stream.read(read, len(stream)) if longer else stream.read(0, read)
     table = build_table(made.tokenizer)
+    pieces = read_pieces(table.text_V, artifact.model().spec.vocab_size)
     begins = [*np.flatnonzero(ids_N == bos).tolist(), len(ids_N)]
     found: list[Positions] = []
     counts: list[int] = []
@@ -134,7 +135,7 @@ def run_documents(given: str, tokens: int) -> tuple[list[Positions], list[int]]:
         document_N = ids_N[begins[i] : begins[i + 1]]
         if not 2 <= len(document_N) <= LONGEST or done >= tokens:
             continue
-        found.append(document_positions(engine, document_N))
+        found.append(document_positions(engine, document_N, pieces))
         counts.append(int(table.count(document_N[:-1], document_N[1:]).sum()))
         done += len(document_N)
     return found, counts

@@ -22,13 +22,15 @@ from bytecap.scoring.memory_candidates import (
     PER_CONTEXT,
     SHARPNESS,
     STATES,
-    USE_CLASSES,
     likeness,
 )
 from bytecap.scoring.memory_mixing import MAX_BOOST, Mixture, forget_document, mix, new_memory
-from bytecap.scoring.memory_tables import ORDERS
+from bytecap.scoring.memory_record import USE_CLASSES
+from bytecap.scoring.memory_tables import N_CONTEXTS
+from bytecap.scoring.memory_words import read_pieces
 from tests.scoring.test_memory_record import RecordTwin
 from tests.scoring.test_memory_tables import Twin
+from tests.scoring.test_memory_words import TEXTS
 
 VOCAB, WIDTH, UNITS = 40, 6, 3
 Array = npt.NDArray[np.floating]
@@ -56,7 +58,7 @@ def text(length: int, seed: int = 1) -> tuple[npt.NDArray[np.int64], Array, Arra
 
 def mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array) -> Array:
     """The compiled mixture of a whole document."""
-    memory = new_memory(VOCAB, len(tokens))
+    memory = new_memory(VOCAB, len(tokens), read_pieces(TEXTS, VOCAB))
     forget_document(memory, mixture)
     like = likeness(states.astype(np.float32), np.zeros(len(tokens), np.float32), 0, len(tokens))
     return mix(memory, mixture, like, log_p.astype(np.float32), tokens)
@@ -69,8 +71,8 @@ Pairs = list[tuple[float, int]]
 def twin_candidates(twin: Twin, near: Pairs, log_p: Array) -> list[int]:
     """In their order, each once."""
     found = [twin.history[twin.pointer]] if twin.pointer >= 0 else []
-    for order in reversed(ORDERS):
-        found += list(dict.fromkeys(reversed(twin.context(order))))[:PER_CONTEXT]
+    for place in (4, 3, 2, 1, 0, 7, 6, 8, 5):
+        found += list(dict.fromkeys(reversed(twin.followers(place))))[:PER_CONTEXT]
     found += [token for _, token in sorted(near, key=lambda pair: -pair[0])[:NEAREST]]
     found = list(dict.fromkeys(found))
     rest = [int(v) for v in np.argsort(-log_p, kind="stable") if v not in found]
@@ -80,8 +82,8 @@ def twin_candidates(twin: Twin, near: Pairs, log_p: Array) -> list[int]:
 def twin_features(twin: Twin, token: int, near: Pairs, aligned: Pairs, log_p: Array) -> list[float]:
     """What is known of a candidate."""
     features = [max(float(log_p[token]), -MAX_NATS)]
-    for order in ORDERS:
-        followers = twin.context(order)
+    for place in range(N_CONTEXTS):
+        followers = twin.followers(place)
         count, total = followers.count(token), len(followers)
         share = math.log((count + 0.1) / (total + 0.2)) + 2
         features += [share, math.log(count + 1), float(followers[-1] == token)] if followers else [0.0, 0.0, 0.0]
@@ -100,7 +102,7 @@ def twin_features(twin: Twin, token: int, near: Pairs, aligned: Pairs, log_p: Ar
 
 def twin_mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array) -> Array:
     """The mixture in float64, from the definition."""
-    twin, record, rows, alignment = Twin(), RecordTwin(VOCAB), [], [0.0] * len(tokens)
+    twin, record, rows, alignment = Twin(TEXTS), RecordTwin(VOCAB), [], [0.0] * len(tokens)
     features: dict[int, list[float]] = {}
     for t, token in enumerate(tokens):
         if t:
@@ -116,8 +118,8 @@ def twin_mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, l
         aligned = [(a, int(tokens[i + 1])) for i, a in enumerate(alignment) if a >= MIN_ALIGNMENT]
         weight = sum(math.exp(SHARPNESS * (cosine - 1)) for cosine, _ in near)
         place = [float(log_p[t].max()), math.log(t + 2), math.log(twin.match + 1), math.log(weight + 0.003) / 3]
-        for order in ORDERS:
-            place += [math.log(len(twin.context(order)) + 1), math.log(len(set(twin.context(order))) + 1)]
+        for kind in range(N_CONTEXTS):
+            place += [math.log(len(twin.followers(kind)) + 1), math.log(len(set(twin.followers(kind))) + 1)]
         place += record.averages
         features = {
             v: twin_features(twin, v, near, aligned, log_p[t]) + record.features(twin, v)
@@ -133,7 +135,10 @@ def twin_mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, l
             else:
                 used = twin.history.count(v)
                 boost = float(mixture.used_R[sum(used >= least for least in (1, 2, 3, 5, 9))])
-                boost += math.log((used + 0.5) / (record.expected[v] + 0.5))
+                relative, prior = twin.relative(v), 0.5
+                if relative >= 0:
+                    prior *= math.sqrt((twin.history.count(relative) + 0.5) / (record.expected[relative] + 0.5))
+                boost += math.log((used + prior) / (record.expected[v] + 0.5))
             row.append(float(log_p[t, v]) + boost)
         record.expected = [e + math.exp(p) for e, p in zip(record.expected, log_p[t].tolist(), strict=True)]
         rows.append(np.array(row) - math.log(sum(map(math.exp, row))))

@@ -11,8 +11,10 @@ from bytecap.scoring.memory_candidates import N_OWN, likeness
 from bytecap.scoring.memory_mixing import advance, forget_document, new_memory
 from bytecap.scoring.memory_prior import built_in_mixture
 from bytecap.scoring.memory_record import BEGIN_J, MATCH_RATE, MATCH_RIGHT, NOT_SIMILAR, RATE
-from bytecap.scoring.memory_tables import ORDERS
+from bytecap.scoring.memory_tables import N_CONTEXTS, ORDERS
+from bytecap.scoring.memory_words import read_pieces
 from tests.scoring.test_memory_tables import Twin
+from tests.scoring.test_memory_words import TEXTS
 
 Array = npt.NDArray[np.floating]
 
@@ -23,12 +25,15 @@ class RecordTwin:
     def __init__(self, vocab_size: int) -> None:
         self.averages = [float(value) for value in BEGIN_J]
         self.expected = [0.0] * vocab_size
+        self.said = [0.0]
+        """The model's log probability of each token when it came."""
 
     def note(self, twin: Twin, candidates: dict[int, float], log_p: Array, token: int) -> None:
         """A token came where the model said `log_p`; candidates with their feature of like states."""
         seen: list[float | None] = [min(-float(log_p[token]), 20) / 4, token not in twin.history, token in candidates]
-        for order in ORDERS:
-            followers = twin.context(order)
+        self.said.append(max(float(log_p[token]), -20))
+        for place in range(N_CONTEXTS):
+            followers = twin.followers(place)
             seen.append(followers[-1] == token if followers else None)
         seen.append(twin.history[twin.pointer] == token if twin.pointer >= 0 else None)
         seen.append(candidates.get(token, NOT_SIMILAR))
@@ -47,7 +52,27 @@ class RecordTwin:
                 j for j in range(order, len(history)) if history[j] == token and history[j - order : j] == context
             ]
             found.append(3 - math.log(len(history) - places[-1]) / 2 if len(history) >= order and places else 0.0)
-        return found
+        relative = twin.relative(token)
+        came = history.count(relative)
+        last = max((i for i, seen in enumerate(history) if seen == relative), default=-1)
+        more = math.log((came + 0.5) / (self.expected[relative] + 0.5)) if relative >= 0 else 0.0
+        found += [math.log(came + 1), more, math.log(len(history) - last) / 3]
+        return found + self.said_of(twin, token)
+
+    def said_of(self, twin: Twin, token: int) -> list[float]:
+        """What the model said of the token where it followed the last context, where the match is, and lately."""
+        history = twin.history
+        uses = [i for i, seen in enumerate(history) if seen == token]
+        places = [
+            [i for i in twin.places.get(context, []) if history[i] == token] for context in twin.contexts if context
+        ]
+        followed = [i[-1] for i in places if i] or uses[-1:]
+        predicted = twin.pointer >= 0 and history[twin.pointer] == token
+        return [
+            self.said[followed[-1]] if followed else 0.0,
+            self.said[twin.pointer] if predicted else 0.0,
+            self.said[uses[-1]] if uses else 0.0,
+        ]
 
 
 def test_averages_and_expected_counts() -> None:
@@ -58,7 +83,8 @@ def test_averages_and_expected_counts() -> None:
     logits = random.normal(0, 2, (length, vocab)).astype(np.float32)
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     states = np.eye(8, dtype=np.float32)[random.integers(8, size=length)]
-    memory, mixture, twin, record = new_memory(vocab, length), built_in_mixture(), Twin(), RecordTwin(vocab)
+    memory, mixture = new_memory(vocab, length, read_pieces(TEXTS, vocab)), built_in_mixture()
+    twin, record = Twin(TEXTS[:vocab]), RecordTwin(vocab)
     forget_document(memory, mixture)
     like = likeness(states, np.zeros(length, np.float32), 0, length)
     candidates: dict[int, float] = {}

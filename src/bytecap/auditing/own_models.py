@@ -9,7 +9,7 @@ Letters: N tokens of a stream, T positions of a chunk, V vocabulary.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -28,8 +28,13 @@ from bytecap.scoring.streaming import streaming_reach
 from bytecap.scoring.windows import Window, windows
 
 
-def scored_model(load_model: Callable[[], GPT], bos: int, how: AdaptiveScoring) -> ScoredModel:
-    """A model as these settings score it: in windows, or by the engine where it streams or adapts."""
+def scored_model(
+    load_model: Callable[[], GPT], bos: int, how: AdaptiveScoring, text_V: Sequence[str] = ()
+) -> ScoredModel:
+    """A model as these settings score it: in windows, or by the engine where it streams or adapts.
+
+    `text_V` is the text of each token, where it is known.
+    """
     first, context = load_model(), how.context
     vocab_size, across = first.spec.vocab_size, first.spec.across_documents
     if not how.adapt and how.strategy == WINDOWS:
@@ -39,7 +44,7 @@ def scored_model(load_model: Callable[[], GPT], bos: int, how: AdaptiveScoring) 
         )  # fmt: skip
 
     def make() -> Predictor:
-        return EnginePredictor(how.engine(load_model(), bos))
+        return EnginePredictor(how.engine(load_model(), bos, text_V))
 
     like = how.engine(first, bos)
     reach = streaming_reach(context, min(how.stride, context))

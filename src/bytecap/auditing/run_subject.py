@@ -126,7 +126,8 @@ def raw_training(text: TextConfig) -> TrainingText:
 
 
 def _model(file: Path, tokenizer: Tokenizer, how: AdaptiveScoring, device: str) -> ScoredModel:
-    return scored_model(lambda: load(file).model().to(choose_device(device)), tokenizer.bos, how)
+    text_V = build_table(tokenizer).text_V
+    return scored_model(lambda: load(file).model().to(choose_device(device)), tokenizer.bos, how, text_V)
 
 
 def _text(text: TextConfig, tokenizer: Tokenizer, progress: Progress) -> ScoredText:

@@ -66,12 +66,13 @@ class AdaptiveScoring:
     order: Order = CANONICAL
     """The order in which documents are taken."""
 
-    def engine(self, model: GPT, bos: int) -> Engine:
-        """The engine for a model."""
+    def engine(self, model: GPT, bos: int, text_V: Sequence[str] = ()) -> Engine:
+        """The engine for a model; `text_V` is the text of each token, where it is known."""
         context = (
             self.context if self.strategy == WINDOWS else streaming_reach(self.context, min(self.stride, self.context))
         )
-        return Engine(model, build_adaptations(self.adapt), bos=bos, context=context, strategy=self.strategy)
+        adaptations = build_adaptations(self.adapt)
+        return Engine(model, adaptations, bos=bos, context=context, strategy=self.strategy, text_V=text_V)
 
 
 def evaluate_beside(
@@ -115,7 +116,7 @@ def evaluate_adaptive(
     bit. Groups that are `kept` from a score that was stopped are not scored again; the seconds do not know of it.
     NumericsError where an adaptation diverges until its loss is no number.
     """
-    ledger, engine = open_ledger(validation), how.engine(model, validation.bos)
+    ledger, engine = open_ledger(validation), how.engine(model, validation.bos, validation.table.text_V)
     spans = document_spans(validation)
     if how.order != CANONICAL:
         progress.note(

@@ -20,6 +20,7 @@ from bytecap.scoring.engine import Engine, EnginePredictor
 from bytecap.scoring.evaluate import ScoreConfig
 from bytecap.scoring.past import STREAMING
 from bytecap.scoring.streaming import streaming_reach
+from bytecap.text.byte_counts import build_table
 from bytecap.text.tokenizer import Tokenizer
 
 
@@ -37,20 +38,21 @@ def continue_text(
     Settings and errors are those of `artifact.generate.generate`; the file's adaptations that need no gradient join.
     """
     tokenizer = artifact_tokenizer(artifact, tokenizer)
-    adapted = _adapted_logits(artifact, tokenizer.bos)
+    adapted = _adapted_logits(artifact, tokenizer)
     return generate(
         artifact, prompt, tokens=tokens, temperature=temperature, seed=seed, tokenizer=tokenizer, next_logits=adapted
     )
 
 
-def _adapted_logits(artifact: Artifact, bos: int) -> NextLogits | None:
+def _adapted_logits(artifact: Artifact, tokenizer: Tokenizer) -> NextLogits | None:
     """None where nothing adapts."""
     adapt = saved_adaptations(artifact.adapt, origin="the file's header")
     adaptations = [adaptation for adaptation in build_adaptations(adapt) if not adaptation.needs_gradient]
     if not adaptations:
         return None
     reach = streaming_reach(artifact.context, min(ScoreConfig().stride, artifact.context))
-    engine = Engine(artifact.model(), adaptations, bos=bos, context=reach, strategy=STREAMING)
+    text_V = build_table(tokenizer).text_V
+    engine = Engine(artifact.model(), adaptations, bos=tokenizer.bos, context=reach, strategy=STREAMING, text_V=text_V)
     predictor = EnginePredictor(engine)
     predictor.reset()
 

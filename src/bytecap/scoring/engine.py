@@ -30,6 +30,8 @@ DEFAULT_CHUNK = 64
 class Engine:
     """Predicts a chunk in each lane, and learns from it once it is scored. It works on a copy of the model.
 
+    `text_V` is the text of each token, for adaptations that read it; empty where the tokenizer is not known.
+
     ConfigError for adaptations that ask for chunks of different lengths, and for two that move the weights.
     """
 
@@ -41,6 +43,7 @@ class Engine:
         bos: int,
         context: int,
         strategy: Strategy = WINDOWS,
+        text_V: Sequence[str] = (),
     ) -> None:
         self.bos, self.adaptations = bos, tuple(adaptations)
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
@@ -57,6 +60,8 @@ class Engine:
         """T: positions of a document that are best asked for at once."""
         self.needs_gradient = any(a.needs_gradient for a in adaptations)
         self._past = build_past(self.model, strategy, bos=bos, context=context, chunk=self.chunk)
+        for adaptation in adaptations if text_V else ():
+            adaptation.read_texts(text_V)
         self._graphs: list[Tensor] = []
         self._fresh = 0
         """Positions predicted since the last `learn` of documents that have not ended."""

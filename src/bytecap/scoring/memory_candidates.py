@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bytecap.core.compiled import compiled
 from bytecap.scoring.memory_record import BEGIN_J, N_RECORD, Record, describe_record
-from bytecap.scoring.memory_tables import LAST_ORDER, MATCH, ORDERS, POINTER, TOKENS, Tables, Whole, followed
+from bytecap.scoring.memory_tables import LAST_ORDER, MATCH, N_CONTEXTS, POINTER, TOKENS, Tables, Whole, followed
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -32,8 +32,6 @@ NEAREST = 8
 """States that give the tokens behind them."""
 LIKELIEST = 4
 """Candidates that the model gives, those that are likeliest of the tokens that are none yet."""
-USE_CLASSES = 6
-"""Tokens that the document has used 0, 1, 2, 3 to 4, 5 to 8 and more times."""
 STATES = 2048
 """Positions back up to which states are compared."""
 MIN_COSINE = 0.3
@@ -44,9 +42,12 @@ ALIGNMENT_MEMORY = 0.6
 MIN_ALIGNMENT = 0.2
 MAX_NATS = 20.0
 """A log probability is read as at least the negative of this."""
-N_OWN = 1 + 3 * len(ORDERS) + 8
+N_OWN = 1 + 3 * N_CONTEXTS + 8
 N_FEATURES = N_OWN + N_RECORD
-N_PLACE = 4 + 2 * len(ORDERS) + len(BEGIN_J)
+N_PLACE = 4 + 2 * N_CONTEXTS + len(BEGIN_J)
+_LONGEST_FIRST = (*range(LAST_ORDER, -1, -1), LAST_ORDER + 3, LAST_ORDER + 2, LAST_ORDER + 4, LAST_ORDER + 1)
+"""The contexts in the order in which they give candidates."""
+_FIRST_WORD, _LINE = LAST_ORDER + 1, LAST_ORDER + 4
 
 
 class Likeness(NamedTuple):
@@ -112,9 +113,9 @@ def consider(tables: Tables, record: Record, work: Candidates, like: Likeness, t
     _describe_place(tables, log_p_V, total, work)
     work.place_C[N_PLACE - BEGIN_J.size :] = record.average_J
     for m in range(found):
-        _describe_contexts(tables, work.token_M[m], work.feature_MF[m])
+        place = _describe_contexts(tables, work.token_M[m], work.feature_MF[m])
         _describe_use(tables, work.token_M[m], total, work, work.feature_MF[m])
-        describe_record(tables, record, work.token_M[m], work.feature_MF[m, N_OWN:])
+        describe_record(tables, record, work.token_M[m], place, work.feature_MF[m, N_OWN:])
         work.feature_MF[m, 0] = max(log_p_V[work.token_M[m]], np.float32(-MAX_NATS))
     _forget_states(tables, work)
     return found
@@ -125,16 +126,6 @@ def forget(work: Candidates) -> None:
     """Empty the set."""
     for token in work.token_M:
         work.rank_V[token] = 0
-
-
-@compiled()
-def use_class(count: Whole) -> Whole:
-    """The class of a token that was used so often."""
-    if count <= 2:
-        return count
-    if count <= 4:
-        return 3
-    return 4 if count <= 8 else 5
 
 
 @compiled(fastmath=True)
@@ -205,7 +196,7 @@ def _from_contexts(tables: Tables, work: Candidates) -> Whole:
     found: Whole = 0
     if tables.numbers_5[POINTER] >= 0:
         found = _add(work, found, tables.history_L[tables.numbers_5[POINTER]])
-    for order in range(LAST_ORDER, -1, -1):
+    for order in _LONGEST_FIRST:
         slot = tables.slot_O[order]
         node = tables.context_head_S[slot] if slot >= 0 else np.int32(-1)
         for _ in range(PER_CONTEXT):
@@ -245,36 +236,48 @@ def _describe_place(tables: Tables, log_p_V: Floats, total: Real, work: Candidat
     place[1] = _log(numbers[TOKENS] + 1)
     place[2] = _log(numbers[MATCH] + 1)
     place[3] = _log(total + 0.003) / 3
-    for order in range(len(ORDERS)):
+    for order in range(N_CONTEXTS):
         slot, at = tables.slot_O[order], 4 + 2 * order
         place[at] = _log(tables.context_total_S[slot] + 1) if slot >= 0 else np.float32(0)
         place[at + 1] = _log(tables.context_distinct_S[slot] + 1) if slot >= 0 else np.float32(0)
 
 
 @compiled()
-def _describe_contexts(tables: Tables, token: Whole, feature_F: Floats) -> None:
+def _describe_contexts(tables: Tables, token: Whole, feature_F: Floats) -> Whole:
     """How often the token followed each context, as a share and as a count, and whether it was the last that did.
 
-    What never followed a context never followed a longer one that ends in it.
+    What never followed a context never followed a longer one that ends in it. Returned is where the token last followed
+    the last of the contexts that it has followed, -1 for none.
     """
     node: Whole = 0
-    for order in range(len(ORDERS)):
+    beginning: Whole = 0
+    place: Whole = -1
+    for order in range(N_CONTEXTS):
         slot, at = tables.slot_O[order], 1 + 3 * order
+        if order == _FIRST_WORD:
+            node = 0
+        elif order == _LINE:
+            node = beginning
         if slot < 0:
             feature_F[at] = feature_F[at + 1] = feature_F[at + 2] = 0
             continue
         if node >= 0:
             node = followed(tables, slot, token)
+        if order == _FIRST_WORD:
+            beginning = node
+        if node >= 0:
+            place = tables.node_last_N[node]
         count = tables.node_count_N[node] if node >= 0 else np.int32(0)
         feature_F[at] = _log((count + 0.1) / (tables.context_total_S[slot] + 0.2)) + 2
         feature_F[at + 1] = _log(count + 1)
         feature_F[at + 2] = 1 if node >= 0 and tables.context_head_S[slot] == node else 0
+    return place
 
 
 @compiled()
 def _describe_use(tables: Tables, token: Whole, total: Real, work: Candidates, feature_F: Floats) -> None:
     """How often and when the document used the token, whether the match says so, and after which states it came."""
-    numbers, at = tables.numbers_5, 1 + 3 * len(ORDERS)
+    numbers, at = tables.numbers_5, 1 + 3 * N_CONTEXTS
     count, tokens = tables.count_V[token], numbers[TOKENS]
     predicted = numbers[POINTER] >= 0 and tables.history_L[numbers[POINTER]] == token
     feature_F[at] = _log((count + 0.1) / (tokens + 1)) + 4

@@ -5,7 +5,8 @@ Out:  log probabilities of the mixture; they sum to one, and no later token has 
 
     z_v = log p_v + b_v,   mixture = softmax(z)
     b_v = output . relu(W feature_v + W' place + bias)^2 for candidates, for others
-    b_v = used[how often the document used v] + log (times it came + 1/2) / (times it was expected + 1/2)
+    b_v = used[how often the document used v] + log (times it came + r_v) / (times it was expected + 1/2), where r_v is
+          1/2, times the root of that ratio of v's relative where v has one
 
 Letters: T positions, V vocabulary, F features of a candidate, C features of the place, H hidden units, R classes of
 use, L tokens of the document, D width of the states.
@@ -31,10 +32,10 @@ from bytecap.scoring.memory_candidates import (
     consider,
     forget,
     no_candidates,
-    use_class,
 )
-from bytecap.scoring.memory_record import BEGIN_J, PRIOR_COUNT, Record, new_record, note
+from bytecap.scoring.memory_record import BEGIN_J, PRIOR_COUNT, Record, new_record, note, prior_count, use_class
 from bytecap.scoring.memory_tables import Tables, Whole, absorb, clear, new_tables
+from bytecap.scoring.memory_words import Pieces
 
 MAX_BOOST = 20.0
 
@@ -57,9 +58,9 @@ class Memory(NamedTuple):
     work: Candidates
 
 
-def new_memory(vocab_size: int, tokens: int) -> Memory:
+def new_memory(vocab_size: int, tokens: int, pieces: Pieces | None = None) -> Memory:
     """The memory of a document that has not begun, with room for `tokens` tokens."""
-    return Memory(new_tables(vocab_size, tokens), new_record(vocab_size), no_candidates(vocab_size))
+    return Memory(new_tables(vocab_size, tokens, pieces), new_record(vocab_size), no_candidates(vocab_size))
 
 
 def forget_document(memory: Memory, mixture: Mixture) -> None:
@@ -68,7 +69,7 @@ def forget_document(memory: Memory, mixture: Mixture) -> None:
     forget(memory.work)
     record = memory.record
     record.average_J[:], record.expected_V[:] = BEGIN_J, 0
-    record.weight_V[:] = PRIOR_COUNT * np.exp(np.float64(mixture.used_R[0]))
+    record.factor_V[:] = np.exp(np.float64(mixture.used_R[0]))
 
 
 def mix(memory: Memory, mixture: Mixture, like: Likeness, log_p_TV: Floats, inputs_T: Longs) -> Floats:
@@ -94,7 +95,7 @@ def _mix_rows(
         _boost(mixture, work, found)
         for m in range(found):
             work.boost_M[m] = weight_V[work.token_M[m]] * np.exp(work.boost_M[m])
-        _weigh_others(memory.record, weight_V)
+        _weigh_others(memory.tables, memory.record, weight_V)
         for m in range(found):
             weight_V[work.token_M[m]] = work.boost_M[m]
 
@@ -106,19 +107,19 @@ def advance(memory: Memory, mixture: Mixture, like: Likeness, t: Whole, log_p_V:
     note(tables, work, record, token)
     forget(work)
     absorb(tables, token)
-    used = tables.count_V[token]
-    record.weight_V[token] = (used + PRIOR_COUNT) * np.exp(np.float64(mixture.used_R[use_class(used)]))
+    record.factor_V[token] = np.exp(np.float64(mixture.used_R[use_class(tables.count_V[token])]))
     record.log_p_V[:] = log_p_V
     return consider(tables, record, work, like, t, log_p_V)
 
 
 @compiled()
-def _weigh_others(record: Record, weight_V: Doubles) -> None:
+def _weigh_others(tables: Tables, record: Record, weight_V: Doubles) -> None:
     """What tokens weigh that are no candidates; each was expected as often as the model says."""
+    expected_V = record.expected_V.copy()
+    record.expected_V[:] += weight_V
     for v in range(weight_V.size):
-        p = weight_V[v]
-        weight_V[v] = p * record.weight_V[v] / (record.expected_V[v] + PRIOR_COUNT)
-        record.expected_V[v] += p
+        came = tables.count_V[v] + prior_count(tables, expected_V, v)
+        weight_V[v] *= came * record.factor_V[v] / (expected_V[v] + PRIOR_COUNT)
 
 
 @compiled(fastmath=True)

@@ -4,8 +4,8 @@ In:   nothing.
 Out:  a Mixture.
 
 They were learned by `benchmarks/memory_prior.py` on training documents, Python source and English web text, that the
-three models of 250,000 bytes before them had not read; no held-out document had a part in them. They are 870 numbers
-about counts and likenesses, and hold nothing about any token.
+three models of 250,000 bytes before them had not read; no held-out document had a part in them. They are 1,350
+numbers about counts and likenesses, and hold nothing about any token.
 
 Letters: H hidden units.
 """
@@ -16,31 +16,43 @@ import base64
 
 import numpy as np
 
-from bytecap.scoring.memory_candidates import N_FEATURES, N_PLACE, USE_CLASSES
+from bytecap.scoring.memory_candidates import N_FEATURES, N_PLACE
 from bytecap.scoring.memory_mixing import Mixture
+from bytecap.scoring.memory_record import USE_CLASSES
 
 UNITS = 16
 _WEIGHTS = (
-    "H5F2;?yNN_rLJ`?&#N@1CbHSP>8?1k0K6)pl{$j97c1u^J-9QlC924=fFb3x$*pKA0IL_QgsPY+C8#hgf}x455Uji<*1BA@a42}Vi!z$5^s59iHW"
-    "<MeYor=1xg2>qpsD~ob1p+D)g|esQ?&afp|%e>2QsWO0KCOCnW_w;&@_>_vNf_h1TYJ_I;JPE+P7*uJ+$wsOr&VCv#RDDA+?LP9Jk}FeJ=|vkugO"
-    "rnlURaMl!OnmoAndp0T{M-njrg*|Fj<Oc@g|DzGLw`7Sy*EjMGQ5;h65x3&O001*r}EI8k-C^R`ZQnH@9kTC6)p|vft7`etcr!8T*yEx!4lq~lz-"
-    ">o69%{3vYkT?>wa4kEpTrQfh^QZ~5zPCIqASQ35psQD|jyIVp=QQfJcc^x;0KBHM3n<s6gD4&uBQbTRZa2I)<ffXg2&8<WS0rP#{xF~-Q?wVY!Kz"
-    "NR0KCMjA~$?7{HfBcN3p~%Lo)g~aIMBShor`<6DU8dv8@j&eyrIbrzowhfST1Pa;*y~6C|&o>L^1ey{e_8NgYJ0YpaE%5hnmVE-89DW-AaTPbhbs"
-    "7O)yMgti2-&@-tq#Wzhg;WFAdku{yUr8!%)0KC6Bqo6IaXEevKva%#GvZ7@$&aG!IStNF~W-&&sgRlU+v#sf}zPWs`$hOn89irha!KtmJ0<{t$=O"
-    "?KnS}&fmsIoaRqAkFt>YhBV54J$IW2b_xs5VC|r?0EH9=3WShAEP;4kI|RPPFwf06bi|gd)AK3^FpbA0Oc|3avygs}ZB8QZmsY;I|q#)3yM-_&Hy"
-    "+zc~Xr<haYVp*5tpqAct$E;HD)Jv3IdNw@Z}&oF5?khie7=Ql?$3Nm>&KCPk^Ii7GelQq08Td!C)%DQr_dNZ}50KCYkxVvLGH!3`{9ks%)z^*|uU"
-    "bGP`LoSf8ld`C_-mS+rhp8g4wJBD#{40f|Cb|H;q_kAIo~v9ai7Ym_nI{vgK&25liLkvfd$6%A;xZyG&$48*XQGD~SFnF5_NQ620KB~}Yp4-6E*#"
-    "=6sjl3!ubz{y%N>0wNvV(~;4c9#C9fK=!7jtA4=gk>d8eA8@}+jF)fUvT60|d_9<#!(|D_|cYpSL!J-YzB`XQT~qcEqlw3{CzOd!%K=cy+o?G|G+"
-    "1)t}w@h@sPY%24dO(#&W2rU4srmDQMgQGB_zb`PjQ8O8=b2t31nyp+g>oJ}$^{59dE}zP>mo6%=Y^{$f+pumjTd_4YEwV%{e=GvDIjw6r)2JY{4l"
-    "R+P%`AT{m9aZ4;xa(FI4SKkpf(Y-$vLPoQZ$>bEH+fNMKjmC(LrH4sKDX3le&~V3`29btFB`(ATnFI#i-!3jV<}DB`<lk5HHQStuzj~Rz6U`Qa-d"
-    "hq%*^yEv{O(w5nREu`R_k6tj-C);XiM4>&ZqNjCbq+c0o2&ZNY&R6qi`E--tzo~&cP13ojWMZ7n)qpY$p^)PX^MzoqPT(yEUiLxO$p|LuzNh=?#k"
-    "Tl}AHm+ti05_Gl1hxS*o;+(WL@RSFX($mgZKbrR_ogK#J19gjTcpJ)7OYgNFCwS6QZf)P+OXKNfj6kJh$`4HL7zY+;-5mU?=Ft5#xAO^G%o$DMJq"
-    "9_Zm74UaWT5HBQ#^H;4uI#X0Wg=!6aWOy|QaGm9Mk9(KhI`AT@Tl2d!wigtAk)(looU;Wsh8Cp;`X=QO7|^fA-AH8M7``5_do?;ejXqO21jI<K^_"
-    "Kc=>+W-ZIDrL5AkOup<fGPL8Wez0h@+Bvwj4Y$y;ou{6zQZMzZUND~}H7Z55A1u17*Q)oZ_Os<0v@;X91~5ggMKbd>F|pJ!Eh&vH4Y&^{zcHjKem"
-    "X0$96Xb_Mm&zY(l&FrcsO^r%QzFYjy)ha(YSLvT{)f|552RvLoF47RV?GPjy1T9V>L9n>@RvX$ugoXlD0fKXE#-}WjKvLD>ywi)3_csle-HnpR92"
-    "(v8_|F!ZBa72D5{%FSEI&cqx;rUNK)a|1TB12`H*H>#!`QXuPH}{5lymA|x~zU8tHg%An$*y(lj%*q=G1XRKzZ<Eoe@sJP~?xwLSw9xZLL);K1xt"
-    "FbPyjirzy#G?<Wvm6AXb)>GTS*p>MjjCTQ>LaxvK`>OYA*#PLQ>WmoPOG*ZKQPlL>o^C$55>vGufrfay}a<g`oi-;__|ia#JzaE-ZA{O47q4ONGr"
-    "&)bt;~;nLE2e{4eY_k-Bjyb~8UWE<Y^BjW{JYa5WP(%rrMN"
+    "w6t_IeYj?*1T^e40KAto46)y|OCsjE7Psy+3oU@UAhP?n9yla5xT>KwHaLnp*EMo2Osk+Vp`2~B&A9qFT_-oFnz56)6Rp%QpS3Ku7_0*<#JG#7Pp"
+    "<Z;J*Lqt&$SM^b}^^3={74bM6>gvC@-10JGXeSSh}DyQ#JQ0i#YQ%DlS&IohSgi1v-Yb0K6T!3olEtpsq=?U$I-I@~!T!$g^N6bTrhnZZcl9GcyX"
+    "ZDXa%4uNyp)E2>2q-y4!CDkuk>6Ddfp;haLL9JN>^M5P0_Z=y`2<sMNUd#Z`AgDiNl0KCN^7qM!cvM3-Q+nydR5~Lli;voR7)T$OHFR2D5Fe;I$$"
+    "}8d|TQ8@ROEuA@k2H9+TqZ@Z{j^!EQ#Dd9WGEZBqd6a@m@bsCy{zc4mn=}H;xV4JWV3QFwKWtm3AE^}N~nRU0K87ORxB{BkfRMTmN9{;^Ek6Nq%C"
+    "!_Qni+>Dy!A3Ypn+{ZY`3b(JP>zXE@FzUblfT_^ny70=J*7aks*^->w+00K8T$lCp8GO0GY+54mHg-L`(XPAUeXIUuU9L9MtO!l>7<{3-q}HnUo="
+    "AT9|hlc`gy1|$d^ysELD3#jfeK`BkOjINZUJ-dG~?V;VV(K70=11gidVkOX_ys8*1b+-Df)-%zyh`DPbOS1tmXP@h=HmB~gL@)q6jjIDY)G<0KmZ"
+    "syWxv`iokFjGUG9;*~_ps}&(Y8ssv8si*0KD!gvp5>NtcwA$5v~R_pttC@f3lmo9jqxaqPT@QMmBr8zd0H-qc?y!?Vx2Lpr!b-<)|pDk|5D6(z8w"
+    "|!k>va)-e09g)rTuc{O#TX|;bccD1oIIXJ^Am^G+4gru!3tTzd>W2Ol#8l;CYA~^Rl_aW9WX0Vj7ce1{@^e}5O0KAH{b|}HP2P`18ov_L>a<bK`F"
+    "E{k4S+?o8vaq+ITd;#I@u>(GRIGIt7O!)*@2uUl0K6<LmLYREYp4*l#;fD7ueDdS`7jkNJ~ops-n0?0C9-a{E4%NZJG9-p4JMMQVXYjg<0CXOxv!"
+    "<HGc8Rc{4AUxK`D?d8>x#VJ|T9eHL(0FbFF8n(JW`IE-n!%A*zckNGh+d{491M_#U(<HYl2^tEHhUtFAGv+$yuO+N{Ya!=xsvlqce>imafb^D6*6"
+    "%PG4$;VmvInk}v=s3||G&?UpC^&uXfsH<SCaUdS55~$j;HJ?i=skYQE!>~fNOFJ<y#<;XQ7p=vpxT(LYFt{$baI+6Gp|21t`Z5?S`mT?!^(26{ku"
+    "cmg2{HgYJ0PeM$)I?qfh9R9%P=1%-Z2%WQ@Nrnq_@SfVlDb7RycVq|14lM<uG2bP%dD!(7AOuUM`$A7dCV)j4=+h`mpe}AULcqU9=80qO-d*Ua|K"
+    "wSD|b<VKe|dYc~_D%r(}xtTtP*&n$tl8ZObLp{kND>9ssANi6QP__b~?JhfXXc`#O`{kRn~$-DbB(>8xAqA(IB_p^w#P9^{{TQMawf-(R+1gvAQE"
+    "2o#NY_(t@1~Ixg=_`&hz$9L^aWh4=E;1{y0;dWjou`f{1*pibc$~egjkRVWc(PqKBq!^*Ub@FB&#wTy`KGoiVxc~<K)a5)z^W*><hd`cbEa{--6s"
+    "dDPdIS3dMmdxBCGo?6RF!14>1*{cr1~oe=W<XgEG9JhOu`t+Oujfz$_iH_^nr_Ewb;it|%w2d$kcP0K8B)#4@uodnJvcV>K5yG%*D<P`6GmN3n4<"
+    "%$(h_+b|R~EvJ<rF{$n%NihW|wlSuxWi6$u6)caeUMXNKh@AtaJSYh>fS`G`Td)KbL$qbKE-7%Y0KDI?Zn!nGg04`h60~nK@Gzt_y{jp>A3B_)$1"
+    "S-qE}a#u6)C^904|9z^{fdi>Mawiy{aB7$EPPNS+LEUz%M?VX0lzcYba?ZwlqpD=r`%MJ2)US1U6)|F|I;1(KOI6O*>Gt88zCv;;}0=;5Oa221Hg"
+    "o>bw&+549aS%f5#&*E_Q|13qH4R4qFwny+xVIy6MEA1eI0^svD)jw#SM9kvNLkTzSj@Hd;WdbEf(MX~iWW;6^exHAAg=cuVVo-l+SQ8hcZ+_)Yg5"
+    "3o`mFsJpYA}N<Lo+HR83n)jWTqR&7(H|$RH7+@=rXz5jr6rmq^P!L^;wI^tMJ*Aq=&3WUCoU(b^cngoh%vOR0x3Z)Ix*BG=B4~D6);`1=(86tOtj"
+    "E4O}76y@37yn;VgGA6tJ)|7_j{y5Hc7gg)Yf7EI9$Z=Q5lr);4OkwXs_{M?9Y`I59}E7dqJ~oUm9QM6e#L=`7i@46i@6I;;yWudf?5rm)^1`K1P~"
+    "L?_@a0j_K~`x~Y*sIz`Hx~@1dFFG?gz$@Ff(6|k-sx6!`*0p6ZrlOTFbSP-C=PlT>Ij^HJ2doV<H>!vs&7hO7q%Q-oRiGp^GB5%)yQC;8bG1CVge"
+    "v1Whce`}YaOSzi?jr`WIHgl7q)VuP_Mftg)Kn1{Hpn~*{9{S?X17Ddnfj_u(VyHMX92-LalExaxif_Tr43pG(2&*%&u=V;3Q2qXR5}qW4C~~QZ6n"
+    "jg`oX31+-x_9~PjwKsbZ3C^`7K_BE`yb}kw*0j_zf7&*bX?KB^{94zoRXrx{@E<E+OUO}rkKsVzsXEZ#%f4MF-pDPTxExHJ|6si6fB&J?61C=$M{"
+    "vkk^Xs|D=;i?ER=&zzMZ7qkZaw{b<m#^WoC#?gVMzT_=1hxdWy|2cs^fj@t^El2fATZgnHnj>Xk*O^vmX__XA1<w{VK67IxG%-9X)PzPjVZ~nhA$"
+    "Sb04*q}k}YT}$SK*Ni#1HP=`<;@4Kn>QT(KQ8e=iBJz$42j?<q1EBrRGS*%<?$#Hv^$ys(-um$N-E+^ljjJ+C7!f~>8n%%f>3{H<QK6fCo@Pcj8K"
+    "8#EZGZ8nOimoZ<od?_w5zq9<Tw;V4tE4E4}%rwfo`X@fOCNVLw?=oh!6td*KwKcl5X*G+r;2cUaqc~x(-YmN<5kc3&ctTLSVLFLCnm0(hXF({tsV"
+    "$1Ojkr~)Fe!jAx2+nxrKTw;N+zzZL^Jv_MlM7$^ewb75;a~U!>)6<#3cZ&Ii*#+NHuA|h(BaJ=q9$e3%$@fG&wH3&oXB{o;y=CYODpVc_j-mx+^R"
+    "px~meb)*Ztt4zN2bsIF))LMsCk*C;Ktimo{*8>+ph4X*X9Y$Dn=QZN%Le=J!cRyG^62rwn9;IiAMz$=#}p0Z=C4Ke((yE4VFS1fC@Q?oL*zObvgH"
+    "#M2GTQMBD(=iA)La>UjEIi+}=eK>hhc4T?8$1d!fjPml(Xp$smMkza-<)Zuil(VG9VpJLQLXwUaju^*KCzlIl&!QZv7|mIDKa~;!K%A3ajH!(?6)"
+    "K^T_h|v3MZzxR5~0bvMLcaI<z({CbnCupTqIIu&$as^R-dCl%=)9EFwd|f4$4e@WG9}9J?4ZZYotX{lS{9yEr#EXSDz<Ej#8tK0RrzMJ~&{ax!!~"
+    "K{Q`3Zly-4+pHq4"
 )
 
 

@@ -3,8 +3,9 @@
 In:   the tokens of a document, one after the other.
 Out:  for each order the context that ends at the last token, the tokens that followed it, and the longest match.
 
-Contexts are the last 1, 2, 3, 4 and 6 tokens (`ORDERS`), told apart by a hash of 64 bits. The tokens that followed one
-stand in a list, the one that came last in front.
+Contexts are the last 1, 2, 3, 4 and 6 tokens (`ORDERS`) and, where the texts of tokens are known, those of
+`memory_words`, told apart by a hash of 64 bits. The tokens that followed one stand in a list, the one that came last in
+front.
 
 Letters: O orders, S slots of contexts, P slots of pairs (context, token), N such pairs, L tokens, V vocabulary.
 """
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from bytecap.core.compiled import compiled
 from bytecap.core.hashing import mixed
+from bytecap.scoring.memory_words import WORD_CONTEXTS, Pieces, clear_words, find_words, read_pieces, read_token
 
 Keys = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int32]
@@ -25,6 +27,7 @@ Whole: TypeAlias = "int | np.integer[Any]"
 
 ORDERS = (1, 2, 3, 4, 6)
 LAST_ORDER = len(ORDERS) - 1
+N_CONTEXTS = len(ORDERS) + WORD_CONTEXTS
 MIN_MATCH_ORDER = 3
 """Index in ORDERS: a match begins where the last four tokens have been seen before."""
 MAX_MATCH = 64
@@ -56,16 +59,23 @@ class Tables(NamedTuple):
     last_V: Ints
     """Position of each token's last occurrence, -1 for none."""
     key_O: Keys
-    """The context of each order that ends at the last token; 0 where the document is shorter."""
+    """The contexts that end at the last token, those by words last; 0 where the document is shorter."""
     slot_O: npt.NDArray[np.int64]
     """Where it stands in the table; -1 where it was never followed by anything."""
     numbers_5: npt.NDArray[np.int64]
+    log_p_L: npt.NDArray[np.float32]
+    """The model's log probability of each token of `history_L` when it came; 0 of the first."""
+    state_9: Keys
+    """Of `memory_words`."""
+    pieces: Pieces
 
 
-def new_tables(vocab_size: int, tokens: int) -> Tables:
+def new_tables(vocab_size: int, tokens: int, pieces: Pieces | None = None) -> Tables:
     """Empty tables with room for `tokens` tokens."""
-    orders = len(ORDERS)
+    orders = N_CONTEXTS
     slots, room = _power_of_two(2 * orders * tokens), orders * tokens
+    state_9 = np.zeros(9, np.uint64)
+    clear_words(state_9)
     numbers = np.zeros(5, np.int64)
     numbers[POINTER] = -1
     return Tables(
@@ -86,6 +96,9 @@ def new_tables(vocab_size: int, tokens: int) -> Tables:
         key_O=np.zeros(orders, np.uint64),
         slot_O=np.full(orders, -1, np.int64),
         numbers_5=numbers,
+        log_p_L=np.zeros(tokens, np.float32),
+        state_9=state_9,
+        pieces=read_pieces((), vocab_size) if pieces is None else pieces,
     )
 
 
@@ -94,8 +107,9 @@ def with_room(tables: Tables, tokens: int) -> Tables:
     needed = int(tables.numbers_5[TOKENS]) + tokens
     if needed <= tables.history_L.size:
         return tables
-    larger = new_tables(tables.count_V.size, max(needed, 2 * tables.history_L.size))
+    larger = new_tables(tables.count_V.size, max(needed, 2 * tables.history_L.size), tables.pieces)
     _absorb_all(larger, tables.history_L[: tables.numbers_5[TOKENS]])
+    larger.log_p_L[: tables.log_p_L.size] = tables.log_p_L
     return larger
 
 
@@ -112,6 +126,7 @@ def clear(tables: Tables) -> None:
     if tables.numbers_5[CONTEXTS] > 0:
         tables.context_key_S[:] = 0
         tables.pair_key_P[:] = 0
+    clear_words(tables.state_9)
     tables.key_O[:] = 0
     tables.slot_O[:] = -1
     tables.numbers_5[:] = 0
@@ -129,6 +144,7 @@ def absorb(tables: Tables, token: Whole) -> None:
     tables.count_V[token] += 1
     tables.last_V[token] = position
     tables.numbers_5[TOKENS] = position + 1
+    read_token(tables.pieces, tables.state_9, token)
     _find_contexts(tables)
     _follow_match(tables, token)
 
@@ -160,6 +176,10 @@ def _find_contexts(tables: Tables) -> None:
             tables.key_O[order] = key
             tables.slot_O[order] = _slot(tables.context_key_S, key, False)
             order += 1
+    if tables.pieces.char_C.size > 0:
+        find_words(tables.state_9, tables.key_O[len(ORDERS) :])
+        for order in range(len(ORDERS), N_CONTEXTS):
+            tables.slot_O[order] = _slot(tables.context_key_S, tables.key_O[order], False)
 
 
 @compiled()

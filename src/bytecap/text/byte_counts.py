@@ -30,6 +30,8 @@ class ByteTable:
     leading_space_V: npt.NDArray[np.bool_]
     boundary_V: npt.NDArray[np.bool_]
     drops_first_space: bool
+    text_V: tuple[str, ...] = ()
+    """The text of each token, spaces as they are; of a byte, the character of that number. Empty where not known."""
 
     def count(self, previous_N: npt.NDArray[np.int64], target_N: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Bytes of each target, given the token before it."""
@@ -45,13 +47,16 @@ def build_table(tokenizer: Tokenizer, *, vocab_size: int | None = None) -> ByteT
     bytes_V = np.zeros(size, np.int64)
     leading_V = np.zeros(size, np.bool_)
     boundary_V = np.ones(size, np.bool_)
+    text_V = [""] * size
     for token, piece in enumerate(tokenizer.pieces):
         if tokenizer.is_special(token):
             continue
         boundary_V[token] = False
         if tokenizer.is_byte(token):
             bytes_V[token] = 1
+            text_V[token] = chr(int(piece[3:5], 16))
             continue
         leading_V[token] = piece.startswith(SPACE_MARK)
-        bytes_V[token] = len(tokenizer.piece_text(token).encode())
-    return ByteTable(bytes_V, leading_V, boundary_V, tokenizer.drops_first_space)
+        text_V[token] = tokenizer.piece_text(token)
+        bytes_V[token] = len(text_V[token].encode())
+    return ByteTable(bytes_V, leading_V, boundary_V, tokenizer.drops_first_space, tuple(text_V))

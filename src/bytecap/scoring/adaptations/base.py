@@ -61,6 +61,9 @@ class Adaptation:
         """Most documents that may run side by side; None: any number."""
         return None
 
+    def read_texts(self, text_V: Sequence[str]) -> None:
+        """The text of each token, spaces as they are; called before `begin` where the tokenizer is known."""
+
     def begin(self, model: GPT, lanes: int, bos: int) -> None:
         """Join a model, which a stream of `lanes` lanes is about to go through; what was kept is forgotten.
 

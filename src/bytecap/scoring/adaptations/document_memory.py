@@ -23,6 +23,7 @@ from bytecap.scoring.memory_candidates import Likeness, likeness
 from bytecap.scoring.memory_mixing import Mixture, forget_document, mix, new_memory
 from bytecap.scoring.memory_prior import built_in_mixture
 from bytecap.scoring.memory_tables import TOKENS, with_room
+from bytecap.scoring.memory_words import Pieces, read_pieces
 
 _ROOM = 1024
 """Tokens of a document that a lane has room for at first."""
@@ -41,8 +42,8 @@ class DocumentMemoryConfig(AdaptationConfig):
 class _Lane:
     """What one document has said, and the model's states at its positions as unit vectors."""
 
-    def __init__(self, vocab_size: int, width: int, mixture: Mixture) -> None:
-        self._mixture, self._memory = mixture, new_memory(vocab_size, _ROOM)
+    def __init__(self, width: int, mixture: Mixture, pieces: Pieces) -> None:
+        self._mixture, self._memory = mixture, new_memory(pieces.relative_V.size, _ROOM, pieces)
         self._unit_LD, self._aligned_L = np.zeros((_ROOM, width), np.float32), np.zeros(_ROOM, np.float32)
         self.forget()
 
@@ -82,6 +83,7 @@ class DocumentMemory(Adaptation):
         self._kept = config.kept
         self._mixture: Mixture = built_in_mixture()
         self._lanes: list[_Lane] = []
+        self._text_V: Sequence[str] = ()
         self._states_BTD = torch.zeros(0)
 
     @property
@@ -89,10 +91,14 @@ class DocumentMemory(Adaptation):
         """True where earlier documents are remembered."""
         return self._kept
 
+    def read_texts(self, text_V: Sequence[str]) -> None:
+        """Words are known from here on."""
+        self._text_V = text_V
+
     def begin(self, model: GPT, lanes: int, bos: int) -> None:
         """Every lane begins without a memory."""
-        spec = model.spec
-        self._lanes = [_Lane(spec.vocab_size, spec.d_model, self._mixture) for _ in range(lanes)]
+        pieces = read_pieces(self._text_V, model.spec.vocab_size)
+        self._lanes = [_Lane(model.spec.d_model, self._mixture, pieces) for _ in range(lanes)]
 
     def reset(self, lane: int) -> None:
         """Forget the lane's document."""
