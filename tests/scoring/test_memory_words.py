@@ -12,7 +12,7 @@ TEXTS = (
     "", "a", " a", "b", "_", "\n", " ", "\t", "  ", "ab", " Ab", "1", ".\n", "\n  ", "(a", "a)", "é", " é", "=", "__",
     "ba", " ba", "\n\n", ":\n\t", "c", "-", " -", "x", " x", "y", "xy", "'", ", ", "(", ")", "z", "0", "a b", "Q", "q",
 )  # fmt: skip
-"""Of 40 tokens."""
+"""The texts of 40 tokens."""
 
 
 def slow_contexts(text: str) -> list[tuple[str | int | None, ...]]:
@@ -36,7 +36,7 @@ def _found(pattern: str, text: str) -> str:
 
 
 def test_equal_hashes_are_equal_contexts() -> None:
-    """Of any two places of a text, and nothing is left of the text before."""
+    """At any two places of a text, and nothing is left of the text before."""
     pieces, state_9 = read_pieces(TEXTS, len(TEXTS) + 2), np.zeros(9, np.uint64)
     seen: dict[int, tuple[str | int | None, ...]] = {}
     for seed in range(3):

@@ -66,7 +66,7 @@ class Tables(NamedTuple):
     log_p_L: npt.NDArray[np.float32]
     """The model's log probability of each token of `history_L` when it came; 0 of the first."""
     state_9: Keys
-    """Of `memory_words`."""
+    """What `memory_words` keeps of the text so far."""
     pieces: Pieces
 
 
