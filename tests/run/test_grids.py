@@ -75,12 +75,14 @@ def test_grids_that_training_cannot_know(scheme: str) -> None:
         resolve(f"{HOOK}.scheme=pr66")
 
 
-def test_steps_of_our_own_plan() -> None:
+@pytest.mark.parametrize("calibration_tokens", [512, 0])
+def test_steps_of_our_own_plan(calibration_tokens: int) -> None:
     """One step for each weight of what is stored by rows and columns; no weight moves, no gradient is left."""
     tokens = load_tokens(GOLDEN / "tokens")
     spec = ModelSpec(vocab_size=tokens.vocab_size, n_layers=2, d_model=16, n_heads=1, n_kv_heads=1, d_ff=16)
     torch.manual_seed(0)
-    model, recipe = GPT(spec), resolve("artifact.cap_bytes=7000", "quant.calibration_tokens=512")
+    model = GPT(spec)
+    recipe = resolve("artifact.cap_bytes=7000", f"quant.calibration_tokens={calibration_tokens}")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     found, weights = plan_steps(model, recipe, tokens, torch.device("cpu")), dict(model.named_parameters())
     assert {"embedding", "blocks.0.mlp.up.weight"} <= found.keys()

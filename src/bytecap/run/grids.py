@@ -54,9 +54,10 @@ def plan_steps(model: GPT, recipe: Recipe, tokens: Tokens, device: torch.device)
 
     Measured, planned and estimated as at the end of a run, with nothing rounded; BudgetError where no file is so small.
     """
-    source = source_from_module(model)
-    with bfloat16_operands(False), torch.enable_grad():
-        calibration = measure(copy.deepcopy(model), run_text(recipe, tokens), recipe.quant, source.digest, Silent())
+    source, calibration = source_from_module(model), None
+    if recipe.quant.calibration_tokens:
+        with bfloat16_operands(False), torch.enable_grad():
+            calibration = measure(copy.deepcopy(model), run_text(recipe, tokens), recipe.quant, source.digest, Silent())
     container = run_container(recipe, tokens, source.digest)
     search = SizeSearch(build_problem(source, calibration, recipe.quant), container.packer(source))
     plan = search.problem.plan(search.predict(recipe.artifact.budget.file_bytes, Silent()).step_scale)
