@@ -12,6 +12,7 @@ as the errors go, instead of the tangent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,8 +32,8 @@ MAX_CORRECTIONS, MIN_GAIN = 3, 0.95
 """Rounds of correction, and the share of the loss below which the next one is tried."""
 PRIOR_SHARE = 0.02
 """Share of the whole loss that each tensor's is pulled by towards what all together were wrong by."""
-MOST_WRONG = 2.0**20
-"""Bound of one correction."""
+MOST_WRONG, SMALLEST = 2.0**20, 1e-30
+"""Bound of one correction, and the predicted loss below which there is none."""
 
 
 @dataclass
@@ -52,11 +53,14 @@ class CheckedSearch(SizeSearch):
             return best
         for _ in range(MAX_CORRECTIONS if not _agree(first, best) else 0):
             search = SizeSearch(search.problem.with_curvature(self._wrong_by(best, search, increase)), self.pack)
-            found = search.fit(file_bytes, progress)
+            try:
+                found = search.fit(file_bytes, progress)
+            except BudgetError:
+                break
             before, after = increase, self.true_loss(_weights(found))
             if after.mean < increase.mean:
                 best, increase = found, after
-            if after.mean > MIN_GAIN * before.mean or _agree(after, found):
+            if not after.mean <= MIN_GAIN * before.mean or _agree(after, found):
                 break
         if increase is not first:
             progress.note(
@@ -90,9 +94,10 @@ class CheckedSearch(SizeSearch):
         whole = sum(predicted.values())
         found = {}
         for name, expected in predicted.items():
-            alone = self.true_loss({name: result.model.tensors[name].weights()})
-            true = max(alone.mean, 0.0) + PRIOR_SHARE * increase.mean
-            found[name] = float(np.clip(true / (expected + PRIOR_SHARE * whole), 1 / MOST_WRONG, MOST_WRONG))
+            alone = self.true_loss({name: result.model.tensors[name].weights()}).mean
+            true = max(alone, 0.0) + PRIOR_SHARE * increase.mean if math.isfinite(alone) else math.inf
+            wrong_by = true / max(expected + PRIOR_SHARE * whole, SMALLEST)
+            found[name] = min(max(wrong_by, 1 / MOST_WRONG), MOST_WRONG)
         return found
 
 

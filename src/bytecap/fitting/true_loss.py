@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 CHECKED_POSITIONS = 2_048
 """Positions, at least, whose loss is looked at, where there are so many."""
-MIN_CERTAINTY = 2.0
-"""Standard errors that a mean must be away from zero before anything follows from it."""
+MAX_KEPT = 1 << 25
+"""Numbers of the original's answers that are kept; of very many logits fewer batches are looked at."""
+MIN_CERTAINTY, MIN_INCREASE = 2.0, 1e-5
+"""Standard errors, and nats, that a mean must be above zero before anything follows from it."""
 
 Floats = npt.NDArray[np.float32]
 ForwardFn = Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor]
@@ -34,12 +36,12 @@ class Increase:
 
     mean: float
     error: float
-    """Standard error of the mean, over batches."""
+    """Standard error of the mean, over batches; 0 for a divergence, which no labels blur."""
 
     @property
     def known(self) -> bool:
-        """Tell whether it is above zero for sure."""
-        return math.isfinite(self.mean) and self.mean > MIN_CERTAINTY * self.error
+        """Tell whether it is above zero for sure, and more than rounding of numbers makes."""
+        return math.isfinite(self.mean) and self.mean > max(MIN_CERTAINTY * self.error, MIN_INCREASE)
 
 
 class TrueLoss:
@@ -49,33 +51,38 @@ class TrueLoss:
         self, model: nn.Module, forward_fn: ForwardFn, batches: Sequence[Any], aliases: Mapping[str, str]
     ) -> None:
         """`aliases` gives for further names of a weight the one that weights are handed over by."""
-        self._model, self._answer, self._batches = model, forward_fn, batches
+        self._model, self._answer = model, forward_fn
         self._tensors = dict(model.named_parameters())
         self._names = {name: [name] for name in self._tensors}
         for name, known in aliases.items():
             if name in self._tensors and known in self._names:
                 self._names[known].append(name)
+        self._told_before: list[tuple[Any, Tensor]] = []
         with torch.no_grad():
-            self._before = [self._told(batch) for batch in batches]
+            for batch in batches:
+                self._told_before.append((batch, self._told(batch)))
+                if sum(before.numel() for _, before in self._told_before) >= MAX_KEPT:
+                    break
 
     def __call__(self, weights: Mapping[str, Floats]) -> Increase:
         """KL(original || model with these weights) where the model gives logits, else the increase of the given loss.
 
         Weights that are not named stay as they are; afterwards all are as before.
         """
-        sums, counts = [], []
+        sums, counts, sure = [], [], True
         with torch.no_grad(), self._replaced(weights):
-            for batch, before in zip(self._batches, self._before, strict=True):
+            for batch, before in self._told_before:
                 after = self._told(batch)
                 if before.ndim == 2:
                     sums.append(float(nn.functional.kl_div(after, before, log_target=True, reduction="sum")))
                 else:
+                    sure = False
                     sums.append(float((after - before).double().sum()))
                 counts.append(len(before))
         mean = sum(sums) / sum(counts)
         spread = sum((one - mean * count) ** 2 for one, count in zip(sums, counts, strict=True))
         error = math.sqrt(spread * len(sums) / max(len(sums) - 1, 1)) / sum(counts)
-        return Increase(mean, error)
+        return Increase(mean, 0.0 if sure else error)
 
     def _told(self, batch: Any) -> Tensor:
         """Logarithms of the probabilities (N, V), or losses (N,); what is drawn within is drawn alike each time."""
