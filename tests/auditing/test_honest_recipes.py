@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from bytecap.auditing import asked
 from bytecap.auditing.findings import KEPT, RECORDED
 from bytecap.auditing.job import audit_subject
 from bytecap.auditing.own_models import scored_model
@@ -33,7 +34,7 @@ def few(rules: RuleSet) -> RuleSet:
     changed = []
     for rule in rules.rules:
         config: Any = getattr(rule.probe, "config", None)
-        fewer = {"flips": 6, "positions": 64, "cuts": 3, "boundaries": 2}
+        fewer = {"flips": 6, "positions": 64, "length": 128, "cuts": 3, "boundaries": 2}
         names = {field.name for field in dataclasses.fields(config)} if config is not None else set()
         if used := {name: count for name, count in fewer.items() if name in names}:
             probe = type(rule.probe)(dataclasses.replace(config, **used))
@@ -69,6 +70,12 @@ def verdicts(subject_folder: Path, model: GPT, how: AdaptiveScoring) -> dict[str
     report = audit_subject(subject, few(only(*ASKED)), seed=0, progress=Silent())
     assert not report.broken, [(finding.rule, finding.answer) for finding in report.broken]
     return {finding.rule: finding.answer.verdict for finding in report.findings}
+
+
+@pytest.fixture(autouse=True)
+def one_excerpt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of three: what is asked is the same, of less text."""
+    monkeypatch.setattr(asked, "EXCERPTS", 1)
 
 
 @pytest.mark.parametrize("name", catalog.names("recipes"))

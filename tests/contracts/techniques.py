@@ -150,10 +150,10 @@ def check_low_precision(name: str) -> None:
     assert loss_BT.dtype == torch.float32 and (loss_BT - exact_BT).abs().mean() < 0.1 * exact_BT.mean()
 
 
-def check_compiles(name: str) -> None:
-    """The forward pass is one graph without breaks, with the same values."""
-    model = build_random(name)
-    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+def check_compiles(*names: str, backend: str = "eager") -> None:
+    """The forward pass is one graph without breaks, with the same values; `aot_eager` traces the backward pass too."""
+    model = build_random(*names)
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
     arguments = TOKENS_BT[:, :-1], TOKENS_BT[:, 1:], BOS
     torch.testing.assert_close(compiled(*arguments), model(*arguments))
     torch.compiler.reset()

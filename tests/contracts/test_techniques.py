@@ -103,6 +103,7 @@ def test_all_together() -> None:
     assert torch.equal(compute_logits(one), compute_logits(other))
     check_streams(*NAMES)
     check_skips(*NAMES)
+    check_compiles(*NAMES, backend="aot_eager")
 
 
 HEAD = """

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bytecap.convert.child import read_tables
 from bytecap.convert.job import convert, find_files
 from bytecap.core.errors import BytecapError, ConfigError, DataError
 
@@ -107,7 +108,7 @@ def test_errors_of_the_reader(tmp_path: Path) -> None:
     assert convert(tmp_path / "x.pt", tmp_path / "o.safetensors", "ema").tensors == 3
     (tmp_path / "y.tflite").write_bytes(b"nothing")
     with pytest.raises(ConfigError, match=r"is a file of TFLite, and convert reads \.bin, \.ckpt, \.gguf"):
-        convert(tmp_path / "y.tflite", tmp_path / "p.safetensors")
+        read_tables(tmp_path / "y.tflite")
     (tmp_path / "y.pt").write_bytes(b"nothing")
     with pytest.raises(DataError, match="cannot be read as a PyTorch checkpoint"):
         convert(tmp_path / "y.pt", tmp_path / "p.safetensors")

@@ -49,7 +49,7 @@ def test_distilled(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     of so few weights, what is nearer there may be a little farther here.
     """
     kl, files = [], []
-    for number, setting in enumerate(("states=0", "distill_steps=30", "compensation_tokens=4096")):
+    for number, setting in enumerate(("states=8", "distill_steps=10", "compensation_tokens=4096")):
         out, setting = tmp_path / f"{number}.bcap", f"--set=quant.{setting}"
         (report,) = fitted(capsys, finished, "--cap", "2500", "--out", out, setting)
         assert report["bytes"] <= 2500 and load(out).model().spec.n_layers == SETTINGS["model.n_layers"]
