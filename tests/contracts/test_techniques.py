@@ -103,6 +103,11 @@ def test_all_together() -> None:
     assert torch.equal(compute_logits(one), compute_logits(other))
     check_streams(*NAMES)
     check_skips(*NAMES)
+
+
+@pytest.mark.slow
+def test_all_compile_together() -> None:
+    """The backward pass is traced too, once for all of them."""
     check_compiles(*NAMES, backend="aot_eager")
 
 

@@ -16,7 +16,10 @@ from tests.runs import arguments, call
 
 pytestmark = pytest.mark.slow
 
-SGD = {"train.steps": 4, "score.adapt.sgd.rate": 0.02, "score.adapt.sgd.chunk": 16, "score.strategy": "streaming"}
+SGD = {
+    "train.steps": 4, "text.validation_fraction": 0.1,
+    "score.adapt.sgd.rate": 0.02, "score.adapt.sgd.chunk": 16, "score.strategy": "streaming",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
