@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -183,11 +184,11 @@ def test_no_input_file_gives_a_traceback(
         assert err.count("\nbytecap: ") <= 1, (path, err)
 
 
-def run_child_here(source: Path, files: dict[Path, list[str] | None], key: str | None, folder: Path) -> object:
+def run_child_here(source: Path, job: dict[str, Any], folder: Path) -> object:
     """As the process does it, without the process."""
     from bytecap.convert.child import convert_files
 
-    return convert_files({str(file): wanted for file, wanted in files.items()}, key, folder)
+    return convert_files(job["files"], job["key"], folder, job["dequantize"])
 
 
 def damage(name: str) -> Maker:

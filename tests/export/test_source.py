@@ -34,4 +34,6 @@ def test_a_source_is_the_model() -> None:
     assert torch.equal(tokens_BT, source.probes([(2, 9)])[0])
     assert (tokens_BT == source.tokenizer.bos).sum(1).tolist() == [1, 1]
     model = artifact.model()
-    assert torch.equal(source.logits(tokens_BT), model.logits(model.hidden(tokens_BT, source.tokenizer.bos)))
+    with torch.no_grad():
+        logits_BTV = model.logits(model.hidden(tokens_BT, source.tokenizer.bos))
+    assert torch.equal(source.logits(tokens_BT), logits_BTV)

@@ -198,9 +198,16 @@ def read_back(result: FitResult, aliases: Mapping[str, str]) -> Artifact:
 
 def _is_equal(one: StoredTensor, other: StoredTensor) -> bool:
     """Tell equal weights; what is stored alike has them, and need not be multiplied out."""
-    fields = [field.name for field in dataclasses.fields(one)] if type(one) is type(other) else []  # type: ignore[arg-type]
-    alike = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in fields)
-    return (bool(fields) and alike) or np.array_equal(one.weights(), other.weights())
+    return _stored_alike(one, other) or np.array_equal(one.weights(), other.weights())
+
+
+def _stored_alike(one: object, other: object) -> bool:
+    """True for equal numbers, arrays, and objects whose fields are alike."""
+    if type(one) is not type(other):
+        return False
+    if not dataclasses.is_dataclass(one):
+        return np.array_equal(one, other)  # type: ignore[arg-type]
+    return all(_stored_alike(getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one))
 
 
 def refuse_small_caps(

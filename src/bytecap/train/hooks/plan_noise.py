@@ -83,7 +83,7 @@ class PlanNoise(TrainingHook):
             found = self._plan_steps(model)
             self.steps = {n: (step * self.config.share).to(parameters[n].device) for n, step in found.items()}
         generator = torch.Generator(next(iter(parameters.values())).device).manual_seed(self.seed)
-        for name, step in self.steps.items():
+        for name, step in sorted(self.steps.items()):  # a continued run, too, draws the noise in this order
             weight = parameters[name].data
             self._raw[name] = weight.clone()
             weight.copy_(self._read(weight, step, generator))
