@@ -12,6 +12,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+from bytecap.run.record import load_record
+
+
+def run_demo() -> dict[str, Any]:
+    """The record of the demo, run into a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as temporary:
+        command = [sys.executable, "-m", "bytecap", "run", "--out", f"{temporary}/demo", "--quiet", "--json"]
+        record: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return record
 
 
 def main() -> None:
@@ -19,12 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", type=Path, help="a finished run folder")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.run or Path(temporary) / "demo"
-        begin = time.perf_counter()
-        command = [sys.executable, "-m", "bytecap", "run", "--out", str(folder), "--quiet", "--json"]
-        record = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        wall = time.perf_counter() - begin
+    begin = time.perf_counter()
+    record = load_record(options.run) if options.run else run_demo()
+    wall = time.perf_counter() - begin
     stages = "  ".join(f"{stage} {seconds:.1f}" for stage, seconds in record["seconds"].items())
     print(f"{record['hardware']['name']}, {record['hardware']['threads']} threads, torch {record['hardware']['torch']}")
     print(f"command {wall:.1f} s; stages: {stages}; sum {sum(record['seconds'].values()):.1f} s")
