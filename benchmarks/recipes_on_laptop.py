@@ -1,6 +1,6 @@
 """All recipes on one text under one cap: bits per byte before fitting, as published and ours, beside what was claimed.
 
-usage: python benchmarks/recipes_on_laptop.py --text PATH [--seconds 195 | --steps N] [--cap 250kB] [--seeds 0,1]
+usage: python benchmarks/recipes_on_laptop.py --text PATH [--seconds 170 | --steps N] [--cap 250kB] [--seeds 0,1]
            [--recipes NAME,NAME] [--out FOLDER] [--set PATH=VALUE]...
 
 Every run is `bytecap run RECIPE --track laptop` into a folder of its own under --out, one after the other; a finished
@@ -46,7 +46,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", nargs="+", help="files, folders or globs; without it Python's standard library")
-    parser.add_argument("--seconds", type=float, help="of training, 195 unless given")
+    parser.add_argument("--seconds", type=float, help="of training, 170 unless given")
     parser.add_argument("--steps", type=int, help="of training instead of seconds: the same tokens for every recipe")
     parser.add_argument("--cap", default="250kB", help="most bytes of a file")
     parser.add_argument("--seeds", default="0,1", help="separated by commas")
