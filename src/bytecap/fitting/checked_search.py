@@ -23,7 +23,7 @@ from bytecap.core.progress import Progress
 from bytecap.fitting.problem import build_problem
 from bytecap.fitting.result import FitResult
 from bytecap.fitting.size_search import SizeSearch
-from bytecap.fitting.true_loss import Increase, TrueLoss
+from bytecap.fitting.true_loss import Floats, Increase, TrueLoss
 from bytecap.formats.per_tensor import PER_TENSOR
 
 TRUSTED = 2.0
@@ -107,7 +107,7 @@ def _agree(increase: Increase, result: FitResult) -> bool:
     return predicted / TRUSTED <= increase.mean <= predicted * TRUSTED
 
 
-def _weights(result: FitResult) -> Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def _weights(result: FitResult) -> Mapping[str, Floats]:
     return {name: tensor.weights() for name, tensor in result.model.tensors.items()}
 
 
