@@ -79,12 +79,12 @@ def _bytecap(*words: str | Path) -> dict[str, Any]:
 
 def _equal(record: dict[str, Any], folder: Path) -> float | None:
     """Bits per byte of our fit at the bytes of the published file; None where that was not made."""
-    finishes = record["finishes"]
-    published = next((finish for scheme, finish in finishes.items() if scheme != OURS), None)
+    fits = record["fits"]
+    published = next((fit for scheme, fit in fits.items() if scheme != OURS), None)
     if published is None:
         return None
-    if published["bytes"] >= EQUAL * finishes[OURS]["bytes"]:
-        return float(finishes[OURS]["bits_per_byte"])
+    if published["bytes"] >= EQUAL * fits[OURS]["bytes"]:
+        return float(fits[OURS]["bits_per_byte"])
     file = folder / "equal.bcap"
     if not file.exists():
         _bytecap("fit", folder, "--cap", str(published["bytes"]), "--out", file)
@@ -94,19 +94,19 @@ def _equal(record: dict[str, Any], folder: Path) -> float | None:
 def _row(name: str, records: Sequence[dict[str, Any]]) -> list[str]:
     """The cells of one recipe: means over the seeds, half the range behind them."""
     source = catalog.read("recipes", name).get("source", {})
-    finishes = [record["finishes"] for record in records]
-    theirs = [next((f for scheme, f in found.items() if scheme != OURS), None) for found in finishes]
-    made = [finish for finish in theirs if finish is not None]
+    fits = [record["fits"] for record in records]
+    theirs = [next((f for scheme, f in found.items() if scheme != OURS), None) for found in fits]
+    made = [fit for fit in theirs if fit is not None]
     claimed = source.get("claimed_bpb")
     return [
         name,
         _spread([record["scores"]["before"]["bits_per_byte"] for record in records]),
-        _spread([finish["bits_per_byte"] for finish in made]) if made else "none",
+        _spread([fit["bits_per_byte"] for fit in made]) if made else "none",
         _spread([record["equal"] for record in records]) if made else "none",
-        f"{statistics.mean(finish['bytes'] for finish in made):,.0f}" if made else "none",
-        f"{statistics.mean(finish['own_bytes'] or finish['bytes'] for finish in made):,.0f}" if made else "none",
-        _spread([found[OURS]["bits_per_byte"] for found in finishes]),
-        f"{statistics.mean(found[OURS]['bytes'] for found in finishes):,.0f}",
+        f"{statistics.mean(fit['bytes'] for fit in made):,.0f}" if made else "none",
+        f"{statistics.mean(fit['own_bytes'] or fit['bytes'] for fit in made):,.0f}" if made else "none",
+        _spread([found[OURS]["bits_per_byte"] for found in fits]),
+        f"{statistics.mean(found[OURS]['bytes'] for found in fits):,.0f}",
         f"{statistics.mean(record['training']['steps'] for record in records):,.0f}",
         f"{statistics.mean(record['training']['tokens_per_second'] for record in records):,.0f}",
         "none" if claimed is None else f"{claimed:.4f}",

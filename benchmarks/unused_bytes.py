@@ -19,7 +19,7 @@ from bytecap.core.progress import Silent
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import open_checkpoint
 from bytecap.run import recipe as recipes
-from bytecap.run.finishes import finish_job, finishes
+from bytecap.run.fits import build_run_fit_job, run_fits
 from bytecap.run.job import load_or_measure_calibration
 from bytecap.text.tokens import load_tokens
 from bytecap.train.checkpoint import CHECKPOINT
@@ -35,7 +35,7 @@ def main() -> None:
     recipe, tokens = recipes.load(folder / "recipe.toml"), load_tokens(folder / "tokens")
     source = open_checkpoint(folder / CHECKPOINT, finished=True)
     calibration = load_or_measure_calibration(recipe, tokens, folder, source, Silent())
-    search = finish_job(recipe, tokens, source, calibration, finishes(recipe)[0]).fitter
+    search = build_run_fit_job(recipe, tokens, source, calibration, run_fits(recipe)[0]).fitter
     assert calibration is not None and isinstance(search, SizeSearch)
     weights = sum(value.size for value in source.weights.values())
     most_loss, step_scale = calibration.unigram - calibration.loss, 2.0**-4

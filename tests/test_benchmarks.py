@@ -59,7 +59,7 @@ def test_fit_vs_published(finished: Path, monkeypatch: pytest.MonkeyPatch, capsy
 def test_recipes_on_laptop(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A row with both finishes and the claim; a second call reads the finished run and adds another recipe."""
+    """A row with both fits and the claim; a second call reads the finished run and adds another recipe."""
     settings = {**SETTINGS, "train.steps": 8, "quant.calibration_tokens": 512, "quant.states": 8}
     words = [f"--set={name}={value}" for name, value in settings.items() if name != "artifact.cap_bytes"]
     words += ["--text", str(corpus), "--cap", "9kB", "--seeds", "0", "--out", str(tmp_path)]

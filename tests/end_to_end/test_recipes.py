@@ -1,4 +1,4 @@
-"""Every recipe file, from text to a record with both finishes, at a size that takes seconds."""
+"""Every recipe file, from text to a record with both fits, at a size that takes seconds."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def toy(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", catalog.names("recipes"))
 def test_it_runs_to_its_record(name: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both finishes are under the cap and scored on the same tokens, next to the weights that they are of."""
+    """Both fits are under the cap and scored on the same tokens, next to the weights that they are of."""
     words = arguments(corpus, tmp_path / "run", **toy(name))
     words[1] = name
     assert call(*words, "--json", "--quiet") == 0
     record = json.loads(capsys.readouterr().out)
     source = record["recipe"]["source"]
-    assert set(record["finishes"]) == {"bytecap", *filter(None, [source["scheme"]])}
-    assert all(finish["bytes"] <= CAP for finish in record["finishes"].values())
+    assert set(record["fits"]) == {"bytecap", *filter(None, [source["scheme"]])}
+    assert all(fit["bytes"] <= CAP for fit in record["fits"].values())
     scores = record["scores"]
     exported = record["recipe"]["train"]["exported_weights"]
     assert ("compared" in scores) == bool(source["scheme"]) and ("last" in scores) == (exported != "last")

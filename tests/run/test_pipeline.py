@@ -114,11 +114,11 @@ def test_products_of_another_shape_are_refused_by_name(
 
 
 def test_records_of_other_versions(copy: Path, corpus: Path, capsys: Capture) -> None:
-    """Schema 1, without a digest, is read and its file checked by the scores' digest; a newer one is refused."""
+    """Schema 1, without a digest, and `finishes` for `fits` are read; a newer schema is refused."""
     path = copy / "record.json"
     record = json.loads(path.read_text())
     old = {**record, "schema": 1, "artifact": {k: v for k, v in record["artifact"].items() if k != "digest"}}
-    path.write_text(json.dumps(old))
+    path.write_text(json.dumps({("finishes" if key == "fits" else key): value for key, value in old.items()}))
     assert call(*arguments(corpus, copy), "--quiet", "--json") == 0
     assert json.loads(capsys.readouterr().out) == old
     flip(copy / "model.bcap", 3000)

@@ -70,7 +70,7 @@ def summary(record: dict[str, Any], folder: str) -> str:
         ["after fitting", "", f"{after['bits_per_byte']:.4f}   ({note})"],
         ["after, plain windows", "", f"{plain['bits_per_byte']:.4f}   (context {plain['context']}, no overlap)"],
         *_adapted_rows(record),
-        *_finish_rows(record),
+        *_fit_rows(record),
         *(
             [f"{name} weights, not fitted", "", f"{score['bits_per_byte']:.4f}   ({note})"]
             for name, score in scores.items()
@@ -99,15 +99,15 @@ def _adapted_rows(record: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _finish_rows(record: dict[str, Any]) -> list[list[str]]:
+def _fit_rows(record: dict[str, Any]) -> list[list[str]]:
     """The fits of a run at the same cap, where it made more than one; older records have none."""
-    found: dict[str, dict[str, Any]] = record.get("finishes", {})
+    found: dict[str, dict[str, Any]] = record.get("fits", {})
     rows = []
-    for scheme, finish in found.items():
-        note = f"{finish['bytes']:,} bytes"
-        if (finish["own_bytes"] or 0) > finish["bytes"]:
-            note += f"; {finish['own_bytes']:,} with its own steps, which had to grow {finish['step_scale']:.3f} times"
-        rows.append([f"fitted by {scheme}", "", f"{finish['bits_per_byte']:.4f}   ({note})"])
+    for scheme, fit in found.items():
+        note = f"{fit['bytes']:,} bytes"
+        if (fit["own_bytes"] or 0) > fit["bytes"]:
+            note += f"; {fit['own_bytes']:,} with its own steps, which had to grow {fit['step_scale']:.3f} times"
+        rows.append([f"fitted by {scheme}", "", f"{fit['bits_per_byte']:.4f}   ({note})"])
     return rows if len(rows) > 1 else []
 
 

@@ -25,7 +25,7 @@ from bytecap.train.loop import METRICS
 
 RECIPE, TOKENS, MODEL = "recipe.toml", "tokens", "model.bcap"
 COMPARED = "compared.bcap"
-"""The same weights finished in the other way: as published where the model is ours, and the other way round."""
+"""The other fit of the same weights: the published scheme's where the model is ours, and the other way round."""
 CALIBRATION = "calibration.safetensors"
 UNFINISHED_SCORE = "unfinished-score"
 """Folder of what is kept of an adapted score until it is whole."""

@@ -27,7 +27,7 @@ from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.published.scheme_plan import training_grids
 from bytecap.quant.allocation import Shape
-from bytecap.run.finishes import keep_small
+from bytecap.run.fits import keep_small
 from bytecap.run.job import run_container, run_text
 from bytecap.run.recipe import Recipe, fake_quantization_config
 from bytecap.text.tokens import Tokens

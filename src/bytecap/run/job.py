@@ -1,7 +1,7 @@
 """What the fits of a run folder are made of: its own text, what a file says of it, the calibration that it keeps.
 
 In:   a recipe, the tokens of the run, its folder.
-Out:  text, container and calibration for a FitJob (run/finishes.py).
+Out:  text, container and calibration for a FitJob (run/fits.py).
 """
 
 from __future__ import annotations

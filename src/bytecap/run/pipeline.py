@@ -25,13 +25,13 @@ from bytecap.fitting.source import open_checkpoint, source_from_module
 from bytecap.model.spec import ModelSpec
 from bytecap.report.compressors import compressor_baselines
 from bytecap.report.console import Console
-from bytecap.run.finishes import (
-    finish_job,
-    finishes,
-    finishes_summary,
+from bytecap.run.fits import (
+    build_run_fit_job,
+    fits_summary,
     missing_files,
     refuse_missing_compressors,
-    write_finish,
+    run_fits,
+    write_fit,
 )
 from bytecap.run.folder import (
     COMPARED,
@@ -177,10 +177,10 @@ def fit_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device
         source.model.to(device)
     with console.stage("fit"), timed(folder, "fit"):
         calibration = load_or_measure_calibration(recipe, tokens, folder, source, console)
-        for finish in finishes(recipe):
-            if finish.file in missing:
-                job = partial(finish_job, recipe, tokens, source, calibration, finish)
-                from_main(partial(write_finish, job, recipe, folder, finish, console))
+        for fit in run_fits(recipe):
+            if fit.file in missing:
+                job = partial(build_run_fit_job, recipe, tokens, source, calibration, fit)
+                from_main(partial(write_fit, job, recipe, folder, fit, console))
 
 
 def score_stage(
@@ -254,13 +254,13 @@ def report_stage(
         artifact=artifact_summary(artifact, folder),
         byte_check=scored["byte_check"],
         failed=scored.get(FAILED, {}),
-        finishes=finishes_summary(recipe, scores, folder),
+        fits=fits_summary(recipe, scores, folder),
         scores=scores,
         compressors=compressors,
         sample={"prompt": prompt, "continued": written[len(prompt) :]},
         files={
             "the model": MODEL,
-            **({"fitted in the other way": COMPARED} if "compared" in scores else {}),
+            **({"the other fit": COMPARED} if "compared" in scores else {}),
             "this record": RECORD,
             "every setting": RECIPE,
             "training curve": METRICS,

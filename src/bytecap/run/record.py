@@ -30,6 +30,8 @@ from bytecap.train.checkpoint import TrainingState
 
 SCHEMA = 2
 """Schema 1 had no `artifact.digest` and `compressors.sample`, and `kappa` for `artifact.step_scale`; it is read."""
+_FITS_FORMERLY = "finishes"
+"""What `fits` was called before version 0.2.0."""
 _SCORE = {"bits_per_byte": float, "text_bytes": int, "tokens": int, "context": int, "stride": int, "seconds": float}
 ADAPTED, FAILED = "adapted", "failed"
 """The score of a file that adapts; and where it stands which scores could not be had, and why."""
@@ -69,11 +71,11 @@ class RunRecord:
     of the loss in nats per token, bytes of each section."""
     byte_check: dict[str, Any]
     """Validation bytes as the table counts them, as decoded, and raw (null where not at hand)."""
-    finishes: dict[str, dict[str, Any]]
+    fits: dict[str, dict[str, Any]]
     """Our own fit (`bytecap`) and the published scheme at the same cap, by scheme: file, bytes, own_bytes (with the
     published steps, before they grew to fit), step_scale, compressor, bits_per_byte."""
     scores: dict[str, dict[str, Any]]
-    """`before` and `after` fitting, `compared` of the other finish, and weights that training gave and did not export
+    """`before` and `after` fitting, `compared` of the other fit, and weights that training gave and did not export
     (`last`, `ema`), sliding as the recipe says; `before_plain` and `after_plain` with windows that do not overlap;
     `adapted`: the fitted file while it adapts, with strategy, settings and order, where the recipe says so.
     Each: bits_per_byte, nats, text_bytes, tokens, context, stride, seconds."""
@@ -106,6 +108,8 @@ def load_record_file(path: Path) -> dict[str, Any]:
             f"wrote it ({record.get('program')}), or choose another --out",
             path=str(path),
         )
+    if (fits := record.pop(_FITS_FORMERLY, None)) is not None:
+        record["fits"] = fits
     try:
         summary(record, str(path.parent))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

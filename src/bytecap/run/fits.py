@@ -1,7 +1,7 @@
-"""The two ways in which a run finishes its weights under one cap: our own fit, and the scheme that was published.
+"""The two fits of a run under one cap: our own, and by the quantization scheme that was published.
 
 In:   a recipe, its tokens, a checkpoint and what was measured of it.
-Out:  `model.bcap` in the way that the recipe chooses, and the other way's file beside it, to compare with.
+Out:  `model.bcap` by the fit that the recipe chooses, and `compared.bcap` by the other one, to compare with.
 
 A published scheme is carried out with its own bits, clips and compressor. Where its file is over the cap its steps grow
 until it fits, or the run is refused (`artifact.over_cap`); to compare with, they always grow.
@@ -40,47 +40,47 @@ PUBLISHED_WIDTH_SHARE = 4
 
 
 @dataclass(frozen=True)
-class Finish:
-    """One way of quantizing a run's weights, and the file that it makes."""
+class RunFit:
+    """One fit of a run's weights: its scheme, and the file that it makes."""
 
     file: str
     scheme: str
     """A published scheme, or `bytecap` for our own fit."""
 
 
-def finishes(recipe: Recipe) -> tuple[Finish, ...]:
-    """The recipe's choice first, then the other way: our own fit, or the scheme of its source, if it has one."""
+def run_fits(recipe: Recipe) -> tuple[RunFit, ...]:
+    """The fit that the recipe chooses, then the other one: our own, or the scheme of its source, if it names one."""
     chosen = recipe.artifact.scheme or OURS
     other = recipe.source.scheme if chosen == OURS else OURS
-    return (Finish(MODEL, chosen), *([Finish(COMPARED, other)] if other else []))
+    return (RunFit(MODEL, chosen), *([RunFit(COMPARED, other)] if other else []))
 
 
 def refuse_missing_compressors(recipe: Recipe) -> None:
-    """BackendError before any work where the compressor of a finish is not installed; another never takes its place."""
-    for finish in finishes(recipe):
-        codec = _compressor(recipe, finish)
+    """BackendError before any work where the compressor of a fit is not installed; another never takes its place."""
+    for fit in run_fits(recipe):
+        codec = _compressor(recipe, fit)
         try:
             compress(codec, b"")
         except BackendError as error:
-            raise BackendError(f"scheme {finish.scheme} stores its file with {codec}: {error}") from None
+            raise BackendError(f"scheme {fit.scheme} stores its file with {codec}: {error}") from None
 
 
-def finish_job(
-    recipe: Recipe, tokens: Tokens, source: WeightSource, calibration: Calibration | None, finish: Finish
+def build_run_fit_job(
+    recipe: Recipe, tokens: Tokens, source: WeightSource, calibration: Calibration | None, fit: RunFit
 ) -> FitJob:
-    """The fit of one finish."""
+    """The job that makes one of the fits."""
     container = run_container(recipe, tokens, source.digest)
     comparison = run_comparison(recipe, tokens)
-    if finish.scheme == OURS:
+    if fit.scheme == OURS:
         adaptation = None
         if source.model is not None:
             adaptation = make_adaptation(source.model, run_text(recipe, tokens), recipe.quant)
         return build_job(source, calibration, recipe.quant, container, adaptation, comparison)
-    config = dataclasses.replace(container.config, compressor=_compressor(recipe, finish))
+    config = dataclasses.replace(container.config, compressor=_compressor(recipe, fit))
     options = SchemeOptions(
-        finish.scheme,
+        fit.scheme,
         keep_small=keep_small(recipe),
-        over_cap=recipe.artifact.over_cap if finish.file == MODEL else SHRINK,
+        over_cap=recipe.artifact.over_cap if fit.file == MODEL else SHRINK,
     )
     container = Container(container.provenance, config, container.tokenizer)
     return build_scheme_job(source, calibration, options, container, comparison)
@@ -92,36 +92,34 @@ def keep_small(recipe: Recipe) -> int:
     return recipe.model.d_model**2 // PUBLISHED_WIDTH_SHARE if chosen is None else chosen
 
 
-def write_finish(
-    make_job: Callable[[], FitJob], recipe: Recipe, folder: Path, finish: Finish, progress: Progress
-) -> None:
-    """The file of one finish and the report beside it.
+def write_fit(make_job: Callable[[], FitJob], recipe: Recipe, folder: Path, fit: RunFit, progress: Progress) -> None:
+    """Write the file of one fit and the report beside it.
 
     Where the file to compare with cannot be made the reason is noted, and the run goes on without it.
     """
-    path, budget = folder / finish.file, recipe.artifact.budget
+    path, budget = folder / fit.file, recipe.artifact.budget
     try:
         fitted = make_job().fit(budget, progress)
     except (BudgetError, ConfigError, NumericsError) as error:
-        if finish.file == MODEL:
+        if fit.file == MODEL:
             raise
-        progress.note(f"there is nothing to compare with: scheme {finish.scheme} cannot be carried out ({error})")
+        progress.note(f"there is nothing to compare with: scheme {fit.scheme} cannot be carried out ({error})")
         for stale in (path, report_path(path)):
             stale.unlink(missing_ok=True)
         return
     write_json(report_path(path), fitted.report)
     write_bytes(path, fitted.result.data)
-    what = "" if finish.scheme == OURS else f", scheme {finish.scheme}"
+    what = "" if fit.scheme == OURS else f", scheme {fit.scheme}"
     progress.note(f"{len(fitted.result.data):,} of {budget.file_bytes:,} bytes{what}")
 
 
 def missing_files(folder: Path, recipe: Recipe, checkpoint_digest: str, progress: Progress) -> list[str]:
     """Names of the files that this recipe has not made of this checkpoint yet; a damaged one is noted."""
-    return [f.file for f in finishes(recipe) if not _is_made(folder, recipe, f, checkpoint_digest, progress)]
+    return [f.file for f in run_fits(recipe) if not _is_made(folder, recipe, f, checkpoint_digest, progress)]
 
 
-def _is_made(folder: Path, recipe: Recipe, finish: Finish, checkpoint_digest: str, progress: Progress) -> bool:
-    path = folder / finish.file
+def _is_made(folder: Path, recipe: Recipe, fit: RunFit, checkpoint_digest: str, progress: Progress) -> bool:
+    path = folder / fit.file
     if not (path.exists() and report_path(path).exists()):
         return False
     try:
@@ -131,28 +129,28 @@ def _is_made(folder: Path, recipe: Recipe, finish: Finish, checkpoint_digest: st
         return False
     known = made.made_from.get("recipe") in recipe.known_digests
     size_fits = made.size_bytes <= recipe.artifact.budget.file_bytes
-    scheme_fits = read_report(report_path(path))["scheme"] == finish.scheme
+    scheme_fits = read_report(report_path(path))["scheme"] == fit.scheme
     return known and made.made_from.get("checkpoint") == checkpoint_digest and size_fits and scheme_fits
 
 
-def finishes_summary(recipe: Recipe, scores: dict[str, dict[str, Any]], folder: Path) -> dict[str, dict[str, Any]]:
-    """What a record says of both finishes, by scheme."""
+def fits_summary(recipe: Recipe, scores: dict[str, dict[str, Any]], folder: Path) -> dict[str, dict[str, Any]]:
+    """The table `fits` of a run record, by scheme."""
     found = {}
-    for finish, score in zip(finishes(recipe), ("after", "compared"), strict=False):
-        path = folder / finish.file
+    for fit, score in zip(run_fits(recipe), ("after", "compared"), strict=False):
+        path = folder / fit.file
         if score not in scores:
             continue
         report = read_report(report_path(path))
-        found[finish.scheme] = {
-            "file": finish.file,
+        found[fit.scheme] = {
+            "file": fit.file,
             "digest": digest_bytes(path.read_bytes()),
-            "compressor": _compressor(recipe, finish),
+            "compressor": _compressor(recipe, fit),
             **{name: report[name] for name in ("bytes", "unused_bytes", "own_bytes", "step_scale")},
-            "as_published": report["step_scale"] == 1.0 and finish.scheme == recipe.source.scheme,
+            "as_published": report["step_scale"] == 1.0 and fit.scheme == recipe.source.scheme,
             "bits_per_byte": scores[score]["bits_per_byte"],
         }
     return found
 
 
-def _compressor(recipe: Recipe, finish: Finish) -> str:
-    return recipe.artifact.compressor if finish.scheme == OURS else find_scheme(finish.scheme).compressor
+def _compressor(recipe: Recipe, fit: RunFit) -> str:
+    return recipe.artifact.compressor if fit.scheme == OURS else find_scheme(fit.scheme).compressor

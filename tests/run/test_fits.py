@@ -1,4 +1,4 @@
-"""A run is finished in two ways under one cap, and its record shows both."""
+"""A run makes two fits under one cap, our own and the published one, and its record shows both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bytecap.coding import general
 from bytecap.core.errors import BackendError, ConfigError
 from bytecap.formats.per_channel import PerChannelQuantized
 from bytecap.run import recipe as recipes
-from bytecap.run.finishes import Finish, finishes, keep_small, refuse_missing_compressors
+from bytecap.run.fits import RunFit, keep_small, refuse_missing_compressors, run_fits
 from bytecap.run.recipe import Recipe
 from tests.runs import arguments, call
 
@@ -28,12 +28,12 @@ def resolve(*overrides: str) -> Recipe:
 
 def test_the_choice_and_the_other_way() -> None:
     """Ours unless the recipe says otherwise; a scheme's name stands in the resolved recipe and its digest."""
-    assert finishes(resolve()) == (Finish("model.bcap", "bytecap"), Finish("compared.bcap", "int8"))
+    assert run_fits(resolve()) == (RunFit("model.bcap", "bytecap"), RunFit("compared.bcap", "int8"))
     published = resolve("artifact.scheme=as_published")
     assert published.artifact.scheme == "int8" and published.digest != resolve().digest
     assert published.digest == resolve("artifact.scheme=int8").digest
-    assert finishes(published) == (Finish("model.bcap", "int8"), Finish("compared.bcap", "bytecap"))
-    assert finishes(resolve("source.scheme=")) == (Finish("model.bcap", "bytecap"),)
+    assert run_fits(published) == (RunFit("model.bcap", "int8"), RunFit("compared.bcap", "bytecap"))
+    assert run_fits(resolve("source.scheme=")) == (RunFit("model.bcap", "bytecap"),)
     assert resolve("source.scheme=").digest == resolve("artifact.over_cap=shrink").digest == resolve().digest
 
 
@@ -79,10 +79,10 @@ def test_a_missing_compressor_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_record_shows_both(finished: Path) -> None:
     """Each with its file's bytes under the cap and its score; the published one has its own steps and compressor."""
     record = json.loads((finished / "record.json").read_text())
-    ours, published = record["finishes"]["bytecap"], record["finishes"]["int8"]
-    for finish, score in ((ours, "after"), (published, "compared")):
-        assert finish["bytes"] == (finished / finish["file"]).stat().st_size <= 9000
-        assert finish["bits_per_byte"] == record["scores"][score]["bits_per_byte"]
+    ours, published = record["fits"]["bytecap"], record["fits"]["int8"]
+    for fit, score in ((ours, "after"), (published, "compared")):
+        assert fit["bytes"] == (finished / fit["file"]).stat().st_size <= 9000
+        assert fit["bits_per_byte"] == record["scores"][score]["bits_per_byte"]
     assert (published["as_published"], published["step_scale"], published["compressor"]) == (True, 1.0, "zlib")
     made = load(finished / "compared.bcap")
     assert {size.codec for size in made.sizes} == {"zlib"}
@@ -92,17 +92,17 @@ def test_the_record_shows_both(finished: Path) -> None:
 
 @pytest.mark.slow
 def test_as_published_is_the_model(finished: Path, corpus: Path, tmp_path: Path, capsys: Capture) -> None:
-    """The published finish is the model and ours lies beside it; over the cap it shrinks, loudly, or is refused."""
+    """The published fit is the model and ours lies beside it; over the cap it shrinks, loudly, or is refused."""
     from_tokens = tmp_path / "run"
     wanted: dict[str, Any] = {"artifact.scheme": "as_published", "source.scheme": "pr65", "artifact.cap_bytes": 6000}
     assert call(*arguments(corpus, from_tokens, **wanted), "--json") == 0
     out, err = capsys.readouterr()
     record = json.loads(out)
     assert "scheme pr65 as published takes 6," in err and "over the cap of 6,000; its steps are multiplied by" in err
-    published = record["finishes"]["pr65"]
+    published = record["fits"]["pr65"]
     assert published["file"] == "model.bcap" and 5900 < published["bytes"] <= 6000 < published["own_bytes"]
     assert not published["as_published"] and published["step_scale"] > 1
-    assert record["finishes"]["bytecap"]["file"] == "compared.bcap"
+    assert record["fits"]["bytecap"]["file"] == "compared.bcap"
     assert call("score", from_tokens, "--json", "--quiet") == 0
     assert json.loads(capsys.readouterr().out)["bits_per_byte"] == published["bits_per_byte"]
     shutil.rmtree(from_tokens)
@@ -118,7 +118,7 @@ def test_what_cannot_be_compared_is_noted(corpus: Path, tmp_path: Path, capsys: 
     out, err = capsys.readouterr()
     assert "there is nothing to compare with: scheme pr1586 cannot be carried out (scheme pr1586 needs curvature" in err
     record = json.loads(out)
-    assert set(record["finishes"]) == {"bytecap"} and "compared" not in record["scores"]
+    assert set(record["fits"]) == {"bytecap"} and "compared" not in record["scores"]
 
 
 @pytest.mark.slow
