@@ -90,12 +90,12 @@ def build_validation(folder: Path, ids: list[int]) -> Validation:
     return Validation(stream_of(folder, ids), None, TABLE, BOS, ByteCheck(0, None, None))
 
 
-def score(folder: Path, name: str, ids: list[int], lanes: int, **settings: Any) -> Score:
+def score(folder: Path, name: str, ids: list[int], rows: int, **settings: Any) -> Score:
     """A score with so many documents side by side."""
     how = AdaptiveScoring(
         adapt={name: default_config(name, **settings)},
         context=CONTEXT,
-        batch_tokens=lanes * CONTEXT,
+        batch_tokens=rows * CONTEXT,
         strategy="windows",
     )
     return evaluate_adaptive(random_model(), build_validation(folder, ids), how, Silent())
@@ -155,7 +155,7 @@ def check_reset(name: str, folder: Path) -> None:
 def check_lanes(name: str, folder: Path) -> None:
     """Documents side by side are scored as one after the other."""
     ids = make_ids(3, (40, 5, 1, 33, 12, 2, 26))
-    alone, together = (score(folder / str(lanes), name, ids, lanes) for lanes in (1, 3))
+    alone, together = (score(folder / str(rows), name, ids, rows) for rows in (1, 3))
     assert alone.documents is not None and together.documents is not None
     assert np.allclose(alone.documents.nats_D, together.documents.nats_D, rtol=1e-5), name
 

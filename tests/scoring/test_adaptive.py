@@ -1,4 +1,4 @@
-"""Scores in lanes and groups, and of anybody's predictor."""
+"""Scores of documents side by side and in groups, and of anybody's predictor."""
 
 import math
 from pathlib import Path
@@ -41,10 +41,10 @@ def test_groups_and_lanes_change_nothing(name: str, tmp_path: Path, monkeypatch:
     """Each group begins afresh, as each document does."""
     validation = build_validation(tmp_path, make_ids(1, (30, 12, 2, 25, 1, 19)))
     found = []
-    for lanes, tokens in ((1, 1 << 15), (4, 1 << 15), (4, 30)):
+    for rows, tokens in ((1, 1 << 15), (4, 1 << 15), (4, 30)):
         monkeypatch.setattr(adaptive, "GROUP_TOKENS", tokens)
         how = AdaptiveScoring(
-            adapt={name: default_config(name)}, context=CONTEXT, batch_tokens=lanes * CONTEXT, strategy="windows"
+            adapt={name: default_config(name)}, context=CONTEXT, batch_tokens=rows * CONTEXT, strategy="windows"
         )
         found.append(evaluate_adaptive(random_model(), validation, how, Silent()))
     assert [score.nats for score in found[1:]] == pytest.approx([found[0].nats] * 2, rel=1e-6)
@@ -53,14 +53,14 @@ def test_groups_and_lanes_change_nothing(name: str, tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("strategy", ["windows", "streaming"])
 def test_a_context_below_the_chunk(strategy: Strategy, tmp_path: Path) -> None:
-    """Where less is seen at once than is learned from at once, how many lanes there could be changes nothing."""
+    """Where less is seen at once than is learned from at once, how many rows there could be changes nothing."""
     validation = build_validation(tmp_path, make_ids(1, (30, 12, 2, 25, 1, 19)))
     one, many = (
         AdaptiveScoring(
-            adapt={"lora": default_config("lora")}, context=CHUNK // 2, batch_tokens=lanes * CHUNK, stride=1,
+            adapt={"lora": default_config("lora")}, context=CHUNK // 2, batch_tokens=rows * CHUNK, stride=1,
             strategy=strategy,
         )
-        for lanes in (1, 4)
+        for rows in (1, 4)
     )  # fmt: skip
     found = [evaluate_adaptive(random_model(), validation, how, Silent()).nats for how in (one, many)]
     assert found[0] == pytest.approx(found[1], rel=1e-9)

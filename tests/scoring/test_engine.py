@@ -1,4 +1,4 @@
-"""The engine's two faces, lanes and a predictor, give one number; adaptations that do not fit together are refused."""
+"""The engine gives one number in batches and as a predictor; adaptations that do not fit together are refused."""
 
 from pathlib import Path
 

@@ -27,18 +27,18 @@ def uniform(*shape: int) -> Tensor:
 
 
 def test_sums_are_those_of_a_slow_count(stream: TokenStream) -> None:
-    """Two lanes, chunks of several lengths, in an order of their own."""
+    """Two rows, chunks of several lengths, in an order of their own."""
     ledger, ids = Ledger(stream, TABLE, 1), stream.read(0, len(stream)).astype(np.int64)
     torch.manual_seed(0)
     nats, seen = 0.0, 0
     for chunk in (Chunk((20, 0), (5, 8)), Chunk((25,), (14,)), Chunk((8,), (12,))):
         log_probs_BTV = torch.randn(len(chunk.starts), chunk.length, VOCAB).log_softmax(dim=-1)
         scored = ledger.commit(chunk, log_probs_BTV)
-        for lane, (start, count) in enumerate(zip(chunk.starts, chunk.counts, strict=True)):
+        for row, (start, count) in enumerate(zip(chunk.starts, chunk.counts, strict=True)):
             for place in range(count):
-                assert scored.positions_BT[lane, place] == start + place + 1
-                assert scored.inputs_BT[lane, place] == ids[start + place]
-                nats -= float(log_probs_BTV[lane, place, ids[start + place + 1]])
+                assert scored.positions_BT[row, place] == start + place + 1
+                assert scored.inputs_BT[row, place] == ids[start + place]
+                nats -= float(log_probs_BTV[row, place, ids[start + place + 1]])
                 seen += 1
         assert scored.tokens == sum(chunk.counts) and int(scored.counted_BT.sum()) == scored.tokens
     totals = ledger.close()
@@ -66,7 +66,7 @@ def test_once_only(stream: TokenStream) -> None:
 
 
 def test_refused_probabilities(stream: TokenStream) -> None:
-    """NaN, sums that are not one, a token without any; what pads a lane may be anything."""
+    """NaN, sums that are not one, a token without any; what pads a row may be anything."""
     ledger, chunk = Ledger(stream, TABLE, 1), Chunk((0, 20), (4, 6))
     for value, message in (
         (torch.full((VOCAB,), math.nan), r"position 3 of the text are no numbers \(NaN\)"),

@@ -35,10 +35,10 @@ def random_ids(count: int, longest: int) -> list[int]:
     return ids[:count]
 
 
-@pytest.fixture(params=["one lane in blocks", "lanes with a mask"])
+@pytest.fixture(params=["one row in blocks", "rows with a mask"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to run a stream; parts as short as documents let them be."""
-    monkeypatch.setattr(attention_blocks, "_MIN_SIZE", 1 if request.param == "one lane in blocks" else 1 << 40)
+    monkeypatch.setattr(attention_blocks, "_MIN_SIZE", 1 if request.param == "one row in blocks" else 1 << 40)
     monkeypatch.setattr(streaming, "PART_TOKENS", 30)
 
 

@@ -92,10 +92,10 @@ def score_tokens(model: CausalModel, text: TokenizedText, *, context: int, strid
 
 def _commit(ledger: Ledger, rows: Sequence[Segment], logits_BTV: Tensor, first: int) -> int:
     """Write down the losses of a part of some rows, which begins at their scored position `first`; how many."""
-    lanes = [lane for lane, row in enumerate(rows) if row.scored > first]
-    counts = [min(rows[lane].scored - first, logits_BTV.size(1)) for lane in lanes]
-    starts = [rows[lane].start + rows[lane].skip + first for lane in lanes]
-    part_BTV = logits_BTV[lanes, : max(counts)].log_softmax(dim=-1)
+    going_on = [index for index, row in enumerate(rows) if row.scored > first]
+    counts = [min(rows[index].scored - first, logits_BTV.size(1)) for index in going_on]
+    starts = [rows[index].start + rows[index].skip + first for index in going_on]
+    part_BTV = logits_BTV[going_on, : max(counts)].log_softmax(dim=-1)
     return ledger.commit(Chunk(tuple(starts), tuple(counts)), part_BTV).tokens
 
 

@@ -3,12 +3,12 @@
 In:   an Engine or a Predictor, a Validation.
 Out:  a Score, with the settings that it was made with.
 
-Documents run side by side in lanes, in canonical order: the next document of the stream takes the first lane that is
-free. Groups of neighbouring documents are worked off one after the other, each from a fresh start, so that a group's
-numbers depend on no other and processes may share them. Where something is kept over documents, all are one group with
-one lane.
+Documents run side by side, one in each row of the batch, in canonical order: the next document of the stream takes the
+first row that is free. Groups of neighbouring documents are worked off one after the other, each from a fresh start, so
+that a group's numbers depend on no other and processes may share them. Where something is kept over documents, all are
+one group in one row.
 
-Letters: B lanes, T positions of a chunk.
+Letters: B rows, T positions of a chunk.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def evaluate_adaptive(
         )
         spans, kept = sorted(spans, key=lambda span: span.begin - span.end), None
     groups = [spans] if engine.in_order else list(group_spans(spans))
-    lanes = engine.lanes(max(1, how.batch_tokens // how.context))
+    rows = engine.max_rows(max(1, how.batch_tokens // how.context))
     clock, meter = Clock(), _Meter(progress, ledger.targets)
     with together(), _naming(how.adapt):
         for number, group in enumerate(groups):
@@ -132,7 +132,7 @@ def evaluate_adaptive(
                 continue
             part = ledger.part()
             if kept is None or not kept.restore(number, part):
-                score_group(engine, part, group, lanes=min(lanes, len(group)), meter=meter)
+                score_group(engine, part, group, rows=min(rows, len(group)), meter=meter)
                 if kept is not None and len(groups) > 1:
                     kept.keep(number, part)
             ledger.add(part)
@@ -146,28 +146,28 @@ def evaluate_adaptive(
     return score
 
 
-def score_group(engine: Engine, ledger: Ledger, group: Sequence[Span], *, lanes: int, meter: _Meter) -> None:
+def score_group(engine: Engine, ledger: Ledger, group: Sequence[Span], *, rows: int, meter: _Meter) -> None:
     """Documents from a fresh start, side by side."""
     waiting = iter(group)
-    running = [[*next(waiting)] for _ in range(lanes)]
-    engine.begin(lanes)
-    fresh = list(range(lanes))
+    running = [[*next(waiting)] for _ in range(rows)]
+    engine.begin(rows)
+    fresh = list(range(rows))
     while running:
-        for lane in fresh:
-            engine.reset(lane)
+        for row in fresh:
+            engine.reset(row)
         counts = [min(engine.chunk, end - place) for place, end in running]
         chunk = Chunk(tuple(place for place, _ in running), tuple(counts))
         scored = ledger.commit(chunk, engine.log_probs(ledger.inputs(chunk)))
         engine.learn(scored)
         meter.add(scored.tokens)
         running = [[place + count, end] for (place, end), count in zip(running, counts, strict=True)]
-        ended = [lane for lane, (place, end) in enumerate(running) if place == end]
-        refilled = {lane: [*span] for lane, span in zip(ended, waiting, strict=False)}
-        kept = [lane for lane in range(len(running)) if lane not in ended or lane in refilled]
+        ended = [row for row, (place, end) in enumerate(running) if place == end]
+        refilled = {row: [*span] for row, span in zip(ended, waiting, strict=False)}
+        kept = [row for row in range(len(running)) if row not in ended or row in refilled]
         if kept and len(kept) < len(running):
             engine.keep(kept)
-        fresh = [index for index, lane in enumerate(kept) if lane in refilled]
-        running = [refilled.get(lane, running[lane]) for lane in kept]
+        fresh = [index for index, row in enumerate(kept) if row in refilled]
+        running = [refilled.get(row, running[row]) for row in kept]
 
 
 def evaluate_predictor(

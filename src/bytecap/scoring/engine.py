@@ -1,9 +1,9 @@
 """The engine of a score that adapts: a model, what it has seen, and adaptations in their order.
 
-In:   the inputs of a chunk, one document in each lane.
+In:   the inputs of a chunk, one document in each row.
 Out:  log probabilities of what follows each; after the ledger has them, a `Scored` comes back to be learned from.
 
-Letters: B lanes, T positions of a chunk, D width, V vocabulary.
+Letters: B rows, T positions of a chunk, D width, V vocabulary.
 Source:  test-time training that scores first, as of openai/parameter-golf #1530 and #1586.
 """
 
@@ -28,7 +28,7 @@ DEFAULT_CHUNK = 64
 
 
 class Engine:
-    """Predicts a chunk in each lane, and learns from it once it is scored. It works on a copy of the model.
+    """Predicts a chunk in each row, and learns from it once it is scored. It works on a copy of the model.
 
     `text_V` is the text of each token, for adaptations that read it; empty where the tokenizer is not known.
 
@@ -66,14 +66,14 @@ class Engine:
         self._fresh = 0
         """Positions predicted since the last `learn` of documents that have not ended."""
         self._pending: list[Scored] = []
-        """What is of the documents in the lanes, scored and not yet learned from."""
+        """What is of the documents in the rows, scored and not yet learned from."""
 
     @property
     def in_order(self) -> bool:
         """True where documents must run one after the other."""
         return self.model.spec.across_documents or any(a.across_documents for a in self.adaptations)
 
-    def lanes(self, wanted: int) -> int:
+    def max_rows(self, wanted: int) -> int:
         """How many documents run side by side, at most `wanted`.
 
         One, where a chunk of learning is longer than what is asked for at once: the parts of the others that wait for
@@ -82,29 +82,29 @@ class Engine:
         return (
             1
             if self.in_order or self.chunk < (self.learning_chunk or 0)
-            else min([wanted, *(a.max_lanes for a in self.adaptations if a.max_lanes)])
+            else min([wanted, *(a.max_rows for a in self.adaptations if a.max_rows)])
         )
 
-    def begin(self, lanes: int) -> None:
+    def begin(self, rows: int) -> None:
         """Forget everything."""
-        self._past.begin(lanes)
+        self._past.begin(rows)
         self._graphs, self._fresh, self._pending = [], 0, []
         for adaptation in self.adaptations:
-            adaptation.begin(self.model, lanes, self.bos)
+            adaptation.begin(self.model, rows, self.bos)
 
-    def reset(self, lane: int) -> None:
-        """A document begins in a lane."""
-        self._past.reset(lane)
+    def reset(self, row: int) -> None:
+        """A document begins in a row."""
+        self._past.reset(row)
         self._fresh, self._pending = 0, []
         for adaptation in self.adaptations:
             if not adaptation.across_documents:
-                adaptation.reset(lane)
+                adaptation.reset(row)
 
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Give up all lanes but these."""
-        self._past.keep(lanes)
+    def keep(self, rows: Sequence[int]) -> None:
+        """Give up all rows but these."""
+        self._past.keep(rows)
         for adaptation in self.adaptations:
-            adaptation.keep(lanes)
+            adaptation.keep(rows)
 
     def log_probs(self, inputs_BT: Tensor) -> Tensor:
         """Natural log probabilities (B, T, V) of what follows each input, float32, without gradients."""
@@ -159,7 +159,7 @@ class Engine:
 
 
 class EnginePredictor:
-    """The engine with one lane, as a Predictor of a stream of documents."""
+    """The engine with one row, as a Predictor of a stream of documents."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -218,6 +218,6 @@ def _with_graphs(scored: Scored, graphs: list[Tensor]) -> Scored:
 
 
 def _all_ended(scored: Scored, bos: int) -> bool:
-    """True where the last target of every lane begins the next document, so that there is nothing to learn for."""
+    """True where the last target of every row begins the next document, so that there is nothing to learn for."""
     last_B1 = scored.counted_BT.sum(dim=1, keepdim=True) - 1
     return bool((scored.targets_BT.gather(1, last_B1) == bos).all())

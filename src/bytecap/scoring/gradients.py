@@ -3,7 +3,7 @@
 In:   a `Scored` with its graph, parameters.
 Out:  a gradient for each; other parameters in the model.
 
-Letters: B lanes, T positions of a chunk.
+Letters: B rows, T positions of a chunk.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class ModelWeights:
         self.replace(self._starts)
 
 
-def lane_gradients(scored: Scored, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Gradients of the sum over lanes of the mean loss of each lane; zeros for a parameter that had no part in it.
+def row_gradients(scored: Scored, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Gradients of the sum over rows of the mean loss of each row; zeros for a parameter that had no part in it.
 
-    Where each lane has parameters of its own, each gets the gradient of its own mean. The graph stays for others.
+    Where each row has parameters of its own, each gets the gradient of its own mean. The graph stays for others.
     """
     assert scored.loss_BT is not None, "an adaptation that learns by gradients must say needs_gradient"
     counted_BT = scored.counted_BT.to(scored.loss_BT.device)

@@ -1,13 +1,13 @@
-"""The book of a score: every target once, its loss written down before anything may learn from it.
+"""The ledger of a score: every target once, its loss written down before anything may learn from it.
 
 In:   the stream, bytes of its tokens, log probabilities of a predictor, a chunk at a time.
 Out:  a `Scored` for each chunk, which nothing else can make; at the end the sums.
 
 A predictor is shown the inputs of a chunk and never its last target. Only `Ledger.commit`, which has the predictor's
-log probabilities in its hands, looks the targets up; what learns takes a `Scored` and nothing else. So to score first
+log probabilities, looks the targets up; what learns takes a `Scored` and nothing else. So to score first
 and learn later is a matter of types, not of discipline.
 
-Letters: B lanes (documents side by side), T positions of a chunk, V vocabulary.
+Letters: B rows (documents side by side), T positions of a chunk, V vocabulary.
 Source:  the conditions of openai/parameter-golf's issue 1017: causal, normalized, score before update, one pass.
 """
 
@@ -39,20 +39,20 @@ _SEAL = object()
 
 @dataclass(frozen=True)
 class Chunk:
-    """The positions that are scored together: `counts[b]` inputs of lane b from position `starts[b]` of the stream."""
+    """The positions that are scored together: `counts[b]` inputs of row b from position `starts[b]` of the stream."""
 
     starts: tuple[int, ...]
     counts: tuple[int, ...]
 
     @property
     def length(self) -> int:
-        """T: positions of the longest lane, to which the others are padded."""
+        """T: positions of the longest row, to which the others are padded."""
         return max(self.counts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scored:
-    """A chunk whose loss is in the book. Positions that pad a lane are not `counted_BT`, and their values mean nothing.
+    """A chunk whose loss is in the ledger. Positions that pad a row are not in `counted_BT`; their values mean nothing.
 
     TypeError for whoever makes one without a ledger.
     """
@@ -62,7 +62,7 @@ class Scored:
     nats_BT: Tensor
     """The loss that was committed, float64 on CPU."""
     counted_BT: Tensor
-    """True where a target was scored; in each lane first those, then padding."""
+    """True where a target was scored; in each row first those, then padding."""
     positions_BT: npt.NDArray[np.int64]
     """Where in the stream each target lies."""
     seal: dataclasses.InitVar[object]
@@ -86,7 +86,7 @@ class Scored:
         return Scored(**{**fields, "loss_BT": -log_probs_BTV.gather(-1, targets_BT1).squeeze(-1)}, seal=_SEAL)
 
     def part(self, first: int, end: int) -> Scored:
-        """The positions `first` to `end` - 1 of each lane."""
+        """The positions `first` to `end` - 1 of each row."""
         cut = slice(first, end)
         return Scored(
             inputs_BT=self.inputs_BT[:, cut], targets_BT=self.targets_BT[:, cut], nats_BT=self.nats_BT[:, cut],
@@ -96,7 +96,7 @@ class Scored:
 
 
 def join(parts: Sequence[Scored]) -> Scored:
-    """Neighbouring parts of the same lanes as one."""
+    """Neighbouring parts of the same rows as one."""
     if len(parts) == 1:
         return parts[0]
     losses = [part.loss_BT for part in parts if part.loss_BT is not None]
@@ -146,7 +146,7 @@ class Ledger:
         return len(self._stream) - 1
 
     def inputs(self, chunk: Chunk) -> Tensor:
-        """What a predictor is shown, (B, T) ids; behind the end of a lane stands BOS, which is never scored."""
+        """What a predictor is shown, (B, T) ids; behind the end of a row stands BOS, which is never scored."""
         return self._read(chunk)[0]
 
     def commit(self, chunk: Chunk, log_probs_BTV: Tensor) -> Scored:
@@ -170,13 +170,13 @@ class Ledger:
         _refuse_sums(log_probs_BTV, counted_BT, positions_BT)
         nats_BT = -log_probs_BTV.gather(-1, targets_BT[..., None]).squeeze(-1).double()
         _refuse_infinite(nats_BT, counted_BT, positions_BT)
-        for lane, count in enumerate(chunk.counts):
-            first = int(positions_BT[lane, 0])
+        for row, count in enumerate(chunk.counts):
+            first = int(positions_BT[row, 0])
             self._times_N[first - 1 : first - 1 + count] += 1
             if (self._times_N[first - 1 : first - 1 + count] > 1).any():
                 raise RuntimeError(f"a position from {first} on was scored twice")
-            counts_T = self._bytes(first, inputs_BT[lane, :count].numpy(), targets_BT[lane, :count].numpy())
-            self._documents.add(first, nats_BT[lane, :count].numpy(), counts_T)
+            counts_T = self._bytes(first, inputs_BT[row, :count].numpy(), targets_BT[row, :count].numpy())
+            self._documents.add(first, nats_BT[row, :count].numpy(), counts_T)
         return Scored(
             inputs_BT=inputs_BT, targets_BT=targets_BT, nats_BT=nats_BT, counted_BT=counted_BT,
             positions_BT=positions_BT, seal=_SEAL,
@@ -203,9 +203,9 @@ class Ledger:
         starts_B1, counts_B1 = np.array(chunk.starts)[:, None], np.array(chunk.counts)[:, None]
         inputs_BT = np.full((len(starts_B1), chunk.length), self.bos, np.int64)
         targets_BT = np.zeros_like(inputs_BT)
-        for lane, (start, count) in enumerate(zip(chunk.starts, chunk.counts, strict=True)):
+        for row, (start, count) in enumerate(zip(chunk.starts, chunk.counts, strict=True)):
             ids = self._stream.read(start, count + 1)
-            inputs_BT[lane, :count], targets_BT[lane, :count] = ids[:-1], ids[1:]
+            inputs_BT[row, :count], targets_BT[row, :count] = ids[:-1], ids[1:]
         places_T = np.arange(chunk.length)
         counted_BT = torch.from_numpy(places_T < counts_B1)
         return torch.from_numpy(inputs_BT), torch.from_numpy(targets_BT), counted_BT, starts_B1 + 1 + places_T
@@ -224,8 +224,8 @@ def _refuse_sums(log_probs_BTV: Tensor, counted_BT: Tensor, positions_BT: npt.ND
     wrong_BT = ~((sums_BT - 1).abs() <= SUM_TOLERANCE) & counted_BT
     if not wrong_BT.any():
         return
-    lane, place = map(int, wrong_BT.nonzero()[0])
-    position, found = int(positions_BT[lane, place]), float(sums_BT[lane, place])
+    row, place = map(int, wrong_BT.nonzero()[0])
+    position, found = int(positions_BT[row, place]), float(sums_BT[row, place])
     if math.isnan(found):
         raise NumericsError(
             f"the log probabilities of position {position:,} of the text are no numbers (NaN); give finite logits, or "
@@ -243,8 +243,8 @@ def _refuse_infinite(nats_BT: Tensor, counted_BT: Tensor, positions_BT: npt.NDAr
     """NumericsError where the target had no probability at all."""
     wrong_BT = ~torch.isfinite(nats_BT) & counted_BT
     if wrong_BT.any():
-        lane, place = map(int, wrong_BT.nonzero()[0])
-        position = int(positions_BT[lane, place])
+        row, place = map(int, wrong_BT.nonzero()[0])
+        position = int(positions_BT[row, place])
         raise NumericsError(
             f"the loss at position {position:,} of the text is infinite: its token was given no probability; give "
             "every token some",

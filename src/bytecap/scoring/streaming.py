@@ -3,7 +3,7 @@
 In:   a model, a stream, the context and the stride of the windows that this stands for.
 Out:  losses of neighbouring targets, every target once.
 
-Letters: B lanes (parts of the stream side by side), T positions of a chunk.
+Letters: B rows (parts of the stream side by side), T positions of a chunk.
 Source:  Transformer-XL, arXiv 1901.02860 (evaluation with a cache); docs/scoring.md defines the score.
 """
 
@@ -59,54 +59,54 @@ def streamed_losses(
 ) -> tuple[int, Iterator[ScoredSpan]]:
     """How many sums there are, and the losses by part; of several processes each takes its share of the parts.
 
-    Where attention works in blocks one lane is quickest, because long chunks share more of what came before them;
+    Where attention works in blocks one row is quickest, because long chunks share more of what came before them;
     elsewhere a chunk is as long as the window, and parts lie side by side.
     """
     parts = stream_parts(stream, bos, isolated=not model.spec.across_documents)
-    reach, lanes, chunk = streaming_reach(context, stride), 1, batch_tokens
+    reach, rows, chunk = streaming_reach(context, stride), 1, batch_tokens
     if not blocks_pay(batch_tokens, model.spec.d_head, model.embedding):
         chunk = min(batch_tokens, reach)
-        lanes = max(1, batch_tokens // chunk)
-    return len(parts), _by_lanes(model, stream, parts, lanes, bos=bos, reach=reach, chunk=chunk)
+        rows = max(1, batch_tokens // chunk)
+    return len(parts), _losses_by_part(model, stream, parts, rows, bos=bos, reach=reach, chunk=chunk)
 
 
-def _by_lanes(
-    model: GPT, stream: TokenStream, parts: list[StreamPart], lanes: int, *, bos: int, reach: int, chunk: int
+def _losses_by_part(
+    model: GPT, stream: TokenStream, parts: list[StreamPart], rows: int, *, bos: int, reach: int, chunk: int
 ) -> Iterator[ScoredSpan]:
-    for number, first in enumerate(range(0, len(parts), lanes)):
+    for number, first in enumerate(range(0, len(parts), rows)):
         if number % world().size == world().rank:
-            together = parts[first : first + lanes]
-            for lane, start, loss_T, tokens_T in _side_by_side(
+            together = parts[first : first + rows]
+            for row, start, loss_T, tokens_T in _side_by_side(
                 model, stream, together, bos=bos, reach=reach, chunk=chunk
             ):
-                yield ScoredSpan(first + lane, start, loss_T, tokens_T)
+                yield ScoredSpan(first + row, start, loss_T, tokens_T)
 
 
 def _side_by_side(
     model: GPT, stream: TokenStream, parts: list[StreamPart], *, bos: int, reach: int, chunk: int
 ) -> Iterator[tuple[int, int, torch.Tensor, np.ndarray]]:
-    """Each lane's chunks: its number, the first input, the losses, and the tokens up to the last target."""
+    """Each row's chunks: its number, the first input, the losses, and the tokens up to the last target."""
     device, cache, place = model.embedding.device, Cache(reach), 0
     running = list(range(len(parts)))
     while running:
-        rows = []
-        for lane in running:
+        ids = []
+        for row in running:
             row_T = np.full(chunk + 1, bos, np.int64)  # behind the end of a part stands BOS, which is not scored
-            start = parts[lane].begin + place
-            found_T = stream.read(start, min(chunk, parts[lane].end - start) + 1)
+            start = parts[row].begin + place
+            found_T = stream.read(start, min(chunk, parts[row].end - start) + 1)
             row_T[: len(found_T)] = found_T
-            rows.append(row_T)
-        longest = min(chunk, max(parts[lane].end - parts[lane].begin for lane in running) - place)
-        tensor_BT = torch.from_numpy(np.stack(rows)[:, : longest + 1]).to(device)
+            ids.append(row_T)
+        longest = min(chunk, max(parts[row].end - parts[row].begin for row in running) - place)
+        tensor_BT = torch.from_numpy(np.stack(ids)[:, : longest + 1]).to(device)
         with autocast(device):
             loss_BT = model(tensor_BT[:, :-1], tensor_BT[:, 1:], bos, cache=cache)
         loss_BT = loss_BT.float().cpu().double()
-        for index, lane in enumerate(running):
-            start = parts[lane].begin + place
-            count = min(chunk, parts[lane].end - start)
-            yield lane, start, loss_BT[index, :count], rows[index][: count + 1]
+        for index, row in enumerate(running):
+            start = parts[row].begin + place
+            count = min(chunk, parts[row].end - start)
+            yield row, start, loss_BT[index, :count], ids[index][: count + 1]
         place += chunk
-        kept = [index for index, lane in enumerate(running) if parts[lane].begin + place < parts[lane].end]
+        kept = [index for index, row in enumerate(running) if parts[row].begin + place < parts[row].end]
         if len(kept) < len(running):
             cache.keep(kept)
             running = [running[index] for index in kept]

@@ -1,4 +1,4 @@
-"""The memory of a document as the engine calls it: lanes, chunks of any size, resets."""
+"""The memory of a document as the engine calls it: rows, chunks of any size, resets."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ VOCAB, WIDTH, BOS = 50, 32, 1
 SPEC = ModelSpec(vocab_size=VOCAB, d_model=WIDTH, n_layers=2, n_heads=1, n_kv_heads=1, d_ff=32)
 
 
-def memory(lanes: int) -> DocumentMemory:
+def memory(rows: int) -> DocumentMemory:
     """One that is about to begin."""
     made = DocumentMemory(DocumentMemoryConfig())
-    made.begin(GPT(SPEC), lanes, BOS)
+    made.begin(GPT(SPEC), rows, BOS)
     return made
 
 
-def given(lanes: int, positions: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+def given(rows: int, positions: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens of documents that repeat themselves, states and log probabilities of what follows."""
     random = torch.Generator().manual_seed(seed)
-    tokens_BT = torch.randint(2, VOCAB, (lanes, positions // 3 + 1), generator=random).repeat(1, 3)[:, :positions]
+    tokens_BT = torch.randint(2, VOCAB, (rows, positions // 3 + 1), generator=random).repeat(1, 3)[:, :positions]
     tokens_BT[:, 0] = BOS
-    states_BTD = torch.randn(lanes, positions, WIDTH, generator=random)
-    logits_BTV = torch.randn(lanes, positions, VOCAB, generator=random)
+    states_BTD = torch.randn(rows, positions, WIDTH, generator=random)
+    logits_BTV = torch.randn(rows, positions, VOCAB, generator=random)
     return tokens_BT, states_BTD, logits_BTV.log_softmax(dim=-1)
 
 
@@ -62,14 +62,14 @@ def test_it_helps_where_a_document_repeats_itself() -> None:
 
 
 def test_lanes_do_not_know_each_other() -> None:
-    """What is in another lane changes no bit."""
+    """What is in another row changes no bit."""
     tokens, states, log_probs = given(2, 80)
     alone = mixed(memory(1), tokens[:1], states[:1], log_probs[:1])
     assert torch.equal(mixed(memory(2), tokens, states, log_probs)[:1], alone)
 
 
 def test_a_lane_is_forgotten_alone() -> None:
-    """After `reset` a lane is as new, and the other goes on."""
+    """After `reset` a row is as new, and the other goes on."""
     first, second = given(2, 80), given(2, 80, seed=7)
     made = memory(2)
     mixed(made, *first)
@@ -80,7 +80,7 @@ def test_a_lane_is_forgotten_alone() -> None:
 
 
 def test_lanes_that_are_given_up() -> None:
-    """What was lane 2 goes on as lane 0."""
+    """What was row 2 goes on as row 0."""
     first, second = given(3, 60), given(1, 60, seed=3)
     made = memory(3)
     mixed(made, *first)

@@ -4,10 +4,10 @@ An adaptation is one file in this folder: a frozen dataclass of settings, and on
 The file's name is the adaptation's name everywhere: in a recipe (`[score.adapt.lora]`), on the command line
 (`--adapt lora`), in the header of a `.bcap` file. Nothing else lists it (docs/extending.md).
 
-Several documents may run side by side, one in each lane. A lane is a row of every tensor here; what an adaptation keeps
-for a lane is forgotten when `reset` says that a document begins there.
+Several documents may run side by side, one in each row of the batch. What an adaptation keeps for a row is forgotten
+when `reset` says that a document begins there.
 
-Letters: B lanes, T positions of a chunk, D width, V vocabulary.
+Letters: B rows, T positions of a chunk, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -57,25 +57,25 @@ class Adaptation:
         return None
 
     @property
-    def max_lanes(self) -> int | None:
+    def max_rows(self) -> int | None:
         """Most documents that may run side by side; None: any number."""
         return None
 
     def read_texts(self, text_V: Sequence[str]) -> None:
         """The text of each token, spaces as they are; called before `begin` where the tokenizer is known."""
 
-    def begin(self, model: GPT, lanes: int, bos: int) -> None:
-        """Join a model, which a stream of `lanes` lanes is about to go through; what was kept is forgotten.
+    def begin(self, model: GPT, rows: int, bos: int) -> None:
+        """Join a model, which a stream in `rows` rows is about to go through; what was kept is forgotten.
 
         The model is the engine's own copy, and no parameter of it asks for gradients until an adaptation says so. It is
         called again, with the same model, when another stream begins.
         """
 
-    def reset(self, lane: int) -> None:
-        """Forget what is kept for a lane: the next token there begins a document."""
+    def reset(self, row: int) -> None:
+        """Forget what is kept for a row: the next token there begins a document."""
 
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Give up all lanes but these: what was lane `lanes[i]` is lane i from here on."""
+    def keep(self, rows: Sequence[int]) -> None:
+        """Give up all rows but these: what was row `rows[i]` is row i from here on."""
 
     def raw_logits(self, logits_BTV: Tensor, hidden_BTD: Tensor) -> Tensor:
         """The logits before the softcap, float32; `hidden_BTD` is what they were made from."""
@@ -94,7 +94,7 @@ class Adaptation:
 
         Who learns by gradients does so as if the model's distribution were multiplied by factors and normalized again.
 
-        Row t of a lane knows `inputs_BT[:, : t + 1]` and all that was in the lane before. Behind the end of a document
+        Position t of a row knows `inputs_BT[:, : t + 1]` and all that the row held before. Behind the end of a document
         `inputs_BT` is padded with BOS, and what is given for those positions means nothing.
         """
         return log_probs_BTV

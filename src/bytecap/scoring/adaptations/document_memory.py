@@ -3,7 +3,7 @@
 No byte of it is in the file, and no gradient is taken: counts of the tokens so far are mixed into the model's
 distribution before the next token is known, a position at a time. docs/scoring.md defines it.
 
-Letters: B lanes, T positions of a chunk, L positions of a document, D width, V vocabulary.
+Letters: B rows, T positions of a chunk, L positions of a document, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bytecap.scoring.memory_tables import TOKENS, with_room
 from bytecap.scoring.memory_words import Pieces, read_pieces
 
 _ROOM = 1024
-"""Tokens of a document that a lane has room for at first."""
+"""Tokens of a document that a row has room for at first."""
 _TOGETHER = 64
 """Positions whose states are compared in one product."""
 
@@ -39,7 +39,7 @@ class DocumentMemoryConfig(AdaptationConfig):
     """True: over all documents, which then run one after the other; better where many short ones are alike."""
 
 
-class _Lane:
+class _DocumentRow:
     """What one document has said, and the model's states at its positions as unit vectors."""
 
     def __init__(self, width: int, mixture: Mixture, pieces: Pieces) -> None:
@@ -54,12 +54,12 @@ class _Lane:
         self, unit_TD: npt.NDArray[np.float32], log_p_TV: npt.NDArray[np.float32], inputs_T: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
         """The mixture behind each of the next tokens, of which these are states and log probabilities."""
-        rows = []
+        mixed = []
         for first in range(0, len(inputs_T), _TOGETHER):
             part = slice(first, first + _TOGETHER)
             like = self._add(unit_TD[part])
-            rows.append(mix(self._memory, self._mixture, like, log_p_TV[part], inputs_T[part]))
-        return np.concatenate(rows)
+            mixed.append(mix(self._memory, self._mixture, like, log_p_TV[part], inputs_T[part]))
+        return np.concatenate(mixed)
 
     def _add(self, unit_TD: npt.NDArray[np.float32]) -> Likeness:
         """Make room for the next tokens, whose states these are; how like they are to those before."""
@@ -82,7 +82,7 @@ class DocumentMemory(Adaptation):
         super().__init__(config)
         self._kept = config.kept
         self._mixture: Mixture = built_in_mixture()
-        self._lanes: list[_Lane] = []
+        self._rows: list[_DocumentRow] = []
         self._text_V: Sequence[str] = ()
         self._states_BTD = torch.zeros(0)
 
@@ -95,18 +95,18 @@ class DocumentMemory(Adaptation):
         """Words are known from here on."""
         self._text_V = text_V
 
-    def begin(self, model: GPT, lanes: int, bos: int) -> None:
-        """Every lane begins without a memory."""
+    def begin(self, model: GPT, rows: int, bos: int) -> None:
+        """Every row begins without a memory."""
         pieces = read_pieces(self._text_V, model.spec.vocab_size)
-        self._lanes = [_Lane(model.spec.d_model, self._mixture, pieces) for _ in range(lanes)]
+        self._rows = [_DocumentRow(model.spec.d_model, self._mixture, pieces) for _ in range(rows)]
 
-    def reset(self, lane: int) -> None:
-        """Forget the lane's document."""
-        self._lanes[lane].forget()
+    def reset(self, row: int) -> None:
+        """Forget the row's document."""
+        self._rows[row].forget()
 
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Give up the other lanes."""
-        self._lanes = [self._lanes[lane] for lane in lanes]
+    def keep(self, rows: Sequence[int]) -> None:
+        """Give up the other rows."""
+        self._rows = [self._rows[row] for row in rows]
 
     def raw_logits(self, logits_BTV: Tensor, hidden_BTD: Tensor) -> Tensor:
         """Remember the states as unit vectors; the logits stay."""
@@ -114,9 +114,9 @@ class DocumentMemory(Adaptation):
         return logits_BTV
 
     def mix(self, log_probs_BTV: Tensor, inputs_BT: Tensor) -> Tensor:
-        """The mixture with each lane's memory, position by position; lanes share the threads of PyTorch."""
+        """The mixture with each row's memory, position by position; the rows share the threads of PyTorch."""
         states_BTD, inputs_BT = self._states_BTD.numpy(), inputs_BT.cpu()
         log_p_BTV = log_probs_BTV.detach().to("cpu", torch.float32).contiguous().numpy()
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            mixed = list(threads.map(_Lane.mix, self._lanes, states_BTD, log_p_BTV, inputs_BT.numpy()))
+            mixed = list(threads.map(_DocumentRow.mix, self._rows, states_BTD, log_p_BTV, inputs_BT.numpy()))
         return torch.from_numpy(np.stack(mixed)).to(log_probs_BTV.device)

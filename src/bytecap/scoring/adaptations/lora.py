@@ -5,9 +5,9 @@ and one from the input of the MLP to its output; the output map has one. An adap
 ±1/√I, B at zero. After each chunk but a document's last, one step of AdamW follows on the chunk's mean loss. All
 documents that run side by side are one batched adapter.
 
-Letters: L lanes, T positions, I inputs, O outputs, R rank, V vocabulary.
+Letters: L rows, T positions, I inputs, O outputs, R rank, V vocabulary.
 Source:  openai/parameter-golf #1530 and #1586 (rank 96, chunks of 48, AdamW 1e-4, betas 0 and 0.999, decay 0.5).
-Differs: a document takes the next free lane, in canonical order; there, 64 of similar length begin and end together.
+Differs: a document takes the next free row, in canonical order; there, 64 of similar length begin and end together.
          An A starts from the same numbers in every document.
 """
 
@@ -25,7 +25,7 @@ from bytecap.model.block import Block
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import MAX_CONTEXT, MAX_WIDTH
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
-from bytecap.scoring.gradients import lane_gradients
+from bytecap.scoring.gradients import row_gradients
 from bytecap.scoring.ledger import Scored
 
 Target: TypeAlias = Literal["query", "key", "value", "attention", "mlp", "head"]
@@ -60,7 +60,7 @@ class LoRAConfig(AdaptationConfig):
 
 
 class LoRA(Adaptation):
-    """One adapter for each place and lane."""
+    """One adapter for each place and row."""
 
     config_class = LoRAConfig
     needs_gradient = True
@@ -77,26 +77,26 @@ class LoRA(Adaptation):
         """The setting."""
         return self.config.chunk
 
-    def begin(self, model: GPT, lanes: int, bos: int) -> None:
-        """Fresh adapters in every lane."""
+    def begin(self, model: GPT, rows: int, bos: int) -> None:
+        """Fresh adapters in every row."""
         if self._joined is not model:
             self._join(model)
-        self._pairs = [start.expand(lanes, *start.shape).clone().requires_grad_() for start in self._starts]
+        self._pairs = [start.expand(rows, *start.shape).clone().requires_grad_() for start in self._starts]
         self._moments = [[torch.zeros_like(pair) for pair in self._pairs] for _ in range(2)]
-        self._steps_L = torch.zeros(lanes, device=self._pairs[0].device)
+        self._steps_L = torch.zeros(rows, device=self._pairs[0].device)
 
-    def reset(self, lane: int) -> None:
+    def reset(self, row: int) -> None:
         """A fresh adapter; tensors that a graph may hold are replaced and not changed."""
         pairs = [pair.detach().clone() for pair in self._pairs]
         for pair, start in zip(pairs, self._starts, strict=True):
-            pair[lane] = start
+            pair[row] = start
         self._pairs = [pair.requires_grad_() for pair in pairs]
         for moment in (*self._moments[0], *self._moments[1], self._steps_L):
-            moment[lane] = 0
+            moment[row] = 0
 
-    def keep(self, lanes: Sequence[int]) -> None:
-        """The adapters of these lanes, and their moments."""
-        index = list(lanes)
+    def keep(self, rows: Sequence[int]) -> None:
+        """The adapters of these rows, and their moments."""
+        index = list(rows)
         self._pairs = [pair.detach()[index].requires_grad_() for pair in self._pairs]
         self._moments = [[moment[index] for moment in moments] for moments in self._moments]
         self._steps_L = self._steps_L[index]
@@ -106,8 +106,8 @@ class LoRA(Adaptation):
         return self._added(_HEAD, hidden_BTD, logits_BTV)
 
     def learn(self, scored: Scored) -> None:
-        """One step of AdamW in each lane."""
-        gradients, config = lane_gradients(scored, self._pairs), self.config
+        """One step of AdamW in each row."""
+        gradients, config = row_gradients(scored, self._pairs), self.config
         (first_beta, second_beta), (firsts, seconds) = config.betas, self._moments
         self._steps_L += 1
         torch._foreach_lerp_(firsts, gradients, 1 - first_beta)

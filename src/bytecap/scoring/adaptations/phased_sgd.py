@@ -60,7 +60,7 @@ class PhasedSGD(Adaptation):
         """Always: what was learned is for the documents that follow."""
         return True
 
-    def begin(self, model: GPT, lanes: int, bos: int) -> None:
+    def begin(self, model: GPT, rows: int, bos: int) -> None:
         """The weights of the file."""
         if self._weights is None:
             self._weights = ModelWeights(model, [name for name, _ in model.named_parameters()])

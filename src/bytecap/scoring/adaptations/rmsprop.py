@@ -20,7 +20,7 @@ from bytecap.model.gpt import GPT
 from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import MAX_CONTEXT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
-from bytecap.scoring.gradients import ModelWeights, lane_gradients
+from bytecap.scoring.gradients import ModelWeights, row_gradients
 from bytecap.scoring.ledger import Scored
 
 
@@ -62,17 +62,17 @@ class RMSProp(Adaptation):
         return self.config.chunk
 
     @property
-    def max_lanes(self) -> int:
+    def max_rows(self) -> int:
         """Every document has weights of its own."""
         return 1
 
-    def begin(self, model: GPT, lanes: int, bos: int) -> None:
+    def begin(self, model: GPT, rows: int, bos: int) -> None:
         """The weights of the file."""
         if self._weights is None:
             self._weights = ModelWeights(model, parameter_roles(model))
         self.reset(0)
 
-    def reset(self, lane: int) -> None:
+    def reset(self, row: int) -> None:
         """The weights of the file."""
         assert self._weights is not None
         self._weights.restart()
@@ -83,7 +83,7 @@ class RMSProp(Adaptation):
         """One step."""
         assert self._weights is not None
         parameters, beta = self._weights.now, self.config.beta
-        gradients = lane_gradients(scored, parameters)
+        gradients = row_gradients(scored, parameters)
         self._steps += 1
         torch._foreach_mul_(self._moments, beta)
         torch._foreach_addcmul_(self._moments, gradients, gradients, value=1 - beta)

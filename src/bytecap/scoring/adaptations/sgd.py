@@ -18,7 +18,7 @@ from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role, parameter_roles
 from bytecap.model.spec import MAX_CONTEXT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
-from bytecap.scoring.gradients import ModelWeights, lane_gradients
+from bytecap.scoring.gradients import ModelWeights, row_gradients
 from bytecap.scoring.ledger import Scored
 
 
@@ -65,18 +65,18 @@ class SGD(Adaptation):
         return self.config.chunk
 
     @property
-    def max_lanes(self) -> int:
+    def max_rows(self) -> int:
         """Every document has weights of its own."""
         return 1
 
-    def begin(self, model: GPT, lanes: int, bos: int) -> None:
+    def begin(self, model: GPT, rows: int, bos: int) -> None:
         """The weights of the file."""
         if self._weights is None:
             roles, wanted = parameter_roles(model), self.config.parameters
             self._weights = ModelWeights(model, [n for n in roles if wanted == "all" or roles[n] == Role.SCALAR])
         self._weights.restart()
 
-    def reset(self, lane: int) -> None:
+    def reset(self, row: int) -> None:
         """The weights of the file."""
         assert self._weights is not None
         self._weights.restart()
@@ -85,7 +85,7 @@ class SGD(Adaptation):
         """One step."""
         assert self._weights is not None
         parameters = self._weights.now
-        gradients = lane_gradients(scored, parameters)
+        gradients = row_gradients(scored, parameters)
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
         rate = self.config.rate
         if self.config.clip and norm > self.config.clip:

@@ -5,7 +5,7 @@
 The logarithms of the three factors on what the model has are learned, by SGD on the mean loss of each chunk. Only the
 output map takes part in the backward pass.
 
-Letters: B lanes, T positions, V vocabulary.
+Letters: B rows, T positions, V vocabulary.
 Source:  asymmetric softcaps of test-time training as in openai/parameter-golf #1923; learned online here.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from bytecap.core.settings import bounds
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
-from bytecap.scoring.gradients import lane_gradients
+from bytecap.scoring.gradients import row_gradients
 from bytecap.scoring.ledger import Scored
 
 
@@ -37,7 +37,7 @@ class SoftcapTemperatureConfig(AdaptationConfig):
 
 
 class SoftcapTemperature(Adaptation):
-    """Three numbers for each lane."""
+    """Three numbers for each row."""
 
     config_class = SoftcapTemperatureConfig
     needs_gradient = True
@@ -56,20 +56,20 @@ class SoftcapTemperature(Adaptation):
         """The setting."""
         return self.config.chunk
 
-    def begin(self, model: GPT, lanes: int, bos: int) -> None:
+    def begin(self, model: GPT, rows: int, bos: int) -> None:
         """All factors are one."""
         device = next(model.parameters()).device
-        self._logs_B3 = torch.zeros(lanes, 3, device=device, requires_grad=True)
+        self._logs_B3 = torch.zeros(rows, 3, device=device, requires_grad=True)
 
-    def reset(self, lane: int) -> None:
+    def reset(self, row: int) -> None:
         """Its factors are one again."""
         logs_B3 = self._logs_B3.detach().clone()
-        logs_B3[lane] = 0
+        logs_B3[row] = 0
         self._logs_B3 = logs_B3.requires_grad_()
 
-    def keep(self, lanes: Sequence[int]) -> None:
-        """The factors of these lanes."""
-        self._logs_B3 = self._logs_B3.detach()[list(lanes)].requires_grad_()
+    def keep(self, rows: Sequence[int]) -> None:
+        """The factors of these rows."""
+        self._logs_B3 = self._logs_B3.detach()[list(rows)].requires_grad_()
 
     def softcap(self, cap: float | Tensor, logits_BTV: Tensor) -> Tensor:
         """The model's, times a factor above zero and another below."""
@@ -81,8 +81,8 @@ class SoftcapTemperature(Adaptation):
         return logits_BTV * self._factors(2)
 
     def learn(self, scored: Scored) -> None:
-        """One step of each lane on the mean loss of its chunk."""
-        (gradient_B3,) = lane_gradients(scored, [self._logs_B3])
+        """One step of each row on the mean loss of its chunk."""
+        (gradient_B3,) = row_gradients(scored, [self._logs_B3])
         self._logs_B3 = (self._logs_B3.detach() - self.config.rate * gradient_B3).requires_grad_()
 
     def _factors(self, number: int) -> Tensor:
