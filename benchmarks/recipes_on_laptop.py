@@ -1,11 +1,13 @@
 """All recipes on one text under one cap: bits per byte before fitting, as published and ours, beside what was claimed.
 
-usage: python benchmarks/recipes_on_laptop.py --text PATH [--seconds 170 | --steps N] [--cap 250kB] [--seeds 0,1]
+usage: python benchmarks/recipes_on_laptop.py --text PATH [--seconds 170 | --steps N,N...] [--cap 250kB] [--seeds 0,1]
            [--recipes NAME,NAME] [--out FOLDER] [--set PATH=VALUE]...
 
 Every run is `bytecap run RECIPE --track laptop` into a folder of its own under --out, one after the other; a finished
-one is read instead of made again, so the table can be continued. With --steps every recipe sees the same tokens. Where
-the published file is smaller than the cap, ours is fitted again to its size: that column compares at equal bytes.
+one is read instead of made again, so the table can be continued. With one number of --steps every recipe sees the same
+tokens; with one for each, as many as some seconds bought when its speed was measured alone, a busy machine makes the
+same table as a quiet one. Where the published file is smaller than the cap, ours is fitted again to its size: that
+column compares at equal bytes.
 """
 
 from __future__ import annotations
@@ -30,11 +32,12 @@ def main() -> None:
     """Make what is missing, then print the table."""
     options = _options()
     rows = []
-    for name in options.recipes.split(","):
+    names = options.recipes.split(",")
+    for name, steps in zip(names, _steps(options, len(names)), strict=True):
         records = []
         for seed in options.seeds.split(","):
             folder = options.out / f"{name}-{seed}"
-            record = _bytecap("run", name, "--out", folder, "--seed", seed, *_words(options))
+            record = _bytecap("run", name, "--out", folder, "--seed", seed, *_words(options, steps))
             record["equal"] = _equal(record, folder)
             records.append(record)
             print(f"{folder}: {record['scores']['after']['bits_per_byte']:.4f}", file=sys.stderr, flush=True)
@@ -47,7 +50,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", nargs="+", help="files, folders or globs; without it Python's standard library")
     parser.add_argument("--seconds", type=float, help="of training, 170 unless given")
-    parser.add_argument("--steps", type=int, help="of training instead of seconds: the same tokens for every recipe")
+    parser.add_argument("--steps", help="of training instead of seconds: one number, or one for each recipe")
     parser.add_argument("--cap", default="250kB", help="most bytes of a file")
     parser.add_argument("--seeds", default="0,1", help="separated by commas")
     parser.add_argument("--recipes", default=",".join(catalog.names("recipes")), help="separated by commas")
@@ -56,13 +59,23 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _words(options: argparse.Namespace) -> list[str]:
+def _steps(options: argparse.Namespace, n_recipes: int) -> list[str | None]:
+    """How many steps each recipe trains; None where seconds decide."""
+    if options.steps is None:
+        return [None] * n_recipes
+    given: list[str | None] = options.steps.split(",")
+    if len(given) not in (1, n_recipes):
+        sys.exit(f"--steps has {len(given)} numbers for {n_recipes} recipes; give one, or one for each")
+    return given * n_recipes if len(given) == 1 else given
+
+
+def _words(options: argparse.Namespace, steps: str | None) -> list[str]:
     """What every run is given."""
     settings = [f"artifact.cap_bytes={options.cap}", *options.set]
     if options.seconds is not None:
         settings.append(f"train.seconds={options.seconds}")
-    if options.steps is not None:
-        settings.append(f"train.steps={options.steps}")
+    if steps is not None:
+        settings.append(f"train.steps={steps}")
     text = ["--text", *options.text] if options.text else []
     return [*text, *(f"--set={setting}" for setting in settings)]
 
@@ -130,7 +143,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 def _about(record: dict[str, Any], options: argparse.Namespace) -> str:
     """What was measured, on what."""
-    budget = f"{options.steps:,} steps" if options.steps else f"{record['recipe']['train']['seconds']:g} s"
+    budget = f"{options.steps} steps" if options.steps else f"{record['recipe']['train']['seconds']:g} s"
     hardware = record["hardware"]
     return (
         f"Text {record['corpus']['name']}, digest `{record['corpus']['digest']}`, {budget} of training, "
