@@ -23,6 +23,7 @@ from bytecap.core.units import parse_bytes
 from bytecap.fitting.module_job import Asked, make_module_job
 from bytecap.huggingface.generation import continue_prompt
 from bytecap.huggingface.scored import find_model, open_model, score_model
+from bytecap.model.sampling import Sampling
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.calibration import evaluating
 from bytecap.quant.spill import spilling
@@ -167,10 +168,11 @@ def generate(
     >>> text.startswith("the model") and text == bytecap.generate("model.bcap", "the model", tokens=20, seed=1)
     True
     """
+    sampling = Sampling(tokens=tokens, temperature=temperature, seed=seed)
     origin = find_model(file, "cpu")
     if isinstance(origin, Artifact):
-        return continue_text(origin, prompt, tokens=tokens, temperature=temperature, seed=seed)
-    return continue_prompt(open_model(origin, Silent()), prompt, tokens=tokens, temperature=temperature, seed=seed)
+        return continue_text(origin, prompt, sampling)
+    return continue_prompt(open_model(origin, Silent()), prompt, sampling)
 
 
 @contextmanager

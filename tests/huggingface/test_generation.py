@@ -14,7 +14,7 @@ from bytecap.huggingface.generation import NextToken, continue_prompt
 from bytecap.huggingface.model import CausalModel
 from bytecap.huggingface.scored import Opened, Opening, open_model
 from bytecap.huggingface.tokenizer import HuggingFaceTokenizer
-from bytecap.model.sampling import sample
+from bytecap.model.sampling import Sampling, sample
 from tests.huggingface.models import byte_level_bpe, make_folder, make_model, wrapped
 from tests.progress import Notes
 
@@ -69,20 +69,18 @@ def test_a_cache_changes_no_token(kind: str, wrap: bool | None, note: str) -> No
     model = CausalModel(module if wrap is None else OtherCache(module, wrap), ModelFacts(kind, "Some", 290, 64), {})
     says, slowly = NextToken(model, 24, heard), NextToken(model, 24, Silent())
     slowly.caches = False
-    how: dict[str, Any] = {"tokens": 30, "temperature": 0.0, "seed": 0, "stop": -1}
-    assert sample(says, [0, 5, 9], **how) == sample(slowly, [0, 5, 9], **how)
+    sampling = Sampling(tokens=30, temperature=0.0)
+    assert sample(says, [0, 5, 9], sampling, stop=-1) == sample(slowly, [0, 5, 9], sampling, stop=-1)
     assert says.caches == (not note) and len(heard.notes) == bool(note)
     assert not note or re.fullmatch(f"{note}, so the whole text is run for each token", heard.notes[0])
 
 
 def test_texts(opened: Opened) -> None:
     """The same seed writes the same text, which begins with the prompt; nothing to begin with is refused."""
-    first = continue_prompt(opened, "héllo", tokens=9, seed=3)
-    assert first.startswith("héllo") and first == continue_prompt(opened, "héllo", tokens=9, seed=3)
-    assert first != continue_prompt(opened, "héllo", tokens=9, seed=4)
-    assert continue_prompt(opened, "", tokens=0) == ""
+    first = continue_prompt(opened, "héllo", Sampling(tokens=9, seed=3))
+    assert first.startswith("héllo") and first == continue_prompt(opened, "héllo", Sampling(tokens=9, seed=3))
+    assert first != continue_prompt(opened, "héllo", Sampling(tokens=9, seed=4))
+    assert continue_prompt(opened, "", Sampling(tokens=0)) == ""
     bare = HuggingFaceTokenizer(wrapped(byte_level_bpe().backend_tokenizer))
     with pytest.raises(ConfigError, match="no token that begins a text; give a prompt"):
         continue_prompt(Opened(opened.model, bare, 64), "")
-    with pytest.raises(ConfigError, match="the temperature is -1"):
-        continue_prompt(opened, "a", temperature=-1)

@@ -9,6 +9,7 @@ import torch
 from bytecap.artifact.generate import generate
 from bytecap.artifact.load import Artifact, loads
 from bytecap.artifact.tokenizer import artifact_tokenizer
+from bytecap.model.sampling import Sampling
 from bytecap.scoring.adaptations import build_adaptations, chosen_adaptations
 from bytecap.scoring.continue_text import continue_text
 from bytecap.scoring.engine import Engine, EnginePredictor
@@ -25,9 +26,10 @@ def file_with(*names: str) -> Artifact:
 
 def test_without_adaptations_it_is_the_models_own() -> None:
     """Also where all of them would need gradients, and so scored text."""
-    expected = generate(loads(example_file()), PROMPT, tokens=12, seed=3)
-    assert continue_text(loads(example_file()), PROMPT, tokens=12, seed=3) == expected
-    assert continue_text(file_with("sgd"), PROMPT, tokens=12, seed=3) == expected
+    sampling = Sampling(tokens=12, seed=3)
+    expected = generate(loads(example_file()), PROMPT, sampling)
+    assert continue_text(loads(example_file()), PROMPT, sampling) == expected
+    assert continue_text(file_with("sgd"), PROMPT, sampling) == expected
 
 
 def test_the_likeliest_token_of_the_mixture() -> None:
@@ -46,7 +48,6 @@ def test_the_likeliest_token_of_the_mixture() -> None:
         if choice == tokenizer.bos:
             break
         ids.append(choice)
-    assert continue_text(artifact, PROMPT, tokens=6, temperature=0.0) == tokenizer.decode(ids[1:])
-    assert continue_text(artifact, PROMPT, tokens=6, temperature=0.0) != generate(
-        artifact, PROMPT, tokens=6, temperature=0
-    )
+    written = continue_text(artifact, PROMPT, Sampling(tokens=6, temperature=0.0))
+    assert written == tokenizer.decode(ids[1:])
+    assert written != generate(artifact, PROMPT, Sampling(tokens=6, temperature=0.0))

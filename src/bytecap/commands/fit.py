@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Group
+from cyclopts import Group, Parameter
 
 from bytecap.commands.common import (
     ARGUMENTS,
@@ -83,54 +85,53 @@ DryRun = Annotated[
     bool,
     option(OUTPUT, "Print predicted size and loss; no model is written (a run folder keeps what was measured)."),
 ]
-
-
 LowMemory = Annotated[
     bool,
     option(SETTINGS, "Curvature goes to temporary files, and one tensor at a time is rounded; the same file."),
 ]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """The options that only `fit` has: sizes, a published scheme, how the checkpoint is read, what is written."""
+
+    cap: Cap = None
+    caps: Caps = None
+    scheme: Scheme = None
+    keep_small: KeepSmall = None
+    embedding_step: EmbeddingStep = None
+    out: File = None
+    tokenizer: Tokenizer = None
+    tokenizer_outside: TokenizerOutside = False
+    trust_code: TrustCode = False
+    dequantize: Dequantize = False
+    reserve: Reserve = None
+    compressor: Compressor = None
+    dry_run: DryRun = False
+    low_memory: LowMemory = False
+
+
+FIT_OPTIONS = FitOptions()
+
+
 @joined()
-def fit(
-    checkpoint: Checkpoint,
-    *,
-    cap: Cap = None,
-    caps: Caps = None,
-    scheme: Scheme = None,
-    keep_small: KeepSmall = None,
-    embedding_step: EmbeddingStep = None,
-    out: File = None,
-    tokenizer: Tokenizer = None,
-    tokenizer_outside: TokenizerOutside = False,
-    trust_code: TrustCode = False,
-    dequantize: Dequantize = False,
-    reserve: Reserve = None,
-    compressor: Compressor = None,
-    dry_run: DryRun = False,
-    low_memory: LowMemory = False,
-    options: TextOptions = TEXT_OPTIONS,
-) -> None:
+def fit(checkpoint: Checkpoint, *, how: FitOptions = FIT_OPTIONS, options: TextOptions = TEXT_OPTIONS) -> None:
     """Fit a finished checkpoint under a cap, without training it again."""
     from bytecap.quant.spill import spilling
-
-    asked = (cap, caps, scheme, keep_small, embedding_step, out, tokenizer, reserve, compressor)
-    bare = not (dry_run or tokenizer_outside or trust_code or dequantize or is_model_folder(checkpoint))
 
     def fit_as_asked() -> None:
         from bytecap.commands.fit_request import build_request
 
         refuse_empty_text(options.text)
-        request = build_request(
-            checkpoint, cap=cap, caps=caps, reserve=reserve, scheme=scheme, keep_small=keep_small, out=out,
-            embedding_step=embedding_step, text=options.text, tokenizer=tokenizer, compressor=compressor,
-            settings=options.set_, device=options.device, trust_code=trust_code, tokenizer_outside=tokenizer_outside,
-            dequantize=dequantize,
-        )  # fmt: skip
-        _fit_request(request, dry_run, options)
+        _fit_request(build_request(checkpoint, how, options), how.dry_run, options)
 
-    with spilling(low_memory):
-        if checkpoint.is_dir() and bare and all(word is None for word in (*asked, options.text, options.set_)):
+    nothing_else = dataclasses.replace(how, low_memory=False) == FIT_OPTIONS and (options.text, options.set_) == (
+        None,
+        None,
+    )
+    with spilling(how.low_memory):
+        if checkpoint.is_dir() and nothing_else and not is_model_folder(checkpoint):
             _fit_run(checkpoint, options)
         else:  # of several processes one does it; the fit of a run folder measures with all
             from_main(fit_as_asked)

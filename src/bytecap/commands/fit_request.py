@@ -1,10 +1,11 @@
-"""The words of `bytecap fit` to a FitRequest; whatever makes no sense together is refused before any work."""
+"""From the options of `bytecap fit` to a FitRequest; whatever makes no sense together is refused before any work."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bytecap.artifact.layout import MAGIC
 from bytecap.commands.fit_inputs import FitRequest
@@ -15,47 +16,33 @@ from bytecap.published.scheme_fitter import SchemeOptions
 from bytecap.run.folder import OWN, RECIPE
 from bytecap.text.config import READING
 
+if TYPE_CHECKING:
+    from bytecap.commands.common import TextOptions
+    from bytecap.commands.fit import FitOptions
+
 FOLLOWED_ALWAYS = ("artifact.compressor", "artifact.embed_tokenizer", "run.seed", "train.context")
 FOLLOWED = ("quant.", *FOLLOWED_ALWAYS)
 FOLLOWED_BY_SCHEMES = ("quant.calibration_tokens", "quant.labels", *FOLLOWED_ALWAYS)
 """Settings that a fit follows, and that of a published scheme, beside how a given text is read."""
 
 
-def build_request(
-    checkpoint: Path,
-    *,
-    cap: str | None,
-    caps: str | None,
-    reserve: str | None,
-    scheme: str | None,
-    keep_small: int | None,
-    embedding_step: float | None,
-    out: Path | None,
-    text: list[str] | None,
-    tokenizer: Path | None,
-    compressor: str | None,
-    settings: list[str] | None,
-    device: str,
-    trust_code: bool = False,
-    tokenizer_outside: bool = False,
-    dequantize: bool = False,
-) -> FitRequest:
-    """The request behind the words of a command line; ConfigError where they contradict each other."""
-    chosen = [] if compressor is None else [f"artifact.compressor={compressor}"]
-    chosen += ["artifact.embed_tokenizer=false"] if tokenizer_outside else []
+def build_request(checkpoint: Path, how: FitOptions, options: TextOptions) -> FitRequest:
+    """The request behind the options of a command line; ConfigError where they contradict each other."""
+    chosen = [] if how.compressor is None else [f"artifact.compressor={how.compressor}"]
+    chosen += ["artifact.embed_tokenizer=false"] if how.tokenizer_outside else []
     request = FitRequest(
         checkpoint=checkpoint,
-        caps=_caps(cap, caps),
-        reserve=None if reserve is None else parse_bytes(reserve),
-        curve=caps is not None,
-        scheme=_scheme(scheme, keep_small, embedding_step),
-        out=out,
-        text=tuple(text or ()),
-        tokenizer=tokenizer,
-        settings=(*(settings or ()), *chosen),
-        device=device,
-        trust_code=trust_code,
-        dequantize=dequantize,
+        caps=_caps(how.cap, how.caps),
+        reserve=None if how.reserve is None else parse_bytes(how.reserve),
+        curve=how.caps is not None,
+        scheme=_scheme(how.scheme, how.keep_small, how.embedding_step),
+        out=how.out,
+        text=tuple(options.text or ()),
+        tokenizer=how.tokenizer,
+        settings=(*(options.set_ or ()), *chosen),
+        device=options.device,
+        trust_code=how.trust_code,
+        dequantize=how.dequantize,
     )
     _refuse_contradictions(request)
     return request

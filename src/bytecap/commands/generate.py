@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from bytecap.commands.common import (
     ARGUMENTS,
@@ -24,6 +24,7 @@ from bytecap.report.console import Console
 
 if TYPE_CHECKING:
     from bytecap.artifact.load import Artifact
+    from bytecap.model.sampling import Sampling
 
 
 def generate(
@@ -39,9 +40,10 @@ def generate(
 ) -> None:
     """Continue a prompt with the model of a run folder, a .bcap file or a Hugging Face folder."""
     from bytecap.artifact.load import load
+    from bytecap.model.sampling import Sampling
 
     file, folder = (path, None) if is_model_folder(path) else find_artifact(path)
-    how: dict[str, Any] = {"tokens": tokens, "temperature": temperature, "seed": seed}
+    sampling = Sampling(tokens=tokens, temperature=temperature, seed=seed)
     origin = file if file.is_dir() else load(file)
     try:
         if isinstance(origin, Path) or "config.json" in origin.attached:
@@ -50,9 +52,9 @@ def generate(
 
             console = Console()
             opening = Opening(origin=origin, tokenizer=tokenizer, device="cpu", trust_code=trust_code)
-            written = continue_prompt(open_model(opening, console), prompt, progress=console, **how)
+            written = continue_prompt(open_model(opening, console), prompt, sampling, progress=console)
         else:
-            written = _continue_ours(origin, prompt, folder, tokenizer, how)
+            written = _continue_ours(origin, prompt, sampling, folder, tokenizer)
     except Stopped as error:
         raise Stopped(
             error.signal_number,
@@ -63,7 +65,7 @@ def generate(
 
 
 def _continue_ours(
-    artifact: Artifact, prompt: str, folder: Path | None, tokenizer: Path | None, how: dict[str, Any]
+    artifact: Artifact, prompt: str, sampling: Sampling, folder: Path | None, tokenizer: Path | None
 ) -> str:
     """A text by one of our own models, with the tokenizer of its file, of its run, or a given one."""
     from bytecap.scoring.continue_text import continue_text
@@ -71,7 +73,7 @@ def _continue_ours(
     from bytecap.text.tokens import load_tokens
 
     other = None if folder is None else load_tokens(folder / "tokens").tokenizer
-    return continue_text(artifact, prompt, tokenizer=Tokenizer.read(tokenizer) if tokenizer else other, **how)
+    return continue_text(artifact, prompt, sampling, tokenizer=Tokenizer.read(tokenizer) if tokenizer else other)
 
 
 VERB = Verb(generate, ('bytecap generate runs/demo "def main(" --tokens 50 --temperature 0.5',))

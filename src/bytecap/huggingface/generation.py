@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bytecap.artifact.generate import refuse_numbers
+from bytecap.artifact.generate import DEFAULT_SAMPLING
 from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.huggingface.model import CausalModel
 from bytecap.huggingface.scored import Opened
-from bytecap.model.sampling import sample
+from bytecap.model.sampling import Sampling, sample
 
 _NO_STOP = -1
 CACHES = ("cache", "past_key_values", "cache_params", "state")
@@ -32,17 +32,14 @@ without the cache, so that the likeliest one is the same."""
 def continue_prompt(
     opened: Opened,
     prompt: str = "",
+    sampling: Sampling = DEFAULT_SAMPLING,
     *,
-    tokens: int = 200,
-    temperature: float = 0.8,
-    seed: int = 0,
     progress: Progress | None = None,
 ) -> str:
-    """Continue `prompt` by at most `tokens` tokens, as `bytecap.generate` does with our own models.
+    """Continue `prompt` as `bytecap.generate` does with our own models.
 
-    ConfigError for numbers that cannot be, and for an empty prompt where no token begins a text.
+    Raises ConfigError for an empty prompt where the tokenizer has no token that begins a text.
     """
-    refuse_numbers(tokens, temperature, seed)
     tokenizer = opened.tokenizer
     ids = [*([] if tokenizer.bos is None else [tokenizer.bos]), *tokenizer.encode(prompt)]
     if not ids:
@@ -50,7 +47,7 @@ def continue_prompt(
     begin = 0 if tokenizer.bos is None else 1
     end = _NO_STOP if tokenizer.end is None else tokenizer.end
     says = NextToken(opened.model, opened.context, progress or Silent())
-    drawn = sample(says, ids, tokens=tokens, temperature=temperature, seed=seed, stop=end)
+    drawn = sample(says, ids, sampling, stop=end)
     return tokenizer.decode(ids[begin:] + drawn)
 
 

@@ -22,6 +22,7 @@ from bytecap.core.progress import Part
 from bytecap.core.version import __version__
 from bytecap.fitting.job import Container, refuse_small
 from bytecap.fitting.source import open_checkpoint, source_from_module
+from bytecap.model.sampling import Sampling
 from bytecap.model.spec import ModelSpec
 from bytecap.report.compressors import compressor_baselines
 from bytecap.report.console import Console
@@ -235,10 +236,8 @@ def report_stage(
         artifact = load(folder / MODEL)
         reached = load_training_state(folder / CHECKPOINT)
         prompt = (tokens.validation_documents() or [""])[0][:SAMPLE_PROMPT]
-        written = continue_text(
-            artifact, prompt, tokens=SAMPLE_TOKENS, temperature=SAMPLE_TEMPERATURE, seed=recipe.run.seed,
-            tokenizer=tokens.tokenizer,
-        )  # fmt: skip
+        sampling = Sampling(tokens=SAMPLE_TOKENS, temperature=SAMPLE_TEMPERATURE, seed=recipe.run.seed)
+        written = continue_text(artifact, prompt, sampling, tokenizer=tokens.tokenizer)
         compressors = compressor_baselines(tokens.validation_documents() or [], console)
     scored = read_object(folder / SCORE, SCORES)
     record = RunRecord(

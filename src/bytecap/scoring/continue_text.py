@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bytecap.artifact.generate import generate
+from bytecap.artifact.generate import DEFAULT_SAMPLING, generate
 from bytecap.artifact.load import Artifact
 from bytecap.artifact.tokenizer import artifact_tokenizer
-from bytecap.model.sampling import NextLogits
+from bytecap.model.sampling import NextLogits, Sampling
 from bytecap.scoring.adaptations import build_adaptations, saved_adaptations
 from bytecap.scoring.engine import Engine, EnginePredictor
 from bytecap.scoring.evaluate import ScoreConfig
@@ -27,21 +27,17 @@ from bytecap.text.tokenizer import Tokenizer
 def continue_text(
     artifact: Artifact,
     prompt: str = "",
+    sampling: Sampling = DEFAULT_SAMPLING,
     *,
-    tokens: int = 200,
-    temperature: float = 0.8,
-    seed: int = 0,
     tokenizer: Tokenizer | None = None,
 ) -> str:
-    """Continue `prompt` by at most `tokens` tokens; the text returned begins with it.
+    """Continue `prompt` with the file's model and those of its adaptations that need no gradient.
 
-    Settings and errors are those of `artifact.generate.generate`; the file's adaptations that need no gradient join.
+    The text returned begins with the prompt. Raises what `artifact.generate.generate` raises.
     """
     tokenizer = artifact_tokenizer(artifact, tokenizer)
     adapted = _adapted_logits(artifact, tokenizer)
-    return generate(
-        artifact, prompt, tokens=tokens, temperature=temperature, seed=seed, tokenizer=tokenizer, next_logits=adapted
-    )
+    return generate(artifact, prompt, sampling, tokenizer=tokenizer, next_logits=adapted)
 
 
 def _adapted_logits(artifact: Artifact, tokenizer: Tokenizer) -> NextLogits | None:
