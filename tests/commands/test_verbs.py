@@ -105,14 +105,18 @@ def test_examples(
         ("fit x --keep-small 9" + 5000 * "9", "it must be a whole number"),
         ("run --seed 0x10", "--seed is 0x10"),
         ("run --text", "--text"),
+        ("inspect ''", "an argument is empty (is a variable of the shell unset?)"),
+        ("fit x --cap 8kB -o ''", "-o has nothing behind it (is a variable of the shell unset?)"),
+        ("run --set train.steps=3 --set train.steps=4", "--set train.steps is given twice, 3 and 4"),
     ],
 )
 def test_usage(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One sentence and exit code 2; the same as JSON where that was asked for."""
-    assert call(*words.split()) == 2
+    verb, *others = shlex.split(words)
+    assert call(verb, *others) == 2
     out, err = capsys.readouterr()
     assert not out and err.startswith("bytecap: ") and said in err and err.count("\n") == 1
-    assert call(*words.split()[:1], "--json", *words.split()[1:]) == 2
+    assert call(verb, "--json", *others) == 2
     out, again = capsys.readouterr()
     told = json.loads(out)["error"]
     assert told["kind"] == "ConfigError" and f"bytecap: {told['message']}\n" == again

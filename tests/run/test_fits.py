@@ -63,6 +63,12 @@ def test_refused_before_any_work(overrides: tuple[str, ...], message: str) -> No
         resolve(*overrides)
 
 
+def test_what_was_never_published_has_no_published_fit() -> None:
+    """A source without a claim names its scheme to compare with."""
+    with pytest.raises(ConfigError, match=r"laptop_best was never published.* --set artifact.scheme=best_published"):
+        recipes.resolve("laptop_best", track="laptop", overrides=["artifact.scheme=as_published"])
+
+
 def test_a_missing_compressor_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named with its scheme before training; no other takes its place."""
 

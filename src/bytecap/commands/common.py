@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Group, Parameter, Token
+from cyclopts import UNSET, Group, Parameter, Token, convert
 
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.report.console import Console
@@ -39,18 +39,37 @@ class Verb:
     """Whole command lines for the help page; a test runs them."""
 
 
+def _given(annotation: Any, tokens: Sequence[Token]) -> Any:
+    """The value of an option or argument as the parser reads it; the empty word would read as the current folder."""
+    for token in tokens:
+        if token.value == "" and token.implicit_value is UNSET:
+            what = f"{token.keyword} has nothing behind it" if token.keyword else "an argument is empty"
+            raise ConfigError(f"{what} (is a variable of the shell unset?); give a value, or leave it out")
+    return convert(annotation, tokens)
+
+
+def _settings(_annotation: Any, tokens: Sequence[Token]) -> list[str]:
+    """The values of `--set`; one path with two values would be whichever came last."""
+    values: dict[str, str] = {}
+    for token in tokens:
+        path, _, value = token.value.partition("=")
+        if values.setdefault(path.strip(), value.strip()) != value.strip():
+            raise ConfigError(f"--set {path.strip()} is given twice, {values[path.strip()]} and {value}; give it once")
+    return [token.value for token in tokens]
+
+
 def _whole_number(_type: Any, tokens: Sequence[Token]) -> int:
     """The value of an option that takes an integer; the parser itself would round 8.9."""
     word, flag = tokens[-1].value, tokens[-1].keyword or "the argument"
     try:
         return int(word)
     except ValueError:
-        raise ConfigError(f"{flag} is {word[:40]}; it must be a whole number in decimal digits") from None
+        raise ConfigError(f"{flag} is {word[:40] or 'empty'}; it must be a whole number in decimal digits") from None
 
 
 def option(group: Group, text: str, *, name: str | list[str] | None = None, **others: Any) -> Parameter:
     """How an option stands on the command line and on the help page."""
-    return Parameter(name=name, group=group, help=text, negative="", **others)
+    return Parameter(name=name, group=group, help=text, negative="", **{"converter": _given, **others})
 
 
 def size(group: Group, text: str) -> Parameter:
@@ -81,7 +100,9 @@ Dequantize = Annotated[
     bool,
     option(SETTINGS, "Weights that are quantized already (GPTQ, AWQ, fp8, ..) as the numbers they stand for."),
 ]
-Set = Annotated[list[str] | None, option(SETTINGS, "path=value, typed by the recipe.", name="--set")]
+Set = Annotated[
+    list[str] | None, option(SETTINGS, "path=value, typed by the recipe.", name="--set", converter=_settings)
+]
 Text = Annotated[list[str] | None, option(SETTINGS, "Files, folders or globs.", name="--text", consume_multiple=True)]
 Device = Annotated[str, option(SETTINGS, "auto, cpu or cuda.")]
 Track = Annotated[str, option(SETTINGS, "Budget and scale: a name from `bytecap recipes`, or a path.")]

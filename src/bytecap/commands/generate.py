@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def generate(
     path: Scored,
-    prompt: Annotated[str, option(ARGUMENTS, "What the text begins with.")] = "",
+    prompt: Annotated[str, option(ARGUMENTS, "What the text begins with.", converter=None)] = "",
     *,
     tokens: Annotated[int, whole_number(SETTINGS, "How many tokens are drawn at most.")] = 200,
     temperature: Annotated[float, option(SETTINGS, "0 takes the likeliest token, 1 draws as the model says.")] = 0.8,

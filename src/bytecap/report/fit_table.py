@@ -22,13 +22,13 @@ def fit_summary(rows: Sequence[Report], curve: Sequence[str] = ()) -> str:
 
 
 def prediction_table(rows: Sequence[Report]) -> str:
-    """Cap, predicted size and predicted loss."""
-    lines = [("cap", "predicted bytes", "predicted increase of the loss")]
+    """Cap, estimated size and predicted loss."""
+    lines = [("cap", "estimated bytes", "predicted increase of the loss")]
     for row in rows:
         loss = row["predicted_increase_nats"]
         known = "not predicted: nothing was measured" if loss is None else f"{loss:.5f} nats per token"
         lines.append((_cap(row), f"{row['predicted_bytes']:,}", known))
-    note = "sizes are predicted to a percent or so; the fit itself ends just under its cap"
+    note = "estimates are good to a percent or so; the fit itself goes on until its file is just under the cap"
     return f"{columns(lines, right='rrl')}\n\n{note}"
 
 

@@ -213,6 +213,13 @@ def _scheme(recipe: Recipe) -> str:
                 "[source]; name one of `bytecap fit --help`, or leave it out for our own fit",
                 key="artifact.scheme",
             )
+        if recipe.source.claimed_bpb is None:
+            raise ConfigError(
+                f"artifact.scheme is {AS_PUBLISHED}, and recipe {recipe.run.recipe} was never published: its source "
+                f"claims no score, and its scheme is one to compare with; say --set "
+                f"artifact.scheme={recipe.source.scheme} if you want that one, or leave it out for our own fit",
+                key="artifact.scheme",
+            )
         wanted = recipe.source.scheme
     for name in {wanted, recipe.source.scheme} - {""}:
         find_scheme(name)

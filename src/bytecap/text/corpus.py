@@ -10,10 +10,8 @@ Memory holds one document: a text longer than `document_length` is cut at line e
 from __future__ import annotations
 
 import codecs
-import glob
 import gzip
 import io
-import sysconfig
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -23,60 +21,13 @@ from typing import IO, Any
 
 from bytecap.core.errors import DataError
 from bytecap.core.files import parse_json
+from bytecap.text.text_files import COMPRESSED, files_in, matches, standard_library, suffixes
 from bytecap.text.tokenizer import SPACE_MARK
 
 DOCUMENT_LENGTH = 1 << 20
 """Longest document in characters; a longer text is cut after the last line end before it."""
 
 _BLOCK_BYTES, _ZSTD_BYTES = 1 << 20, 1 << 16
-
-_COMPRESSED = (".gz", ".zst")
-_NOT_SOURCES = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
-_TEXT_SUFFIXES = frozenset(
-    [
-        ".txt",
-        ".md",
-        ".rst",
-        ".tex",
-        ".py",
-        ".pyi",
-        ".c",
-        ".h",
-        ".cc",
-        ".cpp",
-        ".hpp",
-        ".cu",
-        ".rs",
-        ".go",
-        ".java",
-        ".kt",
-        ".js",
-        ".ts",
-        ".jsx",
-        ".tsx",
-        ".rb",
-        ".php",
-        ".sh",
-        ".lua",
-        ".swift",
-        ".scala",
-        ".hs",
-        ".ml",
-        ".jl",
-        ".r",
-        ".sql",
-        ".html",
-        ".css",
-        ".xml",
-        ".json",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".ini",
-        ".cfg",
-        ".csv",
-    ]
-)
 
 
 @dataclass
@@ -111,10 +62,10 @@ class Corpus:
     def files(self) -> list[Path]:
         """The files, folders expanded, sorted within each given path. Raises DataError for a path without files."""
         if not self.paths:
-            return _standard_library()
+            return standard_library()
         found: list[Path] = []
         for pattern in self.paths:
-            inside = [file for match in _matches(pattern) for file in _expand(match)]
+            inside = [file for match in matches(pattern) for file in files_in(match)]
             if not inside:
                 raise DataError(f"no text files at {pattern}; give a file, a folder or a glob with --text")
             found += inside
@@ -122,7 +73,7 @@ class Corpus:
 
     def _read(self, path: Path) -> Iterator[str]:
         try:
-            if ".jsonl" in _suffixes(path):
+            if ".jsonl" in suffixes(path):
                 yield from self._json_lines(path)
             else:
                 yield from _plain_text(path, self.document_length)
@@ -165,38 +116,6 @@ class Corpus:
                 path=str(path),
             )
         self.skipped[reason] += 1
-
-
-def _standard_library() -> list[Path]:
-    root = Path(sysconfig.get_path("stdlib"))
-    return [p for p in sorted(root.rglob("*.py")) if not _NOT_SOURCES & set(p.relative_to(root).parts)]
-
-
-def _matches(pattern: str) -> list[Path]:
-    """What lies at a path: the file or folder of exactly that name, also where the name reads as a glob; else these."""
-    if Path(pattern).exists():
-        return [Path(pattern)]
-    return [Path(p) for p in sorted(glob.glob(pattern, recursive=True))] or [Path(pattern)]  # noqa: PTH207
-
-
-def _suffixes(path: Path) -> list[str]:
-    """The suffixes of a name in lower case: `.JSONL.Gz` says the same as `.jsonl.gz`."""
-    return [suffix.lower() for suffix in path.suffixes]
-
-
-def _expand(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return [p for p in sorted(path.rglob("*")) if p.is_file() and _is_text_name(p) and not _hidden(p.relative_to(path))]
-
-
-def _is_text_name(path: Path) -> bool:
-    suffixes = [suffix for suffix in _suffixes(path) if suffix not in _COMPRESSED]
-    return bool(suffixes) and (suffixes[-1] in _TEXT_SUFFIXES or suffixes[-1] == ".jsonl")
-
-
-def _hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -244,7 +163,7 @@ class _ZstdFrames(io.RawIOBase):
 
 def _plain_text(path: Path, length: int) -> Iterator[str]:
     """The text of one file, cut at line ends; the whole file is checked first, so that it is used whole or not."""
-    if path.suffix.lower() not in _COMPRESSED and path.stat().st_size <= length:
+    if path.suffix.lower() not in COMPRESSED and path.stat().st_size <= length:
         yield path.read_bytes().decode("utf-8")
         return
     for _ in _decoded(path):

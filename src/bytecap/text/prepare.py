@@ -21,7 +21,14 @@ from bytecap.text.config import TextConfig
 from bytecap.text.corpus import Corpus
 from bytecap.text.external import use_shards
 from bytecap.text.shards import MAX_VOCAB, ShardWriter, TokenStream
-from bytecap.text.survey import Survey, note_skipped, open_corpus, survey_corpus, tokenizer_sample
+from bytecap.text.survey import (
+    Survey,
+    note_skipped,
+    open_corpus,
+    refuse_no_training,
+    survey_corpus,
+    tokenizer_sample,
+)
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokenizer_training import train_tokenizer
 from bytecap.text.tokens import Tokens, save_tokens, with_file_digests
@@ -90,10 +97,7 @@ def _from_documents(
         done += len(document)
         progress.update(done, survey.total_bytes, f"{train.tokens:,} training tokens")
     train.close()
-    if not train.tokens:
-        raise DataError(
-            "no document is left for training; give more text, or lower --set text.document_length=4096 to cut it finer"
-        )
+    refuse_no_training(train.tokens)
     return {
         "corpus_digest": survey.digest(),
         "corpus": corpus.name,

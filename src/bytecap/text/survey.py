@@ -107,11 +107,32 @@ def note_skipped(corpus: Corpus, progress: Progress) -> None:
 
 
 def tokenizer_sample(config: TextConfig, survey: Survey) -> Iterator[str]:
-    """Training documents spread over the corpus, by another part of their hash, up to the sample size."""
+    """Training documents spread over the corpus, by another part of their hash, up to the sample size.
+
+    DataError where there is none.
+    """
     share = min(1.0, config.tokenizer_sample_bytes / max(survey.total_bytes, 1))
+    training = sampled = 0
     for document in survey.train():
+        training += 1
         if (document_hash(document) & 0xFFFFFFFF) < share * 2**32:
+            sampled += 1
             yield document
+    refuse_no_training(training)
+    if not sampled:
+        raise DataError(
+            f"none of {training:,} training documents is in the sample from which the tokenizer is learned; raise "
+            f"--set text.tokenizer_sample_bytes, which is {config.tokenizer_sample_bytes:,}"
+        )
+
+
+def refuse_no_training(documents: int) -> None:
+    """DataError where no document is left for training, as of a text that says the same again and again."""
+    if not documents:
+        raise DataError(
+            "no document is left for training: each different document of this text is held out; give more text, lower "
+            "--set text.validation_fraction, or cut the text finer with --set text.document_length=4096"
+        )
 
 
 def open_corpus(config: TextConfig, paths: tuple[str, ...]) -> Corpus:
