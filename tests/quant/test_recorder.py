@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -89,6 +90,32 @@ def test_factors_of_low_rank() -> None:
         assert np.isclose(one.outputs_diagonal_O.mean() * one.inputs_diagonal_I.mean() / size, 1, atol=0.1)
         shapes = [each.inputs_II / each.inputs_diagonal_I.mean() for each in (one, other)]
         assert np.allclose(shapes[0], shapes[1], atol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("call", "natural", "stored"),
+    [
+        (lambda x, w: F.conv1d(x, w, stride=2, padding=1), (5, 3, 4), (2, 1, 0)),  # Keras: places, inputs, outputs
+        (lambda x, w: F.conv1d(x, w), (5, 3, 4), (0, 2, 1)),  # channels last
+        (lambda x, w: F.conv1d(x, w, groups=3), (6, 1, 4), (2, 1, 0)),
+        (lambda x, w: F.conv2d(x, w), (5, 3, 2, 4), (2, 3, 1, 0)),
+        (lambda x, w: F.conv_transpose1d(x, w), (3, 5, 4), (2, 1, 0)),
+    ],
+)
+def test_kernels_in_another_order(
+    call: Callable[..., Tensor], natural: tuple[int, ...], stored: tuple[int, ...]
+) -> None:
+    """A kernel kept with its axes in another order has the curvature of the same kernel as torch keeps it, moved."""
+    torch.manual_seed(0)
+    weight, axes = torch.randn(natural), [4, 3, *[9] * (len(natural) - 2)]
+    batches, back = [torch.randn(axes) for _ in range(3)], np.argsort(stored).tolist()
+    losses = lambda m, x: m(x).square().flatten(1).sum(1)  # noqa: E731
+    one = measured(Function(call, w=weight), batches, losses)["w"]
+    kept = weight.permute(stored).contiguous()
+    other = measured(Function(lambda x, w: call(x, w.permute(back)), w=kept), batches, losses)["w"]
+    whole = np.kron(one.outputs, one.inputs_II).reshape(2 * natural)
+    whole = whole.transpose(*stored, *(axis + len(natural) for axis in stored)).reshape(2 * (weight.numel(),))
+    assert np.allclose(np.kron(other.outputs, other.inputs_II), whole, rtol=1e-3, atol=1e-5 * whole.max())
 
 
 def test_calls_that_are_no_linear_maps() -> None:

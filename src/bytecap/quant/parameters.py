@@ -91,16 +91,20 @@ def arrange(found: Found, sizes: torch.Size, roles: str) -> Layout | None:
     The outermost axes become parts where their role comes back further in; and a slice of the first axis of a
     parameter with three axes or more is a part.
     """
-    order = sorted(range(len(sizes)), key=lambda axis: -found.strides[axis])
+    wide = {roles[axis] for axis, size in enumerate(sizes) if size > 1}
+    narrow = [axis for axis, size in enumerate(sizes) if size == 1 and roles[axis] in wide]  # of any stride
     groups: list[list[int]] = []
-    for axis in order:
+    for axis in sorted((i for i in range(len(sizes)) if i not in narrow), key=lambda axis: -found.strides[axis]):
         if groups and roles[groups[-1][-1]] == roles[axis]:
             if found.strides[groups[-1][-1]] != found.strides[axis] * sizes[axis]:
                 return None
             groups[-1].append(axis)
         else:
             groups.append([axis])
-    if len(groups) not in (2, 3) or found.strides[groups[-1][-1]] != 1:
+    for axis in narrow:
+        group = next(one for one in groups if roles[one[0]] == roles[axis])
+        group.insert(next((place for place, other in enumerate(group) if other > axis), len(group)), axis)
+    if len(groups) not in (2, 3) or found.strides[_innermost(groups[-1], sizes)] != 1:
         return None
     before, rows, columns = ([], *groups) if len(groups) == 2 else groups
     if {roles[rows[0]], roles[columns[0]]} != {"i", "o"}:
@@ -114,9 +118,9 @@ def _block(
     before, rows, columns = axes
     n_part, n_row, n_column = (math.prod(sizes[axis] for axis in group) for group in axes)
     numel, shape = found.parameter.numel(), tuple(found.parameter.shape)
-    width = found.strides[rows[-1]] if sizes[rows[-1]] > 1 else n_column
+    width = found.strides[_innermost(rows, sizes)] if n_row > 1 else n_column
     width = shape[1] if len(shape) == 2 else width
-    each = found.strides[before[-1]] if before else numel // shape[0] if len(shape) > 2 else numel
+    each = found.strides[_innermost(before, sizes)] if before else numel // shape[0] if len(shape) > 2 else numel
     if not before and (width == 0 or found.offset % each // width + n_row > each // width):
         each = numel  # over several slices of the first axis
     if width == 0 or each % width or numel % each:
@@ -129,6 +133,11 @@ def _block(
         numel // each, each // width, width, slice(part, part + n_part), slice(row, row + n_row),
         slice(column, column + n_column), swapped, tuple(before), tuple(rows), tuple(columns),
     )  # fmt: skip
+
+
+def _innermost(axes: list[int], sizes: torch.Size) -> int:
+    """The last of these axes that is longer than 1, or the last."""
+    return next((axis for axis in reversed(axes) if sizes[axis] > 1), axes[-1])
 
 
 def _contiguous(shape: torch.Size) -> tuple[int, ...]:

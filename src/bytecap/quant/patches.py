@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,8 @@ class Spread:
     dilation: tuple[int, ...]
     groups: int
     padding: tuple[int, ...] | str
+    order: tuple[int, ...] = ()
+    """How the weight has the channels (0) and the places (from 1) of a patch, where it is not in this order."""
 
     def patches(self, x: Tensor) -> Iterator[Tensor]:
         """(N, C / groups · places): what the kernel reads at each of its places, groups as rows; some samples at once.
@@ -57,12 +59,18 @@ class Spread:
 
     def add_moments(self, x: Tensor, sums: Tensor) -> int:
         """Add the patches' second moment to (C·K, C·K), or its diagonal to (C·K,); the number of patches."""
+        if self.order:
+            found = torch.zeros_like(sums)
+            count = replace(self, order=()).add_moments(x, found)
+            at = torch.arange(len(sums), device=sums.device).view(-1, *self.kernel).permute(self.order).flatten()
+            sums += found[at] if sums.ndim == 1 else found[at][:, at]
+            return count
         if sums.ndim == 1:
             return self._add_diagonal(x, sums)
         if self._along_one_axis:
             x_BCL, stride, dilation = self._as_lines(x)
-            if (found := moments_by_shifts(x_BCL, max(self.kernel), stride, dilation)) is not None:
-                sums += found
+            if (moments := moments_by_shifts(x_BCL, max(self.kernel), stride, dilation)) is not None:
+                sums += moments
                 return len(x_BCL) * _positions(x_BCL.size(2), max(self.kernel), stride, dilation)
         count = 0
         for rows in self.patches(x):

@@ -127,31 +127,13 @@ class ActivationRecorder(TorchFunctionMode):
         self, use: LinearUse, out: Tensor, found: Found, layout: Layout, sums: Sums, _: Any
     ) -> Callable[[Tensor], None]:
         """Inputs are added at once, gradients when they come."""
-        scales = _scales(found, layout)
-        row, column = (
-            use.rows(axes, (), inputs=given)
-            for axes, given in ((layout.row_axes, layout.swapped), (layout.column_axes, not layout.swapped))
+        scales = _scales(found, layout) or (None, None)
+        add_rows, add_columns = (
+            _adder(use, layout, sums, scale, rows=rows) for scale, rows in zip(scales, (True, False), strict=True)
         )
-
-        def add_rows(values: Tensor) -> int:
-            count = 0
-            for rows in row(values):
-                sums.add_rows(rows * scales[0] if scales else rows, layout.row)
-                count += len(rows)
-            return count
-
-        def add_columns(values: Tensor) -> int:
-            if use.spread is not None:
-                return sums.add_patches(values, use.spread, scales[1] if scales else None)
-            count = 0
-            for rows in column(values):
-                sums.add_columns(rows * scales[1] if scales else rows, layout.column)
-                count += len(rows)
-            return count
-
         add_inputs, add_outputs = (add_rows, add_columns) if layout.swapped else (add_columns, add_rows)
         sums.count += add_inputs(use.x)
-        whole = not scales and not layout.swapped and layout.row == slice(0, sums.shape[1])
+        whole = scales[0] is None and not layout.swapped and layout.row == slice(0, sums.shape[1])
         self.last = (sums, out) if whole else None
         self.calls += 1
         call = self.calls  # not `out`: a hook that holds its own tensor would never be freed
@@ -217,6 +199,23 @@ class ActivationRecorder(TorchFunctionMode):
             device = self.parameters[name].device
             self.sums[name, kind] = Sums(shape, device, full_rows=full_rows, full_columns=full_columns)
         return self.sums[name, kind]
+
+
+def _adder(use: LinearUse, layout: Layout, sums: Sums, scale: Tensor | None, *, rows: bool) -> Callable[[Tensor], int]:
+    """What adds inputs or gradients to the sums over the weight's rows or columns, and counts positions."""
+    axes, at = (layout.row_axes, layout.row) if rows else (layout.column_axes, layout.column)
+    if (spread := use.patches(axes)) is not None:
+        return lambda values: sums.add_patches(values, spread, scale, at, rows=rows)
+    rows_of, add = use.rows(axes, (), inputs=layout.swapped == rows), sums.add_rows if rows else sums.add_columns
+
+    def add_all(values: Tensor) -> int:
+        count = 0
+        for one in rows_of(values):
+            add(one if scale is None else one * scale, at)
+            count += len(one)
+        return count
+
+    return add_all
 
 
 def _scales(found: Found, layout: Layout) -> tuple[Tensor, Tensor] | None:

@@ -45,15 +45,17 @@ class Sums:
         _add_squares(self.rows, rows_NR, at)
         release(self._files)
 
-    def add_patches(self, values: Tensor, spread: Spread, scale: Tensor | None) -> int:
-        """Patches, with a number for each column; how many they are."""
+    def add_patches(self, values: Tensor, spread: Spread, scale: Tensor | None, at: slice, *, rows: bool) -> int:
+        """Patches, with a number for each row or column of a block; how many they are."""
+        sums = self.rows if rows else self.columns
+        block = sums[at] if sums.ndim == 1 else sums[at, at]
         if scale is None:
-            count = spread.add_moments(values, self.columns)
-            release(self._files)
-            return count
-        found = torch.zeros_like(self.columns)
-        count = spread.add_moments(values, found)
-        self.columns += found * (torch.outer(scale, scale) if found.ndim == 2 else scale.square())
+            count = spread.add_moments(values, block)
+        else:
+            found = torch.zeros_like(block)
+            count = spread.add_moments(values, found)
+            block += found * (torch.outer(scale, scale) if found.ndim == 2 else scale.square())
+        release(self._files)
         return count
 
     def add_parts(self, rows_ENR: Tensor, columns_ENC: Tensor, routed_EN: Tensor, layout: Layout) -> None:

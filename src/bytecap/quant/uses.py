@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_letters
 from typing import Any
 
@@ -47,9 +47,16 @@ class LinearUse:
     letters: tuple[str, str, str] = ("", "", "")
     """The axes of the inputs, of the weight and of the outputs, as an einsum has them; empty for a convolution."""
     spread: Spread | None = None
-    """How its kernel lies, of a convolution: the weight's columns are patches."""
+    """How its kernel lies, of a convolution: what has the role of its places are patches."""
     part_N: Tensor | None = None
     """Which part each row of inputs goes to, where they are sorted by part and the weight's first axis is parts."""
+
+    def patches(self, axes: Sequence[int]) -> Spread | None:
+        """How the patches lie that these axes of the weight are together; None where they are no patches."""
+        if self.spread is None or self.roles[axes[-1]] != self.roles[-1]:
+            return None
+        order = tuple(axis - 1 for axis in axes)
+        return self.spread if order == tuple(sorted(order)) else replace(self.spread, order=order)
 
     def rows(self, axes: Sequence[int], parts: Sequence[int], *, inputs: bool) -> Rows:
         """The function to rows (N, C), or (E, N, C) with parts, of the inputs or of the outputs.
