@@ -64,7 +64,7 @@ def test_a_whole_run(corpus: Path, finished: Path, tmp_path: Path, capsys: pytes
 
 def test_what_all_find_is_said_once(corpus: Path, tmp_path: Path) -> None:
     """A refusal is one sentence of rank 0, before anything is written."""
-    done = torchrun(2, "bytecap", *arguments(corpus, tmp_path / "run"), "--set=train.batch=5")
+    done = torchrun(2, "bytecap", *arguments(corpus, tmp_path / "run", **{"train.batch": 5}))
     said = [line for line in done.stderr.splitlines() if line.startswith("bytecap:")]
     assert done.returncode != 0 and not (tmp_path / "run").exists()
     assert len(said) == 1 and "train.batch is 5 and torchrun has started 2 processes (WORLD_SIZE)" in said[0]
