@@ -18,15 +18,22 @@ from numba.core.dispatcher import Dispatcher
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(*, fastmath: bool = False) -> Callable[[Function], Function]:
-    """A decorator; what it compiles is kept for later where there is a place for it."""
+def compiled(*, fastmath: bool = False, inner: bool = False) -> Callable[[Function], Function]:
+    """A decorator; what it compiles is kept for later where there is a place for it.
+
+    `inner` is for functions that compiled functions alone call: they get no entry for Python, which for arguments of
+    many arrays takes as long to compile as the function itself.
+    """
+    options: dict[str, Any] = {
+        "nogil": True, "fastmath": fastmath, "no_cfunc_wrapper": True, "no_cpython_wrapper": inner,
+    }  # fmt: skip
 
     def decorate(function: Function) -> Function:
         function.__qualname__ += f"_{_source_digest(function)}"
         try:
-            made = njit(function, cache=True, nogil=True, fastmath=fastmath)
+            made = njit(function, cache=True, **options)
         except RuntimeError:  # neither the package's folder nor the user's cache can be written to
-            made = njit(function, nogil=True, fastmath=fastmath)
+            made = njit(function, **options)
         return cast(Function, made)
 
     return decorate

@@ -79,6 +79,8 @@ class Candidates(NamedTuple):
     best_aligned_V: Floats
     near_token_K: Longs
     near_cosine_K: Floats
+    likeliest_4: Longs
+    """The tokens that the model holds for likeliest, -1 where there are fewer."""
 
 
 def likeness(unit_LD: Floats, aligned_L: Floats, begin: int, end: int) -> Likeness:
@@ -101,17 +103,19 @@ def no_candidates(vocab_size: int) -> Candidates:
         best_aligned_V=np.full(vocab_size, -1, np.float32),
         near_token_K=np.zeros(NEAREST, np.int64),
         near_cosine_K=np.zeros(NEAREST, np.float32),
+        likeliest_4=np.zeros(LIKELIEST, np.int64),
     )
 
 
-@compiled()
+@compiled(inner=True)
 def consider(tables: Tables, record: Record, work: Candidates, like: Likeness, t: Whole, log_p_V: Floats) -> Whole:
     """Find and describe the candidates behind the document's last token, row t of `like`; how many there are."""
     total = _compare_states(tables, like, t, work)
     found = _from_contexts(tables, work)
     found = _from_model(log_p_V, work, found)
     _describe_place(tables, log_p_V, total, work)
-    work.place_C[N_PLACE - BEGIN_J.size :] = record.average_J
+    for j in range(BEGIN_J.size):
+        work.place_C[N_PLACE - BEGIN_J.size + j] = record.average_J[j]
     for m in range(found):
         place = _describe_contexts(tables, work.token_M[m], work.feature_MF[m])
         _describe_use(tables, work.token_M[m], total, work, work.feature_MF[m])
@@ -124,17 +128,18 @@ def consider(tables: Tables, record: Record, work: Candidates, like: Likeness, t
 @compiled()
 def forget(work: Candidates) -> None:
     """Empty the set."""
-    for token in work.token_M:
-        work.rank_V[token] = 0
+    for m in range(CANDIDATES):
+        work.rank_V[work.token_M[m]] = 0
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=True, inner=True)
 def _compare_states(tables: Tables, like: Likeness, t: Whole, work: Candidates) -> Real:
     """Weigh each earlier state by its likeness to the last one, for the token that followed it; the sum of weights."""
     last = tables.numbers_5[TOKENS] - 1
     cosine_W, aligned_L, first = like.cosine_TW[t], like.aligned_L, like.first
     total, near = np.float32(0), 0
-    work.near_token_K[:] = -1
+    for k in range(NEAREST):
+        work.near_token_K[k] = -1
     for i in range(last - 1, max(0, last - STATES) - 1, -1):
         cosine = cosine_W[i - first]
         token = tables.history_L[i + 1]
@@ -154,7 +159,7 @@ def _compare_states(tables: Tables, like: Likeness, t: Whole, work: Candidates) 
     return total
 
 
-@compiled()
+@compiled(inner=True)
 def _insert_near(work: Candidates, near: int, token: Whole, cosine: Real) -> int:
     """One more of the nearest states, in its place; how many there are."""
     near = min(near + 1, NEAREST)
@@ -168,7 +173,7 @@ def _insert_near(work: Candidates, near: int, token: Whole, cosine: Real) -> int
     return near
 
 
-@compiled()
+@compiled(inner=True)
 def _forget_states(tables: Tables, work: Candidates) -> None:
     """Empty what `_compare_states` filled in."""
     last = tables.numbers_5[TOKENS] - 1
@@ -180,7 +185,7 @@ def _forget_states(tables: Tables, work: Candidates) -> None:
         work.best_aligned_V[token] = -1
 
 
-@compiled()
+@compiled(inner=True)
 def _add(work: Candidates, found: Whole, token: Whole) -> Whole:
     """One candidate more, if it is none yet and there is room; how many there are."""
     if found == CANDIDATES or work.rank_V[token] > 0:
@@ -190,7 +195,7 @@ def _add(work: Candidates, found: Whole, token: Whole) -> Whole:
     return found + 1
 
 
-@compiled()
+@compiled(inner=True)
 def _from_contexts(tables: Tables, work: Candidates) -> Whole:
     """The match's token, those that followed the contexts, the longest first, and those behind the nearest states."""
     found: Whole = 0
@@ -204,35 +209,39 @@ def _from_contexts(tables: Tables, work: Candidates) -> Whole:
                 break
             found = _add(work, found, tables.node_token_N[node])
             node = tables.node_next_N[node]
-    for token in work.near_token_K:
-        if token >= 0:
-            found = _add(work, found, token)
+    for k in range(NEAREST):
+        if work.near_token_K[k] >= 0:
+            found = _add(work, found, work.near_token_K[k])
     return found
 
 
-@compiled()
+@compiled(inner=True)
 def _from_model(log_p_V: Floats, work: Candidates, found: Whole) -> Whole:
     """The tokens that the model holds for likeliest; the lowest id first among equals."""
-    likeliest = np.full(LIKELIEST, -1)
+    likeliest, last = work.likeliest_4, LIKELIEST - 1
+    for at in range(LIKELIEST):
+        likeliest[at] = -1
     for v in range(log_p_V.size):
-        if work.rank_V[v] > 0 or (likeliest[-1] >= 0 and log_p_V[v] <= log_p_V[likeliest[-1]]):
+        if work.rank_V[v] > 0 or (likeliest[last] >= 0 and log_p_V[v] <= log_p_V[likeliest[last]]):
             continue
-        at = LIKELIEST - 1
+        at = last
         while at > 0 and (likeliest[at - 1] < 0 or log_p_V[likeliest[at - 1]] < log_p_V[v]):
             likeliest[at] = likeliest[at - 1]
             at -= 1
         likeliest[at] = v
-    for v in likeliest:
-        if v >= 0:
-            found = _add(work, found, v)
+    for at in range(LIKELIEST):
+        if likeliest[at] >= 0:
+            found = _add(work, found, likeliest[at])
     return found
 
 
-@compiled()
+@compiled(inner=True)
 def _describe_place(tables: Tables, log_p_V: Floats, total: Real, work: Candidates) -> None:
     """The features of the place, which all candidates share."""
     place, numbers = work.place_C, tables.numbers_5
-    place[0] = log_p_V.max()
+    place[0] = log_p_V[0]
+    for v in range(1, log_p_V.size):
+        place[0] = max(place[0], log_p_V[v])
     place[1] = _log(numbers[TOKENS] + 1)
     place[2] = _log(numbers[MATCH] + 1)
     place[3] = _log(total + 0.003) / 3
@@ -242,7 +251,7 @@ def _describe_place(tables: Tables, log_p_V: Floats, total: Real, work: Candidat
         place[at + 1] = _log(tables.context_distinct_S[slot] + 1) if slot >= 0 else np.float32(0)
 
 
-@compiled()
+@compiled(inner=True)
 def _describe_contexts(tables: Tables, token: Whole, feature_F: Floats) -> Whole:
     """How often the token followed each context, as a share and as a count, and whether it was the last that did.
 
@@ -274,7 +283,7 @@ def _describe_contexts(tables: Tables, token: Whole, feature_F: Floats) -> Whole
     return place
 
 
-@compiled()
+@compiled(inner=True)
 def _describe_use(tables: Tables, token: Whole, total: Real, work: Candidates, feature_F: Floats) -> None:
     """How often and when the document used the token, whether the match says so, and after which states it came."""
     numbers, at = tables.numbers_5, 1 + 3 * N_CONTEXTS
@@ -290,6 +299,6 @@ def _describe_use(tables: Tables, token: Whole, total: Real, work: Candidates, f
     feature_F[at + 7] = work.best_aligned_V[token]
 
 
-@compiled()
+@compiled(inner=True)
 def _log(value: Real | Whole) -> Any:
     return np.log(np.float32(value))

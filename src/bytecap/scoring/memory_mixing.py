@@ -108,24 +108,28 @@ def advance(memory: Memory, mixture: Mixture, like: Likeness, t: Whole, log_p_V:
     forget(work)
     absorb(tables, token)
     record.factor_V[token] = np.exp(np.float64(mixture.used_R[use_class(tables.count_V[token])]))
-    record.log_p_V[:] = log_p_V
+    for v in range(log_p_V.size):
+        record.log_p_V[v] = log_p_V[v]
     return consider(tables, record, work, like, t, log_p_V)
 
 
-@compiled()
+@compiled(inner=True)
 def _weigh_others(tables: Tables, record: Record, weight_V: Doubles) -> None:
     """What tokens weigh that are no candidates; each was expected as often as the model says."""
-    expected_V = record.expected_V.copy()
-    record.expected_V[:] += weight_V
+    expected_V = record.before_V
+    for v in range(weight_V.size):
+        expected_V[v] = record.expected_V[v]
+        record.expected_V[v] += weight_V[v]
     for v in range(weight_V.size):
         came = tables.count_V[v] + prior_count(tables, expected_V, v)
         weight_V[v] *= came * record.factor_V[v] / (expected_V[v] + PRIOR_COUNT)
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=True, inner=True)
 def _boost(mixture: Mixture, work: Candidates, found: Whole) -> None:
     """What is added to each candidate's log probability."""
-    work.boost_M[:found] = 0
+    for m in range(found):
+        work.boost_M[m] = 0
     for h in range(mixture.output_H.size):
         base = mixture.bias_H[h]
         for c in range(N_PLACE):

@@ -51,16 +51,19 @@ class Record(NamedTuple):
     """Sum of the model's probabilities of each token: how often it should have come."""
     log_p_V: Floats
     """The model's log probabilities of the token that comes next."""
+    before_V: Doubles
+    """`expected_V` before the last position; room for the compiled functions to work in."""
     factor_V: Doubles
     """What multiplies a token's probability beside its counts where it is no candidate, by how often it was used."""
 
 
 def new_record(vocab_size: int) -> Record:
     """The record of a document that has not begun."""
-    return Record(BEGIN_J.copy(), np.zeros(vocab_size), np.zeros(vocab_size, np.float32), np.zeros(vocab_size))
+    expected_V, before_V, factor_V = np.zeros((3, vocab_size))
+    return Record(BEGIN_J.copy(), expected_V, np.zeros(vocab_size, np.float32), before_V, factor_V)
 
 
-@compiled()
+@compiled(inner=True)
 def note(tables: Tables, work: Candidates, record: Record, token: Whole) -> None:
     """A token has come: compare it with what `tables`, which do not hold it yet, and the candidates said."""
     if tables.numbers_5[TOKENS] == 0:
@@ -81,7 +84,7 @@ def note(tables: Tables, work: Candidates, record: Record, token: Whole) -> None
     _move(average_J, SIMILAR, similar, RATE)
 
 
-@compiled()
+@compiled(inner=True)
 def use_class(count: Whole) -> Whole:
     """The class of a token that was used so often."""
     if count <= 2:
@@ -91,12 +94,12 @@ def use_class(count: Whole) -> Whole:
     return 4 if count <= 8 else 5
 
 
-@compiled()
+@compiled(inner=True)
 def _move(average_J: Floats, place: int, value: Any, rate: float) -> None:
     average_J[place] += np.float32(rate) * (np.float32(value) - average_J[place])
 
 
-@compiled()
+@compiled(inner=True)
 def describe_record(tables: Tables, record: Record, token: Whole, place: Whole, feature_F: Floats) -> None:
     """How often the token and its relative came and should have come, how long ago it followed the two shortest
     contexts, and what the model said of it at `place`, where it last followed one (-1: nowhere), and at other places.
@@ -117,7 +120,7 @@ def describe_record(tables: Tables, record: Record, token: Whole, place: Whole, 
     feature_F[9] = tables.log_p_L[last] if last >= 0 else np.float32(0)
 
 
-@compiled()
+@compiled(inner=True)
 def _describe_relative(tables: Tables, record: Record, relative: Whole, feature_F: Floats) -> None:
     """How often the relative came, and by how much more than it should have, and how long ago."""
     feature_F[0] = feature_F[1] = 0
@@ -129,7 +132,7 @@ def _describe_relative(tables: Tables, record: Record, relative: Whole, feature_
     feature_F[2] = np.log(np.float32(tables.numbers_5[TOKENS] - last)) / 3
 
 
-@compiled()
+@compiled(inner=True)
 def prior_count(tables: Tables, expected_V: Doubles, token: Whole) -> float:
     """What is added to how often a token came: more where its relative came more often than it should have."""
     relative = tables.pieces.relative_V[token]

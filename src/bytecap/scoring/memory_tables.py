@@ -162,7 +162,7 @@ def followed(tables: Tables, slot: Whole, token: Whole) -> Whole:
     return tables.pair_node_P[found] if found >= 0 else np.int32(-1)
 
 
-@compiled()
+@compiled(inner=True)
 def _find_contexts(tables: Tables) -> None:
     """The contexts that end at the last token, and their slots."""
     tokens = tables.numbers_5[TOKENS]
@@ -182,7 +182,7 @@ def _find_contexts(tables: Tables) -> None:
             tables.slot_O[order] = _slot(tables.context_key_S, tables.key_O[order], False)
 
 
-@compiled()
+@compiled(inner=True)
 def _follow_match(tables: Tables, token: Whole) -> None:
     """Go on with the match where the token is what it predicted, else begin the longest recent one."""
     numbers, history = tables.numbers_5, tables.history_L
@@ -204,7 +204,7 @@ def _follow_match(tables: Tables, token: Whole) -> None:
     numbers[MATCH] = length
 
 
-@compiled()
+@compiled(inner=True)
 def _count(tables: Tables, key: np.uint64, token: Whole, position: Whole) -> None:
     """The token followed the context once more; its pair moves to the front of the context's list."""
     slot = _slot(tables.context_key_S, key, False)
@@ -240,7 +240,7 @@ def _count(tables: Tables, key: np.uint64, token: Whole, position: Whole) -> Non
     tables.context_head_S[slot] = node
 
 
-@compiled()
+@compiled(inner=True)
 def _slot(keys: Keys, key: np.uint64, insert: bool) -> np.int64:
     """Where the key stands; -1 where it does not and is not to be inserted."""
     last = np.uint64(keys.size - 1)

@@ -92,7 +92,7 @@ def read_token(pieces: Pieces, state_9: Keys, token: Whole) -> None:
         state_9[LAST_KIND] = kind + 1
 
 
-@compiled()
+@compiled(inner=True)
 def _leave_word(state_9: Keys) -> None:
     if state_9[WORD] == 0:
         return
@@ -104,7 +104,7 @@ def _leave_word(state_9: Keys) -> None:
     state_9[GAP] = 1
 
 
-@compiled()
+@compiled(inner=True)
 def _change_line(state_9: Keys, kind: Whole) -> None:
     if kind == NEWLINE:
         if state_9[LINE] != 0:
