@@ -34,7 +34,7 @@ def job_of(*, outlier: float = 0.0) -> FitJob:
             model.up.weight[0, 0] = outlier
     source = source_from_module(model)
     calibration = calibrate(
-        model, batches[:4], logits_and_labels_flat, source_digest=source.digest, progress=Silent(), total_tokens=1
+        model, batches[:4], logits_and_labels_flat, source_digest=source.digest, progress=Silent()
     )  # fmt: skip
     return build_job(source, calibration, QuantConfig(), CONTAINER)
 

@@ -54,7 +54,7 @@ def test_errors_do_not_outgrow_the_weights() -> None:
     for one in (problem, damped):
         factors = one.factors["w"]
         steps = (step_scale * np.outer(factors.row_factors_O, factors.column_factors_I)).astype(np.float32)
-        rounded = round_with_feedback(weight, steps, factors.inputs, factors.outputs, states=8)
+        rounded = round_with_feedback(weight, steps, factors, states=8)
         errors.append(np.sqrt(np.square(rounded.weights_OI - weight).mean()))
     assert errors[0] > 1.5 * errors[1] and errors[1] < 1.05 * weight.std(), errors
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.progress import Silent
-from bytecap.quant.calibration import calibrate
+from bytecap.quant.calibration import CalibrationOptions, calibrate
 from bytecap.quant.statistics import Calibration
 
 
@@ -50,7 +50,7 @@ BATCHES = [torch.randint(11, (3, 9), generator=torch.Generator().manual_seed(i))
 
 def measured(**settings: Any) -> Calibration:
     return calibrate(
-        Tied(), BATCHES, losses, source_digest="x", progress=Silent(), total_tokens=96, **settings
+        Tied(), BATCHES, losses, source_digest="x", progress=Silent(), options=CalibrationOptions(**settings)
     )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def test_the_head_sums_over_all_labels(cap: float | None) -> None:
     model, batches = Head(), [torch.randn(20, 5), torch.randn(20, 5)]
     found = calibrate(
         model, batches, lambda m, x: (m(x), torch.zeros(len(x), dtype=torch.int64)), source_digest="x",
-        progress=Silent(), total_tokens=40, generator=torch.Generator(),
+        progress=Silent(), options=CalibrationOptions(generator=torch.Generator()),
     )  # fmt: skip
     expected = torch.zeros(7, 7)
     for x in torch.cat(batches):
@@ -114,8 +114,8 @@ def test_logits_that_are_no_elementwise_function_are_sampled() -> None:
     }
     found = {
         name: calibrate(
-            plain, batches, forward_fn, source_digest="x", progress=Silent(), total_tokens=1,
-            generator=torch.Generator(),
+            plain, batches, forward_fn, source_digest="x", progress=Silent(),
+            options=CalibrationOptions(generator=torch.Generator()),
         ).tensors["weight"].outputs
         for name, forward_fn in kinds.items()
     }  # fmt: skip
@@ -126,8 +126,8 @@ def test_logits_that_are_no_elementwise_function_are_sampled() -> None:
 def test_a_token_that_was_never_read_is_not_free() -> None:
     """Its row gets the gradient of others at the frequency that the model expects."""
     found = calibrate(
-        Tied(), [b.clamp_max(8) for b in BATCHES], answers, source_digest="x", progress=Silent(), total_tokens=96,
-        generator=torch.Generator().manual_seed(0),
+        Tied(), [b.clamp_max(8) for b in BATCHES], answers, source_digest="x", progress=Silent(),
+        options=CalibrationOptions(generator=torch.Generator().manual_seed(0)),
     )  # fmt: skip
     diagonal = found.tensors["table"].outputs_diagonal_O
     assert (diagonal[9:] > 0.1 * diagonal[:9].mean()).all() and 0 < found.unigram < np.log(9) + 1e-6
@@ -166,8 +166,8 @@ def test_vectors_have_the_fisher_information_of_one_position() -> None:
                 g = torch.autograd.grad(loss, model.loop.bias, retain_graph=True)[0]
                 total += float(p * g.square().mean())
     drawn = calibrate(
-        Tied(), BATCHES * 50, answers, source_digest="x", progress=Silent(), total_tokens=1,
-        generator=torch.Generator().manual_seed(0),
+        Tied(), BATCHES * 50, answers, source_digest="x", progress=Silent(),
+        options=CalibrationOptions(generator=torch.Generator().manual_seed(0)),
     )  # fmt: skip
     assert set(drawn.vectors) == {"loop.bias", "unused.weight", "unused.bias"}
     assert drawn.vectors["loop.bias"] == pytest.approx(total / 96, rel=0.15)
@@ -176,7 +176,7 @@ def test_vectors_have_the_fisher_information_of_one_position() -> None:
 
 def test_diagonal_where_there_are_many_outputs() -> None:
     """Beyond the limit only G_ii is kept, and it is the same."""
-    full, short = measured(), measured(most_outputs=5)
+    full, short = measured(), measured(max_outputs=5)
     assert short.tensors["loop.weight"].outputs.shape == (6,)
     assert np.allclose(short.tensors["loop.weight"].outputs, np.diag(full.tensors["loop.weight"].outputs), rtol=1e-4)
 
@@ -191,7 +191,12 @@ def test_memory_of_a_batch_is_freed() -> None:
         return logits, labels
 
     calibrate(
-        Tied(), BATCHES, forward_fn, source_digest="x", progress=Silent(), total_tokens=96, generator=torch.Generator()
+        Tied(),
+        BATCHES,
+        forward_fn,
+        source_digest="x",
+        progress=Silent(),
+        options=CalibrationOptions(generator=torch.Generator()),
     )
     assert len(alive) == len(BATCHES) and not any(ref() is not None for ref in alive)
 
@@ -202,9 +207,9 @@ def test_broken_input() -> None:
     with torch.no_grad():
         model.loop.weight[0, 0] = float("nan")
     with pytest.raises(NumericsError, match=r"tensor loop.weight holds NaN"):
-        calibrate(model, BATCHES, losses, source_digest="x", progress=Silent(), total_tokens=1)
+        calibrate(model, BATCHES, losses, source_digest="x", progress=Silent())
     with pytest.raises(DataError, match="no calibration text"):
-        calibrate(Tied(), [], losses, source_digest="x", progress=Silent(), total_tokens=1)
+        calibrate(Tied(), [], losses, source_digest="x", progress=Silent())
 
 
 def test_batches_without_positions_and_experts_without_tokens() -> None:
@@ -227,8 +232,8 @@ def test_batches_without_positions_and_experts_without_tokens() -> None:
 
     found = [
         calibrate(
-            Experts(), more, forward_fn, source_digest="x", progress=Silent(), total_tokens=6,
-            generator=torch.Generator().manual_seed(0),
+            Experts(), more, forward_fn, source_digest="x", progress=Silent(),
+            options=CalibrationOptions(generator=torch.Generator().manual_seed(0)),
         )
         for more in (batches, [*batches, torch.zeros(0, 4)])
     ]  # fmt: skip
@@ -252,19 +257,18 @@ def test_two_heads_and_single_vectors() -> None:
 
     found = calibrate(
         Heads(), [torch.randn(4)], lambda m, x: (m(x), torch.tensor([1])), source_digest="x", progress=Silent(),
-        total_tokens=1,
     )  # fmt: skip
     assert found.tensors["first.weight"].inputs_II.shape == (4, 4)
     with pytest.raises(ConfigError, match="the loss has no gradient"):
         calibrate(
             Heads(), [torch.randn(4)], lambda m, x: (m(x).detach(), torch.tensor([1])), source_digest="x",
-            progress=Silent(), total_tokens=1,
+            progress=Silent(),
         )  # fmt: skip
     broken = Heads()
     with pytest.raises(NumericsError, match="the model gives NaN on the calibration text"):
         calibrate(
             broken, [torch.full((4,), torch.nan)], lambda m, x: (m(x), torch.tensor([1])), source_digest="x",
-            progress=Silent(), total_tokens=1,
+            progress=Silent(),
         )  # fmt: skip
 
 
@@ -282,7 +286,7 @@ class Hashed(Tied):
 
 def test_rows_of_hashes_are_not_taken_for_tokens() -> None:
     """What the model thinks of tokens says nothing of a table that happens to have as many rows."""
-    found = calibrate(Hashed(), BATCHES, answers, source_digest="x", progress=Silent(), total_tokens=96)
+    found = calibrate(Hashed(), BATCHES, answers, source_digest="x", progress=Silent())
     unread_V = found.tensors["hashes"].outputs[2:]
     assert unread_V.min() > 0 and np.ptp(unread_V) < 1e-6 * unread_V.max()
     assert np.ptp(np.diag(found.tensors["table"].outputs)) > 0

@@ -12,7 +12,7 @@ from bytecap.fitting.problem import build_problem
 from bytecap.fitting.source import source_from_module
 from bytecap.quant import distinct
 from bytecap.quant.allocation import QuantConfig
-from bytecap.quant.calibration import calibrate
+from bytecap.quant.calibration import CalibrationOptions, calibrate
 from bytecap.quant.distinct import DistinctPositions
 from bytecap.quant.statistics import FEW_POSITIONS, PRIOR_POSITIONS, Calibration
 from tests.progress import Notes
@@ -29,8 +29,8 @@ def measured(batches: list[Tensor], progress: Any = None, *, losses: bool = Fals
         return nn.functional.cross_entropy(logits, batch, reduction="none") if losses else (logits, batch)
 
     return calibrate(
-        model(), batches, answers, source_digest="x", progress=progress or Silent(), total_tokens=1,
-        generator=torch.Generator().manual_seed(0),
+        model(), batches, answers, source_digest="x", progress=progress or Silent(),
+        options=CalibrationOptions(generator=torch.Generator().manual_seed(0)),
     )  # fmt: skip
 
 

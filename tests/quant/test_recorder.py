@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bytecap.core.progress import Silent
-from bytecap.quant.calibration import calibrate
+from bytecap.quant.calibration import CalibrationOptions, calibrate
 
 
 def test_maps_inside_multi_head_attention() -> None:
@@ -35,7 +35,6 @@ def test_maps_inside_multi_head_attention() -> None:
         found.append(
             calibrate(
                 model, batches, lambda m, x: m(x).square().sum(-1).flatten(), source_digest="x", progress=Silent(),
-                total_tokens=20,
             ).tensors
         )  # fmt: skip
         assert all(p.requires_grad != apart and p.grad is None for p in model.parameters())
@@ -48,7 +47,7 @@ def test_maps_inside_multi_head_attention() -> None:
 def measured(model: nn.Module, batches: list[Any], loss: Callable[[nn.Module, Any], Tensor] | None = None) -> Any:
     """Curvature for a loss of each position, the sum of squares of its outputs unless given."""
     loss = loss or (lambda m, x: m(x).square().sum(-1).flatten())
-    return calibrate(model, batches, loss, source_digest="x", progress=Silent(), total_tokens=1).tensors
+    return calibrate(model, batches, loss, source_digest="x", progress=Silent()).tensors
 
 
 class Function(nn.Module):
@@ -122,7 +121,7 @@ def test_calls_that_are_no_linear_maps() -> None:
     """A weight in a product of numbers: a small one gets one step, a large one a diagonal."""
     small = calibrate(
         Function(lambda x, weight: x * weight.square(), weight=torch.randn(4, 3)), [torch.randn(4, 3)],
-        lambda m, x: m(x).square().flatten(), source_digest="x", progress=Silent(), total_tokens=1,
+        lambda m, x: m(x).square().flatten(), source_digest="x", progress=Silent(),
     )  # fmt: skip
     assert not small.tensors and set(small.vectors) == {"weight"}
     model = Function(lambda x, weight: (x * weight.square()).sum(0), weight=torch.randn(40, 30))
@@ -148,7 +147,6 @@ def test_rows_taken_by_index_are_an_embedding() -> None:
     one, other = (
         calibrate(
             Table(indexed), [ids], lambda m, x: m(x).square().sum(-1).flatten(), source_digest="x", progress=Silent(),
-            total_tokens=30,
         ).tensors["table"]
         for indexed in (True, False)
     )  # fmt: skip
@@ -179,7 +177,7 @@ def test_without_the_gradients_of_matrices() -> None:
         found.append(
             calibrate(
                 model, [tokens], lambda m, x: (m(x).flatten(0, 1), x.flatten()), source_digest="x", progress=Silent(),
-                total_tokens=20, generator=torch.Generator().manual_seed(0), squares=squares,
+                options=CalibrationOptions(generator=torch.Generator().manual_seed(0), squares=squares),
             )
         )  # fmt: skip
         seen[squares] = {name for name, gradients in hooks.items() if gradients}

@@ -63,7 +63,7 @@ def test_packed_gates_are_measured() -> None:
     model = nn.LSTM(4, 6, batch_first=True)
     found = calibrate(
         model, [torch.randn(3, 7, 4)], lambda m, x: m(x)[0].square().sum(-1).flatten(), source_digest="x",
-        progress=Silent(), total_tokens=21,
+        progress=Silent(),
     ).tensors  # fmt: skip
     assert found["weight_ih_l0"].inputs_II.shape == (4, 4) and found["weight_hh_l0"].inputs_II.shape == (6, 6)
     assert found["weight_hh_l0"].outputs.shape == (24, 24)

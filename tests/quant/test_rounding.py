@@ -7,7 +7,7 @@ import pytest
 
 from bytecap.formats.steps import make_steps, nearest_codes
 from bytecap.formats.trellis import to_levels
-from bytecap.quant.factors import inverse_factor
+from bytecap.quant.factors import Factors, inverse_factor
 from bytecap.quant.rounding import round_with_feedback, round_without_feedback
 
 
@@ -43,7 +43,7 @@ def slow_scalar(weight: np.ndarray, steps: np.ndarray, A: np.ndarray) -> np.ndar
 def test_scalar_against_column_by_column() -> None:
     """150 columns are three blocks; a weight near the middle of two integers may fall either way."""
     weight, steps, U, _V, A, _ = problem(12, 150)
-    found = round_with_feedback(weight, steps, U, np.ones(12), states=1).weights_OI
+    found = round_with_feedback(weight, steps, Factors(U, np.ones(12)), states=1).weights_OI
     slow = slow_scalar(weight, steps, A)
     assert np.mean(np.isclose(found, slow, rtol=1e-4, atol=1e-6)) > 0.98
     loss = [
@@ -60,7 +60,7 @@ def test_promised_loss_is_the_real_one(states: int, two_sided: bool) -> None:
     weight, steps, U, V, A, G = problem(20, 90)
     outputs = V if two_sided else np.diag(G) ** -0.5
     metric = G if two_sided else np.diag(np.diag(G))
-    found = round_with_feedback(weight, steps, U, outputs, states=states)
+    found = round_with_feedback(weight, steps, Factors(U, outputs), states=states)
     error = (weight - found.weights_OI).astype(float)
     assert found.loss == pytest.approx(0.5 * np.trace(metric @ error @ A @ error.T), rel=2e-3)
     assert np.allclose(to_levels(found.symbols_OI, states) * steps, found.weights_OI, rtol=1e-6)
@@ -79,7 +79,7 @@ def test_each_refinement_pays() -> None:
         """Loss where log2 of the mean integer says `bits`, each weight's own scale known to the coder."""
         scale = 0.2
         for _ in range(12):
-            found = round_with_feedback(weight, (scale * shape).astype(np.float32), U, outputs, states=states)
+            found = round_with_feedback(weight, (scale * shape).astype(np.float32), Factors(U, outputs), states=states)
             rd_lambda = float(np.mean(np.log2(np.maximum(1.0 / (scale * shape * (1 if states == 1 else 2)), 1e-9))))
             scale *= 2.0 ** (rd_lambda - bits)
         error = (weight - found.weights_OI).astype(float)
@@ -101,7 +101,9 @@ def test_without_feedback() -> None:
     weight, steps, U, V, *_ = problem(30, 40)
     assert np.array_equal(round_without_feedback(weight, steps, 1), np.rint(weight / steps).astype(np.int16))
     alone = np.abs(round_without_feedback(weight, steps, 8)).mean()
-    assert alone == pytest.approx(np.abs(round_with_feedback(weight, steps, U, V, states=8).symbols_OI).mean(), rel=0.2)
+    assert alone == pytest.approx(
+        np.abs(round_with_feedback(weight, steps, Factors(U, V), states=8).symbols_OI).mean(), rel=0.2
+    )
 
 
 def test_diagonal_inputs_are_the_matrix_without_feedback() -> None:
@@ -109,8 +111,8 @@ def test_diagonal_inputs_are_the_matrix_without_feedback() -> None:
     rng = np.random.default_rng(3)
     weight, steps = rng.standard_normal((6, 300)).astype(np.float32), np.full((6, 300), 0.3, np.float32)
     diagonal, rows = rng.uniform(0.5, 2, 300), np.ones(6)
-    short = round_with_feedback(weight, steps, diagonal, rows, states=4)
-    long = round_with_feedback(weight, steps, np.diag(diagonal), rows, states=4)
+    short = round_with_feedback(weight, steps, Factors(diagonal, rows), states=4)
+    long = round_with_feedback(weight, steps, Factors(np.diag(diagonal), rows), states=4)
     assert np.array_equal(short.symbols_OI, long.symbols_OI)
     assert short.loss == pytest.approx(long.loss)
 
@@ -121,7 +123,9 @@ def test_a_column_in_two_goes() -> None:
     state, parts = np.zeros(30, np.int64), []
     for rows in (slice(0, 12), slice(12, 20)):
         parts.append(
-            round_with_feedback(weight[rows], steps[rows], U, np.ones(len(weight[rows])), states=8, state_I=state)
+            round_with_feedback(
+                weight[rows], steps[rows], Factors(U, np.ones(len(weight[rows]))), states=8, state_I=state
+            )
         )
     symbols, weights = (
         np.concatenate(both) for both in zip(*[(p.symbols_OI, p.weights_OI) for p in parts], strict=True)

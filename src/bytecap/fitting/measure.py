@@ -21,7 +21,7 @@ from bytecap.fitting.sequential import StartAdaptation
 from bytecap.model.gpt import GPT
 from bytecap.quant.adaptation import Adapter, make_adapter
 from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
-from bytecap.quant.calibration import calibrate
+from bytecap.quant.calibration import CalibrationOptions, calibrate
 from bytecap.quant.distillation import ForwardFn
 from bytecap.quant.statistics import Calibration
 from bytecap.text.batches import TrainBatches
@@ -75,9 +75,12 @@ def measure(
                     generator.manual_seed(text.seed + number)
                     yield torch.from_numpy(rows).to(device)
 
+        options = CalibrationOptions(
+            sampled=config.labels == MODEL, generator=generator, total_tokens=len(mine) * batch * context
+        )
         return calibrate(
             model, my_rows(), _make_forward_fn(text.bos), source_digest=source_digest, progress=progress,
-            total_tokens=len(mine) * batch * context, sampled=config.labels == MODEL, generator=generator,
+            options=options,
         )  # fmt: skip
 
 

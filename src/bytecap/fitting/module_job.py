@@ -27,7 +27,7 @@ from bytecap.fitting.true_loss import CHECKED_POSITIONS, TrueLoss
 from bytecap.model.roles import Role
 from bytecap.quant.adaptation import Adapter, make_adapter
 from bytecap.quant.allocation import MODEL, QuantConfig
-from bytecap.quant.calibration import calibrate
+from bytecap.quant.calibration import CalibrationOptions, calibrate
 from bytecap.quant.statistics import Calibration
 
 MIN_LOSS = 1e-3
@@ -126,11 +126,13 @@ def _calibrate(
 ) -> Calibration:
     config = reading.asked.config
     device = next(model.parameters()).device
-    return calibrate(
-        model, reading.read(n_batches), reading.answer, source_digest=source.digest, progress=progress,
-        total_tokens=config.calibration_tokens, sampled=config.labels == MODEL,
-        generator=torch.Generator(device).manual_seed(reading.asked.seed), squares=False,
+    options = CalibrationOptions(
+        sampled=config.labels == MODEL, generator=torch.Generator(device).manual_seed(reading.asked.seed),
+        squares=False, total_tokens=config.calibration_tokens,
     )  # fmt: skip
+    return calibrate(
+        model, reading.read(n_batches), reading.answer, source_digest=source.digest, progress=progress, options=options
+    )
 
 
 def _name_unmeasured(source: WeightSource, calibration: Calibration, progress: Progress) -> None:

@@ -192,11 +192,8 @@ def _round_tensor(
         steps = make_steps(plan.base, codes_O[here], codes_I)
         price = _price(weight[here], steps, part.row_factors_O, plan.states, rd_lambda)
         rounded.append(
-            round_with_feedback(
-                weight[here], steps, part.inputs.astype(np.float32), part.outputs.astype(np.float32),
-                states=plan.states, lambda_OI=price, state_I=state_I,
-            )
-        )  # fmt: skip
+            round_with_feedback(weight[here], steps, part, states=plan.states, lambda_OI=price, state_I=state_I)
+        )
     symbols_OI = rounded[0].symbols_OI if len(rounded) == 1 else np.concatenate([one.symbols_OI for one in rounded])
     release(curve)
     stored = _stepped(plan, symbols_OI)

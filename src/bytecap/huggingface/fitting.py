@@ -33,7 +33,7 @@ from bytecap.huggingface.model import CausalModel, load_artifact, model_logits
 from bytecap.huggingface.texts import TokenizedText
 from bytecap.quant.adaptation import make_adapter
 from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
-from bytecap.quant.calibration import calibrate
+from bytecap.quant.calibration import CalibrationOptions, calibrate
 from bytecap.quant.statistics import Calibration
 from bytecap.scoring.divergence import Divergence, divergence
 from bytecap.text.batches import TrainBatches
@@ -183,11 +183,13 @@ def measure(inputs: FolderInputs, progress: Progress, *, squares: bool = False) 
     device = next(module.parameters()).device
     source = TrainBatches(stream, batch=batch, context=context, seed=how.seed)
     rows = (torch.from_numpy(source.next()).to(device) for _ in range(steps))
+    options = CalibrationOptions(
+        sampled=how.quant.labels == MODEL, generator=torch.Generator(device).manual_seed(how.seed), squares=squares,
+        total_tokens=steps * batch * context,
+    )  # fmt: skip
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         found = calibrate(
-            module, rows, forward_fn, source_digest=inputs.source.digest, progress=progress,
-            total_tokens=steps * batch * context, sampled=how.quant.labels == MODEL,
-            generator=torch.Generator(device).manual_seed(how.seed), squares=squares,
+            module, rows, forward_fn, source_digest=inputs.source.digest, progress=progress, options=options
         )  # fmt: skip
     if found.loss > (guessing := math.log(max(inputs.model.facts.vocab_size, 2))):
         progress.note(

@@ -13,7 +13,7 @@ last linear map (through an elementwise function at most), its G is not sampled 
 and how often a token is read is estimated from counts and from the model's own mean probabilities together.
 
 Letters: N positions, O outputs, I inputs, V vocabulary.
-Memory:  4 (I² + O²) bytes for each weight; 4 (I² + O) where O is above `most_outputs`; 4 I² more for a tied one.
+Memory:  4 (I² + O²) bytes for each weight; 4 (I² + O) where O is above `max_outputs`; 4 I² more for a tied one.
 Source:  K-FAC, arXiv 1503.05671; sums over uses: arXiv 2311.00636 (the "expand" setting).
 """
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,26 @@ MOST_UNLIKE = 0.5
 MEASURED = ("linear", "swapped", "embedding")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CalibrationOptions:
+    """With whose labels curvature is measured, and what is measured beside it."""
+
+    sampled: bool = True
+    """Labels are drawn from the model (true Fisher information); False: the labels of the data (empirical)."""
+    generator: torch.Generator | None = None
+    """Draws the labels; None for the default one of the device."""
+    max_outputs: int = MAX_OUTPUTS
+    """Outputs O of a weight up to which the whole G is measured, beyond it only its diagonal."""
+    squares: bool = True
+    """Also the squared gradients of matrices in linear maps, by which published schemes rank them. False is faster, and
+    matrix products may then have fewer bits."""
+    total_tokens: int = 1
+    """Positions that the batches will have in all, for the progress that is shown."""
+
+
+DEFAULT_OPTIONS = CalibrationOptions()
+
+
 def calibrate(
     model: nn.Module,
     batches: Iterable[Any],
@@ -52,24 +73,26 @@ def calibrate(
     *,
     source_digest: str,
     progress: Progress,
-    total_tokens: int,
-    sampled: bool = True,
-    generator: torch.Generator | None = None,
-    most_outputs: int = MAX_OUTPUTS,
-    squares: bool = True,
+    options: CalibrationOptions = DEFAULT_OPTIONS,
 ) -> Calibration:
-    """Measure every weight of `model` on `batches`.
+    """Measure the curvature of every weight of `model` on `batches`.
 
-    `forward_fn(model, batch)` gives logits (N, V) and the data's labels (N,), and where `sampled` labels are drawn
-    from the model; or the loss of each position in nats, and the data's labels are used. Of several processes each
-    gives other batches, at least one, and all get what is measured on all of them. Without `squares` the gradients of
-    matrices in linear maps, by which published schemes rank them, are not computed, and products may have fewer bits.
+    `forward_fn(model, batch)` returns logits (N, V) and the labels of the data (N,); or the loss of each position in
+    nats (N,), and then `options.sampled` has no effect. Each of several processes gives batches of its own, at least
+    one, and all get what is measured on all of them. `source_digest` is the digest of the model's weights.
+
+    Raises DataError if the batches have no position with a label, ConfigError for a loss without a gradient,
+    NumericsError for weights, activations or gradients that are not finite.
     """
+    sampled = options.sampled
     parameters = dict(model.named_parameters())
     _refuse_not_finite(parameters)
-    recorder, text = ActivationRecorder(dict(parameters), most_outputs, weight_gradients=squares), CalibrationLabels()
+    recorder, text = (
+        ActivationRecorder(dict(parameters), options.max_outputs, weight_gradients=options.squares),
+        CalibrationLabels(),
+    )
     gradients = Gradients(parameters)
-    with _measurable(model), _products(fast=not squares):
+    with _measurable(model), _products(fast=not options.squares):
         for batch in batches:
             model.zero_grad(set_to_none=True)
             with recorder:
@@ -78,14 +101,14 @@ def calibrate(
                 sampled = False
             elif sampled:
                 recorder.all_labels(answered[0])
-            loss_N = text.add(answered, sampled, generator)
+            loss_N = text.add(answered, sampled, options.generator)
             if loss_N.numel() == 0:
                 continue
             if not loss_N.requires_grad:
                 raise ConfigError("the loss has no gradient; loss(model, batch) must not run under torch.no_grad()")
             loss_N.sum().backward()  # type: ignore[no-untyped-call]
             gradients.add(loss_N.numel())
-            progress.update(text.positions, total_tokens, f"{text.positions:,} tokens measured")
+            progress.update(text.positions, options.total_tokens, f"{text.positions:,} tokens measured")
     _add_up(recorder, text, gradients)
     if text.positions == 0:
         raise DataError("there is no calibration text: not one position with a label that is not negative; give more")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.formats.trellis import SCALAR, next_states
-from bytecap.quant.factors import inverse_of_upper
+from bytecap.quant.factors import Factors, inverse_of_upper
 from bytecap.quant.kernels import round_block
 
 MERGING_ROWS, MERGING_WEIGHTS = 512, 1 << 17
@@ -42,8 +42,7 @@ class Rounded:
 def round_with_feedback(
     weight_OI: Floats,
     steps_OI: Floats,
-    inputs: npt.NDArray[np.floating],
-    outputs: npt.NDArray[np.floating],
+    factors: Factors,
     *,
     states: int = SCALAR,
     lambda_OI: Floats | None = None,
@@ -51,9 +50,11 @@ def round_with_feedback(
 ) -> Rounded:
     """Round column by column, with error feedback along each side whose factor is a matrix.
 
-    `inputs` is U, (I, I) or its diagonal (I,); `outputs` is V, (O, O) or its diagonal (O,). `state_I`, the states of
-    the trellis at the top of the columns, all 0 where it is None, becomes those at their end.
+    `factors.inputs` is U, (I, I) or its diagonal (I,); `factors.outputs` is V, (O, O) or its diagonal (O,); parts are
+    not looked at. `lambda_OI` is the price of one unit of magnitude. `state_I` holds the states of the trellis at the
+    top of the columns, all 0 if it is None, and becomes those at their end.
     """
+    inputs, outputs = factors.inputs, factors.outputs
     values_IO = np.array(weight_OI.T, np.float32, order="C")
     steps_IO = np.ascontiguousarray(steps_OI.T, np.float32)
     columns, rows = values_IO.shape
@@ -94,9 +95,9 @@ def round_without_feedback(
 ) -> npt.NDArray[np.int16]:
     """Integers along the cheapest path of each column by itself: their size is nearly that of a full rounding."""
     rows, columns = weight_OI.shape
-    no_feedback = np.ones(columns, np.float32), np.ones(rows, np.float32)
+    no_feedback = Factors(np.ones(columns), np.ones(rows))
     return round_with_feedback(
-        weight_OI, steps_OI, *no_feedback, states=states, lambda_OI=lambda_OI, state_I=state_I
+        weight_OI, steps_OI, no_feedback, states=states, lambda_OI=lambda_OI, state_I=state_I
     ).symbols_OI
 
 
