@@ -112,13 +112,7 @@ def calibrate(
     _add_up(recorder, text, gradients)
     if text.positions == 0:
         raise DataError("there is no calibration text: not one position with a label that is not negative; give more")
-    tensors = {}
-    for name in parameters:
-        known = {kind: recorder.sums[name, kind] for kind in MEASURED if (name, kind) in recorder.sums}
-        if uses := {kind: sums for kind, sums in known.items() if sums.count or sums.seen.any()}:
-            tensors[name] = keep(_curvature(name, uses, text, gradients.squares[name] / gradients.batches))
-            for kind in uses:
-                del recorder.sums[name, kind]
+    tensors = _curvatures(recorder, text, gradients)
     vectors = {name: value / gradients.batches for name, value in gradients.fisher.items() if name not in tensors}
     tensors |= {name: found for name, found in gradients.diagonals().items() if name not in tensors}
     found = Calibration(
@@ -127,6 +121,18 @@ def calibrate(
     )  # fmt: skip
     found.note_thin(progress)
     return found
+
+
+def _curvatures(recorder: ActivationRecorder, text: CalibrationLabels, gradients: Gradients) -> dict[str, Curvature]:
+    """The curvature of each weight whose uses were recorded, in the order of the parameters; its sums are freed."""
+    tensors = {}
+    for name in gradients.parameters:
+        known = {kind: recorder.sums[name, kind] for kind in MEASURED if (name, kind) in recorder.sums}
+        if uses := {kind: sums for kind, sums in known.items() if sums.count or sums.seen.any()}:
+            tensors[name] = keep(_curvature(name, uses, text, gradients.squares[name] / gradients.batches))
+            for kind in uses:
+                del recorder.sums[name, kind]
+    return tensors
 
 
 def _refuse_not_finite(parameters: Mapping[str, Tensor]) -> None:
