@@ -48,7 +48,7 @@ MEASURED = ("linear", "swapped", "embedding")
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
-    """With whose labels curvature is measured, and what is measured beside it."""
+    """How labels are drawn for a calibration, and what is measured beside curvature."""
 
     sampled: bool = True
     """Labels are drawn from the model (true Fisher information); False: the labels of the data (empirical)."""
@@ -87,11 +87,8 @@ def calibrate(
     sampled = options.sampled
     parameters = dict(model.named_parameters())
     _refuse_not_finite(parameters)
-    recorder, text = (
-        ActivationRecorder(dict(parameters), options.max_outputs, weight_gradients=options.squares),
-        CalibrationLabels(),
-    )
-    gradients = Gradients(parameters)
+    recorder = ActivationRecorder(dict(parameters), options.max_outputs, weight_gradients=options.squares)
+    text, gradients = CalibrationLabels(), Gradients(parameters)
     with _measurable(model), _products(fast=not options.squares):
         for batch in batches:
             model.zero_grad(set_to_none=True)
