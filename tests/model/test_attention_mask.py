@@ -7,7 +7,7 @@ import torch
 
 from bytecap.core.products import suits
 from bytecap.model import attention_blocks
-from bytecap.model.attention_mask import AttentionMask, attention_mask
+from bytecap.model.attention_mask import AttentionMask, Visible, attention_mask
 
 
 @pytest.mark.skipif(not suits(torch.ones(1, 1)), reason="this PyTorch has no oneDNN")
@@ -16,7 +16,7 @@ from bytecap.model.attention_mask import AttentionMask, attention_mask
 def test_pairs_and_blocks_agree(isolated: bool, reach: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every pair, from the definition."""
     document_BS = (torch.rand(2, 21, generator=torch.Generator().manual_seed(0)) < 0.2).cumsum(1)
-    about: dict[str, Any] = {"queries": 9, "d_head": 4, "isolated": isolated, "reach": reach}
+    about: dict[str, Any] = {"queries": 9, "d_head": 4, "visible": Visible(isolated, reach)}
     pairs_B1TS = attention_mask(document_BS, torch.zeros(1), **about).pairs_B1TS
     monkeypatch.setattr(attention_blocks, "_MIN_SIZE", 1)
     blocks = attention_mask(document_BS, torch.zeros(1), **about).blocks
@@ -39,7 +39,8 @@ def test_pairs_and_blocks_agree(isolated: bool, reach: int | None, monkeypatch: 
 def test_the_mask_is_none_where_everything_before_is_seen() -> None:
     """Plain causal attention has a path of its own."""
     weight = torch.zeros(1)
-    about: dict[str, Any] = {"queries": 5, "d_head": 2, "isolated": False}
-    assert attention_mask(torch.zeros(1, 5, dtype=torch.long), weight, **about) == AttentionMask()
-    assert attention_mask(torch.zeros(1, 5, dtype=torch.long), weight, reach=5, **about) == AttentionMask()
-    assert attention_mask(torch.zeros(1, 6, dtype=torch.long), weight, **about).pairs_B1TS is not None
+    about: dict[str, Any] = {"queries": 5, "d_head": 2}
+    seen, near = Visible(isolated=False), Visible(isolated=False, reach=5)
+    assert attention_mask(torch.zeros(1, 5, dtype=torch.long), weight, visible=seen, **about) == AttentionMask()
+    assert attention_mask(torch.zeros(1, 5, dtype=torch.long), weight, visible=near, **about) == AttentionMask()
+    assert attention_mask(torch.zeros(1, 6, dtype=torch.long), weight, visible=seen, **about).pairs_B1TS is not None

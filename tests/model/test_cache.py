@@ -45,8 +45,8 @@ def with_one_mask(model: GPT, tokens_BT: Tensor, context: int, monkeypatch: pyte
         seen_BTT = seen_BTT & (document_BT[:, :, None] == document_BT[:, None])
     plain = model._context
 
-    def masked(*arguments: Any) -> Context:
-        return dataclasses.replace(plain(*arguments), mask=AttentionMask(seen_BTT[:, None]))
+    def masked(*arguments: Any, **options: Any) -> Context:
+        return dataclasses.replace(plain(*arguments, **options), mask=AttentionMask(seen_BTT[:, None]))
 
     monkeypatch.setattr(model, "_context", masked)
     hidden_BTD = model.hidden(tokens_BT, BOS)

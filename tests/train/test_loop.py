@@ -16,7 +16,7 @@ from bytecap.core.errors import DataError, NumericsError, Stopped
 from bytecap.core.products import has_bfloat16, operand_type
 from bytecap.core.progress import Silent
 from bytecap.text.shards import ShardWriter, TokenStream
-from bytecap.train import loop
+from bytecap.train import arithmetic
 from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
 from bytecap.train.config import TrainConfig
 from bytecap.train.loop import METRICS, Trainer, TrainingJob, trained_model
@@ -117,14 +117,14 @@ def test_products_of_bfloat16(
     """They train about as well and the state says what they were; a processor without them says so and goes on."""
     if native and not has_bfloat16():
         pytest.skip("this processor multiplies no bfloat16")
-    monkeypatch.setattr(loop, "has_bfloat16", lambda: native)
+    monkeypatch.setattr(arithmetic, "has_bfloat16", lambda: native)
     notes: list[str] = []
     progress = Silent()
     monkeypatch.setattr(progress, "note", notes.append)
     plain = trainer(tmp_path / "a", stream, steps=40).run()
     done = trainer(tmp_path / "b", stream, steps=40, progress=progress, matmul_precision="bfloat16").run()
-    assert plain.matmul_precision == "float32" and operand_type() == torch.float32
-    assert done.matmul_precision == ("bfloat16" if native else "float32")
+    assert plain.matmul_precisions == ("float32",) and operand_type() == torch.float32
+    assert done.matmul_precisions == ("bfloat16" if native else "float32",)
     assert bool(notes) is not native and (done.loss != plain.loss) is native
     assert done.loss == pytest.approx(plain.loss, abs=0.1)
 

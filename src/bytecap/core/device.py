@@ -49,6 +49,18 @@ def autocast(device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
+def on_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on `device`; a GPU is not waited for."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
+def activation_dtype(device: torch.device) -> torch.dtype:
+    """float32, or the autocast type where autocast is on."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return torch.float32
+
+
 def hardware(device: torch.device) -> dict[str, Any]:
     """What ran: device name, threads, Python and PyTorch."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()

@@ -27,10 +27,10 @@ def written_out(*tensors: Tensor) -> bool:
 
 
 def rms_norm(x: Tensor) -> Tensor:
-    """x divided by its root mean square over the last axis, as `F.rms_norm` does."""
+    """x divided by its root mean square over the last axis, as `F.rms_norm` does, in the precision of x."""
     if written_out(x) and _has_norm_gradient():
         return _RMSNorm.apply(x)  # type: ignore[no-any-return, no-untyped-call]
-    return F.rms_norm(x, (x.size(-1),))
+    return F.rms_norm(x, (x.size(-1),)).to(x.dtype)  # autocast on a GPU would leave it in float32
 
 
 def squared_relu(x: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bytecap.model.attention_blocks import attend
+from bytecap.model.attention_mask import AttentionMask
+from bytecap.model.attention_segments import attend_segments
 from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Linear, norm
 from bytecap.model.roles import Role
@@ -65,18 +67,7 @@ class Attention(nn.Module):
         query_BHTK = rotate(query_BHTK, context.cos_TK, context.sin_TK)
         if self.query_gain is not None:
             query_BHTK = query_BHTK * self.query_gain.to(x_BTD.dtype)[:, None, None]
-        mask = context.mask
-        if mask.blocks is not None:
-            heads_BHTK = attend(query_BHTK, key_BGSK, value_BGSK, mask.blocks)
-        else:
-            heads_BHTK = F.scaled_dot_product_attention(
-                query_BHTK,
-                key_BGSK,
-                value_BGSK,
-                attn_mask=mask.pairs_B1TS,
-                is_causal=mask.pairs_B1TS is None,
-                enable_gqa=self.n_kv_heads != self.n_heads,
-            )
+        heads_BHTK = _mixed(query_BHTK, key_BGSK, value_BGSK, context.mask)
         heads_BHTK = techniques.heads(heads_BHTK, Attended(x_BTD, value_BGTK), visit, context)
         return self.out(heads_BHTK.transpose(1, 2).reshape(x_BTD.shape))  # type: ignore[no-any-return]
 
@@ -84,3 +75,20 @@ class Attention(nn.Module):
         """The queries of all heads before they are normalised, (B, T, H, K)."""
         query_BTHK = self.query(x_BTD).view(*x_BTD.shape[:2], self.n_heads, self.d_head)
         return techniques.query(query_BTHK, visit, context)
+
+
+def _mixed(query_BHTK: Tensor, key_BGSK: Tensor, value_BGSK: Tensor, mask: AttentionMask) -> Tensor:
+    """softmax(q kᵀ / √K) v of what may be seen, (B, H, T, K)."""
+    if mask.blocks is not None:
+        return attend(query_BHTK, key_BGSK, value_BGSK, mask.blocks)
+    if mask.segments is not None:
+        return attend_segments(query_BHTK, key_BGSK, value_BGSK, mask.segments)
+    shared = query_BHTK.size(1) // key_BGSK.size(1)
+    if shared > 1 and query_BHTK.is_cuda and mask.pairs_B1TS is not None:
+        # with a mask the one kernel for groups of heads keeps all weights, (B, H, T, S)
+        key_BGSK, value_BGSK = (x.repeat_interleave(shared, dim=1) for x in (key_BGSK, value_BGSK))
+        shared = 1
+    return F.scaled_dot_product_attention(
+        query_BHTK, key_BGSK, value_BGSK, attn_mask=mask.pairs_B1TS, is_causal=mask.pairs_B1TS is None,
+        enable_gqa=shared > 1,
+    )  # fmt: skip

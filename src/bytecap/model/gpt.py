@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bytecap.core.device import activation_dtype
 from bytecap.core.products import linear
-from bytecap.model.attention_mask import AttentionMask, attention_mask
+from bytecap.model.attention_mask import AttentionMask, Visible, attention_mask
 from bytecap.model.block import Block
 from bytecap.model.cache import Cache
 from bytecap.model.hooks import Techniques
@@ -47,23 +48,28 @@ class GPT(nn.Module):
         self._drops = True
         """False once a technique asks for a neighbour behind the last attention: then nothing can be dropped."""
 
-    def hidden(self, tokens_BT: Tensor, bos: int, *, cache: Cache | None = None, skip: int = 0) -> Tensor:
+    def hidden(
+        self, tokens_BT: Tensor, bos: int, *, cache: Cache | None = None, skip: int = 0,
+        max_documents: int | None = None,
+    ) -> Tensor:  # fmt: skip
         """The normalised last stream without the first `skip` positions, (B, T - skip, D); documents begin at `bos`.
 
         With a cache each row goes on where the cache stands, and leaves it behind its last token. Each position then
         sees itself and the `cache.context - 1` before it, of its document unless the spec says otherwise. Gradients
         reach the parameters through these tokens, not through those before them.
+
+        `max_documents` is for a graph that is compiled for variable-length attention (model/attention_mask.py).
         """
         if skip and cache is None and self._drops:
             try:
-                return self._pass(self._context(tokens_BT, bos, skip=skip))
+                return self._pass(self._context(tokens_BT, bos, skip=skip, max_documents=max_documents))
             except NeighbourNeeded:
                 self._drops = False
-        return self._pass(self._context(tokens_BT, bos, cache))[:, skip:]
+        return self._pass(self._context(tokens_BT, bos, cache, max_documents=max_documents))[:, skip:]
 
     def _pass(self, context: Context) -> Tensor:
         tokens_BT, techniques = context.tokens_BT, self.techniques
-        embedded_BTD = F.embedding(tokens_BT, self.embedding).to(_compute_dtype(tokens_BT.device))
+        embedded_BTD = F.embedding(tokens_BT, self.embedding).to(activation_dtype(tokens_BT.device))
         stream_BTD = techniques.embed(embedded_BTD, context)
         if self.spec.block != "llama":
             stream_BTD = norm(stream_BTD)
@@ -93,13 +99,14 @@ class GPT(nn.Module):
 
     def forward(
         self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0, reduce: bool = False,
-        cache: Cache | None = None, mixture: MixtureWeights | None = None,
+        cache: Cache | None = None, mixture: MixtureWeights | None = None, max_documents: int | None = None,
     ) -> Tensor:  # fmt: skip
         """Loss in nats of each target but the first `skip` of a row, (B, T - skip), or their mean; float32.
 
         Beside a `mixture`, which lists the targets row by row, the mean's gradient is weighed.
         """
-        hidden_ND = self.hidden(tokens_BT, bos, cache=cache, skip=skip).flatten(0, 1)
+        hidden_BTD = self.hidden(tokens_BT, bos, cache=cache, skip=skip, max_documents=max_documents)
+        hidden_ND = hidden_BTD.flatten(0, 1)
         target_BT = target_BT[:, skip:]
         target_N, weight_VD, softcap = target_BT.flatten(), self._output_VD, self.spec.logit_softcap
         if blocks_suit(hidden_ND, weight_VD, softcap) and not self.techniques.change("logits", "softcap"):
@@ -116,7 +123,10 @@ class GPT(nn.Module):
     def _output_VD(self) -> Tensor:
         return self.embedding if self.head is None else self.head
 
-    def _context(self, tokens_BT: Tensor, bos: int, cache: Cache | None = None, skip: int = 0) -> Context:
+    def _context(
+        self, tokens_BT: Tensor, bos: int, cache: Cache | None = None, *, skip: int = 0,
+        max_documents: int | None = None,
+    ) -> Context:  # fmt: skip
         spec, queries = self.spec, tokens_BT.size(1)
         begin = 0 if cache is None else cache.positions
         cos_TK, sin_TK = rotary_table(queries, spec.rotary_dims, spec.rope_base, tokens_BT.device, begin=begin)
@@ -125,26 +135,15 @@ class GPT(nn.Module):
         document_BS = document_numbers(tokens_BT, bos)
         if cache is not None:
             document_BS = cache.documents(document_BS)
-        reach, last_mask = None if cache is None else cache.context, None
-        mask = self._mask(document_BS, queries, reach)
-        if skip:
-            last_mask = self._mask(document_BS, queries - skip, reach)
+        visible = Visible(not spec.across_documents, None if cache is None else cache.context, max_documents)
+        mask = self._mask(document_BS, queries, visible)
+        last_mask = self._mask(document_BS, queries - skip, visible) if skip else None
         return Context(tokens_BT, document_BS, cos_TK, sin_TK, mask, cache, skip=skip, last_mask=last_mask)
 
-    def _mask(self, document_BS: Tensor, queries: int, reach: int | None) -> AttentionMask:
-        return attention_mask(
-            document_BS, self.embedding, queries=queries, d_head=self.spec.d_head,
-            isolated=not self.spec.across_documents, reach=reach,
-        )  # fmt: skip
+    def _mask(self, document_BS: Tensor, queries: int, visible: Visible) -> AttentionMask:
+        return attention_mask(document_BS, self.embedding, queries=queries, d_head=self.spec.d_head, visible=visible)
 
 
 def document_numbers(tokens_BT: Tensor, bos: int) -> Tensor:
     """The running number of each position's document within its row, (B, T)."""
     return (tokens_BT == bos).cumsum(dim=1)
-
-
-def _compute_dtype(device: torch.device) -> torch.dtype:
-    """float32, or the autocast type where autocast is on."""
-    if torch.is_autocast_enabled(device.type):
-        return torch.get_autocast_dtype(device.type)
-    return torch.float32

@@ -174,7 +174,8 @@ def training_summary(done: TrainingState, tokens: Tokens) -> dict[str, Any]:
         "epochs": done.tokens / tokens.train_tokens,
         "loss_nats_per_token": done.loss,
         "compile_seconds": done.compile_seconds,
-        "matmul_precision": done.matmul_precision,
+        "matmul_precisions": list(done.matmul_precisions),
+        "attention": list(done.attention),
     }
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import DataError
 from bytecap.core.files import parse_json, write_atomic
-from bytecap.core.settings import ANY_NUMBER, NOT_SAVED
+from bytecap.core.settings import ANY_NUMBER, NOT_SAVED, history
 from bytecap.core.settings_reader import from_saved
 from bytecap.core.settings_writer import to_saved
 from bytecap.model.gpt import GPT
@@ -36,6 +36,11 @@ from bytecap.model.spec import ModelSpec
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS, OPTIMIZER, HOOK_STATES, OTHER_WEIGHTS = "model", "optimizer", "hooks", "weights"
 """What the names of tensors begin with."""
+
+
+def _one_or_several(precisions: Any) -> Any:
+    """The list of what was one word."""
+    return [precisions] if isinstance(precisions, str) else precisions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +60,14 @@ class TrainingState:
     loss: float = dataclasses.field(default=math.nan, metadata=ANY_NUMBER)
     """Mean nats per token of the last step."""
     finished: bool = False
-    matmul_precision: str = "float32"
-    """What the products of its steps were made of, which the machine decides where the settings ask for bfloat16."""
+    matmul_precisions: tuple[str, ...] = dataclasses.field(
+        default=(),
+        metadata=history(first_default=("float32",), renamed=("matmul_precision",), upgrade=_one_or_several),
+    )
+    """What the products of its steps were made of, which the machine decides where the settings ask for bfloat16;
+    several where it went on on another machine, in the order in which they came."""
+    attention: tuple[str, ...] = ()
+    """What computed attention (model/attention_choice.py), with the reason of a fallback; several as above."""
 
 
 @dataclass(frozen=True, kw_only=True)

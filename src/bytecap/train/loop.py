@@ -23,11 +23,11 @@ import torch
 
 from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.clock import Clock
-from bytecap.core.device import autocast
+from bytecap.core.device import autocast, on_device
 from bytecap.core.distributed import broadcast, from_main, gather, refuse_differences, said_by_main, together, world
 from bytecap.core.errors import SIGNAL_NAMES, DataError, NumericsError, Stopped
 from bytecap.core.files import append, keep_lines
-from bytecap.core.products import bfloat16_operands, has_bfloat16
+from bytecap.core.products import bfloat16_operands
 from bytecap.core.progress import Progress
 from bytecap.core.signals import deferred
 from bytecap.formats.plan import ScaleRule
@@ -35,6 +35,7 @@ from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream
+from bytecap.train.arithmetic import choose_arithmetic
 from bytecap.train.checkpoint import (
     CHECKPOINT,
     Checkpoint,
@@ -87,7 +88,6 @@ class Trainer:
             continued = self._build()
         refuse_differences({"the digest of recipe and tokens": job.made_from[0], "the checkpoint": continued})
         broadcast(self.model.state_dict().values())  # an initialisation may round otherwise on another machine
-        self._choose_precision()
         self.clock = Clock(self.state.seconds)
         self._loss: Any = self.model
         if device.type == "cuda" and self.config.compile and not self.state.finished:
@@ -105,19 +105,12 @@ class Trainer:
         self.hooks = RunHooks(job, self.model)
         self.state = TrainingState()
         continued = self._resume()
+        if not self.state.finished:
+            self._arithmetic = choose_arithmetic(job, self.model, self.device, self.progress)
+            self.state = self._arithmetic.noted_in(self.state)
         shape = {"batch": config.batch, "context": config.context}
         self.batches = TrainBatches(job.stream, **shape, seed=job.seed, position=self.state.position, share=rows)
         return continued
-
-    def _choose_precision(self) -> None:
-        """Products of the precision that the settings ask for where this machine has it; what it is, the state says."""
-        if self.state.finished:
-            return
-        found = BFLOAT16 if self.device.type == "cuda" else self.config.matmul_precision
-        if found == BFLOAT16 and self.device.type == "cpu" and not has_bfloat16():
-            self.progress.note("this processor has no bfloat16 products, so those of training are float32")
-            found = "float32"
-        self.state = dataclasses.replace(self.state, matmul_precision=found)
 
     def run(self) -> TrainingState:
         """Train to the end of the budget, saving on the way."""
@@ -127,7 +120,7 @@ class Trainer:
             keep_freed_memory()
         self.model.train()
         saved_at = self.clock.seconds
-        with deferred() as stop, bfloat16_operands(self.state.matmul_precision == BFLOAT16):
+        with deferred() as stop, bfloat16_operands(self._arithmetic.precision == BFLOAT16):
             progress = 0.0
             while progress < 1.0:
                 progress = agreed_progress(self._progress())
@@ -158,7 +151,7 @@ class Trainer:
         self.hooks.before_step(progress)
         for begin_row in range(0, len(rows), micro):
             place = slice(begin_row, begin_row + micro)
-            loss = self._mean_loss(rows[place].to(self.device), self.batches.starts[place], progress)
+            loss = self._mean_loss(rows[place], self.batches.starts[place], progress)
             loss = loss * (len(rows[place]) / (len(rows) * world().size))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
@@ -193,9 +186,13 @@ class Trainer:
 
     def _mean_loss(self, rows_BT: torch.Tensor, starts: Sequence[int], progress: float) -> torch.Tensor:
         rows_BT, mixture = self.hooks.rows(rows_BT, progress), self.hooks.mixture(starts, progress)
+        room = None if self._arithmetic.room is None else self._arithmetic.room(rows_BT)
+        rows_BT = on_device(rows_BT, self.device)
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         with autocast(self.device):
-            return self._loss(tokens_BT, target_BT, self.job.bos, reduce=True, mixture=mixture)  # type: ignore[no-any-return]
+            return self._loss(  # type: ignore[no-any-return]
+                tokens_BT, target_BT, self.job.bos, reduce=True, mixture=mixture, max_documents=room
+            )
 
     def compile(self, **options: Any) -> None:
         """Compile every graph that the rest of the run will see, on random tokens, while the clock stands still."""
@@ -204,7 +201,7 @@ class Trainer:
             self._loss = torch.compile(self.model, dynamic=False, **options)
             each = self.config.batch // world().size
             micro = min(self.config.micro_batch or each, each)
-            rows = torch.randint(self.job.spec.vocab_size, (micro, self.config.context + 1), device=self.device)
+            rows = torch.randint(self.job.spec.vocab_size, (micro, self.config.context + 1))
             for progress in self.hooks.phases(self.state.progress):
                 self.hooks.before_step(progress, ahead=True)
                 self._mean_loss(rows, [0] * micro, progress).backward()  # type: ignore[no-untyped-call]

@@ -197,4 +197,4 @@ class Optimizers:
             optimizer: torch.optim.Optimizer = self.adamw if id(parameter) in adam else self.muon
             if optimizer is self.muon and not self.muon.shards.owns(parameter):
                 continue
-            optimizer.state[parameter][key] = value.clone() if key == "step" else value.to(parameter.device).clone()
+            optimizer.state[parameter][key] = value.to(parameter.device, copy=True)  # fused AdamW wants its steps there
