@@ -29,7 +29,7 @@ from bytecap.model.attention_segments import attend_segments, document_segments
 AttentionKind: TypeAlias = Literal["blocks of queries", "varlen", "sdpa", "sdpa with a document mask"]
 MAX_HEAD_WIDTH = 256
 _TOLERANCE = 0.05
-"""Of the check, in 16 bits."""
+"""Relative difference that the check lets pass, in 16 bits."""
 
 
 class AttentionChoice(NamedTuple):

@@ -60,7 +60,7 @@ class Arithmetic(NamedTuple):
     """What computes the steps of a run on this machine."""
 
     precision: str
-    """Of products."""
+    """What the operands of products are."""
     attention: AttentionChoice
     room: DocumentRoom | None
     """There with variable-length attention alone."""
