@@ -66,6 +66,8 @@ def test_numbers_of_one_sign_have_errors_of_their_own_size() -> None:
     """A small variance between large ones counts; the size of a bias is its root mean square."""
     assert number_size(np.array([1e-3, 1.0, 1.0, 1.0], np.float32)) == pytest.approx(2e-3, rel=1e-3)
     assert number_size(np.array([3.0, -4.0], np.float32)) == pytest.approx(12.5**0.5)
+    few_large = np.array([150.0, -0.3, 0.2, 0.1, -0.2, 0.0], np.float32)
+    assert number_size(few_large) == pytest.approx(0.2 / 0.6745)
     assert vector_step(np.zeros(5, np.float32)) is None
     step = vector_step(np.full(5, 2.0, np.float32))
     assert step is not None and step.at(1e9) == COARSEST_STEP * 2.0 and step.at(1e-9) == step.finest

@@ -34,6 +34,8 @@ FINEST_STEP, COARSEST_STEP = 2.0**-10, 2.0**-3
 """Bounds of the step of a vector, relative to the size of its numbers."""
 LARGE_VECTOR = 4_096
 """Numbers of a vector beyond which its coarsest step grows: so many are no gains, and would hold a file up."""
+MEDIAN_OF_NORMAL = 0.6745
+"""Median of the magnitudes of normally distributed numbers, in standard deviations."""
 SMALLEST = 1e-33
 """Size of numbers below which a step would be near the end of what 32 bits hold."""
 
@@ -76,12 +78,16 @@ def number_size(weight: Floats) -> float:
     """What an error in a vector is relative to: the size of its numbers.
 
     Numbers of one sign, such as gains and variances, multiply or divide: there each error is relative to its own
-    number, so the small ones count, and the size is their harmonic mean square.
+    number, so the small ones count, and the size is their harmonic mean square. Of numbers of both signs it is their
+    root mean square, or where a few are far larger than the others (means of channels of other units) that of a normal
+    distribution with the same median.
     """
     squares = np.square(weight, dtype=np.float64)
     if (weight > 0).all() or (weight < 0).all():
         return 1 / math.sqrt(float(np.mean(1 / np.maximum(squares, 1e-300))))
-    return math.sqrt(float(squares.mean()))
+    if not squares.any():
+        return 0.0
+    return min(math.sqrt(float(squares.mean())), math.sqrt(float(np.median(squares[squares > 0]))) / MEDIAN_OF_NORMAL)
 
 
 def _share(count: int) -> float:
