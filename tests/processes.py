@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bytecap.commands.output import leave
+from bytecap.commands.output import exit_with_error
 from bytecap.core import distributed
 from bytecap.core.errors import BytecapError, ConfigError, DataError, Stopped
 from bytecap.core.progress import Silent
@@ -164,7 +164,7 @@ def evaluated(folder: Path) -> None:
 
 
 def train_on_different_tokens(folder: Path) -> str:
-    """What rank 0 says about it; the others leave without a word."""
+    """What rank 0 says about it; the others exit silently."""
     try:
         make_trainer(folder, "differ", made_from=f"tokens {distributed.world().rank}", batch=3)
     except (DataError, SystemExit) as error:
@@ -207,4 +207,4 @@ if __name__ == "__main__":
         with stop_at_once(), distributed.joined():
             globals()[sys.argv[1]](Path(sys.argv[2]))
     except (BytecapError, Stopped) as error:
-        leave(error, as_json=False)
+        exit_with_error(error, as_json=False)

@@ -20,7 +20,7 @@ from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import parse_bytes
-from bytecap.fitting.module_job import Asked, make_module_job
+from bytecap.fitting.module_job import ModuleInputs, make_module_job
 from bytecap.huggingface.generation import continue_prompt
 from bytecap.huggingface.scored import find_model, open_model, score_model
 from bytecap.model.sampling import Sampling
@@ -89,9 +89,9 @@ def fit(
         raise ConfigError("fit needs batches to go through, a function loss(model, batch), and a QuantConfig if any")
     if config.adapts and iter(batches) is batches:
         raise ConfigError("distillation and compensation read the batches again; give a list of them, not an iterator")
-    budget = FileBudget(_whole(cap_bytes))
+    budget = FileBudget(_parse_cap(cap_bytes))
     with _undisturbed(model), spilling(low_memory):
-        job = make_module_job(_unwrapped(model), Asked(batches, loss, config, seed), budget, progress)
+        job = make_module_job(_unwrapped(model), ModuleInputs(batches, loss, config, seed), budget, progress)
         return job.fit(budget, progress).artifact
 
 
@@ -196,7 +196,7 @@ def _unwrapped(model: Any) -> Any:
     return model if inner is None else _unwrapped(inner)
 
 
-def _whole(cap_bytes: int | str) -> int:
+def _parse_cap(cap_bytes: int | str) -> int:
     """A cap from Python: anything that is a whole number, or a size in words."""
     try:
         cap = parse_bytes(cap_bytes) if isinstance(cap_bytes, str) else operator.index(cap_bytes)

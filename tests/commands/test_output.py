@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bytecap.commands.output import leave, print_result, warn
+from bytecap.commands.output import exit_with_error, print_result, warn
 from bytecap.core.errors import DataError
 from bytecap.report.console import Console
 from bytecap.report.tables import columns
@@ -30,7 +30,7 @@ def test_every_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     warn(f"{EVIL}\nbytecap: done")
     for as_json in (False, True):
         with pytest.raises(SystemExit):
-            leave(DataError(EVIL, name=EVIL), as_json=as_json)
+            exit_with_error(DataError(EVIL, name=EVIL), as_json=as_json)
     console = Console()
     console.log_to(tmp_path / "log.txt")
     with console.stage("fit"):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import bytecap
 from bytecap.core.budget import FileBudget
 from bytecap.fitting.checked_search import CheckedSearch
-from bytecap.fitting.module_job import Asked, make_module_job
+from bytecap.fitting.module_job import ModuleInputs, make_module_job
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.quant.allocation import QuantConfig
 from tests.fitting.notes import Notes
@@ -57,7 +57,7 @@ def error(weights: dict[str, Tensor]) -> float:
 def test_curvature_without_bounds() -> None:
     """Corrected by what the loss minds each tensor alone: a fit that is nearer, and that says so."""
     notes, model = Notes(), Spectrum()
-    job = make_module_job(model, Asked(batches(), loss, CONFIG, 0), FileBudget(900), notes)
+    job = make_module_job(model, ModuleInputs(batches(), loss, CONFIG, 0), FileBudget(900), notes)
     search = job.fitter
     assert isinstance(search, CheckedSearch)
     plain, checked = SizeSearch(search.problem, search.pack).fit(900, notes), search.fit(900, notes)

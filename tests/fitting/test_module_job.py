@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from bytecap.core.budget import FileBudget
 from bytecap.core.progress import Silent
-from bytecap.fitting.module_job import Asked, make_module_job
+from bytecap.fitting.module_job import ModuleInputs, make_module_job
 from bytecap.quant.allocation import QuantConfig
 
 
@@ -20,9 +20,9 @@ def test_batches_kept_apart() -> None:
         return model(x), torch.zeros(len(x), dtype=torch.long)
 
     config = QuantConfig(calibration_tokens=448, states=4)
-    job = make_module_job(model, Asked(batches, loss, config, 0), FileBudget(900), Silent())
+    job = make_module_job(model, ModuleInputs(batches, loss, config, 0), FileBudget(900), Silent())
     assert seen == [*range(7), *range(6)]  # 7 are enough, of which one is kept
     assert job.calibration is not None and job.calibration.tokens == 384
     seen.clear()
-    make_module_job(model, Asked(iter(batches), loss, config, 0), FileBudget(900), Silent())
+    make_module_job(model, ModuleInputs(iter(batches), loss, config, 0), FileBudget(900), Silent())
     assert seen == [*range(7)]

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from bytecap.core.errors import BackendError, ConfigError, DataError
-from bytecap.huggingface.library import speaking_for, transformers
+from bytecap.huggingface.library import library_errors, transformers
 
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +28,6 @@ def test_errors_of_a_library() -> None:
         ),
         (ConfigError("ours"), ConfigError, "^ours$"),
     ):
-        with pytest.raises(kind, match=said), speaking_for(library, "that"):
+        with pytest.raises(kind, match=said), library_errors(library, "that"):
             raise raised
     assert library.utils.logging.get_verbosity() == level

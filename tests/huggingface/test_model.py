@@ -16,7 +16,7 @@ from bytecap.formats.base import StoredTensor
 from bytecap.formats.floats import FloatTensor
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.huggingface.folder import open_folder, read_small
-from bytecap.huggingface.model import is_hugging_face, load_artifact, load_folder, refuse_looking_ahead
+from bytecap.huggingface.model import is_hugging_face, load_artifact, load_folder, refuse_non_causal
 from tests.artifact.example import ABOUT
 from tests.huggingface.models import make_folder
 
@@ -121,5 +121,5 @@ def test_looking_ahead(tmp_path: Path) -> None:
     model = load_folder(open_folder(make_folder(tmp_path / "model", "gpt2")), Silent())
     embed = model.module.get_input_embeddings()  # type: ignore[operator]
     embed.register_forward_hook(lambda _, __, out: out + out.roll(-1, 1))
-    with pytest.raises(DataError, match="sees the tokens to come"):
-        refuse_looking_ahead(model.module, model.facts)
+    with pytest.raises(DataError, match="is not causal"):
+        refuse_non_causal(model.module, model.facts)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bytecap.core.errors import ConfigError
-from bytecap.quant.distillation import SET_APART, Distiller
+from bytecap.quant.distillation import HELD_OUT_BATCHES, Distiller
 
 
 def forward_fn(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,11 +50,13 @@ def test_divergence_of_other_weights() -> None:
     model, text = two_layers()
     distiller = Distiller(model, dict(model.named_parameters()), iter(text), forward_fn, steps=5)
     weights = {name: value.numpy() + 0.1 for name, value in model.state_dict().items()}
-    assert distiller.divergence(weights) == pytest.approx(kl(model, weights, torch.cat(text[:SET_APART])), rel=1e-4)
+    assert distiller.divergence(weights) == pytest.approx(
+        kl(model, weights, torch.cat(text[:HELD_OUT_BATCHES])), rel=1e-4
+    )
     assert distiller.divergence({"0.bias": model.get_parameter("0.bias").detach().numpy()}) > 0  # others stay
-    trained = {id(batch) for batch in distiller._apart}
+    trained = {id(batch) for batch in distiller._held_out}
     distiller("0.weight", np.zeros((12, 6), np.float32), {"2.weight": 0.1})
-    assert trained == {id(batch) for batch in text[:SET_APART]}
+    assert trained == {id(batch) for batch in text[:HELD_OUT_BATCHES]}
 
 
 def test_what_is_fixed_stays() -> None:

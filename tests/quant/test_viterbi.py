@@ -3,16 +3,16 @@
 import numpy as np
 
 from bytecap.formats.trellis import next_states
-from bytecap.quant.viterbi import at_the_top, carry_down, step_states, trace_back, ways_into
+from bytecap.quant.viterbi import initial_costs, predecessors, propagate_errors, step_states, trace_back
 
 
 def test_ways_and_a_row() -> None:
     """Each state has the two ways that lead into it; a row takes the cheaper one, and the last bit says the grid."""
     table = next_states(8).astype(np.int64)
-    into = ways_into(table)
+    into = predecessors(table)
     for b in range(8):
         assert {table[way >> 1, way & 1] for way in into[:, b]} == {b}
-    cost, way, level = at_the_top(8, 3), np.zeros((1, 8), np.int16), np.zeros((1, 8), np.int32)
+    cost, way, level = initial_costs(8, 3), np.zeros((1, 8), np.int16), np.zeros((1, 8), np.int32)
     step_states(np.full(8, 2.2, np.float32), np.float32(1), np.float32(0), into, cost, way[0], level[0])
     reached = sorted(table[3].tolist())
     assert sorted(np.flatnonzero(cost < 1e20).tolist()) == reached
@@ -28,5 +28,5 @@ def test_errors_are_carried_down() -> None:
     rng = np.random.default_rng(0)
     V, before, error = rng.random((20, 20), np.float32), rng.random(9, np.float32), rng.random(7, np.float32)
     after = np.zeros(9, np.float32)
-    carry_down(before, error, V, 3, after)
+    propagate_errors(before, error, V, 3, after)
     assert np.allclose(after, before - error @ V[3:10, 11:], rtol=1e-5)

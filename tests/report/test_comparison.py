@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bytecap.report.comparison import comparison_text, verdict_in_words
+from bytecap.report.comparison import comparison_text, verdict_sentence
 
 RUN = {
     "path": "runs/a", "seed": 0, "bits_per_byte": 1.0, "nats_per_token": 2.0, "bytes": 99, "cap_bytes": 100,
@@ -29,7 +29,7 @@ def comparison(**changes: Any) -> dict[str, Any]:
         "tests": {"welch": {"bits_per_byte": FOUND}}, "sides": {"runs": side, "against": side},
         "warnings": [], "text": text, **changes,
     }  # fmt: skip
-    return {**value, "words": verdict_in_words(value)}
+    return {**value, "summary": verdict_sentence(value)}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def comparison(**changes: Any) -> dict[str, Any]:
 def test_words(changes: dict[str, Any], said: str) -> None:
     """Each case has its sentence, which ends the page as well."""
     value = comparison(**changes)
-    assert said in value["words"] and " ".join(value["words"].split()) in " ".join(comparison_text(value).split())
+    assert said in value["summary"] and " ".join(value["summary"].split()) in " ".join(comparison_text(value).split())
 
 
 def test_page() -> None:

@@ -24,7 +24,7 @@ def test_better_worse_and_unclear(finished: Path, tmp_path: Path) -> None:
     better, worse, unclear = compare(low, high), compare(high, low), compare(low, near)
     assert (better.verdict, worse.verdict, unclear.verdict) == ("better", "worse", "not distinguishable")
     assert better.decided_by == "welch" and better.equal_bytes and set(better.tests) == {"welch", "paired", "documents"}
-    assert unclear.seeds_needed is not None and f"About {unclear.seeds_needed} seeds" in unclear.words
+    assert unclear.seeds_needed is not None and f"About {unclear.seeds_needed} seeds" in unclear.summary
     bits, nats = (better.tests["welch"][unit]["mean"] for unit in ("bits_per_byte", "nats_per_token"))
     tokens, text_bytes = (
         json.loads((finished / "record.json").read_text())["scores"]["after"][k] for k in ("tokens", "text_bytes")
@@ -33,7 +33,7 @@ def test_better_worse_and_unclear(finished: Path, tmp_path: Path) -> None:
     assert nats == pytest.approx(-50.1667 * documents / tokens, rel=1e-4)
     assert bits == pytest.approx(nats * tokens / text_bytes / 0.6931471805599453)
     assert better.tests["documents"]["bits_per_byte"]["mean"] == pytest.approx(bits)
-    assert "at equal bytes" in better.words and "decides" in str(better) and better.tests["paired"]
+    assert "at equal bytes" in better.summary and "decides" in str(better) and better.tests["paired"]
 
 
 def test_one_run_is_no_verdict(finished: Path, tmp_path: Path) -> None:
@@ -43,16 +43,16 @@ def test_one_run_is_no_verdict(finished: Path, tmp_path: Path) -> None:
     other = vary(finished, tmp_path / "c", seed=7, nats=3.0)
     found = compare([one], [other])
     assert (found.verdict, found.decided_by, found.seeds_needed) == ("not distinguishable", None, None)
-    assert "At least 2 seeds" in found.words and "documents" in found.tests
+    assert "At least 2 seeds" in found.summary and "documents" in found.tests
     half = compare([one], others)
-    assert half.decided_by is None and half.seeds_needed == 2 and "About 2 seeds" in half.words
+    assert half.decided_by is None and half.seeds_needed == 2 and "About 2 seeds" in half.summary
 
 
 def test_same_checkpoint_is_a_pair(finished: Path, tmp_path: Path) -> None:
     """Two fits of one checkpoint are compared document by document, two fits of several pair by pair."""
     one, other = (vary(finished, tmp_path / name, nats=nats) for name, nats in (("x", 0.0), ("y", 1.0)))
     found = compare([one], [other])
-    assert (found.verdict, found.decided_by) == ("better", "documents") and "one checkpoint" in found.words
+    assert (found.verdict, found.decided_by) == ("better", "documents") and "one checkpoint" in found.summary
     ours, theirs = (
         [
             vary(finished, tmp_path / side / str(seed), seed=seed, nats=nats[seed], scores__before__nats=seed)
@@ -72,7 +72,7 @@ def test_loud_where_not_like_for_like(finished: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     found = compare(ours, theirs)
     text = str(found)
-    assert not found.equal_bytes and "NOT AT EQUAL BYTES (cap 9,000 against 12,000)" in found.words
+    assert not found.equal_bytes and "NOT AT EQUAL BYTES (cap 9,000 against 12,000)" in found.summary
     assert "NOTE  NOT AT EQUAL BYTES" in text and "another machine" in text and "different ways: stride" in text
     assert found.settings == {"model.d_model": [16, 24]} and "model.d_model  16  24" in text
 

@@ -7,7 +7,7 @@ import pytest
 
 from bytecap.core.errors import BackendError, ConfigError, DataError
 from bytecap.core.files import read_json, write_json
-from bytecap.run.folder import FIT_REPORT, MODEL, RECORD, SECONDS, TOKENS, enter, find_model, load_seconds, timed
+from bytecap.run.folder import FIT_REPORT, MODEL, RECORD, SECONDS, TOKENS, claim_folder, find_model, load_seconds, timed
 from bytecap.run.recipe import Recipe, resolve
 from bytecap.text.tokens import MANIFEST
 from bytecap.train.checkpoint import CHECKPOINT, Checkpoint, TrainingState, save_checkpoint
@@ -21,13 +21,13 @@ def recipe(*overrides: str) -> Recipe:
 def test_a_folder_with_products_is_refused_to_another_recipe(tmp_path: Path) -> None:
     """The differing settings are named; one without products takes the corrected recipe."""
     one, other = recipe(), recipe("train.steps=7", "model.n_layers=4")
-    enter(one, tmp_path)
-    enter(one, tmp_path)
-    enter(other, tmp_path)
+    claim_folder(one, tmp_path)
+    claim_folder(one, tmp_path)
+    claim_folder(other, tmp_path)
     (tmp_path / RECORD).touch()
     with pytest.raises(ConfigError, match=r"holds a run of another recipe .* differing: .*train\.steps"):
-        enter(one, tmp_path)
-    enter(other, tmp_path)
+        claim_folder(one, tmp_path)
+    claim_folder(other, tmp_path)
 
 
 def test_seconds_add_up_over_restarts_and_errors(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_what_a_folder_lacks_is_named_with_the_next_verb(tmp_path: Path) -> None
             find_model(tmp_path)
 
     lacks("is not a run folder: it has no recipe.toml; give a .bcap file")
-    enter(recipe(), tmp_path)
+    claim_folder(recipe(), tmp_path)
     lacks("its text has not been prepared; run `bytecap run` or `bytecap prepare`")
     write_json(tmp_path / TOKENS / MANIFEST, {})
     lacks("its model has not been trained to the end; run `bytecap train ")

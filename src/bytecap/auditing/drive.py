@@ -1,4 +1,4 @@
-"""A model is asked about a stream exactly as it is scored, and what it said of each target is kept for comparison.
+"""Runs a model over a stream exactly as it is scored, and keeps what it said of each target for comparison.
 
 In:   a ScoredModel, its Predictor, a stream of tokens that nobody else will see.
 Out:  Rows.

@@ -11,7 +11,7 @@ import io
 import re
 import sys
 
-from bytecap.commands.output import leave, leave_unread
+from bytecap.commands.output import exit_on_broken_pipe, exit_with_error
 from bytecap.core.errors import BackendError, BytecapError, Stopped
 from bytecap.core.signals import stop_at_once
 
@@ -29,13 +29,13 @@ def main(arguments: list[str] | None = None) -> None:
 
             call(given)
     except BrokenPipeError:
-        leave_unread()
+        exit_on_broken_pipe()
     except (BytecapError, Stopped) as error:
-        leave(error, as_json=as_json)
+        exit_with_error(error, as_json=as_json)
     except OSError as error:
-        leave(_unusable(error), as_json=as_json)
+        exit_with_error(_unusable(error), as_json=as_json)
     except (MemoryError, RuntimeError) as error:
-        leave(_too_large(error), as_json=as_json)
+        exit_with_error(_too_large(error), as_json=as_json)
 
 
 def _too_large(error: MemoryError | RuntimeError) -> BackendError:

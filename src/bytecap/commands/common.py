@@ -1,6 +1,6 @@
-"""What several verbs share: the types of their options, and the way from their words to a recipe, a folder or a file.
+"""What several verbs share: the types of their options, and how these lead to a recipe, a folder or a file.
 
-In:   words of a command line.
+In:   options of a command line.
 Out:  recipes, run folders, artifacts' paths; errors that name the flag.
 """
 
@@ -129,7 +129,7 @@ class RunOptions:
         """The recipe that is meant, every setting filled in.
 
         Where none is named it is that of the run in `out`. A run that an older version began goes on with the recipe
-        that it has, whatever its file says today; what the words set is laid over it.
+        that it has, whatever its file says today; the settings on the command line replace its own.
         """
         from bytecap.core.toml import toml_value
         from bytecap.run.folder import RECIPE

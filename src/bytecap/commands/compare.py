@@ -19,7 +19,7 @@ ContestName = Annotated[
 def compare(
     runs: Runs, /, *, against: Against, score: ScoreName = None, contest: ContestName = None, json: Json = False
 ) -> None:
-    """Is one set of runs better than another: mean, spread, tests, equal bytes, and a verdict in words."""
+    """Is one set of runs better than another: mean, spread, tests, equal bytes, and a verdict in a sentence."""
     from bytecap.run.compare import compare as compare_runs
 
     found = compare_runs(runs, against, score=score, contest=contest)

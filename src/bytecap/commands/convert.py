@@ -33,10 +33,10 @@ def convert(source: Source, out: File, *, key: Key = None, dequantize: Dequantiz
     from bytecap.convert import job
 
     done = job.convert(source, out, key, dequantize=dequantize)
-    print_result(dataclasses.asdict(done), json, _told(done, source))
+    print_result(dataclasses.asdict(done), json, _summary(done, source))
 
 
-def _told(done: Converted, source: Path) -> str:
+def _summary(done: Converted, source: Path) -> str:
     where = str(source) if done.key == "." else f"{done.key} of {source}"
     lines = [f"{done.file}: {done.tensors:,} tensors, {done.numbers:,} numbers, {done.bytes:,} bytes, from {where}"]
     if done.renamed:

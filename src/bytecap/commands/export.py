@@ -30,7 +30,7 @@ def export(path: Artifact, out: Place, *, to: To, trust_code: TrustCode = False,
 
     file, folder = find_artifact(path)
     done = job.export(load(file), to, out, _tokenizer(folder), trust_code=trust_code)
-    print_result(dataclasses.asdict(done), json, _told(done, file))
+    print_result(dataclasses.asdict(done), json, _summary(done, file))
 
 
 def _tokenizer(folder: Path | None) -> Tokenizer | None:
@@ -41,7 +41,7 @@ def _tokenizer(folder: Path | None) -> Tokenizer | None:
     return load_tokens(folder / TOKENS).tokenizer if folder is not None and (folder / TOKENS).is_dir() else None
 
 
-def _told(done: Exported, file: Path) -> str:
+def _summary(done: Exported, file: Path) -> str:
     lines = [
         f"{done.place}: {done.bytes:,} bytes in {len(done.files)} file{'s' * (len(done.files) != 1)}, "
         f"{done.growth:.1f} times the {done.bcap_bytes:,} bytes of {file}",

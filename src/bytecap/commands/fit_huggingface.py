@@ -1,4 +1,4 @@
-"""`bytecap fit` of a Hugging Face folder: the words of the command line to a job.
+"""`bytecap fit` of a Hugging Face folder: from a request to a job.
 
 In:   a FitRequest whose checkpoint is such a folder.
 Out:  FitInputs.
@@ -27,7 +27,7 @@ _CONTEXT = "train.context"
 
 
 def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
-    """Check, load, tokenize and measure; ConfigError for words that a folder has no use for."""
+    """Check, load, tokenize and measure; ConfigError for options that a folder has no use for."""
     if request.tokenizer is not None:
         raise ConfigError("a Hugging Face folder has its own tokenizer; leave --tokenizer out")
     if request.scheme is not None:
@@ -51,7 +51,7 @@ def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
         )
         progress.note(f"no text is given, so the model is measured on {len(text.tokens):,} tokens that it wrote itself")
         inputs = dataclasses.replace(inputs, text=text)
-    about = _about(folder, text, embedded=recipe.artifact.embed_tokenizer)
+    about = _model_facts(folder, text, embedded=recipe.artifact.embed_tokenizer)
     if request.scheme is None:
         return FitInputs(make_job(inputs, progress), budgets, about)
     calibration, container, comparison = make_scheme_inputs(inputs, needs_text(request.scheme.name), progress)
@@ -59,7 +59,7 @@ def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
     return FitInputs(job, budgets, about)
 
 
-def _about(folder: Folder, text: TokenizedText | None, *, embedded: bool) -> dict[str, Any]:
+def _model_facts(folder: Folder, text: TokenizedText | None, *, embedded: bool) -> dict[str, Any]:
     """The model, where its tokenizer is, and why there are no bits per byte."""
     tokenizer = "inside" if embedded else "outside"
     return {

@@ -49,14 +49,16 @@ def build_request(checkpoint: Path, how: FitOptions, options: TextOptions) -> Fi
 
 
 def _caps(cap: str | None, caps: str | None) -> tuple[int, ...]:
-    """Sizes in bytes from --cap or --caps; ConfigError for both, or for commas that part thousands."""
+    """Sizes in bytes from --cap or --caps; ConfigError for both, or for commas that group digits."""
     if cap is not None and caps is not None:
         raise ConfigError("--cap and --caps exclude each other; give one of them")
-    words = [cap] if cap is not None else [part for part in (caps or "").split(",") if part.strip()]
-    thousands = all(re.fullmatch(r"\s*[0-9]{3}\s*", word) for word in words[1:])
-    if len(words) > 1 and thousands and words[0].strip().isdigit():
-        raise ConfigError(f"--caps {caps} reads as {len(words)} caps, commas part them; write 250000 or 250kB")
-    return tuple(parse_bytes(word) for word in words)
+    sizes = [cap] if cap is not None else [part for part in (caps or "").split(",") if part.strip()]
+    thousands = all(re.fullmatch(r"\s*[0-9]{3}\s*", size) for size in sizes[1:])
+    if len(sizes) > 1 and thousands and sizes[0].strip().isdigit():
+        raise ConfigError(
+            f"--caps {caps} reads as {len(sizes)} caps, because commas separate caps; write 250000 or 250kB"
+        )
+    return tuple(map(parse_bytes, sizes))
 
 
 def _scheme(name: str | None, keep_small: int | None, embedding_step: float | None) -> SchemeOptions | None:

@@ -41,9 +41,9 @@ def _write(console: Console, text: str) -> None:
 
 
 def _plain(renderable: Any) -> str:
-    """The words of what the parser would hand to rich, line breaks of the source apart."""
-    words = getattr(renderable, "primary_renderable", renderable)
-    return " ".join(str(words or "").split())
+    """The text that the parser would pass to rich, without the line breaks of the source."""
+    text = getattr(renderable, "primary_renderable", renderable)
+    return " ".join(str(text or "").split())
 
 
 def _entry(entry: HelpEntry, width: int) -> list[str]:

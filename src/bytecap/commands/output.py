@@ -29,10 +29,10 @@ def warn(text: str) -> None:
     print(f"bytecap: {visible_line(text)}", file=sys.stderr)
 
 
-def leave(error: BytecapError | Stopped, *, as_json: bool) -> NoReturn:
-    """Say what went wrong, on stdout too where JSON was asked for, and exit with the error's code.
+def exit_with_error(error: BytecapError | Stopped, *, as_json: bool) -> NoReturn:
+    """Print what went wrong, on stdout too with --json, and exit with the error's code.
 
-    Of several processes each says what only it has found, and only rank 0 that a signal came, for that goes to all.
+    Each of several processes prints the errors that it alone has; a signal, which all get, is printed by rank 0 alone.
     """
     here = world()
     with contextlib.suppress(OSError):  # whoever read the output may be gone; the exit code tells it all the same
@@ -47,8 +47,8 @@ def leave(error: BytecapError | Stopped, *, as_json: bool) -> NoReturn:
     raise SystemExit(exit_code_for(error)) from None
 
 
-def leave_unread() -> NoReturn:
-    """Exit as a program does whose reader has seen enough, as in `bytecap inspect FILE | head`."""
+def exit_on_broken_pipe() -> NoReturn:
+    """Exit as a program does whose reader has closed the pipe, as in `bytecap inspect FILE | head`."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise SystemExit(128 + signal.SIGPIPE) from None
 

@@ -16,11 +16,11 @@ def prepare(
     resolved = options.resolve(recipe)
     from bytecap.core.lock import writing
     from bytecap.run import pipeline
-    from bytecap.run.folder import LOG, enter
+    from bytecap.run.folder import LOG, claim_folder
 
     folder, console = options.folder(resolved), Console(quiet=options.quiet)
     with writing(folder):
-        enter(resolved, folder)
+        claim_folder(resolved, folder)
         console.log_to(folder / LOG)
         tokens = pipeline.prepare_stage(resolved, folder, console)
     value = {

@@ -70,29 +70,29 @@ def score(
     with together():
         refuse_empty_text(options.text)
         file, folder = (path, None) if is_model_folder(path) else find_artifact(path)
-        words = options.set_ or ()
-        reading = _reading(options.text, words) if options.text else None
+        overrides = options.set_ or ()
+        reading = _reading(options.text, overrides) if options.text else None
         if reading is None and folder is None:
             raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
         if reading is None and stride is not None:
             raise ConfigError("--stride goes with --text; a run is scored as its recipe says, or --set score.stride=64")
-        settings = _settings(file, folder if reading is None else None, adapt, words)
+        settings = _settings(file, folder if reading is None else None, adapt, overrides)
     console = Console(quiet=options.quiet or not world().is_main)
     with console.stage("score"):
         if reading is not None:  # of several processes one does it; a run folder is scored by all
-            how = _text_scoring(stride, settings, bool(adapt), words)
-            asked = _Asked(file, reading, how, tokenizer, trust_code, options.device)
-            value = from_main(lambda: _score_text(asked, console))
+            how = _text_scoring(stride, settings, bool(adapt), overrides)
+            request = _TextRequest(file, reading, how, tokenizer, trust_code, options.device)
+            value = from_main(lambda: _score_text(request, console))
         else:
             assert folder is not None
             value = score_run(
                 folder, artifact=file, settings=settings, device=options.device, progress=console
             ).to_json()
-    print_result(value, options.json, _said(value))
+    print_result(value, options.json, _summary(value))
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _TextRequest:
     """A score on a given text."""
 
     path: Path
@@ -103,50 +103,52 @@ class _Asked:
     device: str
 
 
-def _score_text(asked: _Asked, console: Console) -> dict[str, Any]:
+def _score_text(request: _TextRequest, console: Console) -> dict[str, Any]:
     """The score of one of our own files, or of a Hugging Face model in a file or a folder."""
     from bytecap.artifact.load import load
     from bytecap.scoring.score_text import score_text
     from bytecap.text.tokenizer import Tokenizer
 
-    origin = asked.path if asked.path.is_dir() else load(asked.path)
+    origin = request.path if request.path.is_dir() else load(request.path)
     if isinstance(origin, Path) or "config.json" in origin.attached:
         from bytecap.huggingface.scored import Opening, score_model
 
-        if asked.how.adapt or asked.how.strategy is not None:
+        if request.how.adapt or request.how.strategy is not None:
             raise ConfigError("a Hugging Face model is scored as it is, in windows; leave --adapt and score.* out")
-        opening = Opening(origin=origin, tokenizer=asked.tokenizer, device=asked.device, trust_code=asked.trust_code)
-        return score_model(opening, asked.text, console, stride=asked.how.stride).to_json()
-    tokenizer = None if asked.tokenizer is None else Tokenizer.read(asked.tokenizer)
+        opening = Opening(
+            origin=origin, tokenizer=request.tokenizer, device=request.device, trust_code=request.trust_code
+        )
+        return score_model(opening, request.text, console, stride=request.how.stride).to_json()
+    tokenizer = None if request.tokenizer is None else Tokenizer.read(request.tokenizer)
     return score_text(
-        origin, asked.text, asked.how, device=asked.device, tokenizer=tokenizer, progress=console
+        origin, request.text, request.how, device=request.device, tokenizer=tokenizer, progress=console
     ).to_json()
 
 
 def _text_scoring(
-    stride: int | None, settings: ScoreConfig | None, adapting: bool, words: Sequence[str]
+    stride: int | None, settings: ScoreConfig | None, adapting: bool, overrides: Sequence[str]
 ) -> TextScoring:
-    """What the words say of a file's score on a text; what they do not is as the file says."""
+    """How a file is scored on a text: as the overrides say, and otherwise as the file says."""
     from bytecap.scoring.score_text import TextScoring
 
     if settings is None:
         return TextScoring(stride=stride)
-    said = [_key(word) for word in words]
-    for key in said:
+    keys = [_key(override) for override in overrides]
+    for key in keys:
         if key.startswith(_SCORE) and key not in _CHOSEN_OF_A_FILE and not key.startswith(_ADAPT):
             raise ConfigError(
                 f"--set {key} changes nothing with --text, where the file says it; {', '.join(_CHOSEN_OF_A_FILE)} and "
                 f"{_ADAPT} do"
             )
     return TextScoring(
-        stride=settings.stride if stride is None and "score.stride" in said else stride,
-        adapt=settings.adapt if adapting or any(key.startswith(_ADAPT) for key in said) else None,
-        strategy=settings.strategy if "score.strategy" in said else None,
+        stride=settings.stride if stride is None and "score.stride" in keys else stride,
+        adapt=settings.adapt if adapting or any(key.startswith(_ADAPT) for key in keys) else None,
+        strategy=settings.strategy if "score.strategy" in keys else None,
     )
 
 
-def _said(value: dict[str, Any]) -> str:
-    """A score in words, and below it those of the model alone where it adapts."""
+def _summary(value: dict[str, Any]) -> str:
+    """A score as a sentence and, if the model adapts, the scores of the model alone below it."""
     adapt = f", adapting by {', '.join(value['adapt'])}" if value.get("adapt") else ""
     how = "" if value["strategy"] == "windows" else f", {value['strategy']}"
     fault = "; DIVERGED" if value.get("fault") else ""
@@ -170,16 +172,18 @@ def _said(value: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _settings(file: Path, folder: Path | None, adapt: Sequence[str] | None, words: Sequence[str]) -> ScoreConfig | None:
-    """How a score is made where the words say anything of it: what the run or the file says, and theirs over it."""
+def _settings(
+    file: Path, folder: Path | None, adapt: Sequence[str] | None, overrides: Sequence[str]
+) -> ScoreConfig | None:
+    """The settings of the run or the file with the overrides applied; None if nothing is overridden."""
     from bytecap.run.recipe import with_adaptations, with_overrides
     from bytecap.text.config import READING
 
-    chosen = [word for word in words if word.strip().startswith(_SCORE)]
-    for word in words:
-        if word not in chosen and (folder is not None or _key(word) not in READING):
+    chosen = [override for override in overrides if override.strip().startswith(_SCORE)]
+    for override in overrides:
+        if override not in chosen and (folder is not None or _key(override) not in READING):
             known = "settings of [score]" if folder is not None else f"{', '.join(READING)} and settings of [score]"
-            raise ConfigError(f"--set {word} changes nothing here; {known} do")
+            raise ConfigError(f"--set {override} changes nothing here; {known} do")
     if adapt is None and not chosen:
         return None
     recipe = with_overrides(_saved(file, folder, adapt), chosen)
@@ -206,17 +210,17 @@ def _saved(file: Path, folder: Path | None, adapt: Sequence[str] | None) -> Reci
     return dataclasses.replace(recipe, score=dataclasses.replace(recipe.score, adapt=adaptations))
 
 
-def _reading(text: Sequence[str], words: Sequence[str]) -> TextConfig:
+def _reading(text: Sequence[str], overrides: Sequence[str]) -> TextConfig:
     """How `text` is read."""
     from bytecap.run.recipe import Recipe, with_overrides
     from bytecap.text.config import READING
 
-    chosen = [word for word in words if _key(word) in READING]
+    chosen = [override for override in overrides if _key(override) in READING]
     return dataclasses.replace(with_overrides(Recipe(), chosen).text, paths=tuple(text))
 
 
-def _key(word: str) -> str:
-    return word.partition("=")[0].strip()
+def _key(override: str) -> str:
+    return override.partition("=")[0].strip()
 
 
 VERB = Verb(

@@ -63,12 +63,12 @@ def build_app(pages: Console) -> App:
     return app
 
 
-def call(words: list[str]) -> None:
-    """Do what the words of a command line ask; ConfigError where they ask for nothing that is known."""
+def call(arguments: list[str]) -> None:
+    """Run the command line; ConfigError for arguments that it does not know."""
     width = min(MAX_WIDTH, shutil.get_terminal_size().columns)
     pages = io.StringIO()
     try:
-        build_app(Console(file=pages, width=width))(words)
+        build_app(Console(file=pages, width=width))(arguments)
     except CycloptsError as error:
         raise ConfigError(_sentence(error)) from error
     if page := pages.getvalue().strip().replace("\n\n\n", "\n\n"):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bytecap.export.source import ExportSource
-from bytecap.huggingface.library import speaking_for, transformers
+from bytecap.huggingface.library import library_errors, transformers
 from bytecap.huggingface.model import CausalModel, load_artifact, model_logits
 from bytecap.huggingface.tokenizer import has_tokenizer
 
@@ -29,7 +29,7 @@ def write_original(source: ExportSource, place: Path) -> list[str]:
         if (kind := _type(model, name)) is not None:
             tensor.data = tensor.data.to(kind)
     module: Any = model.module
-    with speaking_for(library, "the folder of the file"):
+    with library_errors(library, "the folder of the file"):
         module.save_pretrained(str(place))
     for name, data in source.artifact.attached.items():
         (place / name).write_bytes(data)

@@ -37,8 +37,8 @@ APART = 4
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a module is to be measured with."""
+class ModuleInputs:
+    """The batches and the loss of a module's fit, and its settings."""
 
     batches: Iterable[Any]
     loss: Callable[[nn.Module, Any], Any]
@@ -50,7 +50,7 @@ class Asked:
 class _Reading:
     """Batches read until so many positions are measured; the last of them are remembered."""
 
-    asked: Asked
+    inputs: ModuleInputs
     positions: int = 0
     n_batches: int = 0
     last: deque[tuple[Any, int]] = field(default_factory=deque)
@@ -58,14 +58,14 @@ class _Reading:
 
     def answer(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor] | Tensor:
         """What the loss function gives, checked and counted."""
-        answered = _checked(self.asked.loss(model, batch))
+        answered = _checked(self.inputs.loss(model, batch))
         self.positions += len(answered[1]) if isinstance(answered, tuple) else answered.numel()
         return answered
 
     def read(self, n_batches: int | None = None) -> Iterator[Any]:
         """The batches from the first on, at most so many."""
-        for batch in itertools.islice(self.asked.batches, n_batches):
-            if self.positions >= self.asked.config.calibration_tokens:
+        for batch in itertools.islice(self.inputs.batches, n_batches):
+            if self.positions >= self.inputs.config.calibration_tokens:
                 return
             before = self.positions
             yield batch
@@ -75,10 +75,10 @@ class _Reading:
                 self.last.popleft()
 
 
-def make_module_job(model: nn.Module, asked: Asked, budget: FileBudget, progress: Progress) -> FitJob:
+def make_module_job(model: nn.Module, inputs: ModuleInputs, budget: FileBudget, progress: Progress) -> FitJob:
     """Measure the model and make the job of its fit, unless no file can be so small; errors as in `bytecap.fit`."""
     source, calibration, true_loss = source_from_module(model), None, None
-    batches, config = asked.batches, asked.config
+    batches, config = inputs.batches, inputs.config
     provenance = Provenance(
         recipe_digest="", corpus_digest="", checkpoint_digest=source.digest, tokenizer_digest="", lossless=False,
         context=1,
@@ -88,14 +88,14 @@ def make_module_job(model: nn.Module, asked: Asked, budget: FileBudget, progress
 
     def begin(names: list[str]) -> Adapter:
         count = min(-(-config.compensation_tokens * reading.n_batches // max(reading.positions, 1)), reading.n_batches)
-        return make_adapter(model, names, itertools.cycle(batches), _Reading(asked).answer, config, count)
+        return make_adapter(model, names, itertools.cycle(batches), _Reading(inputs).answer, config, count)
 
-    reading = _Reading(asked)
+    reading = _Reading(inputs)
     if config.calibration_tokens:
         calibration, apart = _measure(model, source, reading, progress)
         _name_unmeasured(source, calibration, progress)
         if apart and not config.adapts:
-            true_loss = TrueLoss(model, _Reading(asked).answer, apart, source.aliases)
+            true_loss = TrueLoss(model, _Reading(inputs).answer, apart, source.aliases)
     start_adaptation = begin if config.adapts else None
     return build_job(source, calibration, config, container, start_adaptation, true_loss=true_loss)
 
@@ -107,27 +107,27 @@ def _measure(
 
     None at all where those show nothing that was not measured: what curvature misses, they would miss too.
     """
-    asked = reading.asked
+    inputs = reading.inputs
     calibration = _calibrate(model, source, reading, None, progress)
     kept = reading.n_batches // APART or min(reading.n_batches - 1, 1)
-    once = asked.config.adapts or iter(asked.batches) is asked.batches
+    once = inputs.config.adapts or iter(inputs.batches) is inputs.batches
     if calibration.min_damping == 0 or kept == 0 or once:
         return calibration, [batch for batch, _ in reading.last]
     measured = reading.n_batches - kept
-    fewer = _calibrate(model, source, _Reading(asked), measured, Silent())
+    fewer = _calibrate(model, source, _Reading(inputs), measured, Silent())
     if 2 * APART * (calibration.distinct - fewer.distinct) < calibration.distinct:
         progress.note("the last quarter of it repeats the rest, so there is nothing to compare the fit on")
         return calibration, []
-    return fewer, list(itertools.islice(asked.batches, measured, reading.n_batches))
+    return fewer, list(itertools.islice(inputs.batches, measured, reading.n_batches))
 
 
 def _calibrate(
     model: nn.Module, source: WeightSource, reading: _Reading, n_batches: int | None, progress: Progress
 ) -> Calibration:
-    config = reading.asked.config
+    config = reading.inputs.config
     device = next(model.parameters()).device
     options = CalibrationOptions(
-        sampled=config.labels == MODEL, generator=torch.Generator(device).manual_seed(reading.asked.seed),
+        sampled=config.labels == MODEL, generator=torch.Generator(device).manual_seed(reading.inputs.seed),
         squares=False, total_tokens=config.calibration_tokens,
     )  # fmt: skip
     return calibrate(

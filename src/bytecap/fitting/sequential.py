@@ -134,7 +134,7 @@ def _rate(plan: TensorPlan, weight_OI: npt.NDArray[np.floating]) -> float:
 
 
 def nearer(adapt: Adapt | Compensate, adapted: QuantizedModel, plain: QuantizedModel, progress: Progress) -> bool:
-    """Tell whether the adapted model is nearer to the original than the one that was rounded as it is, and say so."""
+    """Tell whether the adapted model has less KL to the original than the plainly rounded one; note it if not."""
     with_it, without = (
         adapt.divergence({name: tensor.weights() for name, tensor in model.tensors.items()})
         for model in (adapted, plain)
@@ -142,7 +142,7 @@ def nearer(adapt: Adapt | Compensate, adapted: QuantizedModel, plain: QuantizedM
     if not with_it < without:
         what = "compensation" if isinstance(adapt, Compensate) else "distillation"
         progress.note(
-            f"{what} did not pay: KL {with_it:.4g} nats with it, {without:.4g} without, on text set apart; the "
+            f"{what} did not help: KL {with_it:.4g} nats with it, {without:.4g} without, on held-out batches; the "
             "file is the one without"
         )
     return with_it < without

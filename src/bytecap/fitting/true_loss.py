@@ -57,11 +57,11 @@ class TrueLoss:
         for name, known in aliases.items():
             if name in self._tensors and known in self._names:
                 self._names[known].append(name)
-        self._told_before: list[tuple[Any, Tensor]] = []
+        self._original: list[tuple[Any, Tensor]] = []
         with torch.no_grad():
             for batch in batches:
-                self._told_before.append((batch, self._told(batch)))
-                if sum(before.numel() for _, before in self._told_before) >= MAX_KEPT:
+                self._original.append((batch, self._log_probabilities(batch)))
+                if sum(before.numel() for _, before in self._original) >= MAX_KEPT:
                     break
 
     def __call__(self, weights: Mapping[str, Floats]) -> Increase:
@@ -71,8 +71,8 @@ class TrueLoss:
         """
         sums, counts, sure = [], [], True
         with torch.no_grad(), self._replaced(weights):
-            for batch, before in self._told_before:
-                after = self._told(batch)
+            for batch, before in self._original:
+                after = self._log_probabilities(batch)
                 if before.ndim == 2:
                     sums.append(float(nn.functional.kl_div(after, before, log_target=True, reduction="sum")))
                 else:
@@ -84,7 +84,7 @@ class TrueLoss:
         error = math.sqrt(spread * len(sums) / max(len(sums) - 1, 1)) / sum(counts)
         return Increase(mean, 0.0 if sure else error)
 
-    def _told(self, batch: Any) -> Tensor:
+    def _log_probabilities(self, batch: Any) -> Tensor:
         """Logarithms of the probabilities (N, V), or losses (N,); what is drawn within is drawn alike each time."""
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(0)

@@ -71,17 +71,17 @@ class NextToken:
         going_on = bool(self._ids)
         self._ids += tokens_T.tolist()
         if not self.caches or len(self._ids) > self._context:
-            return self._without()
-        logits_V = self._onwards(tokens_T)
+            return self._without_cache()
+        logits_V = self._from_cache(tokens_T)
         if logits_V is None:
-            return self._without()
+            return self._without_cache()
         best, second = logits_V.topk(2).values.tolist() if logits_V.numel() > 1 else (1.0, 0.0)
         if going_on and not self._compared:
             self._compared = True
             return self._checked(logits_V)
-        return logits_V if best - second > CLOSE * float(logits_V.std()) else self._without()
+        return logits_V if best - second > CLOSE * float(logits_V.std()) else self._without_cache()
 
-    def _onwards(self, tokens_T: Tensor) -> Tensor | None:
+    def _from_cache(self, tokens_T: Tensor) -> Tensor | None:
         """Logits (V,) by the cache, which is then that of all tokens so far; None where there is none."""
         device = next(self._model.module.parameters()).device
         try:
@@ -96,14 +96,14 @@ class NextToken:
         logits_V: Tensor = found.logits[0, -1]
         return logits_V.float()
 
-    def _without(self) -> Tensor:
+    def _without_cache(self) -> Tensor:
         """Logits (V,) of the last tokens run again."""
         device = next(self._model.module.parameters()).device
         return self._model.logits(torch.tensor([self._ids[-self._context :]], device=device))[0, -1]
 
     def _checked(self, cached_V: Tensor) -> Tensor:
         """The logits of the whole text; the cache is not used any more where it gives others."""
-        whole_V = self._without()
+        whole_V = self._without_cache()
         if not float((cached_V - whole_V).abs().max()) <= CLOSE * float(whole_V.std()):
             self._give_up("gives other logits from its cache than from the whole text")
         return whole_V

@@ -29,8 +29,8 @@ def transformers() -> ModuleType:
 
 
 @contextmanager
-def speaking_for(library: ModuleType, what: str) -> Iterator[None]:
-    """Nothing of the library's own on the terminal, and its errors as one DataError about `what`."""
+def library_errors(library: ModuleType, what: str) -> Iterator[None]:
+    """Silence the library, and turn its errors into one DataError or BackendError about `what`."""
     logging = library.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)

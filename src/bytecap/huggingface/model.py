@@ -32,7 +32,7 @@ from bytecap.core.files import parse_json
 from bytecap.core.progress import Progress
 from bytecap.huggingface.config import FIT_NUMBERS, ModelFacts, read_facts
 from bytecap.huggingface.folder import CONFIG, Folder
-from bytecap.huggingface.library import OFFLINE, speaking_for, transformers
+from bytecap.huggingface.library import OFFLINE, library_errors, transformers
 
 PROBE_TOKENS = 12
 """Tokens of the text on which a model is asked whether it sees what comes."""
@@ -77,12 +77,12 @@ def is_hugging_face(artifact: Artifact) -> bool:
 def load_folder(folder: Folder, progress: Progress) -> CausalModel:
     """The model of a folder; DataError where its weights are not all there or do not fit its config."""
     library = transformers()
-    with folder.loadable() as path, _random_kept(), speaking_for(library, f"the model in {folder.path}"):
+    with folder.loadable() as path, _random_kept(), library_errors(library, f"the model in {folder.path}"):
         module, info = library.AutoModelForCausalLM.from_pretrained(
             str(path), dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
             trust_remote_code=folder.trust_code, **OFFLINE, **EXPERTS, **_unmapped(library),
         )  # fmt: skip
-    _refuse_half(folder.path, info)
+    _refuse_incomplete(folder.path, info)
     for name, _ in module.named_parameters():
         if (kind := folder.dtypes.get(name, "F32")) not in FLOATS:
             raise DataError(
@@ -96,7 +96,7 @@ def load_folder(folder: Folder, progress: Progress) -> CausalModel:
             f"{', '.join(unused[:3])}{' ..' if len(unused) > 3 else ''}"
         )
     module.eval().requires_grad_(False)
-    refuse_looking_ahead(module, folder.facts)
+    refuse_non_causal(module, folder.facts)
     return CausalModel(module, folder.facts, _module_types(module, folder.dtypes, folder.config))
 
 
@@ -116,7 +116,7 @@ def load_artifact(artifact: Artifact, *, trust_code: bool = False) -> CausalMode
     library, stored = transformers(), artifact.quantized
     shapes = {name: tensor.shape for name, tensor in stored.tensors.items()}
     shapes |= {name: shapes[known] for name, known in stored.aliases.items()}
-    with attached_folder(artifact) as path, _random_kept(), speaking_for(library, "the model in the file"):
+    with attached_folder(artifact) as path, _random_kept(), library_errors(library, "the model in the file"):
         described = library.AutoConfig.from_pretrained(str(path), trust_remote_code=trust_code, **OFFLINE)
 
         def build() -> nn.Module:
@@ -160,8 +160,8 @@ def attached_folder(artifact: Artifact) -> Iterator[Path]:
 
 
 @torch.no_grad()
-def refuse_looking_ahead(module: nn.Module, facts: ModelFacts) -> None:
-    """DataError for a model whose logits change with a token that comes later."""
+def refuse_non_causal(module: nn.Module, facts: ModelFacts) -> None:
+    """Raise DataError for a model whose logits depend on later tokens."""
     most = min(PROBE_TOKENS, facts.max_positions or PROBE_TOKENS)
     size = max(2, min(facts.vocab_size or 2, 1 << 16))
     device = next(module.parameters()).device
@@ -171,12 +171,12 @@ def refuse_looking_ahead(module: nn.Module, facts: ModelFacts) -> None:
     first_TV, second_TV = (model_logits(module, each)[0, :-1] for each in (tokens_1T, other_1T))
     if float((first_TV - second_TV).abs().max()) > SEEN * max(float(first_TV.std()), 1e-6):
         raise DataError(
-            f"{facts.architecture} sees the tokens to come: its logits change with a later token; what is fitted from "
+            f"{facts.architecture} is not causal: its logits change with a later token; what is fitted from "
             "a folder must predict the next token from those before it"
         )
 
 
-def _refuse_half(path: Path, info: Mapping[str, Any]) -> None:
+def _refuse_incomplete(path: Path, info: Mapping[str, Any]) -> None:
     """DataError for tensors that are missing or of another shape."""
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])

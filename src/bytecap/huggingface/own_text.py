@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from bytecap.core.progress import Progress
-from bytecap.huggingface.library import speaking_for, transformers
+from bytecap.huggingface.library import library_errors, transformers
 from bytecap.huggingface.model import CausalModel
 from bytecap.huggingface.texts import NO_BOS, TokenArray, TokenizedText
 
@@ -45,7 +45,7 @@ def write_own_text(model: CausalModel, *, tokens: int, context: int, seed: int, 
             first_B1 = torch.randint(size, (SIDE_BY_SIDE, 1), device=device)
             if begin is not None:
                 first_B1 = torch.full_like(first_B1, begin)
-            with speaking_for(library, "text of the model's own"):
+            with library_errors(library, "text of the model's own"):
                 rows_BT = module.generate(  # type: ignore[operator]
                     first_B1, generation_config=how, attention_mask=torch.ones_like(first_B1)
                 )

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bytecap.core.errors import DataError
-from bytecap.huggingface.library import OFFLINE, speaking_for, transformers
+from bytecap.huggingface.library import OFFLINE, library_errors, transformers
 from bytecap.text.tokenizer import SPACE_MARK
 
 TOKENIZER_FILES = (
@@ -46,7 +46,7 @@ class HuggingFaceTokenizer:
     def read(cls, path: Path, origin: str, *, trust_code: bool = False) -> HuggingFaceTokenizer:
         """The tokenizer of a folder; DataError, naming `origin`, where there is none that can be read."""
         library = transformers()
-        with speaking_for(library, f"the tokenizer of {origin}"):
+        with library_errors(library, f"the tokenizer of {origin}"):
             found = library.AutoTokenizer.from_pretrained(str(path), trust_remote_code=trust_code, **OFFLINE)
             found.model_max_length = _LONG
         return cls(found)

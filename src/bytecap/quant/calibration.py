@@ -39,8 +39,8 @@ from bytecap.quant.spill import keep
 from bytecap.quant.statistics import Calibration, Curvature
 from bytecap.quant.sums import Sums, whole
 
-PSEUDO = 4.0
-"""Occurrences that general knowledge about a token counts for."""
+PSEUDO_COUNT = 4.0
+"""Occurrences that the mean over all tokens counts for in the estimate of one token."""
 MOST_UNLIKE = 0.5
 """Difference between the frequencies of an embedding's rows and of labels, 0 to 2, up to which rows are tokens."""
 MEASURED = ("linear", "swapped", "embedding")
@@ -210,17 +210,17 @@ def _add_up(recorder: ActivationRecorder, text: CalibrationLabels, gradients: Gr
     gradients.batches, text.positions, text.loss = int(found[-3]), int(found[-2]), found[-1]
 
 
-def _reading(sums: Sums, text: CalibrationLabels) -> Tensor:
+def _embedding_outputs(sums: Sums, text: CalibrationLabels) -> Tensor:
     """G of an embedding that is read, (V,): how often a token comes, times the mean square of its gradients.
 
     Frequencies are the mean of counts and of the model's own probabilities; mean squares are pulled towards those of
-    all tokens as by `PSEUDO` occurrences.
+    all tokens as by `PSEUDO_COUNT` occurrences.
     """
     seen_V, expected_V = sums.seen, text.probability
     if expected_V is None or not _rows_are_tokens(seen_V, text):
         expected_V = torch.full_like(seen_V, float(seen_V.mean()))
     overall = sums.rows.sum() / seen_V.sum()
-    square_V = (sums.rows + PSEUDO * overall) / (seen_V + PSEUDO)
+    square_V = (sums.rows + PSEUDO_COUNT * overall) / (seen_V + PSEUDO_COUNT)
     return 0.5 * (seen_V + expected_V) * square_V
 
 
@@ -240,7 +240,7 @@ def _curvature(name: str, uses: dict[str, Sums], text: CalibrationLabels, square
     for kind, sums in uses.items():
         if kind == "embedding":
             size = sums.columns.diagonal().mean().clamp_min(1e-30)
-            pairs.append((sums.columns / size, _reading(sums, text) / text.positions / sums.columns.size(0)))
+            pairs.append((sums.columns / size, _embedding_outputs(sums, text) / text.positions / sums.columns.size(0)))
         else:
             pairs.append((whole(sums.columns) / sums.count, whole(sums.rows) / text.positions))
     if len(pairs) == 1:

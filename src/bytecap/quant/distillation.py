@@ -29,8 +29,8 @@ RATE = 0.06
 """Learning rate of Adam as a share of the error that rounding will make in the weight."""
 BETAS = (0.9, 0.95)
 WARMUP_STEPS = 10
-SET_APART = 8
-"""Batches on which the distilled model and the one that was only rounded are compared."""
+HELD_OUT_BATCHES = 8
+"""Batches that are not trained on, to compare the distilled model with the one that was only rounded."""
 
 Floats = npt.NDArray[np.float32]
 ForwardFn = Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor]
@@ -44,10 +44,10 @@ class Distiller:
     ) -> None:
         """`names` may change, all else stays; `steps` batches are trained on behind each fixed weight.
 
-        The first batches are set apart, to tell afterwards whether it was of use.
+        The first batches are held out, to tell afterwards whether distillation helped.
         """
         self._model, self._batches, self._answer, self._steps = model.eval(), batches, forward_fn, steps
-        self._apart = list(itertools.islice(batches, SET_APART))
+        self._held_out = list(itertools.islice(batches, HELD_OUT_BATCHES))
         self._student = copy.deepcopy(model).requires_grad_(False)
         self._unquantized = {n: p.requires_grad_(True) for n, p in self._student.named_parameters() if n in names}
 
@@ -64,12 +64,12 @@ class Distiller:
         return {name: parameter.detach().float().cpu().numpy().copy() for name, parameter in self._unquantized.items()}
 
     def divergence(self, weights: Mapping[str, Floats]) -> float:
-        """Mean KL(original || model with these weights) in nats, on the batches that were set apart.
+        """Mean KL(original || model with these weights) in nats, on the held-out batches.
 
         The student has these weights afterwards.
         """
         load(self._student, weights)
-        return mean_divergence(self._model, self._student, self._apart, self._answer)
+        return mean_divergence(self._model, self._student, self._held_out, self._answer)
 
     def _train(self, errors: Mapping[str, float]) -> None:
         usual = float(np.median(list(errors.values())))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bytecap.core.compiled import compiled
 from bytecap.quant.merging import CARRIED, round_trellis_merging
-from bytecap.quant.viterbi import Floats, Ints, at_the_top, carry_down, step_states, trace_back, ways_into
+from bytecap.quant.viterbi import Floats, Ints, initial_costs, predecessors, propagate_errors, step_states, trace_back
 
 Doubles = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def round_trellis(
     weight · error² + λ · |integer|.
     """
     rows, states = values_O.size, next_S2.shape[0]
-    into_2S, cost_S = ways_into(next_S2), at_the_top(states, top)
+    into_2S, cost_S = predecessors(next_S2), initial_costs(states, top)
     way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
     x_S = np.empty(states, np.float32)
     for i in range(rows):
@@ -81,11 +81,11 @@ def round_trellis_two_sided(
     the rows below a block of `CARRIED` are brought up to date once, for the paths that are left.
     """
     rows, states = values_O.size, next_S2.shape[0]
-    into_2S = ways_into(next_S2)
+    into_2S = predecessors(next_S2)
     open_SO, next_SO = np.empty((states, rows), np.float32), np.empty((states, rows), np.float32)
     for a in range(states):
         open_SO[a] = values_O
-    cost_S = at_the_top(states, top)
+    cost_S = initial_costs(states, top)
     way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
     error_SK, next_SK = np.zeros((states, CARRIED), np.float32), np.zeros((states, CARRIED), np.float32)
     # Whose values still to be rounded, of those at the top of the block, a path goes by.
@@ -115,7 +115,7 @@ def round_trellis_two_sided(
             origin_S, next_origin_S = next_origin_S, origin_S
         if end < rows:
             for b in range(states):
-                carry_down(open_SO[origin_S[b], end:], error_SK[b, : end - begin], V_OO, begin, next_SO[b, end:])
+                propagate_errors(open_SO[origin_S[b], end:], error_SK[b, : end - begin], V_OO, begin, next_SO[b, end:])
         open_SO, next_SO = next_SO, open_SO
     return trace_back(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 

@@ -12,7 +12,16 @@ from __future__ import annotations
 import numpy as np
 
 from bytecap.core.compiled import compiled
-from bytecap.quant.viterbi import FAR, Floats, Ints, at_the_top, carry_down, step_states, trace_back, ways_into
+from bytecap.quant.viterbi import (
+    UNREACHABLE,
+    Floats,
+    Ints,
+    initial_costs,
+    predecessors,
+    propagate_errors,
+    step_states,
+    trace_back,
+)
 
 CARRIED = 16
 """Rows of a block."""
@@ -39,7 +48,7 @@ def round_trellis_merging(
     for each path; the others carry the errors of at most `MAX_APART` blocks of rows, found through their ancestors.
     """
     rows, states = values_O.size, next_S2.shape[0]
-    into_2S, cost_S = ways_into(next_S2), at_the_top(states, top)
+    into_2S, cost_S = predecessors(next_S2), initial_costs(states, top)
     way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
     common_O = values_O.copy()
     error_NSK = np.zeros((MAX_APART, states, CARRIED), np.float32)
@@ -50,7 +59,7 @@ def round_trellis_merging(
     for begin in range(0, rows, CARRIED):
         end = min(begin + CARRIED, rows)
         _open_rows(common_O[begin:end], error_NSK, ancestor_NS, slot_N[:apart], V_OO[first:begin, begin:end], open_SK)
-        origin_S = _through_a_block(
+        origin_S = _round_block_of_rows(
             open_SK, steps_O[begin:end], V_OO[begin:end, begin:end], lambda_O[begin:end], into_2S, cost_S,
             way_OS[begin:end], level_OS[begin:end], error_NSK[slot_N[apart]],
         )  # fmt: skip
@@ -69,11 +78,12 @@ def round_trellis_merging(
                     if apart < MAX_APART:
                         best = -1
                         break
-                    cost_S[b] = np.float32(FAR)  # still apart after so many rows: the cheapest path's beginning it is
+                    # Still apart after so many rows: the beginning of the cheapest path is taken.
+                    cost_S[b] = np.float32(UNREACHABLE)
             if best < 0:
                 break
             if end < rows:
-                carry_down(common_O[end:], error_NSK[oldest, best], V_OO, first, common_O[end:])
+                propagate_errors(common_O[end:], error_NSK[oldest, best], V_OO, first, common_O[end:])
             slot_N[:-1], slot_N[-1] = slot_N[1:].copy(), oldest
             apart, first = apart - 1, first + CARRIED
     return trace_back(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
@@ -105,7 +115,7 @@ def _open_rows(
 
 
 @compiled(fastmath=True)
-def _through_a_block(
+def _round_block_of_rows(
     open_SK: Floats,
     steps_K: Floats,
     V_KK: Floats,
@@ -116,7 +126,7 @@ def _through_a_block(
     level_KS: Ints,
     error_SK: Floats,
 ) -> Ints:
-    """A block of rows for all states; where each path stood at its top, and in `error_SK` its errors on the way."""
+    """Round a block of rows for all states; returns the state of each path at the top, and fills `error_SK`."""
     states, width = open_SK.shape[0], steps_K.size
     upper_KK, next_SK = np.zeros((CARRIED, CARRIED), np.float32), np.empty((states, CARRIED), np.float32)
     upper_KK[:width, :width] = V_KK

@@ -16,21 +16,22 @@ from bytecap.core.compiled import compiled
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.signedinteger]
 
-FAR = 1e30
+UNREACHABLE = 1e30
+"""Cost of a state that no path has reached."""
 _MAX_STEPS = np.float32(65_000.0)  # integers are stored at 16 bits
 
 
 @compiled()
-def at_the_top(states: int, top: int) -> Floats:
-    """Costs of the states before the first row: paths begin in state `top`."""
-    cost_S = np.full(states, np.float32(FAR))
+def initial_costs(states: int, top: int) -> Floats:
+    """Costs (S,) of the states before the first row: all paths begin in state `top`."""
+    cost_S = np.full(states, np.float32(UNREACHABLE))
     cost_S[top] = 0.0
     return cost_S
 
 
 @compiled()
-def ways_into(next_S2: Ints) -> Ints:
-    """(2, S): of each state the two ways into it, as 2 · state + parity."""
+def predecessors(next_S2: Ints) -> Ints:
+    """(2, S): the two predecessors of each state, as 2 · state + parity."""
     into_2S = np.empty((2, next_S2.shape[0]), np.int64)
     seen_S = np.zeros(next_S2.shape[0], np.int64)
     for a in range(next_S2.shape[0]):
@@ -67,7 +68,7 @@ def step_states(
         candidate_W[4 * h + 2] = cost + scale * (size - even) ** 2 + rd_lambda * np.float32(0.5) * (even + (even > 0))
         candidate_W[4 * h + 3] = cost + scale * (size - odd) ** 2 + rd_lambda * np.float32(0.5) * (odd + 1)
         level_W[4 * h + 2], level_W[4 * h + 3] = np.int32(sign * even), np.int32(sign * odd)
-    least = np.float32(FAR)
+    least = np.float32(UNREACHABLE)
     for b in range(states):
         first, second = into_2S[0, b], into_2S[1, b]
         way = second if candidate_W[second] < candidate_W[first] else first
@@ -96,7 +97,7 @@ def trace_back(
 
 
 @compiled(fastmath=True)
-def carry_down(before_T: Floats, error_K: Floats, V_OO: Floats, begin: int, after_T: Floats) -> None:
+def propagate_errors(before_T: Floats, error_K: Floats, V_OO: Floats, begin: int, after_T: Floats) -> None:
     """after = before - error @ V[begin : begin + K], of the last T rows; four rows of V at once."""
     first = V_OO.shape[1] - before_T.size
     after_T[:] = before_T

@@ -36,10 +36,10 @@ def comparison_text(value: dict[str, Any]) -> str:
         parts.append("\n".join(paragraph(warning, "NOTE  ") for warning in warnings))
     for name, bar in value["bars"].items():
         parts.append(paragraph(_bar(bar), f"bar {name}: "))
-    return "\n\n".join([*parts, paragraph(value["words"], "")])
+    return "\n\n".join([*parts, paragraph(value["summary"], "")])
 
 
-def verdict_in_words(value: dict[str, Any]) -> str:
+def verdict_sentence(value: dict[str, Any]) -> str:
     """The verdict, its figures and what it rests on, as a sentence or two."""
     verdict, deciding = value["verdict"], value["decided_by"]
     counts = " against ".join(str(value["sides"][side]["bits_per_byte"]["runs"]) for side in ("runs", "against"))

@@ -1,4 +1,4 @@
-"""Compares the scores of two sets of runs: tests over seeds, pairs and documents, and a verdict in words.
+"""Compares the scores of two sets of runs: tests over seeds, pairs and documents, and a verdict in a sentence.
 
 In:   finished runs of two sides, and a contest's bar if any.
 Out:  a RunComparison.
@@ -22,7 +22,7 @@ import numpy as np
 
 from bytecap.core.errors import ConfigError
 from bytecap.core.units import bits_per_byte
-from bytecap.report.comparison import comparison_text, verdict_in_words
+from bytecap.report.comparison import comparison_text, verdict_sentence
 from bytecap.report.contests import BarConfig, load_contest
 from bytecap.report.significance import Difference, over_documents, paired, scaled, seeds_needed, welch
 from bytecap.run.compared_runs import (
@@ -48,8 +48,8 @@ class RunComparison:
 
     verdict: str
     """`better`, `worse` or `not distinguishable`, of the first side."""
-    words: str
-    """The verdict as a sentence, with its figures."""
+    summary: str
+    """The verdict as a sentence, with its numbers."""
     decided_by: str | None
     """The test that decides: `welch`, `paired` or `documents`; None where no test can."""
     seeds_needed: int | None
@@ -116,7 +116,7 @@ def compare(
     verdict = UNCLEAR if decided is None or not decided.is_clear else BETTER if decided.mean < 0 else WORSE
     value = RunComparison(
         verdict=verdict,
-        words="",
+        summary="",
         decided_by=deciding,
         seeds_needed=needed,
         equal_bytes=len(caps) == 1,
@@ -127,7 +127,7 @@ def compare(
         settings=_settings(ours[0], theirs[0]),
         warnings=_warnings(ours, theirs, tests),
     )
-    return dataclasses.replace(value, words=verdict_in_words(value.to_json()))
+    return dataclasses.replace(value, summary=verdict_sentence(value.to_json()))
 
 
 def _pairs(ours: Sequence[ComparedRun], theirs: Sequence[ComparedRun]) -> tuple[list[tuple[int, int]], str | None]:

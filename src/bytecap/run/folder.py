@@ -45,8 +45,8 @@ _DESCRIPTIONS = ("source.", "run.summary")
 """Keys of a recipe that change no product, and so make no folder another one's."""
 
 
-def enter(recipe: Recipe, folder: Path) -> Recipe:
-    """Make the folder this recipe's; ConfigError when it holds what another one made.
+def claim_folder(recipe: Recipe, folder: Path) -> Recipe:
+    """Claim a run folder for a recipe; ConfigError if it holds products of another recipe.
 
     Returns the recipe in the folder, whose descriptions may be those of an older version.
     """

@@ -42,7 +42,7 @@ from bytecap.run.folder import (
     RECORD,
     SCORE,
     TOKENS,
-    enter,
+    claim_folder,
     load_seconds,
     timed,
     writing_run,
@@ -93,7 +93,7 @@ def run(
         rows_of_rank(recipe.train.batch, recipe.train.micro_batch)  # a batch that cannot be shared, before all work
     refuse_differences({"the digest of the recipe": recipe.digest})
     with writing_run(folder):
-        recipe = enter(recipe, folder)
+        recipe = claim_folder(recipe, folder)
         with together():
             refuse_missing_compressors(recipe)
         if world().is_main:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bytecap.auditing.asked import asked_anew, excerpts, largest_change
+from bytecap.auditing.excerpts import excerpts, largest_change, run_stream
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, kept, recorded
 from bytecap.auditing.subject import Question
@@ -27,7 +27,7 @@ class CarriedOver(Probe):
             begin = int(np.flatnonzero(excerpt.tokens_N == question.model.bos)[1])
             changed_N = excerpt.tokens_N.copy()
             changed_N[1:begin] = other_tokens(question, changed_N[1:begin])
-            rows = asked_anew(question, changed_N)
+            rows = run_stream(question, changed_N)
             if excerpt.rows.first_difference(rows, begin, len(rows)) is not None:
                 moved += 1
                 largest = max(largest, largest_change(excerpt.rows, rows, begin, len(rows)))

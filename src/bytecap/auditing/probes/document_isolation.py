@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bytecap.auditing.asked import asked_anew, largest_change
+from bytecap.auditing.excerpts import largest_change, run_stream
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept, recorded
 from bytecap.auditing.subject import Question
@@ -47,11 +47,11 @@ class DocumentIsolation(Probe):
         for _ in range(self.config.boundaries):
             tokens_N = draw_excerpt(question, self.config.length + 1)
             begin = int(np.flatnonzero(tokens_N == model.bos)[1])
-            rows = asked_anew(question, tokens_N, learn=False)
+            rows = run_stream(question, tokens_N, learn=False)
             for replaced in (1, int(question.rng.integers(2, begin))):
                 changed_N = tokens_N.copy()
                 changed_N[begin - replaced : begin] = other_tokens(question, tokens_N[begin - replaced : begin])
-                other = asked_anew(question, changed_N, learn=False)
+                other = run_stream(question, changed_N, learn=False)
                 at = rows.first_difference(other, begin, len(rows))
                 if at is not None:
                     largest = max(largest, largest_change(rows, other, begin, len(rows)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bytecap.auditing.asked import asked_anew, excerpts, largest_change
+from bytecap.auditing.excerpts import excerpts, largest_change, run_stream
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
 from bytecap.auditing.subject import Question
@@ -41,7 +41,7 @@ class FutureFlip(Probe):
             last = int(question.rng.integers(0, excerpt.tokens_N.size - 1))
             changed_N = excerpt.tokens_N.copy()
             changed_N[last + 1 :] = other_tokens(question, changed_N[last + 1 :])
-            rows = asked_anew(question, changed_N, until=last)
+            rows = run_stream(question, changed_N, until=last)
             at = excerpt.rows.first_difference(rows, 0, last + 1)
             if at is not None:
                 largest = max(largest, largest_change(excerpt.rows, rows, 0, last))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bytecap.auditing.asked import excerpts
+from bytecap.auditing.excerpts import excerpts
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
 from bytecap.auditing.subject import Question

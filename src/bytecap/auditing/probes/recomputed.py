@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bytecap.auditing.asked import asked_anew
+from bytecap.auditing.excerpts import run_stream
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept, not_asked
 from bytecap.auditing.subject import Question
@@ -53,7 +53,7 @@ class Recomputed(Probe):
                 f"the first document has {begins[1]:,} tokens, and {len(claimed_D):,} documents are claimed of "
                 f"{len(begins) - 1:,}"
             )
-        rows = asked_anew(question, tokens_N, until=begins[count] - 2)
+        rows = run_stream(question, tokens_N, until=begins[count] - 2)
         places, worst = [], 0.0
         for number in range(count):
             first, end = max(0, begins[number] - 1), begins[number + 1] - 1

@@ -8,7 +8,7 @@ Source: openai/parameter-golf #771, #1376, #1485 to #1489, #1517, #1735, #1738, 
 
 from __future__ import annotations
 
-from bytecap.auditing.asked import asked_anew, excerpts, largest_change, made_anew
+from bytecap.auditing.excerpts import excerpts, largest_change, new_predictor, run_stream
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, broken, kept
 from bytecap.auditing.subject import Question
@@ -22,13 +22,13 @@ class Replay(Probe):
     def ask(self, question: Question) -> Answer:
         """Equal means every bit."""
         moved, largest, asked = [], 0.0, 0
-        anew = made_anew(question)
+        anew = new_predictor(question)
         for number, excerpt in enumerate(excerpts(question), start=1):
             part = int(question.rng.integers(1, len(excerpt.rows)))
             again = {
-                "after a reset": asked_anew(question, excerpt.tokens_N),
-                "by a model made anew": asked_anew(question, excerpt.tokens_N, by=anew),
-                "up to a random place": asked_anew(question, excerpt.tokens_N, until=part),
+                "after a reset": run_stream(question, excerpt.tokens_N),
+                "by a model made anew": run_stream(question, excerpt.tokens_N, by=anew),
+                "up to a random place": run_stream(question, excerpt.tokens_N, until=part),
             }
             for how, rows in again.items():
                 asked += len(rows)

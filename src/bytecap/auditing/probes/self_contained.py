@@ -5,7 +5,7 @@ Rule: A2. Source: openai/parameter-golf, README.
 
 from __future__ import annotations
 
-from bytecap.auditing.asked import excerpts
+from bytecap.auditing.excerpts import excerpts
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.opened_files import opened
 from bytecap.auditing.probes.base import Probe, broken, kept

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bytecap.auditing.asked import asked_anew, excerpts, largest_change
+from bytecap.auditing.excerpts import excerpts, largest_change, run_stream
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
 from bytecap.auditing.subject import Question
@@ -43,7 +43,7 @@ class TargetFlip(Probe):
             place = int(question.rng.choice(np.flatnonzero(excerpt.tokens_N != question.model.bos)))
             changed_N = excerpt.tokens_N.copy()
             changed_N[place : place + 1] = other_tokens(question, changed_N[place : place + 1])
-            rows = asked_anew(question, changed_N, until=place - 1)
+            rows = run_stream(question, changed_N, until=place - 1)
             at = excerpt.rows.first_difference(rows, 0, place)
             if at is not None:  # the loss of the changed token itself is of another token, so it is left out
                 largest = max(largest, largest_change(excerpt.rows, rows, 0, place - 1))

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.auditing.asked import Excerpt, asked_anew, excerpts
 from bytecap.auditing.drive import Rows, joined
+from bytecap.auditing.excerpts import Excerpt, excerpts, run_stream
 from bytecap.auditing.findings import MAX_PLACES, Answer
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
 from bytecap.auditing.subject import Ids, Question
@@ -109,7 +109,7 @@ class Truncation(Probe):
         while found.alone < config.positions:
             tokens_N = draw_excerpt(question, length + 1)
             alone = _asked_alone(question, tokens_N, at_once=enough)
-            whole = asked_anew(question, tokens_N, learn=False).first(len(alone))
+            whole = run_stream(question, tokens_N, learn=False).first(len(alone))
             found.alone += len(whole)
             change_N = found.changes(whole, alone, len(whole))
             self._look_again(question, Excerpt(tokens_N, whole), self._suspects(change_N, "asked alone"), found)
@@ -120,7 +120,7 @@ class Truncation(Probe):
         for number in range(self.config.cuts):
             excerpt = excerpts(question)[number % len(excerpts(question))]
             cut = int(question.rng.integers(1, min(excerpt.tokens_N.size - 1, within)))
-            change_N = found.changes(excerpt.rows, asked_anew(question, excerpt.tokens_N[: cut + 1]), cut)
+            change_N = found.changes(excerpt.rows, run_stream(question, excerpt.tokens_N[: cut + 1]), cut)
             suspects = self._suspects(change_N, f"the text cut behind token {cut:,}")
             self._look_again(question, excerpt, suspects, found, learn=True)
             found.cuts += 1
@@ -146,7 +146,7 @@ class Truncation(Probe):
         """Tell whether another text behind a position changes what is said of it."""
         changed_N = excerpt.tokens_N.copy()
         changed_N[at + 1 :] = other_tokens(question, changed_N[at + 1 :], keep_ends=keep_ends)
-        other = asked_anew(question, changed_N, until=at, learn=learn)
+        other = run_stream(question, changed_N, until=at, learn=learn)
         if keep_ends:
             return excerpt.rows.digest_N[at] != other.digest_N[at]
         # Shapes may differ too, so bits say nothing, and the target is another one.
@@ -160,6 +160,6 @@ def _asked_alone(question: Question, tokens_N: Ids, *, at_once: bool) -> Rows:
     Where the text is read anew each time, only targets of the first chunk are asked.
     """
     if at_once:
-        return asked_anew(question, tokens_N, learn=False, piece=1)
-    first = len(asked_anew(question, tokens_N, until=0))
-    return joined([asked_anew(question, tokens_N[: at + 2]).last() for at in range(first)])
+        return run_stream(question, tokens_N, learn=False, piece=1)
+    first = len(run_stream(question, tokens_N, until=0))
+    return joined([run_stream(question, tokens_N[: at + 2]).last() for at in range(first)])

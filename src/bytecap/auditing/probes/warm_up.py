@@ -5,7 +5,7 @@ Rule: A5. Source: openai/parameter-golf #1530, whose warm-up ran a backward pass
 
 from __future__ import annotations
 
-from bytecap.auditing.asked import asked_anew, excerpts, largest_change
+from bytecap.auditing.excerpts import excerpts, largest_change, run_stream
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, broken, kept
 from bytecap.auditing.subject import Question
@@ -23,8 +23,8 @@ class WarmUp(Probe):
         found = excerpts(question)
         for number, excerpt in enumerate(found, start=1):
             random_N = other_tokens(question, excerpt.tokens_N)
-            asked_anew(question, random_N)
-            rows = asked_anew(question, excerpt.tokens_N)
+            run_stream(question, random_N)
+            rows = run_stream(question, excerpt.tokens_N)
             at = excerpt.rows.first_difference(rows, 0, len(rows))
             if at is not None:
                 largest = max(largest, largest_change(excerpt.rows, rows, 0, len(rows)))

@@ -1,4 +1,4 @@
-"""Excerpts that all probes of an audit ask about, and what the model says of them when nothing is changed.
+"""Excerpts on which the probes of an audit run the model, and its distributions when nothing is changed.
 
 In:   a Question.
 Out:  Excerpt: a stream of tokens and its Rows, made once for all probes.
@@ -27,22 +27,22 @@ _PREDICTOR, _EXCERPTS = "predictor", "excerpts"
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A stream and what the model says of it."""
+    """A stream and the model's distributions on it."""
 
     tokens_N: Ids
     rows: Rows
 
 
 def predictor(question: Question) -> Predictor:
-    """The model, made once for all probes."""
+    """The model, built once for all probes."""
     if _PREDICTOR not in question.memory:
-        question.memory[_PREDICTOR] = made_anew(question)
+        question.memory[_PREDICTOR] = new_predictor(question)
     made: Predictor = question.memory[_PREDICTOR]
     return made
 
 
-def made_anew(question: Question) -> Predictor:
-    """The model, made once more; what that opens is noted."""
+def new_predictor(question: Question) -> Predictor:
+    """A newly built model; the files that this opens are noted."""
     with watching(question):
         return checked_predictor(question.model.make())
 
@@ -52,13 +52,13 @@ def excerpts(question: Question) -> list[Excerpt]:
     if _EXCERPTS not in question.memory:
         length = (question.model.context or SHORT) + LATER_CHUNKS * CHUNK + 1
         streams = [draw_excerpt(question, length, documents=3) for _ in range(EXCERPTS)]
-        question.memory[_EXCERPTS] = [Excerpt(tokens_N, asked_anew(question, tokens_N)) for tokens_N in streams]
+        question.memory[_EXCERPTS] = [Excerpt(tokens_N, run_stream(question, tokens_N)) for tokens_N in streams]
     made: list[Excerpt] = question.memory[_EXCERPTS]
     return made
 
 
-def asked_anew(question: Question, tokens_N: Ids, *, by: Predictor | None = None, **how: Any) -> Rows:
-    """What the model says of a stream after it has forgotten all, or what another one says; `how` as of `drive`."""
+def run_stream(question: Question, tokens_N: Ids, *, by: Predictor | None = None, **how: Any) -> Rows:
+    """The distributions on a stream after a reset, of the model or of another one (`by`); `how` goes to `drive`."""
     asked = by or predictor(question)
     with watching(question):
         return drive(question.model, asked, tokens_N, **how)
