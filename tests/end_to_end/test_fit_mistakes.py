@@ -52,8 +52,8 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["RUN", "--cap", "7kB", "--caps", "7kB,8kB"], 2, "--cap and --caps exclude each other"),
     (["RUN", "--cap", "7kB", "--reserve", "7kB"], 2, "with 7,000 reserved leaves nothing"),
     (["RUN", "--reserve", "9kB"], 2, "a cap of 9,000 bytes with 9,000 reserved leaves nothing"),
-    (["RUN", "--caps", "250,000"], 2, "reads as 2 caps, commas part them; write 250000 or 250kB"),
-    (["RUN", "--caps", "3,500"], 2, "reads as 2 caps, commas part them; write 250000 or 250kB"),
+    (["RUN", "--caps", "250,000"], 2, "reads as 2 caps, because commas separate caps; write 250000 or 250kB"),
+    (["RUN", "--caps", "3,500"], 2, "reads as 2 caps, because commas separate caps; write 250000 or 250kB"),
     (["RUN", "--cap", "7kB", "--text"], 2, "--text has nothing behind it"),
     (["RUN", "--cap", "7kB", "--set", "run.seed=-1"], 2, "run.seed is -1; it must lie between 0"),
     (
