@@ -135,7 +135,9 @@ def test_tests_mirror_the_source() -> None:
     by_forward_pass = "attention block layers rotary spec techniques/residual_mix techniques/unet_skips"
     elsewhere = {f"model/{name}.py" for name in by_forward_pass.split()} | {"model/techniques/base.py"}
     elsewhere |= {f"auditing/probes/{name}.py" for name in ("base", *PROBES.names())}  # test_job, test_planted_cheats
-    elsewhere |= {f"auditing/{name}.py" for name in ("asked", "drive", "findings", "run_subject", "subject", "texts")}
+    elsewhere |= {
+        f"auditing/{name}.py" for name in ("excerpts", "drive", "findings", "run_subject", "subject", "texts")
+    }
     elsewhere |= {"auditing/table.py"}  # test_audit
     elsewhere |= {"scoring/adaptations/base.py"}  # contracts/test_adaptations
     elsewhere |= {"scoring/memory_candidates.py", "scoring/memory_prior.py"}  # test_memory_mixing, test_document_memory

@@ -28,10 +28,8 @@ CANDIDATES = 32
 """Most candidates of a position."""
 PER_CONTEXT = 12
 """Most of them that one context gives, those that followed it last."""
-NEAREST = 8
-"""States that give the tokens behind them."""
-LIKELIEST = 4
-"""Candidates that the model gives, those that are likeliest of the tokens that are none yet."""
+NEAREST, LIKELIEST = 8, 4
+"""Candidates from the most similar states, and from the tokens that the model finds likeliest among the others."""
 STATES = 2048
 """Positions back up to which states are compared."""
 MIN_COSINE = 0.3
@@ -43,8 +41,7 @@ MIN_ALIGNMENT = 0.2
 MAX_NATS = 20.0
 """A log probability is read as at least the negative of this."""
 N_OWN = 1 + 3 * N_CONTEXTS + 8
-N_FEATURES = N_OWN + N_RECORD
-N_PLACE = 4 + 2 * N_CONTEXTS + len(BEGIN_J)
+N_FEATURES, N_PLACE = N_OWN + N_RECORD, 4 + 2 * N_CONTEXTS + len(BEGIN_J)
 _LONGEST_FIRST = (*range(LAST_ORDER, -1, -1), LAST_ORDER + 3, LAST_ORDER + 2, LAST_ORDER + 4, LAST_ORDER + 1)
 """The contexts in the order in which they give candidates."""
 _FIRST_WORD, _LINE = LAST_ORDER + 1, LAST_ORDER + 4
@@ -61,8 +58,7 @@ class Likeness(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """The candidates of a position and what is known about them; those by token but `rank_V` are empty
-    between positions."""
+    """The candidates of a position; arrays by token other than `rank_V` are empty between positions."""
 
     token_M: Longs
     feature_MF: Floats
