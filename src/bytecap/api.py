@@ -189,7 +189,7 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def _unwrapped(model: Any) -> Any:
-    """The module without what `torch.compile` and data parallelism put around it; their names nobody else knows."""
+    """The module without what `torch.compile` and data parallelism put around it; no other code knows their names."""
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return _unwrapped(model.module)
     inner = getattr(model, "_orig_mod", None)

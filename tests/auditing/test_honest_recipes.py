@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from bytecap.auditing import asked
+from bytecap.auditing import excerpts
 from bytecap.auditing.findings import KEPT, RECORDED
 from bytecap.auditing.job import audit_subject
 from bytecap.auditing.own_models import scored_model
@@ -75,7 +75,7 @@ def verdicts(subject_folder: Path, model: GPT, how: AdaptiveScoring) -> dict[str
 @pytest.fixture(autouse=True)
 def one_excerpt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of three: what is asked is the same, of less text."""
-    monkeypatch.setattr(asked, "EXCERPTS", 1)
+    monkeypatch.setattr(excerpts, "EXCERPTS", 1)
 
 
 @pytest.mark.parametrize("name", catalog.names("recipes"))

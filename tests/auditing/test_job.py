@@ -1,4 +1,4 @@
-"""An honest score breaks no rule; what is not at hand is not asked; each rule can be broken by itself."""
+"""An honest score breaks no rule; what is not available is not asked; each rule can be broken by itself."""
 
 from __future__ import annotations
 

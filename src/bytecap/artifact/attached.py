@@ -26,7 +26,7 @@ MAX_FREE, MAX_RATIO = 1 << 20, 64
 """Bytes that all attached files together may have at any rate, and for each stored byte."""
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(?<!\.)")
 DTYPE_NAMES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
-"""What a tensor was, in the words of safetensors."""
+"""What a tensor was, as safetensors names it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Attached:
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Bytes by plain name, in the order in which they are stored."""
     dtypes: Mapping[str, str] = field(default_factory=dict)
-    """The type that each tensor had before it was fitted, by name; empty where nobody needs to know."""
+    """The type that each tensor had before it was fitted, by name; empty if it is of no use."""
 
     def __post_init__(self) -> None:
         """ConfigError for names that no folder should be written with."""

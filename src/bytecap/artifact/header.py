@@ -45,7 +45,7 @@ class Header:
     """A header that was checked."""
 
     spec: ModelSpec | None
-    """None for the weights of somebody else's model."""
+    """None for the weights of another program's model."""
     entries: list[TensorEntry]
     made_from: dict[str, str]
     lossless: bool

@@ -50,7 +50,7 @@ class Section:
     codec: str
     data: bytes
     stored: bytes | None = None
-    """The bytes compressed, where somebody has done so already."""
+    """The compressed bytes, if they are there already."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ MAX_TOKENIZER_FREE, MAX_TOKENIZER_RATIO = 1 << 20, 64
 WHOLE_TYPES = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
-"""Types of tensors that hold no floating-point numbers, in the words of safetensors."""
+"""Types of tensors that hold no floating-point numbers, as safetensors names them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Artifact:
     """A file read back."""
 
     spec: ModelSpec | None
-    """None for the weights of somebody else's model."""
+    """None for the weights of another program's model."""
     quantized: QuantizedModel
     tokenizer: bytes | None
     made_from: dict[str, str]
@@ -59,7 +59,7 @@ class Artifact:
     attached: Mapping[str, bytes] = field(default_factory=dict)
     """Small files beside the weights, by plain name. A `config.json` says that the model is one of Hugging Face's."""
     dtypes: Mapping[str, str] = field(default_factory=dict)
-    """The type that each tensor had before it was fitted, in the words of safetensors; empty where it is not known."""
+    """The type that each tensor had before it was fitted, as safetensors names it; empty if it is not known."""
 
     @property
     def size_bytes(self) -> int:
@@ -123,7 +123,7 @@ def load(path: str | Path) -> Artifact:
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The weights in a file by name, for `load_state_dict` of any torch module; errors as of `load`.
+    """The weights in a file by name, for `load_state_dict` of any torch module; raises what `load` raises.
 
     All are float32, but for buffers of whole numbers and truth values, which come back in the type that they had.
 

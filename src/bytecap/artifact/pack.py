@@ -103,7 +103,7 @@ def pack(
     spec: ModelSpec | None, model: QuantizedModel, tokenizer: bytes, about: Provenance, config: ArtifactConfig,
     attached: Attached = NOTHING,
 ) -> bytes:  # fmt: skip
-    """The whole file; `spec` is None for the weights of somebody else's model."""
+    """The whole file; `spec` is None for the weights of another program's model."""
     rows = []
     for name, tensor in model.tensors.items():
         stored_format = format_of(tensor)

@@ -1,6 +1,6 @@
 """Runs a model over a stream exactly as it is scored, and keeps what it said of each target for comparison.
 
-In:   a ScoredModel, its Predictor, a stream of tokens that nobody else will see.
+In:   a ScoredModel, its Predictor, a stream of tokens for this one run.
 Out:  Rows.
 
 The scorer's own ledger commits each loss; what a model may learn from is what the ledger gives out, nothing else.
@@ -128,7 +128,7 @@ def _look(row_TV: npt.NDArray[np.floating[Any]], target_T: Ids, tolerance: float
 
 
 def _no_bytes(vocab_size: int) -> ByteTable:
-    """A table for ledgers whose bytes nobody asks for."""
+    """A table for ledgers whose bytes are not used."""
     zero_V = np.zeros(vocab_size, np.int64)
     return ByteTable(zero_V, zero_V.astype(bool), zero_V.astype(bool), False)
 

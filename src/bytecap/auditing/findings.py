@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["kept", "broken", "recorded", "not asked"]
-"""`recorded`: found and told, without an accusation; `not asked`: what the question needs is not at hand."""
+"""`recorded`: found and reported, without an accusation; `not asked`: the question needs what is not available."""
 KEPT: Verdict = "kept"
 BROKEN: Verdict = "broken"
 RECORDED: Verdict = "recorded"

@@ -60,7 +60,7 @@ class GivenTexts:
 
 
 def hugging_face_subject(opening: Opening, path: Path, texts: GivenTexts, progress: Progress) -> Subject:
-    """The model in the file or folder at `path`, and the texts that are given with it; errors as of `huggingface`."""
+    """The model in the file or folder at `path`, and the texts that are given with it."""
     opened, training = open_model(opening, progress), texts.training
     bos = NO_BOS if opened.tokenizer.bos is None else opened.tokenizer.bos
     outside = opening.tokenizer
@@ -90,7 +90,7 @@ def folder_files(folder: Path) -> tuple[Path, ...]:
 
 
 def make_scored_model(load_model: Callable[[], CausalModel], opened: Opened, bos: int) -> ScoredModel:
-    """The model with the plan of its score; where no token begins a text, all documents are one, and that is told."""
+    """The model with the plan of its score; if no token begins a text, all documents are one, which is reported."""
     model, context = opened.model, opened.context
     vocab_size = int(model.logits(_one_token(model.module)).size(-1))
 

@@ -45,7 +45,7 @@ def audit_subject(subject: Subject, rules: RuleSet, *, seed: int, progress: Prog
 
 
 def _answer(rule: Rule, question: Question) -> Answer:
-    """What the probe says; a rule that is only recorded accuses nobody."""
+    """What the probe says; a rule that is only recorded makes no accusation."""
     missing = [part for part in rule.probe.needs if getattr(question.subject, part) is None]
     if missing:
         return not_asked("; ".join(map(question.subject.why_missing, missing)))

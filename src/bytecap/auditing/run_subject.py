@@ -1,4 +1,4 @@
-"""What is at hand of a run folder, of a file alone, or of any predictor.
+"""The subject of an audit, from a run folder, a file alone, or any predictor.
 
 In:   a run folder and a file in it; a `.bcap` file or a predictor, and texts.
 Out:  a Subject.
@@ -88,7 +88,7 @@ def run_subject(folder: Path, file: Path, *, device: str = "auto") -> Subject:
 
 
 def file_subject(file: Path, given: GivenTexts, *, device: str, progress: Progress) -> Subject:
-    """A file alone, and the texts that are given with it; errors as of `scoring.score_text`."""
+    """A file alone, and the given texts; raises what `score_text` raises."""
     artifact = load(file)
     if is_hugging_face(artifact):
         opening = Opening(origin=artifact, device=device)

@@ -1,4 +1,4 @@
-"""What is audited: the parts of a score that are at hand, and what a probe is given of them.
+"""What is audited: the known parts of a score, and what a probe gets of them.
 
 In:   a model that can be asked, the text that it was scored on, its training text, files, clocks, origin.
 Out:  a Question for each probe.
@@ -24,17 +24,17 @@ from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import Tokenizer
 
 CHUNK = 64
-"""Tokens that a model is shown at once where nobody says otherwise."""
+"""Tokens that a model gets at once by default."""
 Ids: TypeAlias = npt.NDArray[np.int64]
 Part: TypeAlias = Literal["model", "text", "tokenizer", "training", "files", "clocks", "origin"]
 MISSING: dict[Part, str] = {
     "model": "there is no model to ask",
-    "text": "the held-out text is not at hand; give it with --text PATH",
-    "tokenizer": "the tokenizer is not at hand",
-    "training": "the training text is not at hand; give it with --training-text PATH, or audit the run folder",
-    "files": "nobody says which files the score is made of",
-    "clocks": "nobody says how long anything took; audit the run folder",
-    "origin": "nobody says how the score came about; audit the run folder",
+    "text": "the held-out text is not available; give it with --text PATH",
+    "tokenizer": "the tokenizer is not available",
+    "training": "the training text is not available; give it with --training-text PATH, or audit the run folder",
+    "files": "it is not known which files the score is made of",
+    "clocks": "no times are known; audit the run folder",
+    "origin": "it is not known how the score was made; audit the run folder",
 }
 """Why a question cannot be asked without a part, and what to give."""
 
@@ -74,7 +74,7 @@ class ScoredText:
     stream: TokenStream
     bos: int
     raw: Sequence[str] | None = None
-    """Raw documents in the order of the stream, where they are at hand."""
+    """Raw documents in the order of the stream, if they are available."""
     lossy_declared: bool = False
     claimed_tokens: int | None = None
     """Targets that the score says it is over."""
@@ -119,12 +119,12 @@ class CountedFiles:
     reserve_bytes: int = 0
     """Kept free for code under that cap."""
     beside: tuple[Path, ...] = ()
-    """Files that reading takes and that nobody counts, such as a tokenizer of the contest's."""
+    """Files that are needed for reading and not counted, such as a tokenizer of the contest's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clocks:
-    """Seconds that were measured; None where nobody measured them."""
+    """Seconds that were measured; None if they were not."""
 
     training: float | None = None
     training_limit: float | None = None
@@ -147,7 +147,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """Whatever is at hand of one score; probes whose part is None are not asked."""
+    """Whatever is known of one score; probes whose part is None are not asked."""
 
     name: str
     model: ScoredModel | None = None

@@ -21,7 +21,7 @@ DRAWN = 10_000
 
 
 def held_out_documents(question: Question) -> list[str] | None:
-    """Held-out documents as the training documents are given, raw or decoded; None where only tokens are at hand."""
+    """Held-out documents as the training documents are given, raw or decoded; None if only tokens are available."""
     text, counter = question.text, question.subject.tokenizer
     if counter is None or (text.raw is not None and not question.training.decoded):
         return None if text.raw is None else list(text.raw)

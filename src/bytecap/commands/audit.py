@@ -51,7 +51,7 @@ def audit(
 ) -> None:
     """Ask every rule of an honest score of a run, a file or a Hugging Face folder: rule, verdict, evidence, figure.
 
-    Rules that need what is not at hand are not asked, and say so. Leaves with exit code 6 when a rule is broken.
+    Rules that need what is not available are not asked, and say so. Exits with code 6 if a rule is broken.
     """
     from bytecap.auditing.hugging_face import GivenTexts, hugging_face_subject
     from bytecap.auditing.job import audit_subject

@@ -115,7 +115,7 @@ Quiet = Annotated[bool, option(OUTPUT, "No progress on stderr.")]
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The options that `run` and `prepare` share: what is run, where it goes, and how it is told."""
+    """The options that `run` and `prepare` share: what is run, where it goes, and how it is reported."""
 
     track: Track = "laptop"
     text: Text = None
@@ -156,7 +156,7 @@ class RunOptions:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class TextOptions:
-    """The options that `fit` and `score` share: a text, how it is read, where it is run, and how that is told."""
+    """The options that `fit` and `score` share: a text, how it is read, where it is run, and how that is reported."""
 
     text: Text = None
     set_: Set = None

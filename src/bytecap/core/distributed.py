@@ -133,7 +133,7 @@ def alone() -> Iterator[None]:
 def together() -> Iterator[None]:
     """Inside, every process does the same by itself; where one of them fails, all end.
 
-    The lowest rank that failed raises its error, and the others leave with its exit code and without a word. No
+    The lowest rank that failed raises its error, and the others exit silently with its exit code. No
     collective may stand inside.
     """
     failed: BaseException | None = None
@@ -275,7 +275,7 @@ def _raise_lowest(mine: BaseException | None, codes: list[int | None]) -> None:
 
 @contextmanager
 def _reaching_others() -> Iterator[None]:
-    """Turn what a broken connection raises into BackendError on ranks 0 and 1; the others leave without a word."""
+    """Turn what a broken connection raises into BackendError on ranks 0 and 1; the others exit silently."""
     try:
         yield
     except (RuntimeError, ValueError) as error:

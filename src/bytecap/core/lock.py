@@ -31,7 +31,7 @@ def writing(folder: Path) -> Iterator[None]:
     """Hold `folder`, made if need be, for this process alone, rid of what killed processes left half written.
 
     BackendError (exit code 7, for it helps to wait, as with a full disk) when another process holds it. Where the
-    system or the file system has no `flock`, nothing is held and nobody is refused.
+    system or the file system has no `flock`, nothing is locked and no process is refused.
     """
     make_folder(folder)
     try:
@@ -52,7 +52,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def _lock(file: BinaryIO, folder: Path) -> bool:
-    """Lock `file` and tell whether it is locked now; BackendError when somebody else has locked it."""
+    """Lock `file` and tell whether it is locked now; BackendError when another process has locked it."""
     try:
         import fcntl  # noqa: PLC0415  (Windows has none)
     except ImportError:

@@ -80,7 +80,7 @@ def llama_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class LlamaModel:
-    """A model in the words of Llama."""
+    """A model under the names of Llama."""
 
     config: dict[str, Any]
     """What `config.json` says."""

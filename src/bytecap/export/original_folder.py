@@ -18,7 +18,7 @@ from bytecap.huggingface.model import CausalModel, load_artifact, model_logits
 from bytecap.huggingface.tokenizer import has_tokenizer
 
 TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""Types of floats, in the words of safetensors."""
+"""Types of floats, as safetensors names them."""
 PROBE = ((2, 32),)
 
 

@@ -84,7 +84,7 @@ class ExportSource:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of a model of ours; DataError where there is none."""
-        _ = self.spec  # weights alone are refused in the words of an export
+        _ = self.spec  # weights alone are refused with the message of an export
         return artifact_tokenizer(self.artifact, self.other_tokenizer)
 
     @cached_property

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 COMPARED_FIRST = 64
-"""Numbers of a tensor by which most of those that differ are told apart."""
+"""Numbers of a tensor by which most of those that differ are distinguished."""
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:

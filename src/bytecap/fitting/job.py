@@ -102,7 +102,7 @@ class FitJob:
         return found
 
     def fit(self, budget: FileBudget | None, progress: Progress) -> Fitted:
-        """The largest file within the budget, or one of a scheme's own size for None; errors as in `predict`."""
+        """The largest file within the budget, or one of a scheme's own size for None; raises what `predict` raises."""
         begin = time.perf_counter()
         found = None if budget is None else self.predict(budget, progress)
         result = self.fitter.fit(None if budget is None else budget.file_bytes, progress)

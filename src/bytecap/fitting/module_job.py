@@ -76,7 +76,7 @@ class _Reading:
 
 
 def make_module_job(model: nn.Module, inputs: ModuleInputs, budget: FileBudget, progress: Progress) -> FitJob:
-    """Measure the model and make the job of its fit, unless no file can be so small; errors as in `bytecap.fit`."""
+    """Measure the model and make the job of its fit, if a file can be so small; raises what `bytecap.fit` raises."""
     source, calibration, true_loss = source_from_module(model), None, None
     batches, config = inputs.batches, inputs.config
     provenance = Provenance(

@@ -185,7 +185,7 @@ def build_problem(
 ) -> FitProblem:
     """Factors of every matrix, and one step for what is none where the calibration says how much the loss minds it.
 
-    `reached` names the weights whose curvature was really shown; None where that is to be told from the curvature.
+    `reached` names the weights whose curvature was really shown; None if the curvature itself is to tell.
     """
     refuse_unknown_roles({entry.name: entry.role for entry in source.shapes}, ROWS_APART, "fitting/problem.py")
     if calibration is not None:

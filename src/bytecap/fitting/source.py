@@ -46,7 +46,7 @@ class WeightSource:
     shapes: list[Shape]
     digest: str
     model: GPT | None
-    """The model around the weights; None where only weights are at hand."""
+    """The model around the weights; None if there are only weights."""
     context: int | None = None
     """Positions that it was trained on, where that is known."""
     training_squares: dict[str, float] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class WeightSource:
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Further names of weights that are stored once, each with the name in `weights`."""
     dtypes: Mapping[str, str] = field(default_factory=dict)
-    """The type of each tensor in the words of safetensors, where one of them holds no floating-point numbers."""
+    """The type of each tensor as safetensors names it, if one of them holds no floating-point numbers."""
 
     @property
     def spec(self) -> ModelSpec | None:

@@ -50,7 +50,7 @@ class TrueLoss:
     def __init__(
         self, model: nn.Module, forward_fn: ForwardFn, batches: Sequence[Any], aliases: Mapping[str, str]
     ) -> None:
-        """`aliases` gives for further names of a weight the one that weights are handed over by."""
+        """`aliases` maps further names of a weight to the name under which weights are passed."""
         self._model, self._answer = model, forward_fn
         self._tensors = dict(model.named_parameters())
         self._names = {name: [name] for name in self._tensors}

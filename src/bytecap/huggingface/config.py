@@ -16,7 +16,7 @@ from bytecap.huggingface.library import transformers
 from bytecap.model.spec import MAX_CONTEXT
 
 DEFAULT_CONTEXT = 1024
-"""Positions of a window where nobody asks for another number, at most as many as the model knows."""
+"""Positions of a window by default, at most as many as the model knows."""
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length", "n_ctx")
 _QUANTIZED = {
     "gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "fp8 with scales",
@@ -52,7 +52,9 @@ def read_facts(config: Mapping[str, Any], *, trust_code: bool) -> ModelFacts:
     refuse_code(config, "config.json", trust_code)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
-        raise DataError("config.json has no model_type, so nobody knows what model it describes; get the whole folder")
+        raise DataError(
+            "config.json has no model_type, so it is not known what model it describes; get the whole folder"
+        )
     refuse_quantized(config)
     if not (trust_code and "auto_map" in config):
         _refuse_other_models(model_type, config)
@@ -77,7 +79,7 @@ def refuse_code(config: Mapping[str, Any], name: str, trust_code: bool) -> None:
 
 
 def refuse_quantized(config: Mapping[str, Any]) -> None:
-    """DataError for weights that somebody has quantized already."""
+    """DataError for weights that are already quantized."""
     found = next((config[key] for key in QUANTIZATION_KEYS if config.get(key)), None)
     if not found:
         return

@@ -15,7 +15,7 @@ from bytecap.core.errors import BackendError, BytecapError, DataError
 
 EXTRA = "pip install 'bytecap[hf]'"
 OFFLINE: dict[str, Any] = {"local_files_only": True}
-"""What every call that could look for files elsewhere is told."""
+"""Arguments of every call that could look for files elsewhere."""
 _SHOWN = 300
 
 

@@ -56,7 +56,7 @@ class CausalModel:
     module: nn.Module
     facts: ModelFacts
     dtypes: Mapping[str, str]
-    """The type that each tensor of the module had, in the words of safetensors."""
+    """The type that each tensor of the module had, as safetensors names it."""
 
     def logits(self, tokens_BT: Tensor) -> Tensor:
         """What follows each token, (B, T, V), by what lies before it in its row."""

@@ -1,4 +1,4 @@
-"""Text that a model writes itself, to measure it on where nobody gives any.
+"""Text that a model writes itself, to measure it on if no text is given.
 
 In:   a CausalModel, how many tokens.
 Out:  a TokenizedText.

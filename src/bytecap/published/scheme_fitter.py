@@ -43,7 +43,7 @@ MIN_DEVIATIONS = 4.0
 MIN_STEP_SCALE, MAX_STEP_SCALE = 2.0**-9, 2.0**6
 """Bounds of the step scale; at the upper one every weight is zero where steps are in deviations."""
 CLOSEST = 2.0**-12
-"""Octaves of the step scale below which sizes are not told apart."""
+"""Octaves of the step scale below which sizes are not distinguished."""
 ZERO_STEPS = 2.05
 """Times its largest integer, the step scale at which a range has no integer but zero, the scale's rounding included."""
 _SCALED = 1.0 + 1e-9

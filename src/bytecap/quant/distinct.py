@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 ENOUGH = 4_096
-"""Distinct positions beyond which nobody counts on."""
+"""Distinct positions at which counting stops."""
 _DROPPED_BITS, _DROPPED_BITS_OF_LOSS = 10, 6
 """Last bits of a float32 that differ between runs of the same input: what is left tells 1 part in 8,000 apart. Losses,
 which lie closer together and have no logits that cancel out, 1 in 131,000; at worst an input counts twice."""

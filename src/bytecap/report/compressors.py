@@ -2,7 +2,7 @@
 
 In:   documents.
 Out:  bits per byte of gzip -9, xz -9e and zstd -19, as one file and each document alone; where the text is long of an
-      even sample, whose size is told.
+      even sample, whose size is reported.
 """
 
 from __future__ import annotations

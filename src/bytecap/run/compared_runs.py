@@ -48,7 +48,7 @@ class ComparedRun:
     score: dict[str, Any]
     """The score that is compared, such as `after`."""
     documents: dict[str, npt.NDArray[Any]] | None
-    """`nats`, `bytes` and `tokens` of each held-out document; None where `score.json` is not at hand or older."""
+    """`nats`, `bytes` and `tokens` of each held-out document; None if `score.json` is not there or older."""
 
     @property
     def seed(self) -> int:

@@ -36,7 +36,7 @@ SEED_FOLDER = "seed-"
 FIT_REPORT = report_path(Path(MODEL)).name
 _FITS = tuple(name for file in (MODEL, COMPARED) for name in (file, report_path(Path(file)).name))
 OWN = (RECIPE, TOKENS, METRICS, *_FITS, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG, LOCK, UNFINISHED_SCORE)
-"""What the stages of a run write, and nobody else."""
+"""The files that only the stages of a run write."""
 _PRODUCTS = (f"{TOKENS}/{MANIFEST}", CHECKPOINT, MODEL, RECORD)
 """What makes a folder worth keeping for its recipe: one that failed before is free for corrected settings."""
 
@@ -90,7 +90,7 @@ def find_model(folder: Path) -> Path:
 
 @contextmanager
 def writing_run(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this run alone, of whose processes rank 0 writes; errors as of `core.lock.writing`."""
+    """Lock `folder` for this run, of whose processes rank 0 writes; raises what `core.lock.writing` raises."""
     with ExitStack() as held:
         from_main(lambda: held.enter_context(writing(folder)))
         yield

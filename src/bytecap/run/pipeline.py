@@ -81,7 +81,7 @@ SAMPLE_PROMPT, SAMPLE_TOKENS, SAMPLE_TEMPERATURE = 80, 160, 0.8
 def run(
     recipe: Recipe, folder: Path, device_name: str, console: Console, *, tokens_from: Path | None = None
 ) -> dict[str, Any]:
-    """Every stage in turn, while nobody else may write into the folder. Returns the run record as JSON values.
+    """Every stage in turn, while no other process may write into the folder. Returns the run record as JSON values.
 
     `tokens_from` is a folder of tokens made of the same text with the same settings, taken instead of preparing it.
 

@@ -70,7 +70,7 @@ class RunRecord:
     """Bytes, digest, cap, reserve, unused bytes, bits per weight (whole file), step scale, predicted bytes and increase
     of the loss in nats per token, bytes of each section."""
     byte_check: dict[str, Any]
-    """Validation bytes as the table counts them, as decoded, and raw (null where not at hand)."""
+    """Validation bytes as the table counts them, as decoded, and raw (null if not available)."""
     fits: dict[str, dict[str, Any]]
     """Our own fit (`bytecap`) and the published scheme at the same cap, by scheme: file, bytes, own_bytes (with the
     published steps, before they grew to fit), step_scale, compressor, bits_per_byte."""
@@ -95,7 +95,7 @@ class RunRecord:
 
 
 def load_record(folder: Path) -> dict[str, Any]:
-    """The record in `folder`; errors as of `load_record_file`."""
+    """The record in `folder`; raises what `load_record_file` raises."""
     return load_record_file(folder / RECORD)
 
 

@@ -46,7 +46,7 @@ def seed_folder(folder: Path, seed: int) -> Path:
 def run_seeds(recipes: Mapping[int, Recipe], folder: Path, device_name: str, console: Console) -> dict[str, Any]:
     """Run every seed in turn, going on where an earlier call stopped. Returns rows, mean and spread as JSON values.
 
-    Tokens are prepared once wherever the text and its settings are the same. Errors as of `pipeline.run`.
+    Tokens are prepared once if the text and its settings are the same. Raises what `pipeline.run` raises.
     """
     folders = {seed: seed_folder(folder, seed) for seed in recipes}
     for seed, recipe in recipes.items():

@@ -80,7 +80,7 @@ def evaluate_beside(
 ) -> Score:
     """Score a model while it adapts, and beside that as it is: by the same strategy, and in plain windows.
 
-    A score far above that of the model alone is marked, and said; errors as of `evaluate_adaptive`.
+    A score far above that of the model alone is marked and noted. Raises what `evaluate_adaptive` raises.
     """
     adapted = evaluate_adaptive(model, validation, how, Part(progress, "adapted", 0, 3), kept)
     alike = "sliding" if how.strategy == WINDOWS else how.strategy

@@ -86,7 +86,7 @@ class Score:
     seconds: float
     strategy: str = "windows"
     """How each position gets what came before it: `windows` are run again for each stride, `streaming` keeps keys and
-    values, and a `predictor` is somebody else's."""
+    values, and a `predictor` is any other object."""
     adapt: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """The settings of each adaptation that the model was scored with; empty for a static score."""
     order: Order = CANONICAL

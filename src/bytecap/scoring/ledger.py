@@ -34,7 +34,7 @@ from bytecap.text.shards import TokenStream
 SUM_TOLERANCE = 1e-5
 """How far from 1 the probabilities of a position may sum up, as rounding to float32 lets them."""
 _SEAL = object()
-"""What `Ledger` alone hands to `Scored`."""
+"""What only `Ledger` passes to `Scored`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A score on any text: of a file, as somebody computes it who has only the file, or of anybody's predictor.
+"""A score on any text: of a file alone, as an outsider computes it, or of any predictor.
 
 In:   an Artifact or a Predictor, a text.
 Out:  a TextScore.
@@ -98,7 +98,7 @@ def score_text(
 def score_predictor(
     predictor: Predictor, text: TextConfig, tokenizer: Tokenizer, *, progress: Progress | None = None
 ) -> TextScore:
-    """Bits per byte of any predictor of this tokenizer's tokens; errors as of `score_text`.
+    """Bits per byte of any predictor of this tokenizer's tokens; raises what `score_text` raises.
 
     ConfigError where its vocabulary is not the tokenizer's; NumericsError, with the position, where a row is no number
     or does not sum to one.

@@ -1,6 +1,6 @@
 """What scores are measured on: held-out tokens whose byte counts have been checked.
 
-In:   a token stream, its Tokenizer, the raw documents where they are at hand.
+In:   a token stream, its Tokenizer, the raw documents if they are available.
 Out:  a Validation; there is no other way to a score, so no score comes from unchecked bytes.
 """
 
@@ -42,7 +42,7 @@ class Validation:
     ) -> Validation:
         """DataError when the tokens do not keep the raw documents, or the bytes do not add up.
 
-        `raw` gives the documents of the stream in its order, None where only tokens are at hand.
+        `raw` gives the documents of the stream in its order, None if only tokens are available.
         """
         table = build_table(tokenizer)
         if byte_stream is None:

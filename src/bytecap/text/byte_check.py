@@ -1,6 +1,6 @@
 """A byte table is checked against the text before any score comes from it.
 
-In:   a ByteTable and the tokens that it counts, the raw documents where they are at hand.
+In:   a ByteTable and the tokens that it counts, the raw documents if they are available.
 Out:  a ByteCheck, or a DataError that shows where the tokens and the text part.
 
 Texts are compared, not lengths: a tokenizer that folds case keeps every length, and its text is easier to predict.
@@ -29,7 +29,7 @@ _DECLARE = "If this tokenizer changes the text by design, say so with --set text
 class ByteCheck:
     """Bytes of the validation text, counted three ways, and whether the tokens keep that text.
 
-    `decoded` is None where a sidecar gives the counts, `raw` and `changed_documents` where the raw text is not at hand.
+    `decoded` is None where a sidecar gives the counts, `raw` and `changed_documents` if the raw text is not available.
     """
 
     counted: int
@@ -49,7 +49,7 @@ def check_table(
 ) -> ByteCheck:
     """Compare each document with its raw text, and the table's sum with the length of the decoded text.
 
-    `raw` gives the documents of the stream in its order, None where only tokens are at hand. DataError when a text
+    `raw` gives the documents of the stream in its order, None if only tokens are available. DataError when a text
     comes back changed and the tokenizer is not declared lossy, when the tokens stand for more bytes than the raw text
     has, or when the table counts other bytes than the decoded text has.
     """

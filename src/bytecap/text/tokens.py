@@ -42,7 +42,7 @@ class Tokens:
     validation_shards: tuple[str, ...]
     validation_tokens: int
     validation_text: str | None
-    """JSON lines with the raw held-out documents, where they are at hand."""
+    """JSON lines with the raw held-out documents, if they are available."""
     validation_bytes: int | None
     """UTF-8 bytes of the raw held-out documents."""
     validation_byte_shards: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Tokens:
         return TokenStream([self._file(name) for name in self.validation_byte_shards])
 
     def validation_documents(self) -> list[str] | None:
-        """Raw held-out documents, or None where only tokens are at hand."""
+        """Raw held-out documents, or None if only tokens are available."""
         if self.validation_text is None:
             return None
         path = self._file(self.validation_text)

@@ -74,7 +74,7 @@ class Arithmetic(NamedTuple):
 
 
 def choose_arithmetic(job: TrainingJob, model: GPT, device: torch.device, progress: Progress) -> Arithmetic:
-    """What the settings ask for where this machine has it; what it has not, and attention on a GPU, is told."""
+    """What the settings ask for where this machine has it; what it lacks, and attention on a GPU, is noted."""
     precision: str = BFLOAT16 if device.type == "cuda" else job.config.matmul_precision
     if precision == BFLOAT16 and device.type == "cpu" and not has_bfloat16():
         progress.note("this processor has no bfloat16 products, so those of training are float32")

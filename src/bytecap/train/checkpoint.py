@@ -175,7 +175,7 @@ def _groups(prefix: str, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tens
 
 
 def load_training_state(path: Path) -> TrainingState:
-    """How far the run of a checkpoint has come, without reading its tensors; errors as of `load_checkpoint`."""
+    """How far the run of a checkpoint has come, without reading its tensors; raises what `load_checkpoint` raises."""
     with _readable(path) as file:
         return _header(path, file.metadata() or {}).progressed
 

@@ -46,5 +46,5 @@ class AllDocuments(Probe):
             return broken(f"{found}; these rules score {self.config.documents:,} documents", documents, "documents")
         if text.claimed_tokens not in (None, targets):
             return broken(f"{found}; the score is over {text.claimed_tokens:,}", text.claimed_tokens, "tokens")
-        said = "nobody says how many were scored" if text.claimed_tokens is None else "all of them were scored"
+        said = "it is not known how many were scored" if text.claimed_tokens is None else "all of them were scored"
         return kept(f"{found}; {said}", targets, "tokens")

@@ -2,7 +2,7 @@
 
 A probe is one file in this folder: a frozen dataclass of settings, and one subclass of Probe that names it. The file's
 name is the probe's name in rule sets (`probe = "target_flip"`); nothing else lists it. A probe never guesses: where a
-part of the subject that it `needs` is not at hand it is not asked, and the report says what to give.
+part of the subject that it `needs` is not available it is not asked, and the report says what to give.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The losses of a document may depend on the documents before it, once these are scored; it is told where they do.
+"""The losses of a document may depend on the documents before it, once these are scored; it is reported if they do.
 
 Rule: C5. Source: openai/parameter-golf, Issue #402. Losses that depend on documents to come are the matter of
 `future_flip`.

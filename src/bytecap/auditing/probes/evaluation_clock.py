@@ -35,7 +35,7 @@ class EvaluationClock(Probe):
         """Equal is within."""
         spent, limit = question.clocks.evaluation, self.config.seconds
         if spent is None:
-            return not_asked("nobody says how long scoring took")
+            return not_asked("it is not known how long scoring took")
         if limit is None:
             return recorded(f"scoring took {spent:.1f} s; there is no limit", spent, "s")
         return (kept if spent <= limit else broken)(f"scoring took {spent:.1f} of {limit:g} s", spent, "s")

@@ -19,7 +19,7 @@ from bytecap.core.settings import bounds
 
 @dataclass(frozen=True, kw_only=True)
 class NearDuplicatesConfig(ProbeConfig):
-    """From which similarity on a pair is told, and from which it is an offence."""
+    """From which similarity on a pair is reported, and from which it breaks the rule."""
 
     alike: float = field(default=0.5, metadata=bounds(0.3, 1.0))
     """Similarity from which a pair is recorded."""

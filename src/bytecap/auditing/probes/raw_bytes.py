@@ -41,7 +41,7 @@ class RawBytes(Probe):
                 f"the score was divided by {text.claimed_bytes:,} bytes, the tokens stand for {check.counted:,}",
                 100.0 * (text.claimed_bytes / max(1, check.counted) - 1.0) if text.claimed_bytes else None, "%",
             )  # fmt: skip
-        beside = "raw text not at hand" if check.raw is None else f"raw text {check.raw:,} bytes"
+        beside = "raw text not available" if check.raw is None else f"raw text {check.raw:,} bytes"
         return kept(f"{check.counted:,} bytes counted, {check.decoded:,} decoded, {beside}", check.counted, "bytes")
 
 

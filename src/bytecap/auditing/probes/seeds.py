@@ -16,7 +16,7 @@ class Seeds(Probe):
     needs = ("origin",)
 
     def ask(self, question: Question) -> Answer:
-        """Other settings under another seed break the rule; seeds that were left out nobody can see."""
+        """Other settings under another seed break the rule; seeds that were left out cannot be seen."""
         origin = question.origin
         evidence = f"seed {origin.seed}, settings {origin.recipe_digest}; "
         if len(origin.others) < 2:

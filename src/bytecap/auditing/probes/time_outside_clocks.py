@@ -1,4 +1,4 @@
-"""Seconds that no limit covers are told: compilation, fitting and packing, preparing text.
+"""Reports the seconds that no limit covers: compilation, fitting and packing, preparing text.
 
 Rule: A5, and what the organizers of the contest tolerated. Source: openai/parameter-golf #1530; its records spend 65 to
 100 s on packing, 20 to 24 on unpacking and some 138 on compiling.

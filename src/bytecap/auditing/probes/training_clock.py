@@ -38,7 +38,7 @@ class TrainingClock(Probe):
         clocks = question.clocks
         limit = clocks.training_limit if self.config.seconds is None else self.config.seconds
         if clocks.training is None:
-            return not_asked("nobody says how long training took")
+            return not_asked("it is not known how long training took")
         spent, said = clocks.training, f"training took {clocks.training:.1f} s"
         if self.config.with_calibration and clocks.calibration is not None:
             spent += clocks.calibration

@@ -1,4 +1,4 @@
-"""What it takes to read the file and is not in the count is told: a tokenizer beside it, code that has no bytes kept.
+"""Reports what is needed to read the file and is not in the count: a tokenizer beside it, code that has no bytes kept.
 
 Rule: a grey point of the contest, which charges neither tokenizer nor transform code.
 """

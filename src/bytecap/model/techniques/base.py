@@ -93,7 +93,7 @@ class Context:
     saved: dict[str, list[Tensor]] = field(default_factory=dict)
     """Streams that techniques keep from one hook to another, by a name of their own; T is their second axis."""
     skip: int = 0
-    """Positions at the beginning whose hidden states nobody wants."""
+    """Positions at the beginning whose hidden states are not needed."""
     last_mask: AttentionMask | None = None
     """What the others may attend to, where there is a `skip`."""
     dropped: int = 0
@@ -103,7 +103,7 @@ class Context:
         self._starts_BS = F.pad(self.document_BS[:, 1:] != self.document_BS[:, :-1], (1, 0), value=True)
 
     def drop(self) -> None:
-        """Give up the positions that nobody wants: at the last visit they owe their keys and values alone."""
+        """Drop the positions that are not needed: at the last visit only their keys and values are used."""
         if self.last_mask is None:
             return
         self.dropped, self.mask = self.skip, self.last_mask
@@ -131,7 +131,7 @@ class Context:
 
 
 class Technique(nn.Module):
-    """Base of all techniques: every hook hands on what it is given. What is not overridden is never called."""
+    """Base of all techniques: every hook returns what it gets. A hook that is not overridden is never called."""
 
     config_class: ClassVar[type[TechniqueConfig]] = TechniqueConfig
     """The settings."""

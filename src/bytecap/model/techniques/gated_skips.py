@@ -1,4 +1,4 @@
-"""Gated skips: the first half of the visits hands its outputs, last first, to the second half, blended by a gate.
+"""Gated skips: the first half of the visits passes its outputs, last first, to the second half, blended by a gate.
 
     x <- g * x + (1 - g) * w * (output saved last),  g = sigmoid(gate), per channel and skip
 

@@ -1,4 +1,4 @@
-"""U-Net skips: the first half of the blocks hands its outputs, last first, to the second half.
+"""U-Net skips: the first half of the blocks passes its outputs, last first, to the second half.
 
 Visit i of N saves its output if i < N // 2; each later one first adds w * (the output saved last), until none is left.
 
