@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from bytecap.core.distributed import all_reduce, gather_numbers, refuse_differences, world
 from bytecap.core.errors import ConfigError, DataError, NumericsError
+from bytecap.core.products import onednn_float32
 from bytecap.core.progress import Progress
 from bytecap.quant.experts import curvature_of_parts
 from bytecap.quant.gradients import Gradients
@@ -57,8 +58,8 @@ class CalibrationOptions:
     max_outputs: int = MAX_OUTPUTS
     """Outputs O of a weight up to which the whole G is measured, beyond it only its diagonal."""
     squares: bool = True
-    """Also the squared gradients of matrices in linear maps, by which published schemes rank them. False is faster, and
-    matrix products may then have fewer bits."""
+    """Also the squared gradients of matrices in linear maps, by which published schemes rank them. False is faster, as
+    products then go through oneDNN where they stay float32 there."""
     total_tokens: int = 1
     """Positions that the batches will have in all, for the progress that is shown."""
 
@@ -89,7 +90,7 @@ def calibrate(
     _refuse_not_finite(parameters)
     recorder = ActivationRecorder(dict(parameters), options.max_outputs, weight_gradients=options.squares)
     text, gradients = CalibrationLabels(), Gradients(parameters)
-    with _measurable(model), _products(fast=not options.squares):
+    with _measurable(model), onednn_float32(not options.squares):
         for batch in batches:
             model.zero_grad(set_to_none=True)
             with recorder:
@@ -154,21 +155,6 @@ def _measurable(model: nn.Module) -> Iterator[None]:
             for parameter, trained, gradient in before:
                 parameter.requires_grad_(trained)
                 parameter.grad = gradient
-
-
-@contextmanager
-def _products(*, fast: bool) -> Iterator[None]:
-    """Products of matrices on the CPU by oneDNN, which may use fewer bits on processors that multiply those faster.
-
-    What is measured is a sample, of which they are a small part of the error; on processors without units for bfloat16
-    matrices (AMX) products are as exact as before, and on AMD's twice as fast as MKL's.
-    """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if fast else before)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager
