@@ -235,6 +235,7 @@ def weights_of(one: dict[str, Any], plain: dict[str, Any], integers: dict[str, l
             code = one["r"][o] + one["c"][i]
             found[o, i] = f(level) * (f(one["base"]) * f(M[code % 4] * 2.0 ** (code // 4 - 23)))
         return found.reshape(shape)
+    assert one["format"] in ("per_channel", "low_rank_corrected"), f"write {one['format']} here, by its page alone"
     raw = integers[f"symbols.{one['role']}"]
     if one["detail"] == 16:
         low, high = ([raw.pop(0) for _ in range(rows * columns)] for _ in range(2))
