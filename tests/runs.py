@@ -40,14 +40,11 @@ def vary(finished: Path, out: Path, *, seed: int = 0, nats: float = 0.0, **chang
     `changes` are put into the record at dotted keys, `.` written as two underscores.
     """
     record, score = (json.loads((finished / name).read_text()) for name in ("record.json", "score.json"))
-    documents = score["documents"]
-    documents["nats"]["after"] = [value + nats for value in documents["nats"]["after"]]
-    more = nats * len(documents["bytes"])
+    documents, scores = score["documents"], record["scores"]
+    documents["nats"] = {"after": [value + nats for value in documents["nats"]["after"]]}
     record["recipe"]["run"]["seed"] = seed
-    record["scores"]["before"]["nats"] += 100 * seed + sum(map(ord, str(out.parent)))  # other weights
-    after = record["scores"]["after"]
-    after["nats"] += more
-    after["bits_per_byte"] = bits_per_byte(after["nats"], after["text_bytes"])
+    scores["before"]["nats"] += 100 * seed + sum(map(ord, str(out.parent)))  # other weights
+    scores["after"]["nats"] += nats * len(documents["bytes"])
     record["artifact"]["digest"] = score["artifact"] = f"{seed}-{nats}"
     for key, value in changes.items():
         *parents, last = key.split("__")
@@ -55,6 +52,11 @@ def vary(finished: Path, out: Path, *, seed: int = 0, nats: float = 0.0, **chang
         for parent in parents:
             table = table[parent]
         table[last] = value
+    for its in scores.values():
+        its["bits_per_byte"] = bits_per_byte(its["nats"], its["text_bytes"])
+    artifact = record["artifact"]
+    artifact["unused_bytes"] = artifact["cap_bytes"] - artifact["reserve_bytes"] - artifact["bytes"]
+    score["scores"] = scores
     out.mkdir(parents=True)
     (out / "record.json").write_text(json.dumps(record))
     (out / "score.json").write_text(json.dumps(score))

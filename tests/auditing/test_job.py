@@ -14,7 +14,8 @@ from torch import Tensor
 
 from bytecap.auditing.drive import drive
 from bytecap.auditing.findings import KEPT, NOT_ASKED, RECORDED, Answer
-from bytecap.auditing.subject import ByteCounter, Clocks, CountedFiles, MemoryStream, Subject
+from bytecap.auditing.probes.recomputed import Recomputed, RecomputedConfig
+from bytecap.auditing.subject import ByteCounter, Clocks, CountedFiles, MemoryStream, Question, Subject
 from bytecap.core.errors import ConfigError
 from bytecap.scoring.ledger import Scored
 from tests.auditing.subjects import Counting, Learning, ask, make_subject
@@ -212,17 +213,26 @@ def test_the_claimed_losses_are_computed_again(tmp_path: Path) -> None:
     found = answer(claiming(lower_D), "C2b")
     assert found.verdict == "broken" and found.places[0].startswith("document 2:")
     assert answer(claiming(nats_D[1:]), "C2b").verdict == answer(subject, "C2b").verdict == NOT_ASKED
+    found = answer(dataclasses.replace(subject, text=dataclasses.replace(text, contradictions=("1 is 2",))), "C2b")
+    assert found.verdict == "broken" and found.places == ("1 is 2",)
 
 
-def test_seeds_beside_each_other(tmp_path: Path) -> None:
-    """The same settings are recorded, others are not forgiven."""
+def test_any_document_may_be_computed_again(tmp_path: Path) -> None:
+    """Where nothing is carried over, in chunks that documents do not follow: some seed finds each, all agree."""
     subject = make_subject(tmp_path)
-    assert subject.origin is not None
+    assert subject.text is not None and subject.model is not None
+    tokens_N = subject.text.stream.read(0, len(subject.text.stream))
+    document_N = (tokens_N == subject.model.bos).cumsum()[1:] - 1
+    nats_D = np.bincount(document_N, weights=drive(subject.model, Counting(), tokens_N).loss_N)
+    probe = Recomputed(RecomputedConfig(tokens=4000))
 
-    def with_others(others: dict[int, str]) -> Subject:
-        assert subject.origin is not None
-        return dataclasses.replace(subject, origin=dataclasses.replace(subject.origin, others=others))
+    def told(nats_D: Any) -> list[Answer]:
+        assert subject.text is not None and subject.model is not None
+        model = dataclasses.replace(subject.model, restarts=True)
+        text = dataclasses.replace(subject.text, claimed_nats_D=nats_D)
+        claiming = dataclasses.replace(subject, model=model, text=text)
+        return [probe.ask(Question(subject=claiming, rng=np.random.default_rng(seed))) for seed in range(8)]
 
-    assert answer(with_others({3: "a", 4: "a"}), "S2").verdict == RECORDED
-    found = answer(with_others({3: "a", 4: "b"}), "S2")
-    assert found.verdict == "broken" and found.places == ("seed 4",)
+    assert all(found.verdict == KEPT for found in told(nats_D))
+    found = [each for each in told(nats_D - np.eye(8)[6]) if each.verdict == "broken"]
+    assert found and all(each.places[0].startswith("document 7:") for each in found)

@@ -76,10 +76,10 @@ class Rows:
 
 
 def drive(
-    model: ScoredModel, predictor: Predictor, tokens_N: Ids, *, until: int | None = None, learn: bool = True,
-    piece: int = 0,
+    model: ScoredModel, predictor: Predictor, tokens_N: Ids, *, start: int = 0, until: int | None = None,
+    learn: bool = True, piece: int = 0,
 ) -> Rows:  # fmt: skip
-    """Ask about the targets of a stream from its beginning, up to the chunk that holds target `until`.
+    """Ask about the targets of a stream from the chunk that begins at `start` to the one that holds target `until`.
 
     Without `learn` the model is asked and never told what was scored. With a `piece` it is shown at most so many tokens
     at once, whatever the plan of scoring says.
@@ -87,7 +87,9 @@ def drive(
     ledger = Ledger(MemoryStream(tokens_N), _no_bytes(model.vocab_size), model.bos)
     predictor.reset()
     asked: list[Rows] = []
-    for begin, end in _chunks(model, tokens_N):
+    for begin, end in chunks(model, tokens_N):
+        if begin < start:
+            continue
         if until is not None and begin > until:
             break
         for first in range(begin, end, piece or end - begin):
@@ -138,7 +140,7 @@ def _log_probs(predictor: Predictor, tokens_T: Tensor, model: ScoredModel) -> np
     return np.ascontiguousarray(next_log_probs(predictor, tokens_T, model.vocab_size).detach().cpu().numpy())
 
 
-def _chunks(model: ScoredModel, tokens_N: Ids) -> Iterator[tuple[int, int]]:
+def chunks(model: ScoredModel, tokens_N: Ids) -> Iterator[tuple[int, int]]:
     """Targets begin .. end - 1 (target i is token i + 1) of each chunk, in the order of the stream."""
     planned = sorted((w.start + w.skip, w.start + w.length) for w in model.plan(tokens_N, model.bos))
     edges = [0, *(end for _, end in planned)]

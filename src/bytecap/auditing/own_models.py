@@ -41,6 +41,7 @@ def scored_model(
         return ScoredModel(
             make=lambda: Windowed(load_model(), bos=bos, context=context), vocab_size=vocab_size, bos=bos,
             plan=windows_plan(context, min(context, how.stride)), context=context, across_documents=across,
+            restarts=not across,
         )  # fmt: skip
 
     def make() -> Predictor:
@@ -50,7 +51,7 @@ def scored_model(
     reach = streaming_reach(context, min(how.stride, context))
     return ScoredModel(
         make=make, vocab_size=vocab_size, bos=bos, plan=documents_plan(like.chunk, how.order),
-        across_documents=like.in_order,
+        across_documents=like.in_order, restarts=not like.in_order,
         # windows that are shown less than a chunk see less before it: scoring/past.py
         context=reach if how.strategy == STREAMING else max(1, context - like.chunk),
         published_order="" if how.order == CANONICAL else how.order,

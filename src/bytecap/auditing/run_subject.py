@@ -36,6 +36,7 @@ from bytecap.core.progress import Progress
 from bytecap.huggingface.model import is_hugging_face
 from bytecap.huggingface.scored import Opening
 from bytecap.run import recipe as recipes
+from bytecap.run.claims import claim_contradictions
 from bytecap.run.compared_runs import read_document_sums
 from bytecap.run.folder import MODEL, RECIPE, RECORD, SCORE, SEED_FOLDER, TOKENS
 from bytecap.run.recipe import Recipe
@@ -74,6 +75,7 @@ def run_subject(folder: Path, file: Path, *, device: str = "auto") -> Subject:
             stream=tokens.validation_stream(), bos=tokenizer.bos, raw=tokens.validation_documents(),
             lossy_declared=recipe.text.lossy_tokenizer, claimed_tokens=after.get("tokens"),
             claimed_bytes=after.get("text_bytes"), claimed_nats_D=None if record is None else _nats(folder, record),
+            contradictions=() if record is None else tuple(claim_contradictions(record, folder / SCORE)),
         ),
         tokenizer=ByteCounter(tokenizer=tokenizer, table=build_table(tokenizer)),
         training=_training_of_run(tokens),

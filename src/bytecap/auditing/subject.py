@@ -59,6 +59,8 @@ class ScoredModel:
     """Tokens that are always seen; older ones may be forgotten. None: nothing is ever forgotten."""
     across_documents: bool = False
     """True where it is published that a document sees the ones before it."""
+    restarts: bool = False
+    """True where nothing is carried from one document to the next, so that any of them may be scored by itself."""
     published_order: str = ""
     """The order in which documents are taken, where it is published that it is not that of the text."""
     tolerance: float = 0.0
@@ -82,6 +84,8 @@ class ScoredText:
     """Bytes that the score was divided by."""
     claimed_nats_D: npt.NDArray[np.float64] | None = None
     """Loss of each document, as the score says."""
+    contradictions: tuple[str, ...] = ()
+    """Figures of the claim that contradict each other."""
     token_bytes: TokenStream | None = None
     """Bytes of each token of the stream, where no table has them by piece."""
     lost: str = ""

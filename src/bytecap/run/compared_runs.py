@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from bytecap.core.errors import ConfigError, DataError, nearest
 from bytecap.core.files import read_object
+from bytecap.run.claims import claim_contradictions
 from bytecap.run.folder import RECORD, SCORE, SEED_FOLDER, differences, is_description
 from bytecap.run.record import load_record_file
 
@@ -194,6 +195,12 @@ def _read_run(path: Path) -> ComparedRun:
             path=str(file),
         )
     record = {**load_record_file(file), **read_object(file, _RECORD)}
+    if contradictions := claim_contradictions(record, file.parent / SCORE):
+        raise DataError(
+            f"{file} contradicts itself or {SCORE} beside it: {contradictions[0]}; it was changed after the run. Run "
+            "the same `bytecap run` again, which makes it anew, or leave it out",
+            path=str(file),
+        )
     return with_score(ComparedRun(path=path, record=record, score={}, documents=None), "after")
 
 

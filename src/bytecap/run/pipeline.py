@@ -26,6 +26,7 @@ from bytecap.model.sampling import Sampling
 from bytecap.model.spec import ModelSpec
 from bytecap.report.compressors import compressor_baselines
 from bytecap.report.console import Console
+from bytecap.run.claims import claim_contradictions, score_contradictions
 from bytecap.run.fits import (
     build_run_fit_job,
     fits_summary,
@@ -113,7 +114,10 @@ def _finished(recipe: Recipe, folder: Path, console: Console) -> dict[str, Any] 
     if not (folder / RECORD).exists():
         return None
     record = load_record(folder)
-    if (fault := record_fault(record, recipe, folder)) is None:
+    fault = record_fault(record, recipe, folder)
+    if fault is None and (contradictions := claim_contradictions(record, folder / SCORE)):
+        fault = f"{folder / RECORD} contradicts itself or {SCORE}: {contradictions[0]}"
+    if fault is None:
         console.note(f"{folder} is finished; this is its record")
         return record
     console.note(f"{fault}; made again from what is here")
@@ -188,7 +192,7 @@ def score_stage(
     recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console
 ) -> dict[str, dict[str, Any]]:
     """Bits per byte of the checkpoint and of the files, sliding, and of checkpoint and model plain."""
-    if (known := from_main(lambda: _known_scores(folder))) is not None:
+    if (known := from_main(lambda: _known_scores(folder, console))) is not None:
         return known
     with together():
         models = {name: model.to(device) for name, model in scored_models(folder).items()}
@@ -213,13 +217,18 @@ def score_stage(
     return values
 
 
-def _known_scores(folder: Path) -> dict[str, Any] | None:
-    """The scores in `folder`, if they are of its files."""
+def _known_scores(folder: Path, console: Console) -> dict[str, Any] | None:
+    """The scores in `folder`, if they are of its files and their figures follow from each other."""
     if not (folder / SCORE).exists():
         return None
     saved = read_object(folder / SCORE, SCORES)
     digests = {name: saved.get(name) for name in ("artifact", "compared") if name in saved}
-    return dict(saved["scores"]) if digests == _digests(folder) else None
+    if digests != _digests(folder):
+        return None
+    if contradictions := score_contradictions(saved):
+        console.note(f"{folder / SCORE} contradicts itself: {contradictions[0]}; scored again")
+        return None
+    return dict(saved["scores"])
 
 
 def _digests(folder: Path) -> dict[str, str]:
