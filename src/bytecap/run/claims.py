@@ -1,4 +1,4 @@
-"""Whether the figures that a run claims follow from each other, as those do that this program has written.
+"""Checks that the figures which a run claims follow from each other, as those do that this program has written.
 
 In:   a record, and what `score.json` holds.
 Out:  a sentence for each figure that contradicts another; none where all agree.
@@ -24,7 +24,7 @@ _DOCUMENTS = {"bytes": [int], "tokens": [int], "nats": {...: [float]}}
 
 
 def claim_contradictions(record: Mapping[str, Any], score_file: Path) -> list[str]:
-    """Of a record, of the `score.json` of the same file where it is at hand, and of the one against the other.
+    """Contradictions in a record, in the `score.json` of the same file where it is available, and between the two.
 
     DataError where the file is no JSON object.
     """
@@ -49,7 +49,7 @@ def claim_contradictions(record: Mapping[str, Any], score_file: Path) -> list[st
 
 
 def score_contradictions(saved: Mapping[str, Any]) -> list[str]:
-    """Of `score.json` alone: its scores, and the sums over documents, where it has them."""
+    """Contradictions in `score.json` alone: its scores, and the sums over documents, where it has them."""
     documents = saved.get("documents") or {}
     fault = shape_fault(saved, {"scores": _SCORES, **({"documents": _DOCUMENTS} if documents else {})}, "the score")
     if fault is not None:
@@ -74,7 +74,7 @@ def _of_scores(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _of_artifact(artifact: Mapping[str, Any]) -> list[str]:
-    """A record of the bytes of a file under its cap."""
+    """The unused bytes under the cap are those of the file."""
     keys = ("cap_bytes", "reserve_bytes", "unused_bytes")
     if not all(isinstance(artifact.get(key), int) for key in keys):
         return []
