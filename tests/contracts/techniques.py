@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig, pack
@@ -13,6 +16,7 @@ from bytecap.formats.floats import FloatTensor
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.cache import Cache
 from bytecap.model.gpt import GPT, document_numbers
+from bytecap.model.layers import Linear
 from bytecap.model.roles import parameter_roles
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import TECHNIQUES, with_defaults
@@ -139,13 +143,30 @@ def check_trains(name: str) -> None:
         assert not torch.equal(parameter, start[own]), f"{name}.{own} does not move"
 
 
+class LikeGPU(TorchFunctionMode):
+    """Functions that autocast takes in float32 on a GPU, and on a CPU as they come, are taken in float32."""
+
+    UPCAST = {F.rms_norm, F.normalize, F.softmax, torch.softmax, torch.exp, torch.sum, torch.cumsum, torch.pow} | {
+        getattr(Tensor, name) for name in ("square", "pow", "sum", "cumsum", "norm", "softmax", "exp", "rsqrt", "prod")
+    }
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self.UPCAST and torch.is_autocast_enabled("cpu"):
+            args = [x.float() if isinstance(x, Tensor) and x.dtype == torch.bfloat16 else x for x in args]
+        return func(*args, **(kwargs or {}))
+
+
 def check_low_precision(name: str) -> None:
-    """Under autocast the stream stays in bfloat16, and the loss is near that of float32."""
-    model = build_random(name)
-    with torch.autocast("cpu", torch.bfloat16):
+    """Under autocast, that of a GPU too, the stream and what maps read stay in bfloat16; the loss is near float32's."""
+    model, read = build_random(name), set[torch.dtype]()
+    for module in model.blocks.modules():
+        if isinstance(module, Linear):
+            module.register_forward_pre_hook(lambda _, given: read.add(given[0].dtype))
+    with LikeGPU(), torch.autocast("cpu", torch.bfloat16):
         hidden_BTD = model.hidden(TOKENS_BT, BOS)
         loss_BT = model(TOKENS_BT[:, :-1], TOKENS_BT[:, 1:], BOS)
     assert hidden_BTD.dtype == torch.bfloat16, f"{name} leaves the stream in {hidden_BTD.dtype}"
+    assert read == {torch.bfloat16}, f"{name} gives maps {read}"
     exact_BT = model(TOKENS_BT[:, :-1], TOKENS_BT[:, 1:], BOS)
     assert loss_BT.dtype == torch.float32 and (loss_BT - exact_BT).abs().mean() < 0.1 * exact_BT.mean()
 

@@ -37,7 +37,12 @@ def squared_relu(x: Tensor) -> Tensor:
     """max(x, 0)²."""
     if written_out(x):
         return _SquaredReLU.apply(x)  # type: ignore[no-any-return, no-untyped-call]
-    return F.relu(x).square()
+    return squared(F.relu(x))
+
+
+def squared(x: Tensor) -> Tensor:
+    """x², in the precision of x: autocast on a GPU takes powers in float32."""
+    return x.square() if x.dtype == torch.float32 else x * x
 
 
 def rotate_pairs(x_TK: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
@@ -57,7 +62,7 @@ def without_part_along(x: Tensor, direction: Tensor) -> Tensor:
     if written_out(x, direction):
         return _WithoutPartAlong.apply(x, direction)  # type: ignore[no-any-return, no-untyped-call]
     unit = F.normalize(direction, dim=-1)
-    return x - (x * unit).sum(dim=-1, keepdim=True) * unit
+    return (x - (x * unit).sum(dim=-1, keepdim=True) * unit).to(x.dtype)  # autocast on a GPU sums in float32
 
 
 def previous_rows(x_BTD: Tensor, first_BT: Tensor) -> Tensor:

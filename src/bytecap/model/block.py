@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bytecap.core.elementwise import squared_relu
+from bytecap.core.elementwise import squared, squared_relu
 from bytecap.model.attention import Attention
 from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Linear, Norm, norm
@@ -43,7 +43,7 @@ class MLP(nn.Module):
         if self.activation == "relu2":
             active_BTF = squared_relu(up_BTF)
         elif self.activation == "leaky_relu2":
-            active_BTF = F.leaky_relu(up_BTF, LEAKY_SLOPE).square()
+            active_BTF = squared(F.leaky_relu(up_BTF, LEAKY_SLOPE))
         elif self.activation == "gelu":
             active_BTF = F.gelu(up_BTF)
         else:
