@@ -9,8 +9,13 @@ from bytecap.core.budget import FileBudget
 from bytecap.core.progress import Silent
 from bytecap.fitting.data_free import COARSEST_STEP, matrix_factors, number_size, vector_step
 from bytecap.fitting.job import Container, build_job
+from bytecap.fitting.passes import rounding_pass
 from bytecap.fitting.source import WeightSource
+from bytecap.formats.plan import TensorPlan
+from bytecap.formats.row_column import ROW_COLUMN
+from bytecap.formats.trellis import SCALAR
 from bytecap.quant.allocation import QuantConfig, Shape
+from bytecap.quant.factors import Factors
 
 ABOUT = Provenance(
     recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False, context=1
@@ -60,6 +65,32 @@ def test_a_step_is_relative_to_its_tensor() -> None:
     assert np.allclose(larger, 100 * one, rtol=1e-4)
     assert np.allclose(matrix_factors(np.tile(weight, (2, 2))).outputs, 2 * np.tile(one, 2), rtol=1e-4)
     assert (matrix_factors(np.stack([weight[0], 10 * weight[0]])).outputs[0] < one.max()).all()
+
+
+def test_columns_follow_half_of_their_size_in_a_matrix_alone() -> None:
+    """What reads large inputs has small weights; the places of a kernel are no inputs of their own size."""
+    weight = np.random.default_rng(0).normal(size=(64, 32)).astype(np.float32) * np.repeat([1, 16], 16)
+    ratio = matrix_factors(weight).inputs[16:].mean() / matrix_factors(weight).inputs[:16].mean()
+    assert ratio == pytest.approx(4, rel=0.1)
+    assert (matrix_factors(weight, (8,)).inputs == 1).all()
+
+
+@pytest.mark.parametrize("states", [SCALAR, 8])
+def test_small_weights_beside_large_ones_are_not_made_larger(states: int) -> None:
+    """A detector of what is soft shuts out what is loud: an error there is at most the weight itself."""
+    weight = np.random.default_rng(0).normal(size=(32, 64)).astype(np.float32)
+    weight[5, :32] *= 1e-3
+    plan = TensorPlan(
+        name="w", role="matrix", shape=weight.shape, format=ROW_COLUMN, base=0.1, states=states, row_codes=(0,) * 32,
+        column_codes=(0,) * 64,
+    )  # fmt: skip
+    factors = {"w": Factors(np.ones(64), np.ones(32))}
+    without, with_prices = (
+        rounding_pass([plan], {"w": weight}, factors, price, Silent())["w"].stored.weights()[5, :32]
+        for price in (None, 0.0)
+    )
+    assert (without == 0).all()
+    assert (with_prices == 0).all() == (states == SCALAR)
 
 
 def test_numbers_of_one_sign_have_errors_of_their_own_size() -> None:

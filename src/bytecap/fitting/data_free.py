@@ -6,7 +6,8 @@ Out:  for each matrix factors, for everything else one step, at one multiplier �
 An error counts relative to the weights that it is an error of: with inputs of identity covariance the error of a
 tensor's outputs over their size is ‖E‖ / ‖W‖, and tensors one behind the other add their squares. At equal slope the
 step of a tensor is κ ‖W‖, its root mean square times the root of how many weights it has: a small tensor has the finer
-steps. Rows follow their own norms in part: a norm behind an output undoes its size, a sum with others does not.
+steps. Rows of a matrix follow their own size, and columns theirs in part: what reads large inputs has small weights.
+Rows of a kernel follow theirs in part: a norm behind an output undoes its size, a sum with others does not.
 
 Letters: O rows, I columns.
 """
@@ -24,8 +25,12 @@ from bytecap.quant.factors import Factors
 
 SIZE_POWER = 0.5
 """Power of the number of weights in a tensor's step."""
-ROW_POWER = 0.5
-"""Power of a row's root mean square in its steps."""
+ROW_POWER, COLUMN_POWER = 1.0, 0.5
+"""Powers of the root mean squares of a matrix's rows and columns in their steps."""
+KERNEL_ROW_POWER = 0.5
+"""Power of the size of a kernel's outputs in the steps of its rows."""
+LEAST_RATIO = 1e-4
+"""Share of all rows' mean square (or all columns') at which the mean square of one is held, if it is smaller."""
 NEIGHBOURS = 0.8
 """Correlation of what a kernel reads at neighbouring places; it falls off by as much from each place to the next."""
 REFERENCE_WEIGHTS = 65_536
@@ -45,10 +50,17 @@ Floats = npt.NDArray[np.float32]
 def matrix_factors(weight_OI: Floats, places: tuple[int, ...] = ()) -> Factors:
     """Factors of one matrix, without feedback; `places` are the last axes of a kernel, as far as they are columns."""
     squares_O = output_squares(weight_OI, places)
-    mean = float(squares_O.mean()) or 1.0
-    scale = math.sqrt(mean) * _share(weight_OI.size)
-    rows_O = np.maximum(squares_O / mean, 1e-4) ** (0.5 * ROW_POWER)
-    return Factors(np.ones(weight_OI.shape[1]), scale * rows_O)
+    scale = math.sqrt(float(squares_O.mean()) or 1.0) * _share(weight_OI.size)
+    if math.prod(places) > 1:
+        return Factors(np.ones(weight_OI.shape[1]), scale * _relative_sizes(squares_O) ** KERNEL_ROW_POWER)
+    columns_I = _relative_sizes(np.square(weight_OI, dtype=np.float64).mean(axis=0)) ** COLUMN_POWER
+    return Factors(columns_I, scale * _relative_sizes(squares_O) ** ROW_POWER)
+
+
+def _relative_sizes(squares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Roots of mean squares, relative to that of all."""
+    found: npt.NDArray[np.float64] = np.sqrt(np.maximum(squares / (float(squares.mean()) or 1.0), LEAST_RATIO))
+    return found
 
 
 def output_squares(weight_OI: Floats, places: tuple[int, ...]) -> npt.NDArray[np.float64]:

@@ -41,6 +41,9 @@ MAX_ROWS = 8_192
 MANY_WEIGHTS, LEAST_COLUMNS = 1 << 24, 32
 """Weights of a model beyond which fewer columns of each tensor stand for it, and how many at least."""
 
+TINY, FORBIDDEN = 0.1, 30.0
+"""Size of a weight over its row's below which it may have to be zero, and the price of any other, in squared steps."""
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -65,9 +68,12 @@ class EstimatedTensor:
 
 
 def estimate_pass(
-    plans: Sequence[TensorPlan], weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float
+    plans: Sequence[TensorPlan], weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float | None
 ) -> dict[str, EstimatedTensor]:
-    """Size and loss of each tensor as a rounding without feedback has them; `rd_lambda` is `QuantConfig.rd_lambda`."""
+    """Size and loss of each tensor as a rounding without feedback has them.
+
+    `rd_lambda` is `QuantConfig.rd_lambda`, or None where no curvature is known.
+    """
     total = sum(math.prod(plan.shape) for plan in plans)
     columns = max(LEAST_COLUMNS, min(SAMPLED_COLUMNS, SAMPLED_COLUMNS * MANY_WEIGHTS // max(total, 1)))
     with ThreadPoolExecutor(_workers()) as pool:
@@ -79,7 +85,7 @@ def rounding_pass(
     plans: Iterable[TensorPlan],
     weights: Mapping[str, Floats],
     factors: Mapping[str, Factors],
-    rd_lambda: float,
+    rd_lambda: float | None,
     progress: Progress,
 ) -> dict[str, RoundedTensor]:
     """Round tensors with feedback, the largest first, side by side."""
@@ -112,7 +118,11 @@ def zeros(plan: TensorPlan, weight: Floats) -> StoredTensor:
 
 
 def _estimate_tensor(
-    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float, most_columns: int
+    plan: TensorPlan,
+    weights: Mapping[str, Floats],
+    factors: Mapping[str, Factors],
+    rd_lambda: float | None,
+    most_columns: int,
 ) -> EstimatedTensor:
     """Round one tensor without feedback; of a large one some columns, and rows, stand for all.
 
@@ -181,7 +191,7 @@ def _diagonal_of_square(factor: Reals) -> Doubles:
 
 
 def _round_tensor(
-    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float
+    plan: TensorPlan, weights: Mapping[str, Floats], factors: Mapping[str, Factors], rd_lambda: float | None
 ) -> RoundedTensor:
     weight = weights[plan.name]
     if plan.format != ROW_COLUMN:
@@ -221,12 +231,14 @@ def _nearest(plan: TensorPlan, weight: Floats, factors: Mapping[str, Factors]) -
     return RoundedTensor(plan, stored, estimate, factors[plan.name].loss(error))
 
 
-def _price(weight: Floats, steps: Floats, row_factors_O: Reals, states: int, rd_lambda: float) -> Floats | None:
+def _price(weight: Floats, steps: Floats, row_factors_O: Reals, states: int, rd_lambda: float | None) -> Floats | None:
     """Cost of one unit of magnitude: a bit's price times the bits that the next integer costs.
 
     Of a normal distribution with deviation s, in units of the grid, a magnitude near its mean costs about 1.15 / s
     bits more than the one below.
     """
+    if rd_lambda is None:
+        return _keep_small_weights_small(weight, steps, row_factors_O, states)
     if rd_lambda == 0.0:
         return None
     squares = weight.astype(np.float64) ** 2
@@ -235,6 +247,18 @@ def _price(weight: Floats, steps: Floats, row_factors_O: Reals, states: int, rd_
     unit = (steps / row_factors_O[:, None]) ** 2
     price: Floats = (rd_lambda * unit * 1.15 / np.maximum(spread / grid, 0.3)).astype(np.float32)
     return price
+
+
+def _keep_small_weights_small(weight: Floats, steps: Floats, row_factors_O: Reals, states: int) -> Floats:
+    """A price that no weight pays unless rounding to nearest makes it zero and it is tiny in its row.
+
+    Without curvature a weight next to nothing beside large ones may be so because it reads a loud input, which rounding
+    to nearest keeps out. A path through the trellis would give it half a step, many times its size.
+    """
+    half_steps = 0.5 * steps if states == SCALAR else math.sqrt(3 * STEP_MSE) * steps
+    tiny_O = TINY * np.sqrt(np.square(weight, dtype=np.float64).mean(axis=1))
+    zero = np.abs(weight) < np.minimum(half_steps, tiny_O[:, None])
+    return np.where(zero, FORBIDDEN * (steps / row_factors_O[:, None]) ** 2, 0.0).astype(np.float32)
 
 
 def _stepped(plan: TensorPlan, symbols_OI: npt.NDArray[np.int16]) -> RowColumnQuantized:

@@ -92,13 +92,13 @@ class FitProblem:
         return 1.0 if self.calibration is None else (1 + self.calibration.min_damping) ** -2.0
 
     @property
-    def rd_lambda(self) -> float:
-        """The price of a bit; none is paid where no curvature is known.
+    def rd_lambda(self) -> float | None:
+        """The price of a bit; None where no curvature is known.
 
         The price makes weights smaller. Feedback makes up for that; without it the errors of all weights point the same
         way, and add up where those of rounding to nearest cancel out.
         """
-        return 0.0 if self.calibration is None else self.config.rd_lambda
+        return None if self.calibration is None else self.config.rd_lambda
 
     def plan(self, step_scale: float) -> BitPlan:
         """The bit plan for one multiplier of all steps."""
