@@ -1,4 +1,4 @@
-"""What Python code calls, beside `bytecap.load`: fit any torch module, score and continue text with a file.
+"""What Python code calls, in addition to `bytecap.load`: fit any torch module, score and continue text with a file.
 
 In:   a module, batches, a loss, a cap; or a file and a text.
 Out:  an Artifact; a Score; text.
@@ -113,7 +113,7 @@ def score(
     The bytes that the tokens stand for are compared with the text itself before anything is scored.
 
     `adapt` names what the model adapts by while it is scored, or gives settings by name; None means what the file says,
-    and an empty list the model as it is. The static scores stand beside, in `static`. Any object with the members of
+    and an empty list the model as it is. The static scores are given too, in `static`. Any object with the members of
     `bytecap.Predictor` can be scored too, with the `tokenizer` that its tokens are of: a SentencePiece model, or a
     path to one. It is scored 64 tokens at a time, on its own device, and adapts in its own `learn`.
 

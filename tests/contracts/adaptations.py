@@ -42,7 +42,7 @@ def default_config(name: str, **settings: Any) -> AdaptationConfig:
 
 
 def has(name: str, setting: str) -> bool:
-    """Tell whether an adaptation has a setting."""
+    """Return whether an adaptation has a setting."""
     return setting in {field.name for field in dataclasses.fields(ADAPTATIONS.find(name).config_class)}
 
 

@@ -129,7 +129,7 @@ def test_whole_numbers_and_truth_values_come_back_in_their_types() -> None:
 def test_what_is_impossible_is_known_before_anything_is_measured() -> None:
     """Caps below the header, below what is attached, and below the smallest file of the weights."""
     source = source_from_module(torch.nn.Linear(64, 64))
-    with pytest.raises(BudgetError, match=r"at least .* \(header and files beside weights"):
+    with pytest.raises(BudgetError, match=r"at least .* \(header and attached files"):
         CONTAINER.refuse_impossible(None, [FileBudget(9_999), FileBudget(10)])
     large = dataclasses.replace(CONTAINER, attached=Attached({"some.bin": torch.rand(500).numpy().tobytes()}))
     with pytest.raises(BudgetError, match="at least"):

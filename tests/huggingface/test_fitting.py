@@ -128,7 +128,7 @@ def test_lost_text(tmp_path: Path, text: Path, asked: Callable[..., Any], capsys
         (("fit", "{}"), "how large may the file be?"),
         (("fit", "{}", "--cap", "1kB", "--set", "quant.calibration_tokens=0"), "1,000"),
         (("fit", "{}", "--cap", "30kB", "--tokenizer", "x.model"), "has its own tokenizer"),
-        (("fit", "{}", "--cap", "10"), "header and files beside weights"),
+        (("fit", "{}", "--cap", "10"), "header and attached files"),
         (("fit", "{}", "--cap", "30kB", "--set", "train.context=65"), "more than the 64 positions"),
         (("fit", "{}", "--cap", "30kB", "--set", "model.d_model=65"), "changes nothing in this fit"),
         (("score", "{}"), "no held-out text"),

@@ -60,7 +60,7 @@ class OtherCache(torch.nn.Module):
         ("rwkv", None, ""),
         ("openai-gpt", None, "Some has no cache"),
         ("mistral", False, "Some gives other logits from its cache than from the whole text"),
-        ("mistral", True, r"Some cannot go on from its cache \(ValueError\)"),
+        ("mistral", True, r"Some cannot continue from its cache \(ValueError\)"),
     ],
 )
 def test_a_cache_changes_no_token(kind: str, wrap: bool | None, note: str) -> None:

@@ -252,7 +252,7 @@ def test_spec_refusals() -> None:
         ),
         ({"techniques": {"xsa": 3}}, "techniques.xsa must be a table"),
         ({"techniques": ["unet_skips", "unet_skips"]}, "names one twice"),
-        ({"techniques": ["residual_mix", "unet_skips"]}, "to go on with the first, install bytecap 0.1.0"),
+        ({"techniques": ["residual_mix", "unet_skips"]}, "to continue with the first, install bytecap 0.1.0"),
     ):
         with pytest.raises(ConfigError, match=message):
             GPT(ModelSpec.from_json({**to_sparse(SPEC), **bad}))

@@ -1,4 +1,4 @@
-"""Small files that lie in a `.bcap` beside the weights, such as the config and the tokenizer of a Hugging Face model.
+"""Small files that lie in a `.bcap` next to the weights, such as the config and the tokenizer of a Hugging Face model.
 
 In:   files by name, the data types that tensors had; or the header and the section of a file, trusting nothing.
 Out:  header entries and one section; or the files again.
@@ -31,7 +31,7 @@ DTYPE_NAMES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BO
 
 @dataclass(frozen=True, eq=False)
 class Attached:
-    """What a file holds beside weights and tokenizer; nothing by default."""
+    """What a file holds in addition to weights and tokenizer; nothing by default."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Bytes by plain name, in the order in which they are stored."""

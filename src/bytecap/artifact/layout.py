@@ -27,7 +27,7 @@ MAX_HEADER_BYTES = 1 << 22
 MAX_SECTIONS, MAX_SECTION_NAME = 64, 128
 MAX_SECTION_BYTES = 1 << 32
 MAX_EXPANSION = 1 << 10
-"""Bytes that a compressor may add to a section, beside a 64th."""
+"""Bytes that a compressor may add to a section, on top of a 64th."""
 MAX_DIGITS = 18
 """Digits of a whole number in the header."""
 _CRC = struct.Struct("<I")
@@ -113,7 +113,7 @@ def write(header: dict[str, Any], sections: list[Section]) -> bytes:
 
 
 def is_newer(header: dict[str, Any]) -> bool:
-    """Tell whether a header has something that version 4 has not: a key, or a kernel with a scale for each output."""
+    """Return whether a header has something that version 4 has not: a key, or a kernel with a scale for each output."""
     rows = header.get("tensors")
     for row in rows if isinstance(rows, list) else []:
         match row:

@@ -57,7 +57,7 @@ class Artifact:
     adapt: Mapping[str, Any] = field(default_factory=dict)
     """What its model adapts by in its default score: settings by name, empty for nothing."""
     attached: Mapping[str, bytes] = field(default_factory=dict)
-    """Small files beside the weights, by plain name. A `config.json` says that the model is one of Hugging Face's."""
+    """Small files that come with the weights, by name. A `config.json` says that the model is one of Hugging Face's."""
     dtypes: Mapping[str, str] = field(default_factory=dict)
     """The type that each tensor had before it was fitted, as safetensors names it; empty if it is not known."""
 

@@ -28,7 +28,7 @@ from bytecap.scoring.predictor import Predictor, next_log_probs
 from bytecap.text.byte_counts import ByteTable
 
 WATCHED = 16
-"""Tokens of the vocabulary, evenly spread, whose probabilities are kept beside the target's."""
+"""Tokens of the vocabulary, evenly spread, whose probabilities are kept in addition to the target's."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Rows:
         return next((at for at in differing if not self._near(other, at)), None)
 
     def _near(self, other: Rows, at: int) -> bool:
-        """Tell whether two distributions count as equal though their bits differ."""
+        """Return whether two distributions count as equal though their bits differ."""
         loss, p_K = self.loss_N[at] - other.loss_N[at], self.watched_NK[at] - other.watched_NK[at]
         return self.tolerance > 0 and bool(max(abs(loss), abs(p_K).max()) <= self.tolerance)
 

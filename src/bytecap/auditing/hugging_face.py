@@ -64,7 +64,7 @@ def hugging_face_subject(opening: Opening, path: Path, texts: GivenTexts, progre
     opened, training = open_model(opening, progress), texts.training
     bos = NO_BOS if opened.tokenizer.bos is None else opened.tokenizer.bos
     outside = opening.tokenizer
-    beside = () if outside is None else tuple(outside / name for name in tokenizer_files(outside))
+    uncounted = () if outside is None else tuple(outside / name for name in tokenizer_files(outside))
 
     def load_model() -> CausalModel:
         origin = path if path.is_dir() else load(path)
@@ -79,7 +79,7 @@ def hugging_face_subject(opening: Opening, path: Path, texts: GivenTexts, progre
         model=make_scored_model(load_model, opened, bos),
         text=None if texts.held_out is None else _text(texts.held_out, opened, bos, progress),
         training=None if training is None else TrainingText(documents=training_documents),
-        files=CountedFiles(paths=folder_files(path) if path.is_dir() else (path,), beside=beside),
+        files=CountedFiles(paths=folder_files(path) if path.is_dir() else (path,), uncounted=uncounted),
         not_applicable=NOT_APPLICABLE,
     )
 

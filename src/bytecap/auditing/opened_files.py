@@ -35,7 +35,7 @@ class Opened:
     files: list[Path] = field(default_factory=list)
     """Files, those of installed libraries and of the system apart."""
     written: set[Path] = field(default_factory=set)
-    """Files that were begun anew while it was watched, so that nothing comes from elsewhere through them."""
+    """Files that were created or emptied while it was watched, so that nothing comes from elsewhere through them."""
     others: list[str] = field(default_factory=list)
     """Connections and programs."""
 

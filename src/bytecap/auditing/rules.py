@@ -32,7 +32,7 @@ class RuleConfig:
     precedent: tuple[str, ...] = ()
     """Where it was broken before, or stated."""
     when_broken: Literal["broken", "recorded"] = "broken"
-    """`recorded` where the judges of this set report it and do not refuse a score for it."""
+    """`recorded` where the contest of this set reports it and does not refuse a score for it."""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Settings of the probe."""
 

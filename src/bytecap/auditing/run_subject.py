@@ -82,7 +82,7 @@ def run_subject(folder: Path, file: Path, *, device: str = "auto") -> Subject:
         files=CountedFiles(
             paths=(file,), cap_bytes=recipe.artifact.budget.cap_bytes if file.name == MODEL else None,
             reserve_bytes=recipe.artifact.reserve_bytes,
-            beside=() if artifact.tokenizer is not None else (tokens.folder / tokens.tokenizer_path,),
+            uncounted=() if artifact.tokenizer is not None else (tokens.folder / tokens.tokenizer_path,),
         ),
         clocks=None if record is None else _clocks(record, recipe),
         origin=Origin(recipe_digest=recipe.digest, seed=recipe.run.seed, others=_seeds(folder)),

@@ -51,7 +51,7 @@ class ScoredModel:
     """A model that can be asked, and how it is asked when it is scored."""
 
     make: Callable[[], Predictor]
-    """Makes the Predictor; called anew where a probe watches it being made."""
+    """Makes the Predictor; called again where a probe watches it being made."""
     vocab_size: int
     bos: int
     plan: Plan
@@ -99,7 +99,7 @@ class TrainingText:
     """The text that a model was trained on."""
 
     documents: Callable[[], Iterator[str]]
-    """Gives the documents, each time anew."""
+    """Gives the documents from the first one, at each call."""
     decoded: bool = False
     """True where they come back from tokens, so that held-out documents must do so too to be compared."""
     note: str = ""
@@ -122,7 +122,7 @@ class CountedFiles:
     cap_bytes: int | None = None
     reserve_bytes: int = 0
     """Kept free for code under that cap."""
-    beside: tuple[Path, ...] = ()
+    uncounted: tuple[Path, ...] = ()
     """Files that are needed for reading and not counted, such as a tokenizer of the contest's."""
 
 

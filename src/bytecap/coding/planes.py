@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 
 def is_wide(symbols: npt.NDArray[np.int16]) -> bool:
-    """Tell whether any symbol needs 16 bits."""
+    """Return whether any symbol needs 16 bits."""
     return bool(symbols.size and (symbols.max() > 127 or symbols.min() < -128))
 
 

@@ -76,7 +76,7 @@ class FitInputs:
     budgets: tuple[FileBudget, ...]
     """Empty for a scheme's own size."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """What every report of them says of the model, beside what any fit reports."""
+    """What each of their reports says of the model, in addition to what any fit reports."""
 
 
 @dataclass(frozen=True)

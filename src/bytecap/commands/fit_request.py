@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FOLLOWED_ALWAYS = ("artifact.compressor", "artifact.embed_tokenizer", "run.seed", "train.context")
 FOLLOWED = ("quant.", *FOLLOWED_ALWAYS)
 FOLLOWED_BY_SCHEMES = ("quant.calibration_tokens", "quant.labels", *FOLLOWED_ALWAYS)
-"""Settings that a fit follows, and that of a published scheme, beside how a given text is read."""
+"""Settings that a fit follows, and that of a published scheme, apart from how a given text is read."""
 
 
 def build_request(checkpoint: Path, how: FitOptions, options: TextOptions) -> FitRequest:

@@ -9,7 +9,7 @@ from bytecap.core.distributed import joined
 
 @joined()
 def train(folder: RunFolder, *, device: Device = "auto", json: Json = False, quiet: Quiet = False) -> None:
-    """Train the model of a prepared run folder, or go on training it."""
+    """Train the model of a prepared run folder, or resume its training."""
     from bytecap.core.device import choose_device
     from bytecap.run import pipeline
     from bytecap.train.checkpoint import CHECKPOINT, load_training_state

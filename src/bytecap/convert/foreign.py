@@ -47,7 +47,7 @@ def stand_in(name: str) -> tuple[type[Foreign], str]:
 
 
 def _has_tensor(value: Any) -> bool:
-    """Tell whether there is a tensor in nested containers and stand-ins; each is looked into once."""
+    """Return whether there is a tensor in nested containers and stand-ins; each is looked into once."""
     seen: set[int] = set()
     open_ = [value]
     while open_:

@@ -18,12 +18,12 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def is_union(hint: Any) -> bool:
-    """Tell whether an annotation leaves a choice between types."""
+    """Return whether an annotation leaves a choice between types."""
     return typing.get_origin(hint) in (Union, types.UnionType)
 
 
 def fits(hint: Any, value: Any) -> bool:
-    """Tell whether a value may stand where an annotation asks for `hint`."""
+    """Return whether a value may stand where an annotation asks for `hint`."""
     if hint is Any:
         return True
     if is_choice(hint):
@@ -41,12 +41,12 @@ def fits(hint: Any, value: Any) -> bool:
 
 
 def is_utf8(text: str) -> bool:
-    """Tell whether a text can be written as UTF-8: no letter stands for half of one, or for a stray byte."""
+    """Return whether a text can be written as UTF-8: no letter stands for half of one, or for a stray byte."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def is_choice(hint: Any) -> bool:
-    """Tell whether an annotation lists the values themselves."""
+    """Return whether an annotation lists the values themselves."""
     return typing.get_origin(hint) is Literal
 
 

@@ -6,7 +6,7 @@ Out:  what is known of their fields; core/settings_writer.py writes tables and d
 
 One rule: a file holds what differs from a field's *first* default, the one it had in the version that brought it, and
 what is missing is read as that first default. So a new field whose first default leaves everything as it was changes no
-file and no digest. Whoever changes a default later notes the first one beside the field, and whoever renames a field
+file and no digest. Whoever changes a default later notes the first one at the field, and whoever renames a field
 the old name; the digest goes on with the first default and the first name:
 
     @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ _SAVED, _IN_DIGEST, _FINITE, _TABLES = "saved", "in_digest", "finite", "tables"
 Field: TypeAlias = "dataclasses.Field[Any]"
 
 
-# ---- what stands beside a field ----
+# ---- annotations of a field ----
 
 
 def history(
@@ -78,7 +78,7 @@ def saved_fields(cls: Any) -> list[Field]:
 
 
 def in_digest(field: Field) -> bool:
-    """Tell whether digests cover a field."""
+    """Return whether digests cover a field."""
     covered: bool = field.metadata.get(_IN_DIGEST, True)
     return covered
 
@@ -101,7 +101,7 @@ def class_by_name(field: Field) -> Callable[[str], type] | None:
 
 
 def is_required(field: Field) -> bool:
-    """Tell whether a field has no default and so is always written."""
+    """Return whether a field has no default and so is always written."""
     return field.default is MISSING and field.default_factory is MISSING
 
 

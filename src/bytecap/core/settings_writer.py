@@ -68,5 +68,5 @@ def _plain(value: Any, sparse: bool, canonical: bool) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same in a file: NaN equals NaN, the order of a table counts."""
+    """Return whether two values are the same in a file: NaN equals NaN, the order of a table counts."""
     return one is other or json.dumps(_plain(one, False, True)) == json.dumps(_plain(other, False, True))

@@ -119,7 +119,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 def _imports(frame: FrameType | None) -> bool:
-    """Tell whether a module is being imported where the program stands."""
+    """Return whether a module is being imported where the program stands."""
     while frame is not None and frame.f_code.co_filename != _IMPORTER:
         frame = frame.f_back
     return frame is not None

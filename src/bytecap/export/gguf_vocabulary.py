@@ -80,7 +80,7 @@ class Vocabulary:
         return [self.ids.get(f"<0x{byte:02X}>", self.special.get("unk", 0)) for byte in symbol.encode()]
 
     def gives(self, encode: Callable[[str], list[int]]) -> bool:
-        """Tell whether texts full of what tokenizers differ in have the tokens that `encode` gives."""
+        """Return whether texts full of what tokenizers differ in have the tokens that `encode` gives."""
         return all(self.encode(text) == encode(text) for text in TEXTS)
 
 

@@ -102,7 +102,7 @@ class CheckedSearch(SizeSearch):
 
 
 def _agree(increase: Increase, result: FitResult) -> bool:
-    """Tell whether the loss is what was predicted, to a factor."""
+    """Return whether the loss is what was predicted, to a factor."""
     predicted = result.loss or 0.0
     return predicted / TRUSTED <= increase.mean <= predicted * TRUSTED
 

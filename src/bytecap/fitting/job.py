@@ -35,12 +35,12 @@ from bytecap.quant.statistics import Calibration
 from bytecap.text.tokenizer import Tokenizer
 
 LARGEST_HEADER = 1 << 16
-"""Bytes that a header hardly ever has: a cap that leaves more beside what is attached is not looked at closely."""
+"""Bytes that a header hardly ever has: a cap that leaves more next to what is attached is not looked at closely."""
 
 
 @dataclass(frozen=True)
 class Container:
-    """What a file holds beside the weights."""
+    """What a file holds in addition to the weights."""
 
     provenance: Provenance
     config: ArtifactConfig = field(default_factory=ArtifactConfig)
@@ -62,13 +62,13 @@ class Container:
         return packed
 
     def refuse_impossible(self, spec: ModelSpec | None, budgets: Iterable[FileBudget]) -> None:
-        """Raise BudgetError where what the file holds beside weights is over a budget: known before any work."""
+        """Raise BudgetError where the file is over a budget even without weights: known before any work."""
         tokenizer = b"" if self.tokenizer is None else self.tokenizer.model
         most = sum(map(len, self.attached.files.values())) + len(tokenizer) + LARGEST_HEADER
         for budget in budgets:
             if budget.file_bytes < most:
                 empty = pack(spec, QuantizedModel({}), tokenizer, self.provenance, self.config, self.attached)
-                refuse_small_cap(len(empty), budget.file_bytes, parts=[("header and files beside weights", len(empty))])
+                refuse_small_cap(len(empty), budget.file_bytes, parts=[("header and attached files", len(empty))])
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,8 @@ def refuse_small_caps(
     source: WeightSource, config: QuantConfig, container: Container, budgets: Collection[FileBudget]
 ) -> None:
     """Refuse what `refuse_small` does, of several caps, before anything is measured; it looks only where one may be."""
-    beside = sum(map(len, container.attached.files.values())) + LARGEST_HEADER
-    most = beside + sum(weight.size for weight in source.weights.values()) // 8
+    attached = sum(map(len, container.attached.files.values())) + LARGEST_HEADER
+    most = attached + sum(weight.size for weight in source.weights.values()) // 8
     container.refuse_impossible(source.spec, budgets)
     if small := [budget for budget in budgets if budget.file_bytes < most]:
         refuse_small(source, config, container, min(small, key=lambda budget: budget.file_bytes))

@@ -52,8 +52,8 @@ def measure(
 ) -> Calibration:
     """Measure the curvature of every weight on windows of a text; DataError where it is too short.
 
-    Several processes share the batches. Labels are drawn anew for each batch, so that whoever measures it draws the
-    same.
+    Several processes share the batches. Labels are drawn from a seed of each batch, so that they are the same
+    whichever process measures it.
     """
     available = len(text.stream)
     if available < MIN_CALIBRATION_TOKENS:

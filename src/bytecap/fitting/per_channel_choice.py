@@ -4,7 +4,7 @@ In:   plans of tensors with steps for rows and columns, the weights, the factors
 Out:  the same with one scale for each row, and for which of them that costs less.
 
 A coder with contexts looks at one integer at a time. What stands in a tensor more than once, such as kernels that are
-mirrored or outputs that are like their neighbours, a general compressor stores once. Both ways are judged at the same
+mirrored or outputs that are like their neighbours, a general compressor stores once. Both ways are compared at the same
 slope: their bytes, and their predicted loss in bytes at the price that the multiplier κ sets.
 
 Letters: O rows, C outputs (the first axis), I columns.
@@ -78,7 +78,7 @@ def cost(found: EstimatedTensor, step_scale: float) -> float:
 
 
 def _repeats(plan: TensorPlan, weight: Floats) -> bool:
-    """Tell whether a general compressor finds more in the integers than how often each stands there."""
+    """Return whether a general compressor finds more in the integers than how often each stands there."""
     steps = plan.base * 2.0 ** (np.array(plan.row_codes) / 4)
     if steps.min() < SMALLEST_SCALE or steps.max() > LARGEST_SCALE:
         return False

@@ -61,7 +61,7 @@ class Candidates:
         return self.target_bytes - self._overhead
 
     def accept(self, rounded: Rounded) -> None:
-        """Go on with these roundings of some tensors."""
+        """Adopt these roundings of some tensors."""
         self.current |= rounded
         for name, entry in rounded.items():
             self._seen.setdefault(name, []).append(entry)

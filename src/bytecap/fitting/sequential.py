@@ -65,7 +65,7 @@ def round_sequentially(
     """Round tensor after tensor, each time adapting the others to it.
 
     Returns the weights that were rounded, the tensors from the last on, and by how many octaves the last steps were
-    finer than planned. Tables are shared, so the size of what is unquantized is estimated anew before every tensor.
+    finer than planned. Tables are shared, so the size of what is unquantized is estimated again before every tensor.
     """
     weights, order = dict(problem.weights), _rounding_order(plan)
     finer = 0.0
@@ -134,7 +134,7 @@ def _rate(plan: TensorPlan, weight_OI: npt.NDArray[np.floating]) -> float:
 
 
 def nearer(adapt: Adapt | Compensate, adapted: QuantizedModel, plain: QuantizedModel, progress: Progress) -> bool:
-    """Tell whether the adapted model has less KL to the original than the plainly rounded one; note it if not."""
+    """Return whether the adapted model has less KL to the original than the plainly rounded one; note it if not."""
     with_it, without = (
         adapt.divergence({name: tensor.weights() for name, tensor in model.tensors.items()})
         for model in (adapted, plain)

@@ -53,7 +53,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Smallest:
-    """The smallest file that a model can make, and what a file holds beside its coded tensors."""
+    """The smallest file that a model can make, and what a file holds in addition to its coded tensors."""
 
     size_bytes: int
     overhead_bytes: float

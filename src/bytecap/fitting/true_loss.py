@@ -1,4 +1,4 @@
-"""What a fit really costs: the loss of the model with fitted weights, on batches, beside what curvature predicts.
+"""What a fit really costs: the loss of the model with fitted weights, on batches, next to what curvature predicts.
 
 In:   a module, what it answers, batches; then fitted weights by name.
 Out:  the mean increase of the loss and how sure it is.
@@ -40,7 +40,7 @@ class Increase:
 
     @property
     def known(self) -> bool:
-        """Tell whether it is above zero for sure, and more than rounding of numbers makes."""
+        """Return whether it is above zero for sure, and more than rounding of numbers makes."""
         return math.isfinite(self.mean) and self.mean > max(MIN_CERTAINTY * self.error, MIN_INCREASE)
 
 

@@ -90,7 +90,7 @@ class StoredFormat(ABC, Generic[T]):
     stored_class: type[T]
 
     def stores(self, tensor: StoredTensor) -> bool:
-        """Tell whether a stored tensor is of this format."""
+        """Return whether a stored tensor is of this format."""
         return type(tensor) is self.stored_class
 
     @abstractmethod
@@ -99,7 +99,7 @@ class StoredFormat(ABC, Generic[T]):
 
     @abstractmethod
     def allows(self, shape: tuple[int, ...], detail: int) -> bool:
-        """Tell whether a tensor of this shape and detail can exist; sizes are positive."""
+        """Return whether a tensor of this shape and detail can exist; sizes are positive."""
 
     @abstractmethod
     def describe(self, tensor: T) -> str:

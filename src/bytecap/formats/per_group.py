@@ -1,7 +1,7 @@
 """Symmetric integers with a 16-bit scale for each group of neighbouring columns of a row, as 4-bit models are shared.
 
 The largest magnitude of a group becomes the largest integer. Integers are coded with the rms classes of their rows and
-columns as contexts: a column that is small beside the others of its group has small integers.
+columns as contexts: a column that is small compared with the others of its group has small integers.
 
 Letters: O rows (outputs), I columns (inputs), G groups of a row.
 Source:  group-wise round to nearest as in GPTQ, arXiv 2210.17323 (the baseline RTN), and ZeroQuant, arXiv 2206.01861.

@@ -85,7 +85,7 @@ class FolderInputs:
         return len(self.text.tokens) - len(self.text.tokens) // HELD_OUT_SHARE
 
     def container(self) -> Container:
-        """What the file holds beside the weights."""
+        """What the file holds in addition to the weights."""
         names_held = [*(shape.name for shape in self.source.shapes), *self.source.aliases]
         types = {name: self.model.dtypes[name] for name in names_held}
         provenance = Provenance(
@@ -112,7 +112,7 @@ class FolderInputs:
 
 
 def _attached_files(folder: Folder, how: FolderFit) -> dict[str, bytes]:
-    """The files of a folder that lie in the file beside weights."""
+    """The files of a folder that the file holds in addition to weights."""
     names = folder.model_files
     return read_small(folder.path, [*names, *folder.tokenizer_files] if how.artifact.embed_tokenizer else names)
 

@@ -87,7 +87,7 @@ class NextToken:
         try:
             found = self._model.module(input_ids=tokens_T[None].to(device), use_cache=True, **self._past)
         except Exception as error:  # whatever a library of so many authors raises
-            self._give_up(f"cannot go on from its cache ({type(error).__name__})")
+            self._give_up(f"cannot continue from its cache ({type(error).__name__})")
             return None
         given = next((name for name in CACHES if name in list(found)), None)
         self._past = {} if given is None else {given: found[given]}

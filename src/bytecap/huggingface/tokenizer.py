@@ -156,7 +156,7 @@ class HuggingFaceTokenizer:
 
 
 def has_tokenizer(names: Collection[str]) -> bool:
-    """Tell whether files of these names make a tokenizer."""
+    """Return whether files of these names make a tokenizer."""
     return not {*names}.isdisjoint(TOKENIZER_FILES)
 
 

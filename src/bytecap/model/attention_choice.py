@@ -10,7 +10,7 @@
 two of them. Where it cannot be had on a GPU the choice says why.
 
 Source:  PyTorch 2.11 to 2.13: windows since pytorch/pytorch #172245, groups of heads since #179468 (2.12); of what
-         flex_attention offers instead, block masks would be made and compiled anew for other lengths.
+         flex_attention offers instead, block masks would be made and compiled again for other lengths.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Cache:
         self._neighbours = [last_B1D[index] for last_B1D in self._neighbours]
 
     def documents(self, document_BT: Tensor) -> Tensor:
-        """Begin a chunk: its documents' numbers go on from those kept, (B, S).
+        """Begin a chunk: its documents' numbers continue from those kept, (B, S).
 
         ValueError for another number of sequences than there were before.
         """

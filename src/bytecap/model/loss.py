@@ -40,7 +40,7 @@ long as the products."""
 
 
 class MixtureWeights(NamedTuple):
-    """What a mixture gives the targets beside the model: share * p + added, p being the model's probability."""
+    """Makes a mixture of the model's probability p of each target: share * p + added."""
 
     share_N: Tensor
     """The model's share of the mixture at each target."""
@@ -77,7 +77,7 @@ def token_losses(hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, soft
 def mean_loss(
     hidden_ND: Tensor, embedding_VD: Tensor, target_N: Tensor, softcap: float, mixture: MixtureWeights | None = None
 ) -> Tensor:
-    """Mean nats of the targets, a number with gradients to hidden states and embedding, weighed beside a mixture."""
+    """Mean nats of the targets, weighed by a mixture; has gradients to hidden states and embedding."""
     return _MeanLoss.apply(hidden_ND, embedding_VD, target_N, softcap, mixture)  # type: ignore[no-any-return, no-untyped-call]
 
 

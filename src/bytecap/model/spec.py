@@ -42,8 +42,8 @@ def tables_from_names(value: Any) -> Any:
     ordered = in_order(value)
     if ordered != list(value):
         raise ConfigError(
-            f"lists {', '.join(value)}, and this version runs them as {', '.join(ordered)}: to go on with the first, "
-            "install bytecap 0.1.0; for a new model, give each a table of its own"
+            f"lists {', '.join(value)}, and this version runs them as {', '.join(ordered)}: to continue with the "
+            "first, install bytecap 0.1.0; for a new model, give each a table of its own"
         )
     return {name: {} for name in value}
 

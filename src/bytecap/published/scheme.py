@@ -90,7 +90,7 @@ def locate_tensor(entry: Shape) -> tuple[str, int | None]:
 
 
 def is_embedding(entry: Shape) -> bool:
-    """Tell whether the tensor is the token embedding or the output head."""
+    """Return whether the tensor is the token embedding or the output head."""
     return locate_tensor(entry)[0] == EMBEDDING
 
 

@@ -237,7 +237,7 @@ def _bounds(plan: TensorPlan) -> tuple[float, float]:
 
 
 def needs_text(name: str) -> bool:
-    """Tell whether a scheme needs a calibration; ConfigError when there is no such scheme."""
+    """Return whether a scheme needs a calibration; ConfigError when there is no such scheme."""
     return find_scheme(name).calibrated
 
 

@@ -89,7 +89,7 @@ class QuantConfig:
 
     @property
     def adapts(self) -> bool:
-        """Tell whether weights change while the others are rounded."""
+        """Return whether weights change while the others are rounded."""
         return self.distill_steps > 0 or self.compensation_tokens > 0
 
     def damped_at_least(self, damping: float) -> QuantConfig:

@@ -49,7 +49,7 @@ MEASURED = ("linear", "swapped", "embedding")
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
-    """How labels are drawn for a calibration, and what is measured beside curvature."""
+    """How labels are drawn for a calibration, and what is measured in addition to curvature."""
 
     sampled: bool = True
     """Labels are drawn from the model (true Fisher information); False: the labels of the data (empirical)."""

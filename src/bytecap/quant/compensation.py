@@ -95,7 +95,7 @@ class Compensator:
     def corrected(self, group: Sequence[Compensated], gain: Gain) -> dict[str, Floats]:
         """New weights of a group, (O, I), with which it makes up for all that is fixed; those that stay are left out.
 
-        A group reads the same inputs, and its weights do not touch each other. `gain` judges a change.
+        A group reads the same inputs, and its weights do not touch each other. `gain` evaluates a change.
         """
         checked, fitted = (
             self._moments(group, part) for part in (self._batches[: self._n_checked], self._batches[self._n_checked :])

@@ -48,7 +48,7 @@ def spilling(wanted: bool = True) -> Iterator[None]:
 
 
 def is_spilling() -> bool:
-    """Tell whether memory is to be spared."""
+    """Return whether memory is to be spared."""
     return _folder.get() is not None
 
 

@@ -16,7 +16,7 @@ from bytecap.core.units import compressed_bits_per_byte
 MAX_DOCUMENTS, MAX_BYTES = 1_000, 16_000_000
 """The most that is compressed: some 20 s for the documents alone, as much again for all in one."""
 SAMPLE = "sample"
-"""Key of the sample's size beside the figures."""
+"""Key of the sample's size among the figures."""
 
 
 def compressor_baselines(documents: Sequence[str], progress: Progress) -> dict[str, dict[str, float]]:

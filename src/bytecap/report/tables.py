@@ -90,7 +90,7 @@ def summary(record: dict[str, Any], folder: str) -> str:
 
 
 def _adapted_rows(record: dict[str, Any]) -> list[list[str]]:
-    """The score of the file while it adapts, beside those of the file alone; most records have none."""
+    """The score of the file while it adapts, in addition to that of the file alone; most records have none."""
     rows = [["after, adapting", "", f"not a number: {why}"] for why in record.get("failed", {}).values()]
     if score := record["scores"].get("adapted"):
         fault = "; DIVERGED" if score.get("fault") else ""

@@ -6,7 +6,7 @@ Out:  a RunComparison.
 One rule, fixed before anything is looked at, says which test decides. Runs of the same checkpoints (other fits, other
 ways of scoring) are pairs, and the test over pairs decides, or over documents where there is one pair. All others are
 independent, equal seeds included, because a seed on another machine, thread count or setting is another run; Welch's
-test decides, and needs two runs on each side. The other tests are shown beside it.
+test decides, and needs two runs on each side. The other tests are shown next to it.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ def _warnings(ours: Sequence[ComparedRun], theirs: Sequence[ComparedRun], tests:
             "there is no test over documents, whose bytes are counted in different ways"
             if lacking is None
             else f"there is no test over documents: {lacking} lacks its score.json, or an older version wrote it "
-            "(delete it and run the command of that run again to have it scored anew)"
+            "(delete it and run the command of that run again to have it scored again)"
         )
     for run in (*ours, *theirs):
         if run.score.get("fault"):

@@ -124,7 +124,7 @@ def load_seconds(folder: Path) -> dict[str, float]:
 
 
 def is_description(key: str) -> bool:
-    """Tell whether a dotted key of a recipe changes no product."""
+    """Return whether a dotted key of a recipe changes no product."""
     return key.startswith(_DESCRIPTIONS)
 
 

@@ -48,7 +48,7 @@ def run_comparison(recipe: Recipe, tokens: Tokens) -> Comparison:
 
 
 def run_container(recipe: Recipe, tokens: Tokens, checkpoint_digest: str) -> Container:
-    """What the file of a run holds beside the weights."""
+    """What the file of a run holds in addition to the weights."""
     provenance = build_provenance(recipe, tokens.tokenizer, tokens.corpus_digest, checkpoint_digest)
     return Container(provenance, recipe.artifact, tokens.tokenizer)
 
@@ -114,6 +114,6 @@ def _keep(found: Calibration, recipe: Recipe, tokens: Tokens, folder: Path, prog
 
 
 def _measured_on(recipe: Recipe, tokens: Tokens) -> str:
-    """A digest of everything that a calibration follows beside the checkpoint."""
+    """A digest of everything that a calibration depends on besides the checkpoint."""
     wanted = recipe.quant.calibration_tokens, recipe.quant.labels, recipe.train.context, recipe.run.seed
     return digest_json([tokens.digest, *wanted])

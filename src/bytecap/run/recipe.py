@@ -180,7 +180,7 @@ def load(path: Path) -> Recipe:
 
 
 def is_older(path: Path) -> bool:
-    """Tell whether an older version wrote the recipe at `path`."""
+    """Return whether an older version wrote the recipe at `path`."""
     return catalog.read_toml(path).get(WRITTEN_BY) != __version__
 
 

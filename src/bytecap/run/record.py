@@ -1,7 +1,7 @@
 """The run record: the one schema of what a run did. docs/run_record.md tells it to readers.
 
 In:   what the stages left.
-Out:  `record.json`; and whether the record in a folder still speaks of the file beside it.
+Out:  `record.json`; and whether the record in a folder still describes the file next to it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SCORES = {"artifact": str, "byte_check": dict, "scores": dict.fromkeys(SCORED, _
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """Everything a reader needs to judge and repeat a run."""
+    """Everything a reader needs to assess and repeat a run."""
 
     schema: int
     """Version of this schema."""

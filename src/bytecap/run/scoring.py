@@ -43,7 +43,7 @@ def score_run(
 ) -> TextScore:
     """Score a file of a run folder, `model.bcap` if none is named, by the recipe's settings or others.
 
-    Where the model adapts, the static scores stand beside.
+    Where the model adapts, the static scores are given too.
     DataError when the file was made from another corpus than the tokens in the folder, or their bytes do not add up.
     """
     with together():
@@ -76,7 +76,7 @@ def kept_groups(folder: Path, file: bytes, recipe: Recipe, tokens: Tokens) -> Ke
 def adapted_score(
     validation: Validation, model: GPT, recipe: Recipe, scores: dict[str, Score], kept: KeptGroups, progress: Progress
 ) -> dict[str, str]:
-    """Put the score of the file's model that adapts beside `scores`; where it cannot be had, say why and go on.
+    """Add the score of the file's model that adapts to `scores`; where that fails, say why and continue.
 
     One that is far above the model's own is marked.
     """

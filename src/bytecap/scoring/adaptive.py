@@ -60,7 +60,7 @@ class AdaptiveScoring:
     batch_tokens: int
     """Positions run at once, which says how many documents run side by side."""
     stride: int = DEFAULT_CHUNK
-    """New positions of the windows that a stream stands for; those of the model alone, beside."""
+    """New positions of the windows that a stream stands for; those of the model alone are counted separately."""
     strategy: Strategy = STREAMING
     """How what came before a chunk is known: run again, or kept as keys and values."""
     order: Order = CANONICAL
@@ -78,7 +78,7 @@ class AdaptiveScoring:
 def evaluate_beside(
     model: GPT, validation: Validation, how: AdaptiveScoring, progress: Progress, kept: KeptGroups | None = None
 ) -> Score:
-    """Score a model while it adapts, and beside that as it is: by the same strategy, and in plain windows.
+    """Score a model while it adapts, and also as it is: by the same strategy, and in plain windows.
 
     A score far above that of the model alone is marked and noted. Raises what `evaluate_adaptive` raises.
     """

@@ -123,8 +123,8 @@ class Engine:
     def learn(self, scored: Scored) -> None:
         """Hand what `log_probs` was asked for since the last time to the adaptations.
 
-        Those that keep something across documents get all of it. The others get what is of documents that go on, once
-        it is as long as they want it.
+        Those that keep something across documents get all of it. The others get the part of documents that
+        continue, once it is as long as they want it.
         """
         graphs, fresh, length = self._graphs, self._fresh, scored.counted_BT.size(1)
         self._graphs, self._fresh = [], 0

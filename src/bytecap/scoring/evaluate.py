@@ -65,7 +65,7 @@ class ScoreConfig:
     adapt: Mapping[str, AdaptationConfig] = dataclasses.field(
         default_factory=dict, metadata=tables_by_name(adaptation_config)
     )
-    """What the model adapts by while it is scored, each with its settings; static scores stand beside it."""
+    """What the model adapts by while it is scored, each with its settings; static scores are given too."""
 
     def __post_init__(self) -> None:
         """ConfigError for numbers that cannot be."""

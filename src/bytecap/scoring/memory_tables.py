@@ -184,7 +184,7 @@ def _find_contexts(tables: Tables) -> None:
 
 @compiled(inner=True)
 def _follow_match(tables: Tables, token: Whole) -> None:
-    """Go on with the match where the token is what it predicted, else begin the longest recent one."""
+    """Extend the match where the token is what it predicted, else begin the longest recent one."""
     numbers, history = tables.numbers_5, tables.history_L
     last = numbers[TOKENS] - 1
     if numbers[POINTER] >= 0 and history[numbers[POINTER]] == token:

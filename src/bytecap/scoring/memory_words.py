@@ -4,7 +4,7 @@ In:   the text of each token, the tokens of a document one after the other.
 Out:  hashes of what stands before the next token, by words and lines.
 
 A word is a run of letters and digits, case folded; what stands between two is a gap, in which a run of spaces counts as
-one. Word contexts are the beginning of the word at hand (where there is none, the gap); with it the gap before it and
+one. Word contexts are the beginning of the current word (where there is none, the gap); with it the gap before it and
 the word before that; with those the word before; the beginning of the word, the gap, and the line's first word (in a
 line that has none yet, how far it is indented and the first word of the line before).
 
@@ -30,7 +30,7 @@ WORD_CONTEXTS = 4
 NEWLINE, SPACE, LETTER, OTHER = range(4)
 """Kinds of characters, the last two bits of their numbers."""
 WORD, GAP, BEFORE, BEFORE_THAT, LINE, LINE_BEFORE, INDENT, AT_START, LAST_KIND = range(9)
-"""Places in `state_9`: hashes of the word at hand, the gap, the last two words, the line's first word and that of the
+"""Places in `state_9`: hashes of the current word, the gap, the last two words, the line's first word and that of the
 line before (0: none), spaces that the line begins with, 1 until its first other character, and the last kind plus 1."""
 
 

@@ -19,7 +19,7 @@ from bytecap.scoring.ledger import Scored
 
 
 class Predictor(Protocol):
-    """The small interface by which `bytecap.score` and `bytecap.audit` judge any language model.
+    """The small interface by which `bytecap.score` and `bytecap.audit` measure any language model.
 
     >>> import bytecap, torch
     >>> class Uniform:

@@ -73,7 +73,7 @@ def score_text(
 ) -> TextScore:
     """Bits per byte of a file's model on the documents of `text`, in windows of the context that it was scored with.
 
-    Where the model adapts, by `how` or by the file, the static scores stand beside. `tokenizer` is used where the file
+    Where the model adapts, by `how` or by the file, the static scores are given too. `tokenizer` is used where the file
     has none in it. DataError when the text cannot be used, its bytes do not add up or the file holds weights without a
     model, ConfigError for a stride beyond the context and for settings that this version does not know, NumericsError
     where an adaptation diverges until its loss is no number.

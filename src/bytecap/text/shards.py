@@ -177,7 +177,7 @@ class TokenStream:
                 if begin > previous or (begun and empty):
                     yield kept[previous:begin]
                 begun, previous = True, begin + 1
-            kept = kept[previous:]  # the last document may go on in the next chunk
+            kept = kept[previous:]  # the last document may continue in the next chunk
         if kept.size or (begun and empty):
             yield kept
 

@@ -72,7 +72,7 @@ def _is_text_name(path: Path) -> bool:
 
 
 def _is_run(folder: Path) -> bool:
-    """Tell whether a run has written into `folder`."""
+    """Return whether a run has written into `folder`."""
     try:
         with (folder / _RECIPE).open("rb") as file:
             return file.read(len(_HEADING)) == _HEADING or (folder / _MANIFEST).is_file()

@@ -19,7 +19,7 @@ MAX_STEP_TOKENS = 1 << 26
 MatmulPrecision: TypeAlias = Literal["float32", "bfloat16"]
 BFLOAT16: MatmulPrecision = "bfloat16"
 LAST = "last"
-"""The weights that training ends with, beside those that hooks give."""
+"""The weights that training ends with, in addition to those that hooks give."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -213,7 +213,7 @@ class Trainer:
         self.state = dataclasses.replace(self.state, compile_seconds=self.state.compile_seconds + spent)
 
     def _resume(self) -> str:
-        """Go on from the folder's checkpoint if there is one; what tells it from others."""
+        """Resume from the folder's checkpoint if there is one; what tells it from others."""
         path = self.folder / CHECKPOINT
         if not path.exists():
             self._keep_metrics(0)  # of steps before a first checkpoint that never came
@@ -241,7 +241,7 @@ class Trainer:
             keep_lines(self.folder / METRICS, steps)
 
     def _save(self) -> None:
-        """What it takes to go on from here."""
+        """What is needed to resume from here."""
         self._write(
             weights=self.model.state_dict(),
             optimizer=self.optimizers.state_tensors(),
@@ -249,7 +249,7 @@ class Trainer:
         )
 
     def _finish(self) -> None:
-        """The weights that the settings name, and beside them all others there are."""
+        """The weights that the settings name, and all others there are."""
         last = self.model.state_dict()
         weights = {LAST: last} | {name: {**last, **given} for name, given in self.hooks.weights().items()}
         self.state = dataclasses.replace(self.state, finished=True)

@@ -71,7 +71,7 @@ class RunHooks:
         return {name: weights for name, weights in given.items() if weights}
 
     def states(self, *, finished: bool = False) -> dict[str, dict[str, Tensor]]:
-        """What a run needs to go on, or what a finished checkpoint keeps."""
+        """What a run needs to resume, or what a finished checkpoint keeps."""
         return {name: hook.state_tensors() for name, hook in self._by_name.items() if hook.keeps_state or not finished}
 
     def load_states(self, states: Mapping[str, dict[str, Tensor]], device: torch.device) -> None:

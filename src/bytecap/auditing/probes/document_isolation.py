@@ -1,6 +1,6 @@
 """What stands in one document changes nothing that is said of the next: its end is replaced, the next compared.
 
-Rule: S1. What mixes neighbours outside attention must begin anew at BOS. Attention across documents that is published
+Rule: S1. What mixes neighbours outside attention must start afresh at BOS. Attention across documents that is published
 is recorded and no offence. Nothing is learned while this is asked: what a model learns from documents that were scored
 may serve the next ones, and `carried_over` tells of that.
 

@@ -41,8 +41,8 @@ class RawBytes(Probe):
                 f"the score was divided by {text.claimed_bytes:,} bytes, the tokens stand for {check.counted:,}",
                 100.0 * (text.claimed_bytes / max(1, check.counted) - 1.0) if text.claimed_bytes else None, "%",
             )  # fmt: skip
-        beside = "raw text not available" if check.raw is None else f"raw text {check.raw:,} bytes"
-        return kept(f"{check.counted:,} bytes counted, {check.decoded:,} decoded, {beside}", check.counted, "bytes")
+        raw = "raw text not available" if check.raw is None else f"raw text {check.raw:,} bytes"
+        return kept(f"{check.counted:,} bytes counted, {check.decoded:,} decoded, {raw}", check.counted, "bytes")
 
 
 def _by_document(text: ScoredText, token_bytes: TokenStream) -> Answer:

@@ -1,7 +1,7 @@
 """A stream that is read again gets the same losses to the bit: nothing is left of what was read before.
 
 Rule: C3. What learns before it is scored, or remembers a first pass, gives other losses the second time. The stream is
-read again by the same model after a reset, by one that was made anew, and from a snapshot: its first part alone.
+read again by the same model after a reset, by a newly made one, and from a snapshot: its first part alone.
 
 Source: openai/parameter-golf #771, #1376, #1485 to #1489, #1517, #1735, #1738, #1758, #1972, #1992.
 """
@@ -22,12 +22,12 @@ class Replay(Probe):
     def ask(self, question: Question) -> Answer:
         """Equal means every bit."""
         moved, largest, asked = [], 0.0, 0
-        anew = new_predictor(question)
+        other = new_predictor(question)
         for number, excerpt in enumerate(excerpts(question), start=1):
             part = int(question.rng.integers(1, len(excerpt.rows)))
             again = {
                 "after a reset": run_stream(question, excerpt.tokens_N),
-                "by a model made anew": run_stream(question, excerpt.tokens_N, by=anew),
+                "by a newly made model": run_stream(question, excerpt.tokens_N, by=other),
                 "up to a random place": run_stream(question, excerpt.tokens_N, until=part),
             }
             for how, rows in again.items():

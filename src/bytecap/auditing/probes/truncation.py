@@ -26,7 +26,7 @@ from bytecap.auditing.texts import draw_excerpt, other_tokens
 from bytecap.core.settings import bounds
 
 MIN_CONTEXT = 16
-"""A model that is sure to see fewer tokens is asked anew for each position, within one chunk."""
+"""A model that is sure to see fewer tokens is run again for each position, within one chunk."""
 REPLACED = (True, True, True, False)
 """Other texts behind a suspect; whether documents keep their ends in it."""
 
@@ -143,7 +143,7 @@ class Truncation(Probe):
                 found.places.append(f"token {suspect.at + 1:,} differs by {suspect.change:.3g}, {suspect.how}")
 
     def _moves(self, question: Question, excerpt: Excerpt, at: int, keep_ends: bool, learn: bool) -> bool:
-        """Tell whether another text behind a position changes what is said of it."""
+        """Return whether another text behind a position changes what is said of it."""
         changed_N = excerpt.tokens_N.copy()
         changed_N[at + 1 :] = other_tokens(question, changed_N[at + 1 :], keep_ends=keep_ends)
         other = run_stream(question, changed_N, until=at, learn=learn)
@@ -155,9 +155,9 @@ class Truncation(Probe):
 
 
 def _asked_alone(question: Question, tokens_N: Ids, *, at_once: bool) -> Rows:
-    """What is said of each target with nothing shown behind it: token by token in one reading, or each time anew.
+    """What is said of each target with nothing shown behind it: token by token in one reading, or one reading each.
 
-    Where the text is read anew each time, only targets of the first chunk are asked.
+    With one reading for each target, only targets of the first chunk are asked.
     """
     if at_once:
         return run_stream(question, tokens_N, learn=False, piece=1)

@@ -18,7 +18,7 @@ class UncountedBytes(Probe):
     def ask(self, question: Question) -> Answer:
         """Told and never accused."""
         files = question.files
-        missing = [f"{path.name} ({path.stat().st_size:,} bytes)" for path in files.beside if path.is_file()]
+        missing = [f"{path.name} ({path.stat().st_size:,} bytes)" for path in files.uncounted if path.is_file()]
         if not files.reserve_bytes:
             missing.append("code: none of the cap is kept for it")
         if not missing:

@@ -69,7 +69,7 @@ class Layout(ABC):
 
     @abstractmethod
     def recognizes(self, parts: WeightParts) -> bool:
-        """Tell whether tensors of such names are of this layout, by their types and shapes."""
+        """Return whether tensors of such names are of this layout, by their types and shapes."""
 
     @abstractmethod
     def numbers(self, parts: WeightParts) -> Tensor:

@@ -8,7 +8,7 @@ Letters: E blocks with it, V vocabulary, W width of a row, B sequences, T positi
          K head width.
 Source:  modded-nanogpt; in the small form of openai/parameter-golf PR #1019's family (width 128, last 2 of 11 blocks).
 Differs: s is one factor a block, where the source multiplies a shared one, 0.1, by one for each block, 1. Whether its P
-         stayed at zero is not known: its script zeroes it and may draw it anew afterwards; zero is neutral.
+         stayed at zero is not known: its script zeroes it and may draw it again afterwards; zero is neutral.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class PhasedSGDConfig(AdaptationConfig):
 
 
 class PhasedSGD(Adaptation):
-    """Weights that go on from pause to pause."""
+    """Weights that are carried from pause to pause."""
 
     config_class = PhasedSGDConfig
     moves_weights = True

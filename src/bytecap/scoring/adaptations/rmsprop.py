@@ -25,7 +25,7 @@ class RMSPropConfig(DocumentWeightsConfig):
     """How fast it learns."""
 
     rate: float = field(default=0.002, metadata=bounds(0.0, 100.0))
-    """Learning rate; a quarter of it beside a memory of the document."""
+    """Learning rate; a quarter of it together with a memory of the document."""
     beta: float = field(default=0.98, metadata=bounds(0.0, 0.999999))
     """What the second moment keeps in a step."""
     epsilon: float = field(default=1e-8, metadata=bounds(0.0, 1.0))

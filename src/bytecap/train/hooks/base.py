@@ -90,11 +90,11 @@ class TrainingHook:
         """Called when the optimizers have moved the weights."""
 
     def at_end(self, model: nn.Module) -> dict[str, Tensor]:
-        """Weights to be kept beside the last ones in the finished checkpoint, by parameter."""
+        """Weights to be kept in the finished checkpoint in addition to the last ones, by parameter."""
         return {}
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """All that a run needs to go on after a checkpoint as if it had not stopped."""
+        """All that a run needs to resume from a checkpoint as if it had not stopped."""
         return {}
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:

@@ -65,7 +65,7 @@ class ShortContext(TrainingHook):
         self.positions = 0
 
     def prepare(self, job: TrainingJob) -> None:
-        """Know the length of a row."""
+        """Keep the length of a row."""
         self.positions = self.config.positions(job.config.context)
 
     @property

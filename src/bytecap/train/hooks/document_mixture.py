@@ -50,7 +50,7 @@ class DocumentMixture(TrainingHook):
         self.config, self.device = config, next(model.parameters()).device
 
     def prepare(self, job: TrainingJob) -> None:
-        """Know the text."""
+        """Keep the text."""
         self.stream, self.bos, self.context = job.stream, job.bos, job.config.context
 
     def mixture(self, starts: Sequence[int], progress: float) -> MixtureWeights:

@@ -77,7 +77,7 @@ class EMA(TrainingHook):
         return {**self.averages, _PROGRESS: torch.tensor(self.progress, dtype=torch.float64)}
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Go on with saved averages."""
+        """Restore the averages from a checkpoint."""
         self.averages = {name: value.clone() for name, value in tensors.items() if name != _PROGRESS}
         self.progress = float(tensors[_PROGRESS]) if _PROGRESS in tensors else 0.0
 

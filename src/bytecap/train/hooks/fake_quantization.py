@@ -64,7 +64,7 @@ class FakeQuantization(TrainingHook):
         """Parameters that hold what is read, and their raw weights."""
 
     def prepare(self, job: TrainingJob) -> None:
-        """Know the grid of each weight."""
+        """Keep the grid of each weight."""
         if not job.grids:
             raise ConfigError(
                 f"train.hooks.{NAME}: scheme {self.config.scheme} quantizes no weight of this model, so nothing would "
@@ -107,5 +107,5 @@ class FakeQuantization(TrainingHook):
         return {_STEPS: torch.tensor(self.steps)}
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Go on counting."""
+        """Restore the count from a checkpoint."""
         self.steps = int(tensors[_STEPS])

@@ -4,7 +4,7 @@
 
 Once, in the first step from `start` on, the curvature of the weights is measured on the training text and a plan is
 made for the run's cap, one step for each weight; what that takes counts as training. Gradients are those at the weights
-that were read, optimizers move the raw ones (straight-through), and the fit at the end measures and plans anew. The
+that were read, optimizers move the raw ones (straight-through), and the fit at the end measures and plans again. The
 trellis of the file is not in the loop: its error is that of rounding with steps a little smaller.
 
 Source:  uniform noise, arXiv 2104.08500 and 2004.07320; the published runs trained on grids of their own
@@ -45,7 +45,7 @@ class PlanNoiseConfig(HookConfig):
     """Factor of the plan's steps."""
 
     def check(self, train: TrainConfig, model: ModelConfig) -> None:
-        """ConfigError beside fake quantization, which would read the same weights on another grid."""
+        """Raise ConfigError together with fake quantization, which would read the same weights on another grid."""
         if "fake_quantization" in train.hooks:
             raise ConfigError(
                 "train.hooks.fake_quantization is on too, and weights can be read on one grid only; leave one out with "
@@ -67,7 +67,7 @@ class PlanNoise(TrainingHook):
         self._raw: dict[str, Tensor] = {}
 
     def prepare(self, job: TrainingJob) -> None:
-        """Know how a plan is made."""
+        """Keep what a plan is made with."""
         if job.plan_steps is None:
             raise ConfigError(f"train.hooks.{NAME}: this run has no cap to plan for; leave the hook out")
         self._plan_steps = job.plan_steps
@@ -108,6 +108,6 @@ class PlanNoise(TrainingHook):
         return {_SEED: torch.tensor(self.seed)} | {_STEP + name: step for name, step in self.steps.items()}
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Go on with the same plan."""
+        """Restore the plan from a checkpoint."""
         self.seed = int(tensors[_SEED])
         self.steps = {n.removeprefix(_STEP): step.clone() for n, step in tensors.items() if n.startswith(_STEP)}

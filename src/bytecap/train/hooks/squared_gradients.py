@@ -62,7 +62,7 @@ class SquaredGradients(TrainingHook):
         self.sums_N = torch.zeros(len(self.names), device=device)
 
     def prepare(self, job: TrainingJob) -> None:
-        """Know where the warmdown's last share begins."""
+        """Compute the step at which the warmdown's last share begins."""
         self.start = 1.0 - self.config.share * job.config.optimizer.warmdown
 
     @torch.no_grad()
@@ -81,7 +81,7 @@ class SquaredGradients(TrainingHook):
         return {_STEPS: torch.tensor(self.steps)} | sums
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Go on with saved sums."""
+        """Restore the sums from a checkpoint."""
         self.steps = int(tensors[_STEPS])
         self.sums_N = torch.stack([tensors[_SUM + name] for name in self.names]).clone()
 

@@ -71,6 +71,6 @@ class SWA(TrainingHook):
         return counts | {_MEAN + name: value for name, value in self.means.items()}
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Go on with saved means."""
+        """Restore the means from a checkpoint."""
         self.samples, self.steps = int(tensors[_SAMPLES]), int(tensors[_STEPS])
         self.means = {n.removeprefix(_MEAN): value.clone() for n, value in tensors.items() if n.startswith(_MEAN)}
