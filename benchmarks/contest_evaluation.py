@@ -32,7 +32,7 @@ from bytecap.artifact.load import load
 from bytecap.core.progress import Silent
 from bytecap.model.gpt import GPT
 from bytecap.run.recipe import load as load_recipe
-from bytecap.scoring.evaluate import Score
+from bytecap.scoring.evaluate import Score, StaticScoring, evaluate
 from bytecap.scoring.validation import Validation
 from bytecap.text.shards import StreamSlice
 from bytecap.text.tokens import load_tokens
@@ -108,9 +108,8 @@ class Case:
 
     def ours(self, stride: int) -> Score:
         """Our score of the model."""
-        return self.validation.score(
-            self.model, context=self.context, stride=stride, batch_tokens=8192, progress=Silent()
-        )
+        how = StaticScoring(context=self.context, stride=stride, batch_tokens=8192)
+        return evaluate(self.model, self.validation, how, Silent())
 
     def plain(self, script: Path, changes: Sequence[Change]) -> float:
         """Bits per byte by `eval_val`."""

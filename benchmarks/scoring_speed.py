@@ -15,6 +15,7 @@ import tempfile
 import time
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from bytecap.core.progress import Silent
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.run import recipe as recipes
-from bytecap.scoring.evaluate import Score, evaluate
+from bytecap.scoring.evaluate import Score, StaticScoring, evaluate
+from bytecap.scoring.validation import Validation
+from bytecap.text.byte_check import ByteCheck
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import ShardWriter, TokenStream
 
@@ -64,13 +67,11 @@ def main() -> None:
     ways: dict[str, Callable[[], Any]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         stream = write_stream(ids, Path(temporary))
-        score = partial(
-            evaluate, model, stream, flat_table(spec.vocab_size), bos=BOS, context=context,
-            batch_tokens=recipe.score.batch_tokens, progress=Silent(),
-        )  # fmt: skip
-        ways["plain"] = partial(score, stride=context)
-        ways["stride 64"] = partial(score, stride=STRIDE)
-        ways["streaming"] = partial(score, stride=STRIDE, strategy="streaming")
+        validation = Validation(stream, None, flat_table(spec.vocab_size), BOS, ByteCheck(0, None, None))
+        sliding = StaticScoring(context=context, stride=STRIDE, batch_tokens=recipe.score.batch_tokens)
+        ways["plain"] = partial(evaluate, model, validation, replace(sliding, stride=context), Silent())
+        ways["stride 64"] = partial(evaluate, model, validation, sliding, Silent())
+        ways["streaming"] = partial(evaluate, model, validation, replace(sliding, strategy="streaming"), Silent())
         if options.peer is not None:
             ways["peer, stride 64"] = peer_scorer(options.peer, model, context, ids)
         results, seconds = time_each(ways)

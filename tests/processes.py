@@ -34,7 +34,7 @@ from bytecap.run.grids import model_shapes
 from bytecap.scoring import adaptive, streaming
 from bytecap.scoring.adaptations.lora import LoRAConfig
 from bytecap.scoring.adaptive import AdaptiveScoring, evaluate_adaptive
-from bytecap.scoring.evaluate import Score, evaluate
+from bytecap.scoring.evaluate import Score, StaticScoring, evaluate
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
 from bytecap.scoring.validation import Validation
 from bytecap.text.byte_check import ByteCheck
@@ -82,6 +82,12 @@ def make_stream(folder: Path) -> TokenStream:
     return TokenStream(sorted(path.iterdir()))
 
 
+def make_validation(folder: Path) -> Validation:
+    """That text as if its bytes had been checked."""
+    table = ByteTable(np.arange(50) % 5, np.arange(50) % 3 == 0, np.arange(50) < 4, True)
+    return Validation(make_stream(folder), None, table, 1, ByteCheck(0, None, None))
+
+
 def make_trainer(folder: Path, out: str, progress: Any = None, made_from: str = "x", **changes: Any) -> Trainer:
     """A short run with everything that has to be exact over processes: clip, decay, accumulation, hooks."""
     optimizer = OptimizerConfig(clip_norm=0.5, matrix_weight_decay=0.1)
@@ -123,21 +129,16 @@ def scored(folder: Path, strategy: Strategy = WINDOWS) -> Score:
     """The score of a random model, in batches of many windows and of few, or streamed in several parts."""
     torch.manual_seed(3)
     streaming.PART_TOKENS = 1_000
-    table = ByteTable(np.arange(50) % 5, np.arange(50) % 3 == 0, np.arange(50) < 4, True)
-    return evaluate(
-        GPT(SPEC), make_stream(folder), table, bos=1, context=24, stride=7, batch_tokens=100, progress=Silent(),
-        strategy=strategy,
-    )  # fmt: skip
+    how = StaticScoring(context=24, stride=7, batch_tokens=100, strategy=strategy)
+    return evaluate(GPT(SPEC), make_validation(folder), how, Silent())
 
 
 def adapted(folder: Path) -> Score:
     """The score of a random model with adapters for each document, in several groups of documents."""
     torch.manual_seed(3)
-    table = ByteTable(np.arange(50) % 5, np.arange(50) % 3 == 0, np.arange(50) < 4, True)
-    validation = Validation(make_stream(folder), None, table, 1, ByteCheck(0, None, None))
     how = AdaptiveScoring(adapt={"lora": LoRAConfig(rank=2, chunk=8, rate=0.01)}, context=24, batch_tokens=100)
     adaptive.GROUP_TOKENS = 1_000
-    return evaluate_adaptive(GPT(SPEC), validation, how, Silent())
+    return evaluate_adaptive(GPT(SPEC), make_validation(folder), how, Silent())
 
 
 def measured(folder: Path, tokens: int) -> Calibration:

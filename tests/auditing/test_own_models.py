@@ -20,6 +20,7 @@ from bytecap.scoring.evaluate import evaluate
 from bytecap.text.byte_counts import ByteTable
 from tests.auditing.subjects import TOKENIZER, ask, make_subject
 from tests.model.test_gpt import SPEC
+from tests.scoring.test_evaluate import unchecked
 
 
 @pytest.mark.parametrize("stride", [8, 32])
@@ -33,12 +34,9 @@ def test_it_is_what_is_scored(stride: int) -> None:
     tokens_N[[0, 70, 71, 150]] = 1
     ones_V = np.ones(50, np.int64)
     table = ByteTable(ones_V, ones_V > 1, ones_V > 1, False)
-    score = evaluate(
-        model, MemoryStream(tokens_N), table, bos=1, context=32, stride=stride, batch_tokens=64, progress=Silent()
-    )
-    asked = scored_model(
-        lambda: model, 1, AdaptiveScoring(adapt={}, context=32, stride=stride, batch_tokens=64, strategy="windows")
-    )
+    how = AdaptiveScoring(adapt={}, context=32, stride=stride, batch_tokens=64, strategy="windows")
+    score = evaluate(model, unchecked(MemoryStream(tokens_N), table=table), how.static(), Silent())
+    asked = scored_model(lambda: model, 1, how)
     rows = drive(asked, asked.make(), tokens_N)
     assert len(rows) == score.tokens == 192
     assert rows.loss_N.sum() == pytest.approx(score.nats, abs=1e-3)

@@ -7,9 +7,9 @@ import pytest
 
 from bytecap.core.progress import Silent
 from bytecap.scoring.documents import DocumentSums, documents_json
-from bytecap.scoring.evaluate import evaluate
+from bytecap.scoring.evaluate import StaticScoring, evaluate
 from tests.model.test_gpt import random_model
-from tests.scoring.test_evaluate import TABLE, random_ids, stream_of
+from tests.scoring.test_evaluate import random_ids, stream_of, unchecked
 
 
 @pytest.mark.parametrize("first", [0, 5], ids=["begins at BOS", "begins inside a document"])
@@ -37,8 +37,8 @@ def test_equals_a_slow_walk(tmp_path: Path, first: int) -> None:
 
 def test_they_sum_to_the_score(tmp_path: Path) -> None:
     """Nats, bytes and tokens of the documents are those of the whole."""
-    stream = stream_of(tmp_path, random_ids())
-    score = evaluate(random_model(), stream, TABLE, bos=1, context=16, stride=4, batch_tokens=64, progress=Silent())
+    how = StaticScoring(context=16, stride=4, batch_tokens=64)
+    score = evaluate(random_model(), unchecked(stream_of(tmp_path, random_ids())), how, Silent())
     assert score.documents is not None and "documents" not in score.to_json()
     found = documents_json({"after": score.documents})
     assert sum(found["nats"]["after"]) == pytest.approx(score.nats, abs=1e-4)

@@ -10,7 +10,9 @@ import torch
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.core.progress import Silent
 from bytecap.core.units import bits_per_byte
-from bytecap.scoring.evaluate import ScoreConfig, evaluate
+from bytecap.scoring.evaluate import ScoreConfig, StaticScoring, evaluate
+from bytecap.scoring.validation import Validation
+from bytecap.text.byte_check import ByteCheck
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import ShardWriter, TokenStream
 from tests.model.test_gpt import random_model
@@ -22,12 +24,19 @@ TABLE = ByteTable(
     drops_first_space=True,
 )
 
+PLAIN = StaticScoring(context=16, stride=16, batch_tokens=64)
+
 
 def stream_of(folder: Path, ids: list[int]) -> TokenStream:
     writer = ShardWriter(folder, "val", 40)
     writer.write(ids)
     writer.close()
     return TokenStream(writer.paths)
+
+
+def unchecked(stream: TokenStream, byte_stream: TokenStream | None = None, table: ByteTable = TABLE) -> Validation:
+    """A text as if its bytes had been checked."""
+    return Validation(stream, byte_stream, table, 1, ByteCheck(0, None, None))
 
 
 def random_ids(count: int = 95) -> list[int]:
@@ -40,8 +49,8 @@ def random_ids(count: int = 95) -> list[int]:
 def test_equals_position_by_position(tmp_path: Path, context: int, stride: int) -> None:
     """Each target with exactly the tokens its window gives it."""
     model, ids = random_model(), random_ids()
-    about: dict[str, Any] = {"context": context, "stride": stride, "progress": Silent()}
-    found = evaluate(model, stream_of(tmp_path, ids), TABLE, bos=1, batch_tokens=64, **about)
+    how = StaticScoring(context=context, stride=stride, batch_tokens=64)
+    found = evaluate(model, unchecked(stream_of(tmp_path, ids)), how, Silent())
     nats, text_bytes = 0.0, 0
     for target in range(1, len(ids)):
         position = target - 1
@@ -63,9 +72,10 @@ def test_equals_position_by_position(tmp_path: Path, context: int, stride: int) 
 
 def test_batching_changes_nothing_but_rounding(tmp_path: Path) -> None:
     """One window at a time or all at once."""
-    model, stream = random_model(), stream_of(tmp_path, random_ids())
-    about: dict[str, Any] = {"bos": 1, "context": 16, "stride": 4, "progress": Silent()}
-    one, all_at_once = (evaluate(model, stream, TABLE, batch_tokens=b, **about) for b in (1, 10_000))
+    model, validation = random_model(), unchecked(stream_of(tmp_path, random_ids()))
+    one, all_at_once = (
+        evaluate(model, validation, StaticScoring(context=16, stride=4, batch_tokens=b), Silent()) for b in (1, 10_000)
+    )
     assert one.nats == pytest.approx(all_at_once.nats, rel=1e-6)
 
 
@@ -74,21 +84,19 @@ def test_sidecar_replaces_the_table(tmp_path: Path) -> None:
     ids = random_ids()
     (tmp_path / "bytes").mkdir()
     sidecar = stream_of(tmp_path / "bytes", [9] + [2] * (len(ids) - 1))
-    about: dict[str, Any] = {"bos": 1, "context": 16, "stride": 16, "batch_tokens": 64, "progress": Silent()}
-    score = evaluate(random_model(), stream_of(tmp_path, ids), TABLE, byte_stream=sidecar, **about)
+    score = evaluate(random_model(), unchecked(stream_of(tmp_path, ids), sidecar), PLAIN, Silent())
     assert score.text_bytes == 2 * (len(ids) - 1)
 
 
 def test_refusals(tmp_path: Path) -> None:
     """Too little text, a model that gives no finite loss, settings that cannot be."""
     model = random_model()
-    about: dict[str, Any] = {"bos": 1, "context": 16, "stride": 16, "batch_tokens": 64, "progress": Silent()}
     with pytest.raises(DataError, match="fewer than two tokens"):
-        evaluate(model, stream_of(tmp_path, [1]), TABLE, **about)
+        evaluate(model, unchecked(stream_of(tmp_path, [1])), PLAIN, Silent())
     with torch.no_grad():
         model.embedding[5] = float("nan")
     with pytest.raises(NumericsError, match="not finite"):
-        evaluate(model, stream_of(tmp_path, random_ids()), TABLE, **about)
+        evaluate(model, unchecked(stream_of(tmp_path, random_ids())), PLAIN, Silent())
 
 
 @pytest.mark.parametrize(

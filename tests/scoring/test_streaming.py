@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +12,11 @@ from bytecap.model import attention_blocks
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import with_defaults
 from bytecap.scoring import streaming
-from bytecap.scoring.evaluate import evaluate
+from bytecap.scoring.evaluate import StaticScoring, evaluate
 from bytecap.scoring.streaming import StreamPart, stream_parts, streaming_reach
 from tests.model.test_cache import with_one_mask
 from tests.model.test_gpt import SPEC, random_model
-from tests.scoring.test_evaluate import TABLE, stream_of
+from tests.scoring.test_evaluate import TABLE, stream_of, unchecked
 
 CONTEXT, STRIDE = 12, 4
 TECHNIQUES = with_defaults("smear_gate", "bigram_hash", "unet_skips", "residual_mix")
@@ -50,11 +49,8 @@ def test_equals_one_pass_with_a_mask(
 ) -> None:
     """Nats, bytes, and the documents' own sums, in chunks of any size."""
     model, ids = random_model(spec(across)), random_ids(200, 40)
-    stream = stream_of(tmp_path, ids)
-    found = evaluate(
-        model, stream, TABLE, bos=1, context=CONTEXT, stride=STRIDE, batch_tokens=batch_tokens, progress=Silent(),
-        strategy="streaming",
-    )  # fmt: skip
+    how = StaticScoring(context=CONTEXT, stride=STRIDE, batch_tokens=batch_tokens, strategy="streaming")
+    found = evaluate(model, unchecked(stream_of(tmp_path, ids)), how, Silent())
     with monkeypatch.context() as patch:
         hidden_TD = with_one_mask(model, torch.tensor([ids[:-1]]), CONTEXT - STRIDE // 2, patch)[0].detach()
     loss_T = -model.logits(hidden_TD).log_softmax(-1).gather(-1, torch.tensor(ids[1:])[:, None])[:, 0]
@@ -68,9 +64,10 @@ def test_equals_one_pass_with_a_mask(
 def test_equals_windows_where_documents_fit(tmp_path: Path) -> None:
     """Where each document lies within what every window shows, the two definitions are one."""
     ids = random_ids(200, CONTEXT - STRIDE)
-    about: dict[str, Any] = {"bos": 1, "context": CONTEXT, "stride": STRIDE, "progress": Silent(), "batch_tokens": 48}
-    model, stream = random_model(spec()), stream_of(tmp_path, ids)
-    streamed, windowed = (evaluate(model, stream, TABLE, strategy=s, **about) for s in ("streaming", "windows"))
+    model, validation = random_model(spec()), unchecked(stream_of(tmp_path, ids))
+    windows = StaticScoring(context=CONTEXT, stride=STRIDE, batch_tokens=48)
+    streams = dataclasses.replace(windows, strategy="streaming")
+    streamed, windowed = (evaluate(model, validation, how, Silent()) for how in (streams, windows))
     assert streamed.nats == pytest.approx(windowed.nats, rel=1e-6)
 
 

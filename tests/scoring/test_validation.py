@@ -10,6 +10,7 @@ from bytecap.core.errors import DataError
 from bytecap.core.progress import Part, Silent
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
+from bytecap.scoring.evaluate import StaticScoring, evaluate
 from bytecap.scoring.validation import Validation
 from bytecap.text.config import TextConfig
 from bytecap.text.prepare import prepare
@@ -49,7 +50,8 @@ def test_checked_bytes_are_the_denominator(tokens: Tokens) -> None:
         def update(self, done: float, total: float, text: str = "") -> None:
             states.append((done, total))
 
-    score = validation.score(model, context=32, stride=32, batch_tokens=4096, progress=Part(Recorder(), "after", 1, 4))
+    how = StaticScoring(context=32, stride=32, batch_tokens=4096)
+    score = evaluate(model, validation, how, Part(Recorder(), "after", 1, 4))
     assert score.text_bytes == tokens.validation_bytes == validation.check.counted
     assert states[-1] == (2.0, 4) and all(1.0 < done <= 2.0 for done, _ in states)
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from bytecap.core.progress import Silent
 from bytecap.model import attention_blocks
-from bytecap.scoring.evaluate import evaluate
+from bytecap.scoring.evaluate import StaticScoring, evaluate
 from bytecap.scoring.windowed import plan_windows
 from bytecap.scoring.windows import windows
 from tests.model.test_gpt import SPEC, random_model
-from tests.scoring.test_evaluate import TABLE, stream_of
+from tests.scoring.test_evaluate import stream_of, unchecked
 from tests.scoring.test_streaming import random_ids
 
 
@@ -81,6 +81,6 @@ def test_the_score_is_that_of_each_window_alone(
             model(*(model.embedding.new_tensor(a).long() for a in about), 1)[0, skip:].double().detach().sum()
         )
     monkeypatch.setattr(attention_blocks, "_MIN_SIZE", size)
-    about = {"bos": 1, "context": 16, "stride": 5, "progress": Silent(), "batch_tokens": batch_tokens}
-    found = evaluate(model, stream, TABLE, **about)
+    how = StaticScoring(context=16, stride=5, batch_tokens=batch_tokens)
+    found = evaluate(model, unchecked(stream), how, Silent())
     assert found.nats == pytest.approx(nats, rel=1e-6) and found.tokens == len(ids) - 1

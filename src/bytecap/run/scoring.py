@@ -24,8 +24,13 @@ from bytecap.run import recipe as recipes
 from bytecap.run.folder import COMPARED, MODEL, RECIPE, TOKENS, UNFINISHED_SCORE
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import ADAPTED
-from bytecap.scoring.adaptive import AdaptiveScoring, divergence_fault, evaluate_adaptive, evaluate_beside
-from bytecap.scoring.evaluate import Score, ScoreConfig
+from bytecap.scoring.adaptive import (
+    AdaptiveScoring,
+    divergence_fault,
+    evaluate_adaptive,
+    evaluate_adaptive_and_static,
+)
+from bytecap.scoring.evaluate import Score, ScoreConfig, evaluate
 from bytecap.scoring.kept_groups import KeptGroups
 from bytecap.scoring.score_text import TextScore
 from bytecap.scoring.validation import Validation
@@ -59,7 +64,7 @@ def score_run(
         model = made.model().to(choose_device(device))
     progress = progress or Silent()
     if recipe.score.adapt:
-        score = evaluate_beside(
+        score = evaluate_adaptive_and_static(
             model, validation, adaptive_scoring(recipe), progress, kept_groups(folder, made.data, recipe, tokens)
         )
     else:
@@ -115,12 +120,8 @@ def score_model(
     validation: Validation, model: GPT, recipe: Recipe, progress: Progress, *, plain: bool = False
 ) -> Score:
     """Bits per byte as the recipe says, or with its context in windows that do not overlap."""
-    context = scoring_context(recipe)
-    return validation.score(
-        model, context=context, stride=context if plain else recipe.score.stride,
-        batch_tokens=recipe.score.batch_tokens, progress=progress,
-        strategy="windows" if plain else recipe.score.strategy,
-    )  # fmt: skip
+    how = adaptive_scoring(recipe)
+    return evaluate(model, validation, how.plain() if plain else how.static(), progress)
 
 
 def scored_models(folder: Path) -> dict[str, GPT]:

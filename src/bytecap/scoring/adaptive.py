@@ -30,7 +30,7 @@ from bytecap.scoring.adaptations import build_adaptations
 from bytecap.scoring.adaptations.base import AdaptationConfig
 from bytecap.scoring.documents import document_begins
 from bytecap.scoring.engine import DEFAULT_CHUNK, Engine
-from bytecap.scoring.evaluate import CANONICAL, Order, Score
+from bytecap.scoring.evaluate import CANONICAL, Order, Score, StaticScoring, evaluate
 from bytecap.scoring.kept_groups import KeptGroups
 from bytecap.scoring.ledger import Chunk, Ledger
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
@@ -66,6 +66,16 @@ class AdaptiveScoring:
     order: Order = CANONICAL
     """The order in which documents are taken."""
 
+    def static(self) -> StaticScoring:
+        """How the model alone is scored by the same strategy."""
+        return StaticScoring(
+            context=self.context, stride=self.stride, batch_tokens=self.batch_tokens, strategy=self.strategy
+        )
+
+    def plain(self) -> StaticScoring:
+        """How the model alone is scored in windows that do not overlap."""
+        return StaticScoring(context=self.context, stride=self.context, batch_tokens=self.batch_tokens)
+
     def engine(self, model: GPT, bos: int, text_V: Sequence[str] = ()) -> Engine:
         """The engine for a model; `text_V` is the text of each token, where it is known."""
         context = (
@@ -75,7 +85,7 @@ class AdaptiveScoring:
         return Engine(model, adaptations, bos=bos, context=context, strategy=self.strategy, text_V=text_V)
 
 
-def evaluate_beside(
+def evaluate_adaptive_and_static(
     model: GPT, validation: Validation, how: AdaptiveScoring, progress: Progress, kept: KeptGroups | None = None
 ) -> Score:
     """Score a model while it adapts, and also as it is: by the same strategy, and in plain windows.
@@ -84,13 +94,11 @@ def evaluate_beside(
     """
     adapted = evaluate_adaptive(model, validation, how, Part(progress, "adapted", 0, 3), kept)
     alike = "sliding" if how.strategy == WINDOWS else how.strategy
-    passes: list[tuple[str, int, Strategy]] = [(alike, how.stride, how.strategy), ("plain", how.context, WINDOWS)]
-    static = {}
-    for index, (name, stride, strategy) in enumerate(passes, 1):
-        static[name] = validation.score(
-            model, context=how.context, stride=stride, batch_tokens=how.batch_tokens, strategy=strategy,
-            progress=Part(progress, name, index, 3),
-        )  # fmt: skip
+    passes = {alike: how.static(), "plain": how.plain()}
+    static = {
+        name: evaluate(model, validation, static_how, Part(progress, name, index, 3))
+        for index, (name, static_how) in enumerate(passes.items(), 1)
+    }
     fault = divergence_fault(adapted, static[alike])
     if fault:
         progress.note(fault)

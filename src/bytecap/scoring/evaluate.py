@@ -1,6 +1,6 @@
 """Bits per byte of a model over a token stream.
 
-In:   a model, the validation stream, bytes of each token.
+In:   a model, a Validation.
 Out:  a Score: summed nats, bytes, tokens, seconds.
 
 Letters: B windows, T positions.
@@ -32,10 +32,9 @@ from bytecap.scoring.adaptations.base import AdaptationConfig
 from bytecap.scoring.documents import DocumentScores, DocumentSums
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
 from bytecap.scoring.streaming import streamed_losses
+from bytecap.scoring.validation import Validation
 from bytecap.scoring.windowed import windowed_losses
 from bytecap.scoring.windows import check_stride
-from bytecap.text.byte_counts import ByteTable
-from bytecap.text.shards import TokenStream
 
 DOCUMENTS = "documents"
 """Where the sums of each document stand, in a Score and in `score.json`."""
@@ -73,6 +72,16 @@ class ScoreConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StaticScoring:
+    """How a model is scored as it is; the fields mean what they mean in ScoreConfig."""
+
+    context: int
+    stride: int
+    batch_tokens: int
+    strategy: Strategy = WINDOWS
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """The result of one scoring run."""
 
@@ -92,7 +101,7 @@ class Score:
     order: Order = CANONICAL
     """The order of the documents: as they lie in the stream, or another."""
     static: Mapping[str, Score] = dataclasses.field(default_factory=dict)
-    """Beside a score with adaptations those without, `sliding` and `plain`."""
+    """For a score with adaptations, those without, `sliding` and `plain`."""
     fault: str = ""
     """What is wrong with it; empty for nothing."""
     documents: DocumentScores | None = dataclasses.field(default=None, repr=False, compare=False)
@@ -108,32 +117,23 @@ class Score:
 
 
 @torch.no_grad()
-def evaluate(
-    model: GPT,
-    stream: TokenStream,
-    table: ByteTable,
-    *,
-    bos: int,
-    context: int,
-    stride: int,
-    batch_tokens: int,
-    progress: Progress,
-    byte_stream: TokenStream | None = None,
-    strategy: Strategy = WINDOWS,
-) -> Score:
-    """Score every target of `stream` exactly once. `byte_stream` replaces the table where the shards have a sidecar.
+def evaluate(model: GPT, validation: Validation, how: StaticScoring, progress: Progress) -> Score:
+    """Score every target of the text exactly once.
 
     Several processes share the batches of windows, and each gets the score that one process would give.
+    DataError for a text without a target, ConfigError for a stride beyond the context, NumericsError where the loss is
+    not finite.
     """
+    stream, byte_stream, bos = validation.stream, validation.byte_stream, validation.bos
     targets = len(stream) - 1
     if targets < 1:
         raise DataError("the validation text has fewer than two tokens; give more text")
-    check_stride(stride, context)
+    check_stride(how.stride, how.context)
     if model.embedding.device.type == "cpu":
         keep_freed_memory()
     clock = Clock()
-    run = streamed_losses if strategy == STREAMING else windowed_losses
-    sums, spans = run(model, stream, bos=bos, context=context, stride=stride, batch_tokens=batch_tokens)
+    run = streamed_losses if how.strategy == STREAMING else windowed_losses
+    sums, spans = run(model, stream, bos=bos, context=how.context, stride=how.stride, batch_tokens=how.batch_tokens)
     scored_N, done, processes = np.zeros(targets, np.uint8), 0, world().size
     nats_W, bytes_W = np.zeros(sums), np.zeros(sums, np.int64)
     documents, was_training = DocumentSums(stream, bos), model.training
@@ -143,7 +143,7 @@ def evaluate(
         scored_N[first:end] += 1
         nats_W[number] += float(loss_T.sum())
         if byte_stream is None:
-            counts = table.count(tokens_T[:-1], tokens_T[1:])
+            counts = validation.table.count(tokens_T[:-1], tokens_T[1:])
         else:
             counts = byte_stream.read(first + 1, end - first)
         bytes_W[number] += counts.sum()
@@ -161,9 +161,9 @@ def evaluate(
         nats=nats,
         text_bytes=text_bytes,
         tokens=targets,
-        context=context,
-        stride=stride,
+        context=how.context,
+        stride=how.stride,
         seconds=clock.seconds,
-        strategy=strategy,
+        strategy=how.strategy,
         documents=documents.scores(),
     )

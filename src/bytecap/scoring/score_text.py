@@ -21,8 +21,8 @@ from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.scoring.adaptations import saved_adaptations
 from bytecap.scoring.adaptations.base import AdaptationConfig
-from bytecap.scoring.adaptive import AdaptiveScoring, evaluate_beside, evaluate_predictor
-from bytecap.scoring.evaluate import Score, ScoreConfig
+from bytecap.scoring.adaptive import AdaptiveScoring, evaluate_adaptive_and_static, evaluate_predictor
+from bytecap.scoring.evaluate import Score, ScoreConfig, evaluate
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
 from bytecap.scoring.predictor import Predictor
 from bytecap.scoring.validation import Validation
@@ -86,12 +86,9 @@ def score_text(
     with checked_text(text, tokenizer, progress) as validation:
         model = artifact.model().to(choose_device(device))
         if adaptive.adapt:
-            score = evaluate_beside(model, validation, adaptive, progress)
+            score = evaluate_adaptive_and_static(model, validation, adaptive, progress)
         else:
-            score = validation.score(
-                model, context=artifact.context, stride=stride, batch_tokens=adaptive.batch_tokens, progress=progress,
-                strategy=adaptive.strategy,
-            )  # fmt: skip
+            score = evaluate(model, validation, adaptive.static(), progress)
     return TextScore(score, validation.check)
 
 

@@ -10,10 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bytecap.core.errors import DataError
-from bytecap.core.progress import Progress
-from bytecap.model.gpt import GPT
-from bytecap.scoring.evaluate import Score, evaluate
-from bytecap.scoring.past import WINDOWS, Strategy
 from bytecap.text.byte_check import ByteCheck, check_table
 from bytecap.text.byte_counts import ByteTable, build_table
 from bytecap.text.shards import TokenStream
@@ -56,27 +52,3 @@ class Validation:
             counted = int(byte_stream.read(1, len(byte_stream)).sum())
             check = ByteCheck(counted, None, None)
         return cls(stream, byte_stream, table, tokenizer.bos, check)
-
-    def score(
-        self,
-        model: GPT,
-        *,
-        context: int,
-        stride: int,
-        batch_tokens: int,
-        progress: Progress,
-        strategy: Strategy = WINDOWS,
-    ) -> Score:
-        """Bits per byte of `model` on this text."""
-        return evaluate(
-            model,
-            self.stream,
-            self.table,
-            bos=self.bos,
-            context=context,
-            stride=stride,
-            batch_tokens=batch_tokens,
-            progress=progress,
-            byte_stream=self.byte_stream,
-            strategy=strategy,
-        )
