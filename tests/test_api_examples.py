@@ -31,7 +31,7 @@ def folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_examples(name: str, folder: Path) -> None:
+def test_examples_of_docstrings_give_what_they_show(name: str, folder: Path) -> None:
     """Each function shows one, and it gives what it shows."""
     torch.manual_seed(0)
     found = doctest.DocTestFinder(recurse=False).find(getattr(bytecap, name), name, globs={})

@@ -33,7 +33,7 @@ def test_it_explains_itself(name: str, monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 @pytest.mark.slow
-def test_speeds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_speeds_are_printed_with_a_ratio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Rates are printed with a ratio, on a model that takes no time."""
     run(monkeypatch, "scoring_speed.py", "300", *TINY)
     assert "streaming  " in (found := capsys.readouterr().out) and "times stride 64" in found

@@ -37,7 +37,7 @@ def agrees(path: Path, shape: list[int], last: str = "") -> bool:
     return np.allclose(wanted, getattr(found, last)().numpy() if last else found.numpy(), atol=1e-5)
 
 
-def test_convolutions(tmp_path: Path) -> None:
+def test_convolutions_of_every_kind(tmp_path: Path) -> None:
     """Uneven padding, groups, a transposed one, norms with running statistics that are no parameters, a probability."""
     nodes = [
         helper.make_node("Conv", ["x", "grouped", "bias"], ["a"], auto_pad="SAME_UPPER", strides=[2, 1], group=2),
@@ -53,7 +53,7 @@ def test_convolutions(tmp_path: Path) -> None:
     assert {name for name, _ in OnnxGraph(path).named_parameters()} == weights.keys() - {"mean", "variance"}
 
 
-def test_gru(tmp_path: Path) -> None:
+def test_gru_in_both_directions(tmp_path: Path) -> None:
     """Both directions, packed gates in tensors of three axes."""
     node = helper.make_node(
         "GRU", ["x", "w", "r", "b"], ["y"], hidden_size=5, direction="bidirectional", linear_before_reset=1

@@ -92,7 +92,7 @@ ROWS = [[name, len(data)] for name, data in FILES.items()]
         (DTYPES, {"": ["F32"]}, "must give a type"),
     ],
 )
-def test_forgeries(key: str, value: Any, said: str) -> None:
+def test_forged_entries_are_refused_by_name(key: str, value: Any, said: str) -> None:
     """Each wrong entry is refused by name."""
     with pytest.raises(FormatError, match=said):
         loads(changed(key, value))

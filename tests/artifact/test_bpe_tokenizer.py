@@ -87,7 +87,7 @@ def test_stored_short() -> None:
         json.dumps({"model": {"vocab": ["x" * 257], "merges": "pairs"}}).encode(), b"\xff\xfe",
     ],
 )  # fmt: skip
-def test_forgeries(data: bytes) -> None:
+def test_forged_tables_are_refused(data: bytes) -> None:
     """FormatError for what nobody writes."""
     with pytest.raises(FormatError, match="the attached tokenizer"):
         with_merges(data)

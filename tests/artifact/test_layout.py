@@ -24,7 +24,7 @@ def rebuilt(header: object, body: bytes = b"", *, raw_size: int | None = None, t
     return head + struct.pack("<I", zlib.crc32(head + packed)) + packed + body
 
 
-def test_golden() -> None:
+def test_a_file_assembled_by_hand_is_read() -> None:
     """A file assembled by hand is read, and ours begins as the document says."""
     row = ["x", "raw", 3, 3, zlib.crc32(b"abc")]
     parsed = parse(rebuilt({"k": "v", "sections": [row]}, b"abc"))
@@ -56,7 +56,7 @@ def test_any_changed_byte() -> None:
 
 @settings(max_examples=200)
 @given(st.binary(max_size=200))
-def test_noise(data: bytes) -> None:
+def test_noise_is_refused(data: bytes) -> None:
     """Noise, with and without the magic, is refused as such."""
     for candidate in (data, b"bcap" + data):
         with pytest.raises(FormatError):
@@ -99,7 +99,7 @@ def with_preamble(**changes: int) -> bytes:
         (rebuilt({"sections": []}, b"more"), "4 bytes follow the last section"),
     ],
 )
-def test_forgeries(data: bytes, message: str) -> None:
+def test_forged_content_with_valid_checksums_is_refused(data: bytes, message: str) -> None:
     """Files with valid checksums but impossible content."""
     with pytest.raises(FormatError, match=message):
         parse(data)

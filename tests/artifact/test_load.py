@@ -156,7 +156,7 @@ FORGERIES: list[tuple[bytes, str]] = [
 
 
 @pytest.mark.parametrize(("data", "message"), FORGERIES)
-def test_forgeries(data: bytes, message: str) -> None:
+def test_forged_headers_are_refused_each_with_its_message(data: bytes, message: str) -> None:
     """Each with its own sentence, none with a traceback of another kind."""
     with pytest.raises(FormatError, match=message):
         loads(data)
@@ -168,7 +168,7 @@ def test_whole_numbers_for_floats() -> None:
     assert type(spec.qk_gain) is float and spec.rope_base == 1e17
 
 
-def test_files(tmp_path: Path) -> None:
+def test_missing_and_damaged_files_are_told_apart(tmp_path: Path) -> None:
     """The path stands in the message; a missing file is not a damaged one."""
     path = tmp_path / "model.bcap"
     with pytest.raises(DataError, match=r"cannot read .*model.bcap: No such file"):

@@ -26,7 +26,7 @@ def test_round_trip(compressor: str, spread: int, embed: bool) -> None:
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_settings() -> None:
+def test_caps_have_units_and_compressors_names() -> None:
     """Caps with units; compressors by name."""
     assert ArtifactConfig(cap_bytes="16MB").budget.file_bytes == 16_000_000
     with pytest.raises(ConfigError, match="must be positive"):

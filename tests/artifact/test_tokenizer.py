@@ -20,7 +20,7 @@ def test_the_files_own_goes_first() -> None:
     assert own.model == example_tokenizer()
 
 
-def test_refusals() -> None:
+def test_unusable_tokenizers_are_refused() -> None:
     """No tokenizer at all, one of another size, and weights without a model."""
     without = loads(example_file(embed=False))
     with pytest.raises(DataError, match="no tokenizer in it; use the run folder"):

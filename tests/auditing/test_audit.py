@@ -72,7 +72,7 @@ def test_a_file_alone(finished: Path, corpus: Path, tmp_path: Path, capsys: pyte
     assert json.loads(capsys.readouterr().out)["broken"] == ["D1a", "D1b"]
 
 
-def test_mistakes(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_refused(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A path to nothing, a set of rules that is none, a record that speaks of another file."""
     assert call("audit", tmp_path / "none.bcap") == 3
     assert call("audit", finished, "--rules", "parameter_golf") == 2

@@ -63,7 +63,7 @@ def test_it_is_what_is_scored(llama: Path) -> None:
             assert asked.across_documents == (bos == NO_BOS)
 
 
-def test_rules(llama: Path, texts: GivenTexts) -> None:
+def test_rules_on_an_honest_folder(llama: Path, texts: GivenTexts) -> None:
     """What can be asked of an honest folder is kept; a document of the training text is found; the rest says why."""
     report = ask(open_subject(llama, texts), "A1", "A2", "C1b", "C4", "D1a", "B1", "B2", "A3", "S2", "G1")
     found = {finding.rule: finding.answer for finding in report.findings}

@@ -133,7 +133,7 @@ def test_the_order_of_additions_is_no_offence(tmp_path: Path) -> None:
     assert found.verdict == KEPT and found.figure is not None and found.figure > 1e-5
 
 
-def test_clocks(tmp_path: Path) -> None:
+def test_time_limits(tmp_path: Path) -> None:
     """Within, over, without a limit, not measured; and calibration where the rules count it."""
     subject = make_subject(tmp_path)
 

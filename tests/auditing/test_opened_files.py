@@ -20,7 +20,7 @@ def question() -> Question:
     return Question(subject=Subject(name="nothing"), rng=np.random.default_rng(0))
 
 
-def test_files(question: Question, tmp_path: Path) -> None:
+def test_each_opened_file_is_listed_once(question: Question, tmp_path: Path) -> None:
     """Each once, those of libraries and what is opened outside apart."""
     for name in ("read.bin", "array.npy", "mapped.npy", "outside.bin"):
         np.save(tmp_path / name, np.arange(3)) if name.endswith("npy") else (tmp_path / name).write_bytes(b"x")

@@ -55,7 +55,7 @@ def test_an_array_is_foretold_by_an_earlier_one() -> None:
     assert len(encode_arrays([values, *between, values])) > len(encode_arrays([values, *between[1:], values]))
 
 
-def test_golden() -> None:
+def test_pinned_bytes_still_decode() -> None:
     """Bytes written once decode for ever: alone, as differences, by the array before."""
     arrays = [np.array([0, 1, -1, 5, -40, 0, 0, 2]), np.arange(100, 140), 2 * np.arange(40)]
     assert encode_arrays(arrays).hex() == GOLDEN

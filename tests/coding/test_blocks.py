@@ -76,7 +76,7 @@ def test_scales_are_rank_one() -> None:
     assert MIN_CLASS < rows[5] < np.delete(rows, 5).min() - 8
 
 
-def test_golden() -> None:
+def test_pinned_bytes_still_decode() -> None:
     """Bytes written once decode for ever."""
     symbols = np.array([[3, -1, 0], [0, 2, -20], [1, 0, 70]], np.int16)
     scales = RmsClasses(np.array([7, 9, 12]), np.array([-6, -8, 8]), TRELLIS)
@@ -91,7 +91,7 @@ GOLDEN = (
 
 
 @pytest.mark.slow
-def test_forgeries() -> None:
+def test_cut_and_changed_data_is_a_format_error() -> None:
     """Cut anywhere, changed anywhere in the head, or noise: a FormatError, never anything else."""
     one = block(normal(20, 30, 4.0), TRELLIS)
     data = encode_blocks([one])

@@ -12,7 +12,7 @@ from bytecap.coding.cost import apportion, entropy_bytes
 
 
 @given(st.lists(st.integers(-9, 9), max_size=80))
-def test_entropy(values: list[int]) -> None:
+def test_entropy_is_minus_the_sum_of_log2_shares(values: list[int]) -> None:
     """Minus the sum of log2 of each symbol's share."""
     counts = Counter(values)
     bits = -sum(math.log2(counts[v] / len(values)) for v in values)
@@ -20,7 +20,7 @@ def test_entropy(values: list[int]) -> None:
 
 
 @given(st.integers(0, 10_000), st.lists(st.floats(0.01, 100), min_size=1, max_size=20))
-def test_apportion(total: int, parts: list[float]) -> None:
+def test_apportioned_counts_are_whole_and_exact_in_sum(total: int, parts: list[float]) -> None:
     """Whole, exact in sum, each within one of its share."""
     shares = apportion(total, parts)
     assert sum(shares) == total

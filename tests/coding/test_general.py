@@ -101,7 +101,7 @@ def test_unknown_and_missing(monkeypatch: pytest.MonkeyPatch) -> None:
             use()
 
 
-def test_baselines() -> None:
+def test_general_compressors_shrink_repeated_text() -> None:
     """The three that everyone knows, smaller than a text that repeats itself."""
     sizes = baseline_sizes(b"one two three " * 500)
     assert list(sizes) == ["gzip", "xz", "zstd-19"] and all(20 < size < 200 for size in sizes.values())

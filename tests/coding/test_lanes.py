@@ -62,7 +62,7 @@ def test_against_the_slow_coder(count: int, lanes: int) -> None:
     assert found == tokens.tolist()
 
 
-def test_golden() -> None:
+def test_pinned_bytes_still_decode() -> None:
     """Bytes written once decode for ever."""
     tokens, contexts = tokens_and_contexts(24, seed=7)
     data = encode_lanes(START[contexts, tokens], SIZE[contexts, tokens], np.full(12, 2), 2)

@@ -18,7 +18,7 @@ def test_round_trip(values: list[int]) -> None:
     assert from_planes(data, len(values), wide=wide).tolist() == values
 
 
-def test_golden() -> None:
+def test_low_bytes_come_before_high_bytes() -> None:
     """Low bytes of values plus 128 first, then high bytes."""
     assert to_planes(np.array([[1, -2], [300, 0]], np.int16), wide=True) == bytes.fromhex("817eac80 00000100")
     assert to_planes(np.array([[1, -2]], np.int16), wide=False) == bytes.fromhex("01fe")

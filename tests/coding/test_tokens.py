@@ -23,7 +23,7 @@ def test_any_order(values: list[int]) -> None:
     assert from_tokens(to_tokens(symbols), extra_bits(symbols)).tolist() == values
 
 
-def test_golden() -> None:
+def test_tokens_at_the_edges_of_octaves() -> None:
     """Fifteen is the last with a token of its own; 16 begins an octave of four quarters and two parities."""
     assert magnitude_tokens(np.array([0, 15, 16, 17, 18, 19, 20, 31, 32, 32767])).tolist() == [
         0, 15, 16, 17, 16, 17, 18, 23, 24, 103,

@@ -52,7 +52,7 @@ def test_nothing_asked_shows_the_page(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS, ids=NAMES)
-def test_examples(
+def test_examples_of_the_help_pages_run(
     verb: object, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the pages show is done, in a folder that has what they name."""
@@ -110,7 +110,7 @@ def test_examples(
         ("run --set train.steps=3 --set train.steps=4", "--set train.steps is given twice, 3 and 4"),
     ],
 )
-def test_usage(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_one_sentence_and_exit_code_2(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One sentence and exit code 2; the same as JSON where that was asked for."""
     verb, *others = shlex.split(words)
     assert call(verb, *others) == 2

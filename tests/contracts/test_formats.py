@@ -86,7 +86,7 @@ def test_size_estimate(name: str, seed: int) -> None:
 
 
 @each_format
-def test_inspect(name: str) -> None:
+def test_inspect_accounts_for_every_byte(name: str) -> None:
     """A few printable words, and every byte of every section is somebody's."""
     tensors = {"a": example(name, 1), "b": example(name, 2), "c": OTHER}
     data = packed(tensors, "zlib")

@@ -20,19 +20,19 @@ NAMES = HOOKS.names()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_survives(name: str, tmp_path: Path, stream: TokenStream) -> None:
+def test_training_survives_two_stops(name: str, tmp_path: Path, stream: TokenStream) -> None:
     """Two stops."""
     check_survives(name, tmp_path, stream)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_changes(name: str, tmp_path: Path, stream: TokenStream) -> None:
+def test_a_hook_changes_only_what_it_says(name: str, tmp_path: Path, stream: TokenStream) -> None:
     """What it says, and nothing else."""
     check_changes(name, tmp_path, stream)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_start(name: str) -> None:
+def test_starts_outside_training_are_refused(name: str) -> None:
     """Before the beginning or after the end."""
     check_start(name)
 

@@ -34,7 +34,7 @@ NAMES = TECHNIQUES.names()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_live(name: str) -> None:
+def test_its_output_changes_the_logits(name: str) -> None:
     """Its output changes the logits."""
     check_live(name)
 
@@ -46,38 +46,38 @@ def test_causal_and_isolated(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_streams(name: str) -> None:
+def test_the_same_through_a_cache(name: str) -> None:
     """The same through a cache."""
     check_streams(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_skips(name: str) -> None:
+def test_the_same_without_the_first_positions(name: str) -> None:
     """The same without the first positions."""
     check_skips(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_roles(name: str) -> None:
+def test_roles_are_complete(name: str) -> None:
     """Complete."""
     check_roles(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_survives(name: str, tmp_path: Path) -> None:
+def test_survives_checkpoint_and_file(name: str, tmp_path: Path) -> None:
     """Checkpoint and `.bcap`."""
     check_survives(name, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_compiles(name: str) -> None:
+def test_compiles_to_one_graph(name: str) -> None:
     """One graph."""
     check_compiles(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_neutral(name: str) -> None:
+def test_neutral_at_start_where_it_says_so(name: str) -> None:
     """Where it claims so."""
     check_neutral(name)
 
@@ -89,7 +89,7 @@ def test_low_precision(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_trains(name: str) -> None:
+def test_the_loss_falls(name: str) -> None:
     """The loss falls."""
     check_trains(name)
 

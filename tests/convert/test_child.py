@@ -42,7 +42,7 @@ def converted(path: Path, root: Any, key: str | None = None, **how: Any) -> tupl
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
-def test_trainers(tmp_path: Path, zipped: bool) -> None:
+def test_checkpoint_of_a_data_parallel_trainer(tmp_path: Path, zipped: bool) -> None:
     """A data-parallel model with its optimizer, tied weights, half precision."""
     model = Net().half()
     weights = {f"module.{name}": value for name, value in model.state_dict().items()}
@@ -100,7 +100,7 @@ def test_saved_on_a_gpu(tmp_path: Path) -> None:
     assert torch.equal(load_file(tmp_path / WEIGHTS)["w"], torch.ones(4, 4))
 
 
-def test_shards(tmp_path: Path) -> None:
+def test_shards_hold_what_the_index_names(tmp_path: Path) -> None:
     """Of both kinds, only what the index names, and empty tensors are left out."""
     save_file({"a": torch.ones(2, 2), "other": torch.ones(1)}, tmp_path / "1.safetensors")
     torch.save({"b": torch.zeros(3), "none": torch.zeros(0)}, tmp_path / "2.bin")

@@ -42,7 +42,7 @@ def test_quantized_by_torch() -> None:
     assert dequantize({"w": value}, {})[0]["w"].tolist() == [0.5, -0.25]
 
 
-def test_files(tmp_path: Path) -> None:
+def test_files_are_dequantized_only_when_asked(tmp_path: Path) -> None:
     """Asked for, floats; not asked for, as they are and said; nothing to do is refused, and so is fitting them."""
     path = str(tmp_path / "x.safetensors")
     save_file(TABLE, path)

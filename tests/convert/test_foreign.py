@@ -23,7 +23,7 @@ def test_stand_ins() -> None:
     assert not kind(circle).holds_numbers()
 
 
-def test_modules() -> None:
+def test_a_module_saved_whole_gives_its_tensors() -> None:
     """Parameters, persistent buffers and submodules of a module that was saved whole."""
     module = stand_in("net.Net")[0]()
     module.__setstate__(

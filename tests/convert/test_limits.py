@@ -48,7 +48,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", TRIES)
-def test_refused(name: str, tried: dict[str, str]) -> None:
+def test_what_the_child_process_may_not_do(name: str, tried: dict[str, str]) -> None:
     """Told what it may not do; reading, and writing into its own folder, it may."""
     assert tried[name].startswith("a file that is being converted may not"), tried[name]
 
@@ -58,7 +58,7 @@ def test_refused(name: str, tried: dict[str, str]) -> None:
     ("code", "ends"),
     [("x = bytearray(8 << 30)", 1), ("x = [0]\nwhile True: x = x + x", 1)],
 )
-def test_memory(code: str, ends: int, tmp_path: Path) -> None:
+def test_a_decompression_bomb_meets_a_memory_error(code: str, ends: int, tmp_path: Path) -> None:
     """A bomb meets a MemoryError, long before the machine does."""
     lines = ["import pathlib", "from bytecap.convert.limits import confine"]
     lines += [f"confine(pathlib.Path({str(tmp_path)!r}), 1 << 20)", code]

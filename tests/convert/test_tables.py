@@ -37,7 +37,7 @@ FORMS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_forms(form: str) -> None:
+def test_the_one_table_is_found_in_any_form(form: str) -> None:
     """One table is meant, whatever lies beside it."""
     root, where = FORMS[form]
     path, table = choose(root, None)
@@ -45,7 +45,7 @@ def test_forms(form: str) -> None:
     assert choose(root, where)[0] == where
 
 
-def test_several() -> None:
+def test_several_tables_are_named_and_a_key_chooses() -> None:
     """What may be meant is named with its size, and a key chooses; dots in keys are no matter."""
     root = {"model": W, "model.ema": EMA, "x": {"y.z": EMA}}
     with pytest.raises(ConfigError, match=r"model \(3 tensors, 17 numbers\), model.ema .*--key model "):
@@ -64,7 +64,7 @@ def test_several() -> None:
 @pytest.mark.parametrize(
     "root", [{}, [], None, 3, "x", torch.ones(3), {"a": 1}, {0: torch.ones(2, 2)}, {"state": {}, "param_groups": []}]
 )
-def test_none(root: Any) -> None:
+def test_a_file_without_named_weights_is_refused(root: Any) -> None:
     """No weights with names: said so."""
     with pytest.raises(DataError, match="no weights with names"):
         choose(root, None)
@@ -99,6 +99,6 @@ def test_endless_tables() -> None:
         ([], []),
     ],
 )
-def test_wrappers(given: list[str], plain: list[str]) -> None:
+def test_prefixes_of_wrappers_are_removed(given: list[str], plain: list[str]) -> None:
     """What DataParallel, compile, FSDP and checkpointing put into names goes, unless names would meet."""
     assert unwrap_names(given) == dict(zip(given, plain, strict=True))

@@ -28,12 +28,12 @@ class Table:
         (Any, (None, 3, []), ()),
     ],
 )
-def test_fits(hint: Any, fitting: tuple[Any, ...], others: tuple[Any, ...]) -> None:
+def test_values_are_checked_against_types(hint: Any, fitting: tuple[Any, ...], others: tuple[Any, ...]) -> None:
     """Whole floats are integers, booleans are no numbers, text is no list; entries are looked at later."""
     assert all(fits(hint, value) for value in fitting) and not any(fits(hint, value) for value in others)
 
 
-def test_words() -> None:
+def test_types_in_plain_words() -> None:
     """Types for people."""
     assert describe(int | str | None) == "a whole number or text"
     assert describe(tuple[float, float]) == "a list of 2 entries"
@@ -43,7 +43,7 @@ def test_words() -> None:
     assert describe(bytes) == "another value"
 
 
-def test_shown() -> None:
+def test_values_are_shown_in_one_short_line() -> None:
     """One short line without control characters, whatever it is."""
     deep: list[Any] = []
     for _ in range(100_000):

@@ -16,6 +16,6 @@ def test_exit_codes() -> None:
 
 
 @pytest.mark.parametrize(("name", "hint"), [("baselin", "; did you mean baseline?"), ("zzzz", "")])
-def test_nearest(name: str, hint: str) -> None:
+def test_only_a_close_name_is_suggested(name: str, hint: str) -> None:
     """Only a close name is suggested."""
     assert errors.nearest(name, ["baseline", "other"]) == hint

@@ -134,7 +134,7 @@ class Bounded:
         ({"shares": (0.5, 2.0)}, "shares is 2.0; it must be at most 1"),
     ],
 )
-def test_bounds(values: dict[str, Any], message: str) -> None:
+def test_bounds_hold_in_python_and_in_files(values: dict[str, Any], message: str) -> None:
     """Held in Python and in files alike."""
     with pytest.raises(ConfigError, match=f"^{message}"):
         Bounded(**values)

@@ -42,7 +42,7 @@ def test_at_once(number: int) -> None:
 
 
 @BOTH
-def test_deferred(number: int) -> None:
+def test_signals_are_noted_inside_deferred(number: int) -> None:
     """Inside `deferred` the signal is only noted; at its end, or at once when the block looks, it is raised."""
     reached = []
     with pytest.raises(Stopped), stop_at_once(), deferred() as request:

@@ -11,7 +11,7 @@ from bytecap.core.terminal import visible, visible_json, visible_line
 LETTERS = st.text(st.characters(codec="utf-8") | st.sampled_from("\x00\x1b\x9b\r\n\t\u202e\u2066\x7f"))
 
 
-def test_examples() -> None:
+def test_control_characters_are_spelled_out() -> None:
     """Escapes, lone carriage returns and orders of writing are spelled out; text stays text."""
     assert visible("a\x1b[2J\x9b1m") == "a\\x1b[2J\\x9b1m"
     assert visible("one\r\ntwo\tthree\rfour") == "one\r\ntwo\tthree\\rfour"

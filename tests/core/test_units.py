@@ -8,7 +8,7 @@ from bytecap.core.errors import ConfigError
 from bytecap.core.units import bits_per_byte, bits_per_weight, parse_bytes
 
 
-def test_conversions() -> None:
+def test_bits_per_byte_and_bits_per_weight() -> None:
     """A uniform byte costs 8 bits per byte; 16,000,000 bytes of 32,000,000 weights are 4 bits each."""
     assert bits_per_byte(1000 * math.log(256), 1000) == pytest.approx(8.0)
     assert bits_per_weight(16_000_000, 32_000_000) == 4.0
@@ -28,7 +28,7 @@ def test_conversions() -> None:
         ("1GiB", 2**30),
     ],
 )
-def test_sizes(text: str, size: int) -> None:
+def test_decimal_and_binary_sizes_are_told_apart(text: str, size: int) -> None:
     """Decimal and binary units are told apart."""
     assert parse_bytes(text) == size
 

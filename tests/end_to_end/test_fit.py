@@ -42,7 +42,7 @@ def test_the_cap_of_the_run(finished: Path, tmp_path: Path, capsys: Capture) -> 
     assert report["cap_bytes"] == SETTINGS["artifact.cap_bytes"] >= report["bytes"] + 1000
 
 
-def test_distilled(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_distilled_and_compensated_files_are_no_worse(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     """Tensors rounded one after another, trained or corrected in between, make a file of the model like any other.
 
     It is nearer on the text that is set apart for this, or the file is the one without; on other text, and in a model

@@ -22,7 +22,7 @@ from tests.runs import SETTINGS, call
 pytestmark = pytest.mark.slow
 
 
-def test_budgets(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_budgets_too_small_exit_with_4_and_a_size(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     """Exit 4 with the size that would do: the smallest file, or the smallest useful one."""
     assert call("fit", finished, "--cap", "1000", "--json", "--quiet") == 4
     error = json.loads(capsys.readouterr().out)["error"]
@@ -111,7 +111,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
 
 
 @pytest.mark.parametrize(("given", "code", "message"), MISTAKES, ids=[" ".join(row[0]) for row in MISTAKES])
-def test_mistakes(
+def test_mistakes_exit_with_a_sentence_and_write_nothing(
     finished: Path, alone: Path, foreign: Path, capsys: Capture, given: list[str], code: int, message: str
 ) -> None:
     """A sentence with what was found and what to do, the exit code, and nothing written."""

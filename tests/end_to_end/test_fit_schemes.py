@@ -19,7 +19,9 @@ pytestmark = pytest.mark.slow
     [("int8", "row scale", False), ("pr65", "row scale", False), ("pr1586", "row scale", True),
      ("pr1797", "row scale + rank 4", True)],
 )  # fmt: skip
-def test_schemes(finished: Path, tmp_path: Path, capsys: Capture, scheme: str, format: str, measured: bool) -> None:
+def test_published_schemes_make_loadable_files(
+    finished: Path, tmp_path: Path, capsys: Capture, scheme: str, format: str, measured: bool
+) -> None:
     """Of their own size: loadable, compared with the original, the same report as ours; only some are measured."""
     run = tmp_path / "run"
     shutil.copytree(finished, run, ignore=shutil.ignore_patterns("calibration.safetensors", "model*"))

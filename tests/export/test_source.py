@@ -8,7 +8,7 @@ from bytecap.export.source import ExportSource, compare_logits, compare_weights
 from tests.export.examples import make_file
 
 
-def test_logits() -> None:
+def test_logits_are_compared_relative_to_the_largest() -> None:
     """Relative to the largest; a NaN and another shape are never equal."""
     a = torch.tensor([[10.0, -20.0]])
     assert compare_logits(a + 1e-5, a, "x") == pytest.approx(5e-7, rel=0.1)
@@ -17,7 +17,7 @@ def test_logits() -> None:
             compare_logits(wrong, a, "x")
 
 
-def test_weights() -> None:
+def test_weights_are_compared_by_name_shape_and_number() -> None:
     """By name, shape and number."""
     w = {"a": torch.ones(2, 2), "b": torch.zeros(3)}
     assert "all 7 numbers of 2 tensors" in compare_weights(w, w, "x")

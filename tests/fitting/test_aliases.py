@@ -56,7 +56,7 @@ def slow_twins(tensors: dict[str, Tensor]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_copies(seed: int) -> None:
+def test_copies_are_found_as_by_comparing_every_pair(seed: int) -> None:
     """Against every pair compared: many small tensors of few values, some of which are equal."""
     draw = np.random.default_rng(seed)
     shapes = [(2,), (1, 2), (2, 1), (3,), (70,), (35, 2)]

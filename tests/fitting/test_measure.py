@@ -29,7 +29,7 @@ def stream_of(folder: Path, count: int) -> TokenStream:
     return TokenStream(writer.paths)
 
 
-def test_batches() -> None:
+def test_batches_have_about_the_tokens_wanted() -> None:
     """About as many tokens as wanted, never more than there are, in windows that a short text can fill."""
     assert batch_shape(10**6, 65_536, 256) == (32, 8, 256)
     steps, batch, context = batch_shape(300, 65_536, 256)

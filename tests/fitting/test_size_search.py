@@ -66,7 +66,7 @@ def test_never_over_and_close_under(seed: int, cap: int, states: int) -> None:
     assert cap - len(result.data) <= MIN_SLACK_BYTES or cap < 1.5 * smallest
 
 
-def test_prediction() -> None:
+def test_predicted_size_and_loss_are_close() -> None:
     """Without rounding, size within 3 % here (1 % on real models) and loss within a fifth of what rounding gives."""
     one = fitter(0)
     result = one.fit(4000, Silent())

@@ -17,7 +17,7 @@ def example(rows: int, columns: int) -> LowRank:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(5, 70), (3, 64), (9, 1), (1, 200)])
-def test_correction(rows: int, columns: int) -> None:
+def test_the_correction_is_left_times_scaled_right(rows: int, columns: int) -> None:
     """Left times right, with one scale for each 64 numbers of the right factor in row order."""
     one = example(rows, columns)
     rank = min(4, rows, columns)
@@ -30,7 +30,7 @@ def test_correction(rows: int, columns: int) -> None:
     assert one.product().dtype == np.float32 and np.array_equal(one.product(), expected.astype(np.float32))
 
 
-def test_sizes() -> None:
+def test_ranks_and_scales_of_small_tensors() -> None:
     """Four directions or as many as there are; a short last group has a scale too."""
     assert (low_rank_rank(2048, 512), group_count(2048, 512)) == (4, 32)
     assert (low_rank_rank(3, 100), group_count(3, 100)) == (3, 5)

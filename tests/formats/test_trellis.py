@@ -19,7 +19,7 @@ def test_code_is_a_trellis(states: int) -> None:
     assert len(reached) == states
 
 
-def test_golden() -> None:
+def test_the_4_state_code_written_out() -> None:
     """The 4-state code written out."""
     assert next_states(4).tolist() == GOLDEN
     assert next_states(SCALAR).tolist() == [[0, 0]]

@@ -63,7 +63,9 @@ def _escape() -> list[int]:
         (_escape, "reaches the terminal"),
     ],
 )
-def test_bounds(work: Callable[[], list[int]], finding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_way_to_break_the_property_is_seen(
+    work: Callable[[], list[int]], finding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each way to break the property is seen; what keeps it is not."""
     monkeypatch.setattr(bounded, "CPU_SECONDS", 1)
     found = run_bounded(work, tmp_path / "output.txt").finding

@@ -10,7 +10,7 @@ from bytecap.huggingface.config import read_facts
 LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 290, "max_position_embeddings": 64}
 
 
-def test_facts() -> None:
+def test_facts_are_read_from_a_config() -> None:
     """Names, sizes; of a text model inside another config too; code that is trusted."""
     facts = read_facts(LLAMA, trust_code=False)
     assert (facts.model_type, facts.architecture, facts.vocab_size, facts.max_positions) == (

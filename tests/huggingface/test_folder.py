@@ -109,7 +109,7 @@ def test_half_a_checkpoint(folder: Path) -> None:
     assert "1 tensors of" in noted.notes[0] and "more.weight" in noted.notes[0]
 
 
-def test_dequantized(folder: Path, tmp_path: Path) -> None:
+def test_a_dequantized_copy_of_a_folder_opens(folder: Path, tmp_path: Path) -> None:
     """A copy with the numbers that integers stand for, which opens; all else of the folder is in it."""
     path = folder / "model.safetensors"
     weights = load_file(path)

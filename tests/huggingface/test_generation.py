@@ -75,7 +75,7 @@ def test_a_cache_changes_no_token(kind: str, wrap: bool | None, note: str) -> No
     assert not note or re.fullmatch(f"{note}, so the whole text is run for each token", heard.notes[0])
 
 
-def test_texts(opened: Opened) -> None:
+def test_the_same_seed_writes_the_same_text(opened: Opened) -> None:
     """The same seed writes the same text, which begins with the prompt; nothing to begin with is refused."""
     first = continue_prompt(opened, "héllo", Sampling(tokens=9, seed=3))
     assert first.startswith("héllo") and first == continue_prompt(opened, "héllo", Sampling(tokens=9, seed=3))

@@ -17,7 +17,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> CausalModel:
     return load_folder(open_folder(make_folder(tmp_path_factory.mktemp("model") / "gpt2", "gpt2")), Silent())
 
 
-def test_texts(model: CausalModel) -> None:
+def test_own_text_is_reproducible(model: CausalModel) -> None:
     """Each begins as the config says; the same seed writes the same, and random states are left as they were."""
     state = torch.random.get_rng_state()
     found = write_own_text(model, tokens=2000, context=64, seed=1, progress=Silent())

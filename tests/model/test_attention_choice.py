@@ -53,7 +53,9 @@ def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
         (attention_choice, "check_varlen", lambda *_: float("nan"), "failed its check: it is off by nan"),
     ],
 )
-def test_reasons(module: Any, name: str, value: Any, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_obstacle_has_its_sentence(
+    module: Any, name: str, value: Any, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each obstacle has a sentence of its own, which stands behind the fallback's name."""
     monkeypatch.setattr(module, name, value)
     found = choice()

@@ -60,7 +60,7 @@ def test_the_library_has_what_is_asked_of_it() -> None:
     assert "window_size" in parameters and ("enable_gqa" in parameters) is attention_segments._GROUPED
 
 
-def test_offsets() -> None:
+def test_offsets_of_documents_in_rows() -> None:
     """Two rows of two documents and one, with empty slots; each row begins a document, whatever its tokens."""
     document_BS = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
     found = document_segments(document_BS, queries=5, max_documents=6)

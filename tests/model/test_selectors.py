@@ -10,13 +10,13 @@ from bytecap.model.selectors import select_between, select_last
     ("selector", "n_layers", "blocks"),
     [(3, 5, 3), ("4 of 12", 12, 4), ("4 of 12", 2, 1), ("11 of 11", 7, 7), ("1 of 2", 5, 3)],
 )
-def test_count(selector: int | str, n_layers: int, blocks: int) -> None:
+def test_counts_are_rounded_and_at_least_one(selector: int | str, n_layers: int, blocks: int) -> None:
     """Rounded to the nearest, one at least."""
     assert list(select_last(selector, n_layers)) == list(range(n_layers - blocks, n_layers))
 
 
 @pytest.mark.parametrize("selector", [0, 6, -1, "0 of 4", "5 of 4", "4", "1 of 0", "a of b"])
-def test_refused(selector: int | str) -> None:
+def test_wrong_selectors_are_refused(selector: int | str) -> None:
     """With what it is and what it may be."""
     with pytest.raises(ConfigError, match=r"last_blocks is .* it must"):
         select_last(selector, 5)
@@ -35,7 +35,7 @@ def test_refused(selector: int | str) -> None:
         ("0-10 of 11", 7, [0, 1, 2, 3, 4, 5, 6]),
     ],
 )
-def test_range(selector: str, n_layers: int, blocks: list[int]) -> None:
+def test_ranges_scale_with_the_model(selector: str, n_layers: int, blocks: list[int]) -> None:
     """The place scales with the model, and something is left of it."""
     assert list(select_between(selector, n_layers)) == blocks
 

@@ -111,7 +111,7 @@ def test_nearest_by_hand(rule: ScaleRule, sigma: float) -> None:
     assert np.array_equal(rounded.weights(), expected)
 
 
-def test_floor() -> None:
+def test_row_scales_have_a_floor() -> None:
     """A row whose largest weight is 0.3 is rounded on the grid of a row that reaches 1."""
     row = np.array([[0.3, -0.3, 0.01, 0.1]], np.float32)
     rounded = round_published(row, rule_of(31, ABSMAX, lowest=-32), None)
@@ -212,7 +212,7 @@ def test_rows_beyond_16_bits() -> None:
             round_published(np.array([[bad, 1.0]], np.float32), rule_of(31, ABSMAX), None, name="x")
 
 
-def test_refusals() -> None:
+def test_impossible_rules_are_refused() -> None:
     """Feedback without a calibration, deviations of one number, an unknown rule, a curvature that is none."""
     with pytest.raises(ConfigError, match=r"rounds x with feedback.*give --text"):
         round_published(gaussian(2, 3), rule_of(31, SIGMA, 12.0, feedback=True), None, name="x")

@@ -22,7 +22,7 @@ from bytecap.quant.allocation import Shape
         ("layer3.dense", "matrix", ("other", None)),
     ],
 )
-def test_places(name: str, role: str, place: tuple[str, int | None]) -> None:
+def test_names_match_by_whole_parts(name: str, role: str, place: tuple[str, int | None]) -> None:
     """Whole parts of a name count, pieces of a part do not."""
     assert locate_tensor(Shape(name, role, (2, 2))) == place
 

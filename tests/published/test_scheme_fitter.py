@@ -199,7 +199,7 @@ def test_an_embedding_step() -> None:
     assert spread[1] > 2 * spread[0]
 
 
-def test_refusals() -> None:
+def test_impossible_options_are_refused_before_rounding() -> None:
     """Before anything is rounded."""
     with pytest.raises(ConfigError, match="no size of its own"):
         fitter("best_published").fit(None, Silent())

@@ -75,7 +75,7 @@ def test_int8_and_pr65() -> None:
     assert {t.rule for t in tensors.values() if t.role == "matrix"} == {by_range(31, -31)}
 
 
-def test_pr219() -> None:
+def test_grids_of_pr219() -> None:
     """MLP -16 .. 15, attention -32 .. 31, both by the largest weight; the embedding as the baseline has it."""
     tensors = plan_of("pr219")
     assert tensors["embedding"].rule == by_range(127, -127)
@@ -85,7 +85,7 @@ def test_pr219() -> None:
 
 
 @pytest.mark.parametrize(("blocks", "fine"), [(10, {0, 1, 8, 9}), (5, {0, 1, 3, 4}), (3, {0, 1, 2}), (1, {0})])
-def test_pr309(blocks: int, fine: set[int]) -> None:
+def test_bits_of_pr309_by_block(blocks: int, fine: set[int]) -> None:
     """8 bits in the first and last two blocks, also where these are all."""
     tensors = plan_of("pr309", blocks)
     assert tensors["embedding"].format == FLOAT16
@@ -94,7 +94,7 @@ def test_pr309(blocks: int, fine: set[int]) -> None:
             assert tensor.rule == (by_range(127, -127) if int(name.split(".")[1]) in fine else by_range(31, -31))
 
 
-def test_pr332() -> None:
+def test_bits_of_pr332_by_rank() -> None:
     """75 ranks: thresholds at entries 15 and 67, so 8 tensors get 7 bits, 16 get 5, 51 get 6; the embedding 8."""
     extra = (Shape("bigram.0.table", "matrix", (2048, 128)), Shape("bigram.1.weight", "matrix", (512, 128)))
     shapes = shapes_of(12, extra)
@@ -224,7 +224,7 @@ def test_unmeasured_weights_are_rounded_to_nearest() -> None:
     assert [name for name, rule in rules.items() if not rule.feedback] == ["blocks.0.mlp.down.weight"]
 
 
-def test_refusals() -> None:
+def test_impossible_schemes_are_refused() -> None:
     """Unknown schemes and names, a missing calibration, and impossible step scales."""
     shapes = shapes_of(2)
     calibration = load_or_measure_calibration(shapes)

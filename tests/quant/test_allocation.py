@@ -37,7 +37,7 @@ def test_steps_are_kappa_v_u() -> None:
         ({"labels": "both"}, "quant.labels is .both.; choose model or data"),
     ],
 )
-def test_refusals(setting: dict[str, float], message: str) -> None:
+def test_impossible_values_are_refused(setting: dict[str, float], message: str) -> None:
     """Values that cannot be."""
     with pytest.raises(ConfigError, match=message):
         QuantConfig(**setting)  # type: ignore[arg-type]

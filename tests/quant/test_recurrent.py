@@ -33,7 +33,7 @@ LAYERS = [
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_layers(layer: nn.Module) -> None:
+def test_layers_equal_those_of_torch(layer: nn.Module) -> None:
     """Outputs and last states, of several layers, both directions, a projection, no bias."""
     x = torch.randn(5, 3, 4)
     with torch.no_grad(), WrittenOut() as mode:
@@ -46,7 +46,7 @@ def test_layers(layer: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("cell", [nn.LSTMCell(4, 6), nn.GRUCell(4, 6, bias=False), nn.RNNCell(4, 6)], ids=str)
-def test_cells(cell: nn.Module) -> None:
+def test_cells_equal_those_of_torch(cell: nn.Module) -> None:
     """One step, with the state that the cell makes itself."""
     x = torch.randn(3, 4)
     with torch.no_grad(), WrittenOut() as mode:

@@ -81,14 +81,14 @@ def check(call: Callable[[], Tensor], weight: Tensor, parts: int = 1, uses: int 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(("module", "shape"), MODULES, ids=lambda value: str(value)[:60])
-def test_modules(module: nn.Module, shape: tuple[int, ...]) -> None:
+def test_uses_by_linear_maps_and_convolutions(module: nn.Module, shape: tuple[int, ...]) -> None:
     """Linear maps and convolutions of every kind."""
     x, weight = torch.randn(shape), module.weight
     assert isinstance(weight, Tensor)
     check(lambda: module(x), weight)
 
 
-def test_products() -> None:
+def test_uses_by_every_function_that_multiplies() -> None:
     """Weights kept as (inputs, outputs), by every function that multiplies, and weights on the left."""
     x, weight, bias = torch.randn(3, 5), nn.Parameter(torch.randn(5, 7)), torch.zeros(7)
     for call in (
@@ -136,7 +136,7 @@ def test_odd_shapes() -> None:
         ("b...d,fd->b...f", (7, 5), (2, 3, 5), 1),
     ],
 )
-def test_einsum(equation: str, shape: tuple[int, ...], x: tuple[int, ...], parts: int) -> None:
+def test_uses_by_einsum(equation: str, shape: tuple[int, ...], x: tuple[int, ...], parts: int) -> None:
     """Whatever the letters, on either side; axes that both have are parts."""
     weight, given = nn.Parameter(torch.randn(shape)), torch.randn(x)
     first = len(equation.split("->")[0].split(",")[0].replace("...", "xx"[: len(x) - 1])) == len(shape)
@@ -144,7 +144,7 @@ def test_einsum(equation: str, shape: tuple[int, ...], x: tuple[int, ...], parts
     check(lambda: torch.einsum(equation, *((weight, given) if weight_first else (given, weight))), weight, parts)
 
 
-def test_parts() -> None:
+def test_uses_of_experts_in_one_tensor() -> None:
     """Experts in one tensor: stacks multiplied at once, from either side, one by one, some of them."""
     weight, bias = nn.Parameter(torch.randn(3, 5, 7)), torch.zeros(3, 1, 1)
     check(lambda: torch.bmm(torch.randn(3, 4, 5), weight), weight, 3)

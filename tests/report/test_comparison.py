@@ -43,13 +43,13 @@ def comparison(**changes: Any) -> dict[str, Any]:
         ({"decided_by": "documents", "tests": {"documents": {"bits_per_byte": FOUND}}}, "of documents like these"),
     ],
 )  # fmt: skip
-def test_words(changes: dict[str, Any], said: str) -> None:
+def test_each_case_has_its_sentence(changes: dict[str, Any], said: str) -> None:
     """Each case has its sentence, which ends the page as well."""
     value = comparison(**changes)
     assert said in value["summary"] and " ".join(value["summary"].split()) in " ".join(comparison_text(value).split())
 
 
-def test_page() -> None:
+def test_the_page_shows_everything_compared() -> None:
     """Runs, hardware, tests, settings and notes all stand on it; long lists of settings are cut."""
     tests = {n: {"bits_per_byte": FOUND, "nats_per_token": FOUND} for n in ("welch", "paired", "documents")}
     settings = {f"train.s{number}": [number, None] for number in range(15)}

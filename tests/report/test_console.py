@@ -25,7 +25,7 @@ def test_plain_lines_and_log(
     assert "a note" in log and "done in" in log
 
 
-def test_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_writes_only_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing on either stream; the log is still written."""
     console = Console(quiet=True)
     console.log_to(tmp_path / "log.txt")

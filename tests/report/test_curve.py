@@ -71,7 +71,7 @@ def test_labels_and_intervals() -> None:
     assert lengths[0] == 0 and lengths[1] > 5
 
 
-def test_ticks() -> None:
+def test_ticks_are_round_and_cover_the_values() -> None:
     """Around all values, evenly spaced or 1, 2, 5, and between two and ten of them."""
     rng = random.Random(0)
     for _ in range(300):

@@ -110,7 +110,7 @@ def test_seeds_needed_are_needed() -> None:
     assert seeds_needed(1.0, [1.0, 1.0], p=0.01, directions=1) == pytest.approx(22, abs=2)
 
 
-def test_ends() -> None:
+def test_degenerate_samples_give_none_or_certainty() -> None:
     """What cannot be asked gives None; what does not vary is certain."""
     assert welch([1.0], [1.0, 2.0]) is None and paired([1.0], [2.0]) is None
     assert over_documents(np.ones(1), np.ones(1), np.ones(1)) is None

@@ -9,7 +9,7 @@ from bytecap.report.tables import columns, summary, tensor_table
 OLD = json.loads((Path(__file__).parents[1] / "golden" / "run_0_1" / "record.json").read_text("utf-8"))
 
 
-def test_columns() -> None:
+def test_columns_are_aligned() -> None:
     """Left and right, without trailing blanks."""
     assert columns([["a", "1"], ["bbb", "22"]], right="lr") == "a     1\nbbb  22"
     assert columns([["a", ""], ["b", "c"]]) == "a\nb  c"

@@ -94,7 +94,7 @@ def test_older_and_lone_records(finished: Path, tmp_path: Path) -> None:
     assert "documents" not in compare([ours], [vary(finished, tmp_path / "c", seed=3)]).tests
 
 
-def test_bars(finished: Path, tmp_path: Path) -> None:
+def test_bars_of_a_contest(finished: Path, tmp_path: Path) -> None:
     """A contest's bar is met by a large and sure gain, missed by a small one with the seeds that it would take."""
     ours = make(finished, tmp_path / "a", [0.0, 1.0, 2.0])
     contest = "parameter_golf_2026"
@@ -110,7 +110,7 @@ def test_bars(finished: Path, tmp_path: Path) -> None:
     assert "no number of seeds" in " ".join(str(reverse).split()) and reverse.bars["written"]["runs_needed"] is None
 
 
-def test_refusals(finished: Path, tmp_path: Path) -> None:
+def test_runs_that_cannot_be_compared_are_refused(finished: Path, tmp_path: Path) -> None:
     """Other text by name, runs that are not one recipe's seeds, files counted twice, and what is not there."""
     ours = make(finished, tmp_path / "a", [0.0, 1.0])
     elsewhere = vary(

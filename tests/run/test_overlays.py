@@ -8,14 +8,14 @@ from bytecap.core.errors import ConfigError
 from bytecap.run.overlays import overlay, parse_override, with_parent
 
 
-def test_overlay() -> None:
+def test_tables_merge_and_values_are_replaced() -> None:
     """Tables merge at any depth, everything else is replaced, and neither table is changed."""
     below, above = {"a": {"b": 1, "c": [1, 2]}, "d": 3}, {"a": {"c": [4]}, "d": {"e": 5}}
     assert overlay(below, above) == {"a": {"b": 1, "c": [4]}, "d": {"e": 5}}
     assert below == {"a": {"b": 1, "c": [1, 2]}, "d": 3}
 
 
-def test_words() -> None:
+def test_values_are_toml_or_text() -> None:
     """TOML where it is TOML, text where it is not."""
     assert parse_override("a.b=[1, 2]") == {"a": {"b": [1, 2]}}
     assert parse_override("a.b=some words = x") == {"a": {"b": "some words = x"}}

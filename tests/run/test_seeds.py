@@ -22,7 +22,7 @@ def test_what_is_no_list_of_seeds(wrong: str) -> None:
     assert parse_seeds("3, 0,12") == [3, 0, 12]
 
 
-def test_folders(finished: Path, tmp_path: Path) -> None:
+def test_several_seeds_need_a_folder_of_their_own(finished: Path, tmp_path: Path) -> None:
     """Beside a run of one seed there is no place for several."""
     assert seed_folder(tmp_path, 7) == tmp_path / "seed-7"
     with pytest.raises(ConfigError, match="holds a run of one seed"):
@@ -30,7 +30,7 @@ def test_folders(finished: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs(corpus: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_each_run_is_that_of_its_seed_and_resumes(corpus: Path, tmp_path: Path, capsys: Capture) -> None:
     """Each is the run of its seed; a second call prints, one that was interrupted goes on; more seeds may follow."""
     words = [*arguments(corpus, tmp_path / "all", **{"train.steps": 8}), "--quiet"]
     assert call(*words, "--seeds", "0,1", "--json") == 0

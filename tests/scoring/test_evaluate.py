@@ -88,7 +88,7 @@ def test_sidecar_replaces_the_table(tmp_path: Path) -> None:
     assert score.text_bytes == 2 * (len(ids) - 1)
 
 
-def test_refusals(tmp_path: Path) -> None:
+def test_unusable_texts_and_models_are_refused(tmp_path: Path) -> None:
     """Too little text, a model that gives no finite loss, settings that cannot be."""
     model = random_model()
     with pytest.raises(DataError, match="fewer than two tokens"):

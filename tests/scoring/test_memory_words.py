@@ -52,7 +52,7 @@ def test_equal_hashes_are_equal_contexts() -> None:
     assert len(seen) == len(set(seen.values()))
 
 
-def test_relatives() -> None:
+def test_related_tokens_with_and_without_a_space() -> None:
     """The same text with a space in front, or without; the first where several have it."""
     relative_V = read_pieces(("", "a", " a", "b", " ", "a"), 8).relative_V.tolist()
     assert relative_V == [-1, 2, 1, -1, -1, 2, -1, -1]

@@ -41,7 +41,7 @@ def test_a_cache_sees_its_context() -> None:
     assert torch.allclose(found_BTD, model.hidden(ids_BT[1:], 1), atol=1e-4)
 
 
-def test_strategies() -> None:
+def test_each_strategy_has_its_past() -> None:
     """The names of both."""
     model = random_model()
     assert isinstance(build_past(model, STREAMING, bos=1, context=8, chunk=4), CachePast)

@@ -63,7 +63,7 @@ def test_another_text_gives_no_score(tokens: Tokens) -> None:
         checked(tokens, [first.upper(), *others])
 
 
-def test_sidecar(tokens: Tokens) -> None:
+def test_a_sidecar_gives_the_counts(tokens: Tokens) -> None:
     """A sidecar gives the counts; one of another length is refused; the tokens are used where they lie."""
     external = with_sidecar(tokens, [2] * tokens.validation_tokens)
     validation = checked(external, None)

@@ -20,7 +20,7 @@ def test_each_position_once(targets: int, context: int, data: st.DataObject) -> 
     assert scored == [1] * targets
 
 
-def test_rules() -> None:
+def test_windows_score_each_position_once() -> None:
     """The first window fully, later ones only what is new, the tail once; plain windows do not overlap."""
     assert list(windows(25, context=10, stride=4)) == [(0, 10, 0), (4, 10, 6), (8, 10, 6), (12, 10, 6), (15, 10, 7)]
     assert list(windows(25, context=10, stride=10)) == [(0, 10, 0), (10, 10, 0), (20, 5, 0)]

@@ -163,7 +163,7 @@ def test_one_short_text_is_cut(tmp_path: Path) -> None:
         prepare(TextConfig(paths=(str(lines),), vocab_size=300), tmp_path / "tokens", Silent())
 
 
-def test_refusals(corpus: Path, tmp_path: Path) -> None:
+def test_unusable_settings_and_corpora_are_refused(corpus: Path, tmp_path: Path) -> None:
     """Settings that exclude each other, missing files, and a corpus too small to hold anything out."""
     with pytest.raises(ConfigError, match="needs the tokenizer"):
         prepare(TextConfig(shards=str(corpus)), tmp_path, Silent())

@@ -30,7 +30,7 @@ def test_lossless_is_measured() -> None:
     assert not make_tokenizer(text, normalization_rule_name="nmt_nfkc").lossless
 
 
-def test_refusals(tmp_path: Path) -> None:
+def test_unusable_tokenizer_files_are_refused(tmp_path: Path) -> None:
     """A file that is not there, one that is no model, and one without a BOS piece."""
     with pytest.raises(DataError, match=r"cannot read tokenizer .*give a SentencePiece \.model file"):
         Tokenizer.read(tmp_path / "missing.model")

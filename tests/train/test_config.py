@@ -31,7 +31,7 @@ from bytecap.train.optimizers import OptimizerConfig
         ({"exported_weights": "emo", "hooks": {"ema": EMAConfig()}}, "is emo, and this run gives last, ema"),
     ],
 )
-def test_refused(settings: dict[str, object], message: str) -> None:
+def test_wrong_values_are_refused_by_field(settings: dict[str, object], message: str) -> None:
     """Each names the field, what was found and what is possible."""
     with pytest.raises(ConfigError, match=message):
         TrainConfig(**settings)  # type: ignore[arg-type]

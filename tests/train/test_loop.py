@@ -175,7 +175,7 @@ def test_not_finite(tmp_path: Path, stream: TokenStream) -> None:
     assert load_checkpoint(tmp_path / "a" / CHECKPOINT).progressed.step == 2
 
 
-def test_refusals(tmp_path: Path, stream: TokenStream) -> None:
+def test_foreign_checkpoints_and_impossible_settings_are_refused(tmp_path: Path, stream: TokenStream) -> None:
     """Another recipe's checkpoint, and settings that cannot be."""
     trainer(tmp_path / "a", stream, steps=1).run()
     with pytest.raises(DataError, match="made from another recipe or other tokens"):

@@ -27,7 +27,7 @@ def test_exact_in_steps() -> None:
     assert (progress_at(0, 1, 1.0), progress_at(3.0, 10.0, 0.0)) == (1.0, 0.0)
 
 
-def test_rates() -> None:
+def test_the_rate_is_a_trapezoid() -> None:
     """Trapezoid: up, flat, down to the floor."""
     values = [rate_multiplier(p, warmup=0.1, warmdown=0.5, floor=0.2) for p in (0.0, 0.05, 0.1, 0.5, 0.75, 1.0)]
     assert values == pytest.approx([0.0, 0.5, 1.0, 1.0, 0.6, 0.2])
@@ -37,7 +37,7 @@ def test_rates() -> None:
     )
 
 
-def test_ramps() -> None:
+def test_ramps_and_tapers() -> None:
     """Half a cosine: a quarter of the way is sin²(π/8) of the change; a taper to half is a straight line."""
     values = [ramped(p, start=0.02, end=0.08, begin=0.6, ramp="cosine") for p in (0.0, 0.6, 0.7, 0.8, 1.0)]
     assert values == pytest.approx([0.02, 0.02, 0.02 + 0.06 * 0.1464466, 0.05, 0.08])

@@ -28,7 +28,7 @@ def write(path: Path) -> dict[str, np.ndarray]:
     return said
 
 
-def test_types(tmp_path: Path) -> None:
+def test_floats_keep_their_type(tmp_path: Path) -> None:
     """Floats keep their type, all else is float32; shapes are those of the weights."""
     said = write(tmp_path / "x.gguf")
     found = read_tables(tmp_path / "x.gguf")[1]
@@ -39,7 +39,7 @@ def test_types(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_damage(tmp_path: Path) -> None:
+def test_damaged_headers_give_tensors_or_one_error(tmp_path: Path) -> None:
     """Every byte of the header changed, one after the other: tensors, or one sentence."""
     write(tmp_path / "x.gguf")
     whole = (tmp_path / "x.gguf").read_bytes()

@@ -22,7 +22,7 @@ def packed(values: torch.Tensor) -> torch.Tensor:
     return found.int()
 
 
-def test_numbers() -> None:
+def test_weights_are_dequantized_by_group() -> None:
     """Each weight by its group; GPTQ does not take them for its own."""
     q, zero, scale = integers(0, 15, INPUTS, OUTPUTS), integers(0, 15, 4, OUTPUTS), scales(4, OUTPUTS)
     tensors = {".qweight": packed(q), ".qzeros": packed(zero), ".scales": scale}

@@ -9,7 +9,7 @@ from tests.convert.layouts.packing import e2m1, integers, scales, words
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-def test_words(bits: int) -> None:
+def test_integers_are_unpacked_across_words(bits: int) -> None:
     """Integers across words too, words below zero too."""
     value = integers(0, (1 << bits) - 1, 3, 32)
     packed = torch.tensor([words(row, bits) for row in value.tolist()], dtype=torch.int32)
@@ -37,7 +37,7 @@ def test_halves_of_bytes() -> None:
         ((2, 3), {"weight_block_size": [4, 3]}),
     ],
 )
-def test_scales(shape: tuple[int, ...], config: dict[str, object]) -> None:
+def test_each_number_has_the_scale_of_its_block(shape: tuple[int, ...], config: dict[str, object]) -> None:
     """Each number has the scale of its row and column over the size of a block."""
     scale, size = scales(*shape).float(), (6, 8)
     found = spread(scale, torch.Size(size), WeightParts("w", {}, config)).expand(size)

@@ -39,7 +39,7 @@ def packed(*, nested: bool) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_numbers(nested: bool) -> None:
+def test_weights_are_dequantized_exactly(nested: bool) -> None:
     """Exactly."""
     tensors, wanted = packed(nested=nested)
     assert torch.equal(read(BitsAndBytes4, tensors), wanted)

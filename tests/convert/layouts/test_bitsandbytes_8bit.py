@@ -9,7 +9,7 @@ from bytecap.core.errors import DataError
 from tests.convert.layouts.packing import integers, read, scales
 
 
-def test_numbers() -> None:
+def test_weights_are_dequantized_by_row() -> None:
     """One at a time; rows in a GPU's order are refused."""
     q, most = integers(-127, 127, 4, 6).to(torch.int8), scales(4, dtype=torch.float32)
     tensors = {".weight": q, ".SCB": most, ".weight_format": torch.tensor(0, dtype=torch.uint8)}

@@ -6,7 +6,7 @@ from bytecap.convert.layouts.float4 import Float4
 from tests.convert.layouts.packing import e2m1, integers, read
 
 
-def test_numbers() -> None:
+def test_the_low_half_comes_first() -> None:
     """The low half first."""
     byte = integers(0, 255, 3, 4).to(torch.uint8)
     found = read(Float4, {"": byte.view(torch.float4_e2m1fn_x2)})

@@ -10,7 +10,7 @@ from tests.convert.layouts.packing import random, read, scales
 
 
 @pytest.mark.parametrize("block", [128, 32])
-def test_numbers(block: int) -> None:
+def test_weights_are_dequantized_by_block(block: int) -> None:
     """128 where the config does not say."""
     weight = torch.from_numpy(random.standard_normal((200, 300))).to(torch.float8_e4m3fn)
     scale = scales(-(-200 // block), -(-300 // block), dtype=torch.float32)

@@ -32,7 +32,7 @@ def packed(bits: int, *, v2: bool = False, order: bool = True) -> tuple[dict[str
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-def test_numbers(bits: int) -> None:
+def test_both_versions_are_dequantized(bits: int) -> None:
     """Both versions, with groups in any order and without."""
     for v2, order in ((False, True), (True, False)):
         tensors, wanted = packed(bits, v2=v2, order=order)
@@ -40,7 +40,7 @@ def test_numbers(bits: int) -> None:
         assert torch.equal(read(GPTQ, tensors, **config), wanted)
 
 
-def test_damage() -> None:
+def test_damaged_groups_and_zero_points_are_refused() -> None:
     """A group that is not there, another number of inputs, zero points of another matrix."""
     tensors = packed(4)[0]
     for end, value in (

@@ -7,7 +7,7 @@ from bytecap.convert.layouts.mxfp4 import MXFP4
 from tests.convert.layouts.packing import e2m1, integers, read
 
 
-def test_numbers() -> None:
+def test_experts_are_dequantized_inputs_first() -> None:
     """Experts come out with their inputs first."""
     blocks, scales = integers(0, 255, 2, 3, 2, 16).to(torch.uint8), integers(120, 130, 2, 3, 2).to(torch.uint8)
     found = read(MXFP4, {"_blocks": blocks, "_scales": scales})

@@ -9,7 +9,7 @@ from bytecap.core.errors import DataError
 from tests.convert.layouts.packing import e2m1, integers, read, scales
 
 
-def test_numbers() -> None:
+def test_groups_of_16_columns_and_one_scale_for_all() -> None:
     """Groups of 16 columns, and one scale for all."""
     byte, scale = integers(0, 255, 3, 16).to(torch.uint8), scales(3, 2, dtype=torch.float32).to(torch.float8_e4m3fn)
     whole = torch.tensor(0.37)

@@ -10,7 +10,7 @@ from tests.convert.layouts.packing import integers, read, scales, words
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_numbers(bits: int) -> None:
+def test_unfilled_words_and_packed_zero_points(bits: int) -> None:
     """Rows that do not fill their last word; zero points packed along the outputs."""
     half, rows, columns = 1 << (bits - 1), 6, 30
     q, zero, scale = integers(-half, half - 1, rows, columns), integers(-half, half - 1, rows, 2), scales(rows, 2)

@@ -6,7 +6,7 @@ from bytecap.convert.layouts.quanto import Quanto
 from tests.convert.layouts.packing import integers, read, scales
 
 
-def test_numbers() -> None:
+def test_weights_are_integers_times_scales() -> None:
     """A product, one at a time."""
     q, scale = integers(-128, 127, 4, 6).to(torch.int8), scales(4, 1)
     found = read(Quanto, {"._data": q, "._scale": scale})

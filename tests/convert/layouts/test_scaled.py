@@ -7,7 +7,7 @@ from bytecap.convert.layouts.scaled import Scaled
 from tests.convert.layouts.packing import integers, read, scales
 
 
-def test_numbers() -> None:
+def test_weights_are_numbers_times_scales() -> None:
     """One at a time."""
     q, scale, zero = integers(-128, 127, 6, 8).to(torch.int8), scales(6, 2), integers(-9, 9, 6, 2).to(torch.int8)
     found = read(Scaled, {".weight": q, ".weight_scale": scale, ".weight_zero_point": zero})

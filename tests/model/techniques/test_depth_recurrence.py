@@ -67,7 +67,7 @@ def test_can_be_switched() -> None:
     assert torch.equal(off(TOKENS_BT[:, :-1], TOKENS_BT[:, 1:], 1), losses[1])
 
 
-def test_refused() -> None:
+def test_impossible_repeats_are_refused() -> None:
     """Blocks that there are not, and repeats that repeat nothing."""
     for blocks in ("3-5", "some"):
         with pytest.raises(ConfigError, match=r"techniques\.depth_recurrence: blocks .*model\.n_layers, which is 4"):

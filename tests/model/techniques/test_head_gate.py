@@ -43,7 +43,7 @@ def test_published_size_and_order() -> None:
     assert list(ModelConfig(techniques=with_defaults("head_gate", "xsa")).techniques) == ["xsa", "head_gate"]
 
 
-def test_refused() -> None:
+def test_too_many_channels_are_refused() -> None:
     """More channels than there are."""
     with pytest.raises(ConfigError, match=r"model\.techniques\.head_gate: inputs is 12, .* 8; lower inputs"):
         ModelConfig(d_model=8, n_heads=2, n_kv_heads=1, techniques=with_defaults("head_gate"))

@@ -79,14 +79,14 @@ def test_published_start() -> None:
     )
 
 
-def test_order() -> None:
+def test_lanes_come_behind_skips_and_before_the_mix() -> None:
     """They come behind the skips and before the mix, whatever the recipe says."""
     names = ["residual_mix", "unet_skips", "parallel_lanes", "gated_skips"]
     order = list(ModelConfig(techniques=with_defaults(*names)).techniques)
     assert order == ["gated_skips", "unet_skips", "parallel_lanes", "residual_mix"]
 
 
-def test_refused() -> None:
+def test_impossible_blocks_are_refused() -> None:
     """More blocks than there are, and a block without lanes after one with them."""
     with pytest.raises(ConfigError, match=r"model\.techniques\.parallel_lanes: last_blocks is 9"):
         ModelConfig(n_layers=4, techniques={"parallel_lanes": ParallelLanesConfig(last_blocks=9)})

@@ -33,7 +33,7 @@ def test_equals_the_slow_formula() -> None:
                 torch.testing.assert_close(found_BGTK[b, :, t], expected)
 
 
-def test_start() -> None:
+def test_values_at_the_start() -> None:
     """A table of small numbers, a projection at zero, factors of a tenth, in 2 of 11 blocks."""
     technique = ValueEmbedding(ValueEmbeddingConfig(), ModelSpec(vocab_size=999, n_layers=11))
     assert 0.0099 < technique.table_VW.std().item() < 0.0101 and technique.blocks == range(9, 11)
@@ -41,7 +41,7 @@ def test_start() -> None:
     torch.testing.assert_close(technique.scale_E, torch.full((2,), 0.1))
 
 
-def test_refused() -> None:
+def test_too_many_blocks_are_refused() -> None:
     """More blocks than there are."""
     with pytest.raises(ConfigError, match=r"model\.techniques\.value_embedding: last_blocks is 5"):
         ModelConfig(n_layers=4, techniques={"value_embedding": ValueEmbeddingConfig(last_blocks=5)})

@@ -55,7 +55,7 @@ def test_the_shape_of_every_step(tmp_path: Path, stream: TokenStream, stop: int 
         (-1, r"before is -1; it must lie between 0 and"),
     ],
 )
-def test_refusals(before: int, message: str) -> None:
+def test_impossible_lengths_are_refused(before: int, message: str) -> None:
     """By both keys."""
     with pytest.raises(ConfigError, match=rf"train\.hooks\.context: {message}"):
         TrainConfig(context=16, hooks={"context": ContextConfig(before=before)}).check_hooks(MODEL)

@@ -72,7 +72,7 @@ def test_rows_that_are_cut_keep_their_targets_in_order() -> None:
     ("settings", "message"),
     [({"strength": 0.0}, "strength is 0.0"), ({"strength": 1.5}, "strength is 1.5"), ({"reach": -1}, "reach is -1")],
 )
-def test_refusals(settings: dict[str, Any], message: str) -> None:
+def test_impossible_strengths_and_short_texts_are_refused(settings: dict[str, Any], message: str) -> None:
     """A strength that changes nothing or is beyond the mixture's own loss, and a text behind the window."""
     config = TrainConfig(hooks={"document_mixture": DocumentMixtureConfig(**settings)})
     with pytest.raises(ConfigError, match=rf"train\.hooks\.document_mixture: {message}; it must lie between"):

@@ -64,7 +64,7 @@ def test_what_is_read(stream: TokenStream, rounding: bool) -> None:
     assert len(calls) == 1
 
 
-def test_refusals(stream: TokenStream) -> None:
+def test_two_grids_and_a_run_without_a_cap_are_refused(stream: TokenStream) -> None:
     """Two grids at once, and a run without a cap."""
     hooks = {"plan_noise": PlanNoiseConfig(), "fake_quantization": FakeQuantizationConfig()}
     with pytest.raises(ConfigError, match=r"train\.hooks\.plan_noise: train\.hooks\.fake_quantization is on too"):

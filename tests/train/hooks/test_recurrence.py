@@ -41,7 +41,7 @@ def test_the_order_of_every_step(tmp_path: Path, stream: TokenStream, stop: int 
     assert model.techniques["depth_recurrence"].active and saved.spec == MODEL
 
 
-def test_refusals() -> None:
+def test_models_without_recurrence_are_refused() -> None:
     """A model without the technique, one in which it never repeats, a start that is no start."""
     config = TrainConfig(hooks={"recurrence": RecurrenceConfig()})
     without = dataclasses.replace(MODEL, techniques={})
