@@ -12,7 +12,7 @@ from bytecap.artifact.load import load
 from tests.huggingface.models import TEXT, byte_level_bpe, make_folder, word_piece
 from tests.runs import call
 
-BARE = ("--set", "quant.calibration_tokens=0")
+BARE = ("--quiet", "--set", "quant.calibration_tokens=0", "--set", "quant.states=4")
 FAST = ("--quiet", "--set", "quant.calibration_tokens=1024", "--set", "quant.states=4")
 
 
@@ -74,7 +74,7 @@ def test_without_text(llama: Path, tmp_path: Path, asked: Callable[..., Any]) ->
     found = asked("fit", llama, "--caps", "30kB,40kB", "-o", tmp_path / "curve", *FAST)["fitted"]
     assert [row["cap_bytes"] for row in found] == [30_000, 40_000] and 0 <= found[0]["divergence"]["kl"] < 0.01
     assert found[0]["bits_per_byte"] is None and found[0]["no_bits_per_byte"] is None
-    bare = ("--cap", "30kB", "-o", tmp_path / "bare.bcap", *FAST, *BARE)
+    bare = ("--cap", "30kB", "-o", tmp_path / "bare.bcap", *BARE)
     assert asked("fit", llama, *bare)["fitted"][0]["divergence"] is None
     assert "predicted" in asked("fit", llama, *bare[:2], "--dry-run", *bare[4:])
 
@@ -91,7 +91,7 @@ def test_tokenizer_outside(
 ) -> None:
     """It is not in the file and does not count; who scores it must bring it."""
     out = tmp_path / "outside.bcap"
-    assert call("fit", llama, "--cap", "30kB", "--tokenizer-outside", "-o", out, *FAST, *BARE) == 0
+    assert call("fit", llama, "--cap", "30kB", "--tokenizer-outside", "-o", out, *BARE) == 0
     assert "outside the file, not counted" in capsys.readouterr().out
     assert list(load(out).attached) == ["config.json", "generation_config.json"]
     said = asked("score", out, "--text", text, "--quiet")["error"]["message"]
