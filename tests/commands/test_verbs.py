@@ -107,6 +107,8 @@ def test_examples_of_the_help_pages_run(
         ("run --text", "--text"),
         ("inspect ''", "an argument is empty (is a variable of the shell unset?)"),
         ("fit x --cap 8kB -o ''", "-o has nothing behind it (is a variable of the shell unset?)"),
+        ("run --seeds 0,1 --set run.seed=5", "--set run.seed contradicts the command line itself; give --seed"),
+        ("prepare --text a --set text.paths=b", "give --text alone"),
         ("run --set train.steps=3 --set train.steps=4", "--set train.steps is given twice, 3 and 4"),
     ],
 )

@@ -55,3 +55,18 @@ def test_files_are_dequantized_only_when_asked(tmp_path: Path) -> None:
     assert torch.equal(load_file(tmp_path / WEIGHTS)["a.q_proj.weight"], WANTED)
     with pytest.raises(ConfigError, match=r"no weights in a layout that is dequantized \(4-bit floats, 8 bits"):
         convert_files({str(tmp_path / WEIGHTS): None}, None, tmp_path, {})
+
+
+@pytest.mark.parametrize("lost", [".scales", ".qzeros"])
+def test_a_part_alone_is_told_with_what_it_lacks(tmp_path: Path, lost: str) -> None:
+    """To fit, and to dequantize, also beside weights that are whole: neither sends on to the other."""
+    table = {f"a.q_proj{end}": value.contiguous() for end, value in GPTQ.items() if end != lost}
+    table["norm.weight"] = torch.ones(4)
+    save_file(table, tmp_path / WEIGHTS)
+    said = rf"a.q_proj.qweight is a part of .* \(AWQ or GPTQ\), and there is no a.q_proj{lost} beside it"
+    with pytest.raises(DataError, match=said):
+        open_checkpoint(tmp_path / WEIGHTS)
+    for others in ({}, {f"b.weight{end}": value for end, value in NF4.items()}):
+        save_file({**table, **others}, tmp_path / "x.safetensors")
+        with pytest.raises(DataError, match=said):
+            convert_files({str(tmp_path / "x.safetensors"): None}, None, tmp_path, {})

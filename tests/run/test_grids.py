@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from bytecap.core.errors import ConfigError
+from bytecap.core.errors import BudgetError, ConfigError
+from bytecap.fitting.job import Container
 from bytecap.fitting.source import source_from_module
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.published.scheme_plan import scheme_plan
 from bytecap.run import recipe as recipes
-from bytecap.run.grids import model_shapes, plan_steps, run_grids
+from bytecap.run.grids import model_shapes, plan_steps, refuse_small_plan, run_grids
+from bytecap.run.job import build_provenance
 from bytecap.run.recipe import Recipe
 from bytecap.text.tokens import load_tokens
 from bytecap.train.row_grid import round_to_grid
@@ -95,3 +97,22 @@ def test_plan_noise_is_refused_beside_a_scheme() -> None:
     """The file would have another grid: both keys are named."""
     with pytest.raises(ConfigError, match=r"train\.hooks\.plan_noise is on.*artifact\.scheme is int8"):
         resolve("train.hooks.plan_noise=true", "artifact.scheme=int8")
+
+
+def test_a_cap_too_small_for_the_noise_is_refused_before_training() -> None:
+    """With the cap that would do; without the hook, and with that cap, nothing is said."""
+    shape = ("model.n_layers=2", "model.d_model=16", "model.d_ff=32", "train.hooks.plan_noise.start=0.5")
+    model = GPT(ModelSpec.of(resolve(*shape).model, 300))
+
+    def refuse(cap_bytes: int, *overrides: str) -> None:
+        recipe = resolve(*overrides, f"artifact.cap_bytes={cap_bytes}", "artifact.reserve_bytes=100")
+        refuse_small_plan(model, recipe, Container(build_provenance(recipe, None, "", ""), recipe.artifact, None))
+
+    with pytest.raises(BudgetError, match=r"plan_noise trains on the steps .* raise the cap to [\d,]+ bytes") as told:
+        refuse(900, *shape)
+    enough = told.value.values["needed_bytes"] + 100
+    assert f"to {enough:,} bytes" in str(told.value)
+    refuse(enough, *shape)
+    refuse(900, *shape[:3])
+    with pytest.raises(BudgetError):
+        refuse(enough - 1, *shape)

@@ -136,6 +136,7 @@ class RunOptions:
         from bytecap.run.recipe import is_older, load, resolve, with_overrides
 
         refuse_empty_text(self.text)
+        self._refuse_settings()
         path = None if self.out is None else self.out / RECIPE
         if path is not None and path.is_file():
             there = load(path)
@@ -144,6 +145,16 @@ class RunOptions:
                 paths = [f"text.paths={toml_value(self.text)}"] if self.text else []
                 return with_overrides(there, [f"run.seed={self.seed}", *paths, *(self.set_ or [])])
         return resolve(recipe or DEFAULT_RECIPE, track=self.track, seed=self.seed, overrides=self.set_, text=self.text)
+
+    def _refuse_settings(self) -> None:
+        """ConfigError for a setting that has an option or argument of its own, which would be silently overruled."""
+        options = {"run.seed": "--seed", "run.track": "--track", "run.recipe": "its name as the argument"}
+        if self.text:
+            options["text.paths"] = "--text alone"
+        for setting in self.set_ or ():
+            path = setting.partition("=")[0].strip()
+            if path in options:
+                raise ConfigError(f"--set {path} contradicts the command line itself; give {options[path]}", key=path)
 
     def folder(self, recipe: Recipe) -> Path:
         """The folder asked for, or a new one under `runs/` that carries the recipe's name and the time."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from bytecap.convert.dequantize import dequantize, quantized_layouts
+from bytecap.convert.dequantize import dequantize, quantized_layouts, refuse_lone_parts
 from bytecap.convert.job import REPLY, WEIGHTS
 from bytecap.convert.kinds import kind_by_suffix
 from bytecap.convert.kinds.base import ByteLimit, Kind
@@ -74,6 +74,7 @@ def convert_files(
     counts: dict[str, int] = {}
     if quantization is not None:
         tensors, counts = dequantize(tensors, quantization)
+        refuse_lone_parts(tensors)
         if not counts:
             raise ConfigError(
                 f"there are no weights in a layout that is dequantized ({', '.join(layout_titles())}); leave "

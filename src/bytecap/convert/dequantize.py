@@ -45,6 +45,29 @@ def quantized_layouts(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     return {layout.title: parts.stem for layout in known_layouts() for parts in _find(layout, tensors, {})}
 
 
+def refuse_lone_parts(tensors: Mapping[str, Tensor]) -> None:
+    """Raise DataError for the integers of a quantized weight whose scales or zero points are not in the table."""
+    for name, value in sorted(tensors.items()):
+        of = {layout.title: layout.ends for layout in known_layouts() if _is_integers_of(layout, name, value)}
+        if of:
+            ends = next(iter(of.values()))
+            stem = name.removesuffix(ends[0])
+            lacking = " and ".join(stem + end for end in ends[1:] if stem + end not in tensors)
+            fault = f"there is no {lacking} beside it" if lacking else "its parts do not fit each other"
+            raise DataError(
+                f"{name} is a part of a quantized weight ({' or '.join(of)}), and {fault}; get all files of the "
+                "checkpoint, or the original at 16 or 32 bits",
+                tensor=name,
+            )
+
+
+def _is_integers_of(layout: Layout, name: str, value: Tensor) -> bool:
+    """Tell whether a tensor is called as only the integers of a layout are."""
+    first = layout.ends[0]
+    whole = not value.is_floating_point() and value.ndim > 1
+    return whole and first not in ("", ".weight") and name.endswith(first)
+
+
 def _find(layout: Layout, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Iterator[WeightParts]:
     """The weights of one layout."""
     last = layout.ends[-1]

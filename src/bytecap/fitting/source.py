@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bytecap.artifact.load import WHOLE_TYPES
-from bytecap.convert.dequantize import quantized_layouts
+from bytecap.convert.dequantize import quantized_layouts, refuse_lone_parts
 from bytecap.core.digest import digest_arrays
 from bytecap.core.errors import ConfigError, DataError, NumericsError
 from bytecap.fitting.aliases import equal_tensors, tied_names
@@ -169,6 +169,7 @@ def _as_stored(file: Any, path: Path) -> WeightSource:
             "the numbers that they stand for, or fit the original at 16 or 32 bits",
             path=str(path),
         )
+    refuse_lone_parts(tensors)
     whole = {name for name, value in tensors.items() if not value.is_floating_point()}
     _refuse_inexact({name: tensors[name] for name in whole})
     floats = {name: _as_float32(name, value) for name, value in tensors.items()}

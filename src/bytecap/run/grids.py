@@ -9,12 +9,15 @@ Letters: O rows (outputs), I columns (inputs).
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor
 
+from bytecap.core.errors import BudgetError
 from bytecap.core.products import bfloat16_operands
 from bytecap.core.progress import Silent
+from bytecap.fitting.job import Container
 from bytecap.fitting.measure import measure
 from bytecap.fitting.problem import build_problem
 from bytecap.fitting.size_search import SizeSearch
@@ -31,6 +34,11 @@ from bytecap.run.fits import keep_small
 from bytecap.run.job import run_container, run_text
 from bytecap.run.recipe import Recipe, fake_quantization_config
 from bytecap.text.tokens import Tokens
+from bytecap.train.hooks import plan_noise
+
+PLANNED_BITS = 0.5
+"""Least bits for each weight with which a run trains on the steps of its plan; rounding then takes half of what weights
+vary by."""
 
 
 def run_grids(recipe: Recipe, spec: ModelSpec) -> dict[str, ScaleRule]:
@@ -62,6 +70,30 @@ def plan_steps(model: GPT, recipe: Recipe, tokens: Tokens, device: torch.device)
     search = SizeSearch(build_problem(source, calibration, recipe.quant), container.packer(source))
     plan = search.problem.plan(search.predict(recipe.artifact.budget.file_bytes, Silent()).step_scale)
     return {tensor.name: _steps(tensor).to(device) for tensor in plan.tensors if tensor.format == ROW_COLUMN}
+
+
+def refuse_small_plan(model: GPT, recipe: Recipe, container: Container) -> None:
+    """Raise BudgetError before training where `plan_noise` would find no plan under the cap, or a useless one.
+
+    It looks at weights drawn at random, which `model` holds afterwards: those that begin at zero take next to no bytes.
+    """
+    if plan_noise.NAME not in recipe.train.hooks:
+        return
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.normal_(generator=generator)
+    source, budget = source_from_module(model), recipe.artifact.budget
+    smallest = SizeSearch(build_problem(source, None, recipe.quant), container.packer(source)).smallest().size_bytes
+    weights = sum(value.numel() for value in model.parameters())
+    needed = smallest + math.ceil(PLANNED_BITS / 8 * weights)
+    if budget.file_bytes < needed:
+        raise BudgetError(
+            f"train.hooks.{plan_noise.NAME} trains on the steps of the file, and {budget.file_bytes:,} bytes are less "
+            f"than {PLANNED_BITS} bits for each of {weights:,} weights, so steps are as wide as the weights; raise the "
+            f"cap to {needed + budget.reserve_bytes:,} bytes at least, or leave the hook out",
+            cap_bytes=budget.cap_bytes, needed_bytes=needed,
+        )  # fmt: skip
 
 
 def _steps(plan: TensorPlan) -> Tensor:

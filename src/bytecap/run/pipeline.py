@@ -48,7 +48,7 @@ from bytecap.run.folder import (
     timed,
     writing_run,
 )
-from bytecap.run.grids import plan_steps, run_grids
+from bytecap.run.grids import plan_steps, refuse_small_plan, run_grids
 from bytecap.run.job import build_provenance, load_or_measure_calibration
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import (
@@ -283,4 +283,6 @@ def _refuse_small_cap(recipe: Recipe, tokenizer: Tokenizer) -> None:
     """BudgetError when no training could bring the model under the cap; asked as soon as the tokenizer is known."""
     spec = ModelSpec.of(recipe.model, tokenizer.vocab_size)
     container = Container(build_provenance(recipe, tokenizer, "", ""), recipe.artifact, tokenizer)
-    refuse_small(source_from_module(build_model(spec)), recipe.quant, container, recipe.artifact.budget)
+    model = build_model(spec)
+    refuse_small(source_from_module(model), recipe.quant, container, recipe.artifact.budget)
+    refuse_small_plan(model, recipe, container)
