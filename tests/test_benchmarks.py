@@ -42,6 +42,17 @@ def test_speeds_are_printed_with_a_ratio(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 @pytest.mark.slow
+def test_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script for a machine with a GPU runs without one, and then the device agrees with itself."""
+    sets = [*TINY, "model.n_heads=2", "model.n_kv_heads=1", "text.vocab_size=300", "train.micro_batch=2"]
+    run(
+        monkeypatch, "gpu.py", "--device", "cpu", "--recipes", "baseline", "--steps", "1", *(f"--set={s}" for s in sets)
+    )
+    found = capsys.readouterr().out
+    assert found.count("gradients 0.0e+00") == 2 and "ms a step of 128 tokens" in found
+
+
+@pytest.mark.slow
 def test_unused_bytes(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Two caps on the smallest run."""
     run(monkeypatch, "unused_bytes.py", str(finished), "2")
