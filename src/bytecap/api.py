@@ -118,7 +118,7 @@ def score(
     path to one. It is scored 64 tokens at a time, on its own device, and adapts in its own `learn`.
 
     Raises DataError for text that cannot be used or that the tokenizer changes and for a file that holds weights
-    without a model, FormatError for a damaged file, ConfigError for a `stride`, `device` or `adapt` that cannot be, for
+    without a model, FormatError for a damaged file, ConfigError for an invalid `stride`, `device` or `adapt`, for
     an object that is no predictor and for answers of the wrong type or shape, NumericsError, naming the position, for
     predictions that are no numbers or do not sum to one.
 
@@ -160,7 +160,7 @@ def generate(
     """Continue `prompt` by at most `tokens` tokens; the text returned begins with it.
 
     At temperature 0 the likeliest token is taken, at 1 they are drawn as the model says; the same seed writes the same
-    text. Raises ConfigError for numbers that cannot be, FormatError for a damaged file, DataError for one without a
+    text. Raises ConfigError for numbers out of bounds, FormatError for a damaged file, DataError for one without a
     tokenizer or with weights alone.
 
     >>> import bytecap

@@ -39,7 +39,7 @@ class Attached:
     """The type that each tensor had before it was fitted, by name; empty if it is of no use."""
 
     def __post_init__(self) -> None:
-        """ConfigError for names that no folder should be written with."""
+        """Raise ConfigError for names that no folder should be written with."""
         for name in self.files:
             if not _PLAIN.fullmatch(name):
                 raise ConfigError(f"a file called {name!r} cannot be attached; it must have a plain name, no path")

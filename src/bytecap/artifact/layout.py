@@ -89,7 +89,7 @@ class Parsed:
         return decompress(size.codec, self.stored[name], size.raw)
 
     def refuse_unread(self) -> None:
-        """FormatError when a section was needed by nothing."""
+        """Raise FormatError when a section was needed by nothing."""
         if self.unread:
             raise FormatError(f"section {min(self.unread)!r} belongs to no tensor")
 

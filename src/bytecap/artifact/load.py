@@ -67,7 +67,7 @@ class Artifact:
         return len(self.data)
 
     def save(self, path: str | Path) -> None:
-        """Write the file, wholly or not at all. Raises BackendError where that cannot be."""
+        """Write the file, wholly or not at all. Raises BackendError where that fails."""
         from bytecap.core.files import write_bytes  # noqa: PLC0415  (code that only writes is no part of reading)
 
         write_bytes(Path(path), self.data)

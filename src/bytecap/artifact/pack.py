@@ -58,7 +58,7 @@ class ArtifactConfig:
     published 65,536 at the published width of 512."""
 
     def __post_init__(self) -> None:
-        """ConfigError for a size or compressor that cannot be."""
+        """Raise ConfigError for an invalid size or compressor."""
         cap = parse_bytes(self.cap_bytes) if isinstance(self.cap_bytes, str) else self.cap_bytes
         object.__setattr__(self, "cap_bytes", cap)
         if cap < 1:

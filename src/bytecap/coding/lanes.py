@@ -87,6 +87,6 @@ class LaneDecoder:
         return token
 
     def finish(self) -> None:
-        """FormatError unless everything was used up and every lane is where the encoder began."""
+        """Raise FormatError unless everything was used up and every lane is where the encoder began."""
         if self._position != self._words.size or (self._state_K != LOWEST).any():
             raise FormatError("a coded section does not end where its tensors end")

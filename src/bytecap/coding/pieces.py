@@ -77,7 +77,7 @@ def from_columns(columns: bytes) -> bytes:
 
 
 def check_texts(data: bytes) -> None:
-    """FormatError for a tokenizer's file that is no protocol buffer, or has a piece whose text is not UTF-8."""
+    """Raise FormatError for a tokenizer's file that is no protocol buffer, or has a piece whose text is not UTF-8."""
     for piece in _messages(data, _PIECE):
         for text in _messages(piece, _TEXT):
             try:

@@ -34,7 +34,7 @@ class Verb:
     """One row of the table of verbs."""
 
     call: Callable[..., None]
-    """Called as the function is: its name is the verb, its signature the options, its docstring the help page."""
+    """The function behind a verb: its name is the verb, its signature the options, its docstring the help page."""
     examples: tuple[str, ...]
     """Whole command lines for the help page; a test runs them."""
 
@@ -68,7 +68,7 @@ def _whole_number(_type: Any, tokens: Sequence[Token]) -> int:
 
 
 def option(group: Group, text: str, *, name: str | list[str] | None = None, **others: Any) -> Parameter:
-    """How an option stands on the command line and on the help page."""
+    """How an option is written on the command line and on the help page."""
     return Parameter(name=name, group=group, help=text, negative="", **{"converter": _given, **others})
 
 
@@ -181,7 +181,7 @@ RUN_OPTIONS, TEXT_OPTIONS = RunOptions(), TextOptions()
 
 
 def refuse_empty_text(text: list[str] | None) -> None:
-    """ConfigError when `--text` was given with nothing behind it."""
+    """Raise ConfigError when `--text` was given without a value."""
     if text is not None and not any(text):
         raise ConfigError(
             "--text has nothing behind it; give files, folders or globs (is a variable of the shell unset?)"

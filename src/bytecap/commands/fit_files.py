@@ -1,4 +1,4 @@
-"""A finished checkpoint under one cap or many, as the command line asks.
+"""A finished checkpoint under one cap or many, as the command line requests.
 
 In:   a run folder or a .safetensors file, caps or a published scheme, perhaps text.
 Out:  `.bcap` files, each with its report beside it, and for several caps their curve; or predictions alone.

@@ -27,7 +27,7 @@ _CONTEXT = "train.context"
 
 
 def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
-    """Check, load, tokenize and measure; ConfigError for options that a folder has no use for."""
+    """Check, load, tokenize and measure; ConfigError for options that do not apply to a folder."""
     if request.tokenizer is not None:
         raise ConfigError("a Hugging Face folder has its own tokenizer; leave --tokenizer out")
     if request.scheme is not None:

@@ -41,7 +41,7 @@ from bytecap.train.checkpoint import CHECKPOINT
 
 @dataclass(frozen=True, kw_only=True)
 class FitRequest:
-    """A fit as the command line asks for it."""
+    """A fit as the command line requests it."""
 
     checkpoint: Path
     caps: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""From the options of `bytecap fit` to a FitRequest; whatever makes no sense together is refused before any work."""
+"""From the options of `bytecap fit` to a FitRequest; options that contradict each other are refused before any work."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def warn(text: str) -> None:
 
 
 def exit_with_error(error: BytecapError | Stopped, *, as_json: bool) -> NoReturn:
-    """Print what went wrong, on stdout too with --json, and exit with the error's code.
+    """Print the error, on stdout too with --json, and exit with its code.
 
     Each of several processes prints the errors that it alone has; a signal, which all get, is printed by rank 0 alone.
     """

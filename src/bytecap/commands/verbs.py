@@ -41,7 +41,7 @@ VERBS: tuple[Verb, ...] = (
     convert.VERB,
     recipes.VERB,
 )
-"""In the order of the flow."""
+"""All verbs, in the order of the workflow."""
 
 
 def build_app(pages: Console) -> App:

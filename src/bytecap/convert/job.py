@@ -157,7 +157,7 @@ def _died(source: Path, code: int, log: Path) -> BytecapError:
 
 
 def _check(path: Path, reply: dict[str, Any]) -> None:
-    """DataError unless the file made from an untrusted checkpoint is a whole safetensors file."""
+    """Raise DataError unless the file made from an untrusted checkpoint is a whole safetensors file."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             if len(file.keys()) == reply["tensors"]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Union
 
 WHOLE_FLOATS = 1 << 53
-"""Up to here a float without a fraction may stand for an integer."""
+"""The largest float without a fraction that may stand for an integer."""
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 

@@ -14,7 +14,7 @@ from bytecap.core.errors import BudgetError, ConfigError
 MIN_SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 """A fit has arrived when at most so many bytes, or this share of the cap, are left."""
 MAX_SHOWN = 5
-"""Names in one sentence."""
+"""Names joined into one sentence."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def folder(kind: str) -> Path:
 
 
 def names(kind: str) -> list[str]:
-    """What there is, sorted."""
+    """The names of all files of a kind, sorted."""
     return sorted(path.stem for path in folder(kind).glob("*.toml"))
 
 

@@ -62,7 +62,7 @@ def activation_dtype(device: torch.device) -> torch.dtype:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """What ran: device name, threads, Python and PyTorch."""
+    """The device name, threads, and versions of Python and PyTorch."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return {
         "device": device.type,

@@ -36,18 +36,18 @@ class World:
     """All processes of a run as one of them sees them."""
 
     rank: int = 0
-    """Number of this process; rank 0 alone writes files and talks."""
+    """The number of this process; only rank 0 writes files and prints."""
     size: int = 1
     local_rank: int = 0
-    """Number of this process on its machine, which is the number of its GPU."""
+    """The number of this process on its machine, which is also that of its GPU."""
 
     @property
     def is_main(self) -> bool:
-        """True on rank 0, which writes files and talks."""
+        """True on rank 0, which writes files and prints."""
         return self.rank == 0
 
     def share(self, count: int) -> range:
-        """Those of `count` equal pieces of work that are this process's: every `size`-th."""
+        """The pieces of work, out of `count` equal ones, that this process does: every `size`-th."""
         return range(self.rank, count, self.size)
 
 
@@ -63,7 +63,7 @@ def world() -> World:
 
 
 def torchrun_world(variables: Mapping[str, str] | None = None) -> World:
-    """What torchrun's variables say; ConfigError where only some are set, or one is not a number that can be."""
+    """The values of torchrun's variables; ConfigError where only some are set, or one is not a valid number."""
     values = os.environ if variables is None else variables
     there = [name for name in VARIABLES if values.get(name)]
     if not there:
@@ -91,7 +91,7 @@ def torchrun_world(variables: Mapping[str, str] | None = None) -> World:
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """Inside, this process is one of those that torchrun has started; alone it is the world of size 1.
+    """Run the block as one of the processes that torchrun has started; without torchrun the world has size 1.
 
     ConfigError as of `torchrun_world`, BackendError where the others cannot be reached. When an error leaves the block
     the world stays known, so that what is said about it carries the rank.
@@ -119,7 +119,7 @@ def joined() -> Iterator[World]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Inside, this process is the world of size 1, whatever the others do."""
+    """Run the block in a world of size 1, whatever the other processes do."""
     global _world
     here = _world
     _world = SINGLE
@@ -131,7 +131,7 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Inside, every process does the same by itself; where one of them fails, all end.
+    """Run the block in every process by itself; where one of them fails, all end.
 
     The lowest rank that failed raises its error, and the others exit silently with its exit code. No
     collective may stand inside.
@@ -184,12 +184,12 @@ def gather(value: Any) -> list[Any]:
 
 
 def said_by_main(error: BytecapError | Stopped) -> BaseException:
-    """What to raise where all processes have found the same: `error` on rank 0, a silent end on the others."""
+    """The exception to raise where all processes found the same: `error` on rank 0, a silent exit on the others."""
     return error if world().is_main else SystemExit(exit_code_for(error))
 
 
 def refuse_differences(facts: Mapping[str, str]) -> None:
-    """DataError where not all processes know the same `facts`, naming the first that differs and whose it is."""
+    """Raise DataError where the `facts` of the processes differ, naming the first that does and its process."""
     every = gather(dict(facts))
     for name in facts:
         for rank, other in enumerate(every):
@@ -256,7 +256,7 @@ def _torch() -> Any:
 
 
 def _code(error: BaseException | None) -> int | None:
-    """Exit code of what ended the work; None for nothing."""
+    """The exit code of the error that ended the work; None where nothing did."""
     if error is None:
         return None
     if isinstance(error, SystemExit):

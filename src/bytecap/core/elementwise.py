@@ -19,7 +19,7 @@ from torch import Tensor
 
 
 def written_out(*tensors: Tensor) -> bool:
-    """True where gradients written out are used: float32 on CPU, and a gradient is wanted."""
+    """True where gradients written out are used: in float32 on CPU, when a gradient is needed."""
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return False
     plain = all(t.dtype == torch.float32 and t.device.type == "cpu" and t.numel() > 0 for t in tensors)

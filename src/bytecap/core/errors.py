@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 
 class BytecapError(Exception):
-    """Base of everything that is the input's fault, not ours."""
+    """Base of all errors that the input causes."""
 
     exit_code: ClassVar[int] = 1
 
@@ -63,13 +63,13 @@ class RuleError(BytecapError):
 
 
 class NumericsError(BytecapError):
-    """A number that must be finite is not."""
+    """A number that must be finite is NaN or infinite."""
 
     exit_code = 7
 
 
 class BackendError(BytecapError):
-    """A device, library, disk or folder that was asked for cannot be used now."""
+    """A device, library, disk or folder that was requested cannot be used now."""
 
     exit_code = 7
 

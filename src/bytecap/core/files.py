@@ -42,7 +42,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` make a folder beside `path`, where nothing is, and rename it; errors as by `write_atomic`."""
+    """Let `fill` make a folder next to `path`, which does not exist, and rename it; errors as of `write_atomic`."""
     with _folder_beside(path) as folder:
         made = folder / path.name
         fill(made)
@@ -59,7 +59,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 @contextlib.contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
-    """A temporary folder that is gone afterwards; errors of the system become BackendErrors about `path`."""
+    """A temporary folder that is removed afterwards; errors of the system become BackendErrors about `path`."""
     if not path.name:  # the empty path, or the root
         raise unwritable(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -75,7 +75,7 @@ def _folder_beside(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder with its parents; BackendError where that cannot be."""
+    """Make a folder with its parents; BackendError where that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -83,7 +83,7 @@ def make_folder(path: Path) -> None:
 
 
 def refuse_place(path: Path) -> None:
-    """BackendError, before any work, where a file at `path` could not be written."""
+    """Raise BackendError, before any work, where a file at `path` could not be written."""
     there = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not there.is_dir():
         raise unwritable(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
@@ -102,7 +102,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def append(path: Path, data: str | bytes) -> None:
-    """Add to the end of a file that may not be there yet, whole or not at all; BackendError where that cannot be."""
+    """Append to a file that may not exist yet, wholly or not at all; BackendError where that fails."""
     left = memoryview(data.encode() if isinstance(data, str) else data)
     try:
         with path.open("ab", buffering=0) as file:
@@ -147,7 +147,7 @@ def remove_stale(folder: Path) -> list[str]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text; ValueError for whatever is wrong with it, endless nesting and digits included."""
+    """The value of a JSON text; ValueError for anything wrong with it, endless nesting and digits included."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -181,7 +181,7 @@ def read_object(path: Path, shape: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def unusable_json(path: Path, why: str) -> DataError:
-    """The error for a JSON product that `why` (a verb and what follows) makes unusable, with the next step."""
+    """The error for a JSON product that is unusable for the reason `why` (a verb phrase), with the next step."""
     return DataError(f"{path} {why}; delete it and run the command that makes it again", path=str(path))
 
 

@@ -69,7 +69,7 @@ def _lock(file: BinaryIO, folder: Path) -> bool:
 
 
 def _write_holder(file: BinaryIO) -> None:
-    """Say who holds the lock; a full disk is no reason to stop here."""
+    """Write who holds the lock into its file; a full disk is ignored here."""
     holder = {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     with contextlib.suppress(OSError):
         file.truncate(0)

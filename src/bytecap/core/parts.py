@@ -28,7 +28,7 @@ class Parts(Generic[T]):
     base_class: type[T]
 
     def names(self) -> list[str]:
-        """What there is, sorted."""
+        """The names of all parts, sorted."""
         return sorted(module.name for module in pkgutil.iter_modules(self.folders) if module.name != "base")
 
     def module_name(self, name: str) -> str:

@@ -31,7 +31,7 @@ _FASTER = "medium"
 _ROUNDED = 1e-5
 """Relative error of a sum of 256 products that float32 stays far below (5e-7) and bfloat16 far above (8e-4)."""
 _operands: torch.dtype = torch.float32
-"""What `narrowed` makes of operands."""
+"""Operands as `narrowed` returns them."""
 
 
 def has_bfloat16() -> bool:

@@ -1,4 +1,4 @@
-"""How a stage tells what it is doing, without knowing who listens."""
+"""How a stage reports its progress, without knowing who shows it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives the state of one stage; implementations may draw it, log it or drop it."""
+    """Receives the state of one stage; implementations may draw it, log it or ignore it."""
 
     def update(self, done: float, total: float, text: str = "") -> None:
-        """`done` of `total` (same unit), with a few words on the state."""
+        """Report `done` of `total` (same unit), with a few words on the state."""
 
     def note(self, text: str) -> None:
         """One line worth keeping."""
@@ -22,11 +22,11 @@ class Part:
         self._whole, self._name, self._index, self._parts = whole, name, index, parts
 
     def update(self, done: float, total: float, text: str = "") -> None:
-        """Passed on as the state of the whole."""
+        """Pass the state on as that of the whole stage."""
         self._whole.update(self._index + (done / total if total else 0.0), self._parts, f"{self._name}: {text}")
 
     def note(self, text: str) -> None:
-        """Passed on."""
+        """Pass the line on."""
         self._whole.note(text)
 
 
@@ -34,7 +34,7 @@ class Silent:
     """A Progress that drops everything."""
 
     def update(self, done: float, total: float, text: str = "") -> None:
-        """Dropped."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Dropped."""
+        """Do nothing."""

@@ -96,7 +96,7 @@ def upgraded(field: Field, value: Any) -> Any:
 
 
 def class_by_name(field: Field) -> Callable[[str], type] | None:
-    """For a field of `tables_by_name`: the function from a name to its dataclass; None for any other."""
+    """The function from a name to its dataclass for a field of `tables_by_name`; None for any other."""
     return field.metadata.get(_TABLES)
 
 
@@ -114,7 +114,7 @@ def first_default(field: Field) -> Any:
 
 
 def check_bounds(settings: Any) -> None:
-    """ConfigError for a number outside the `bounds` of its field; for the `__post_init__` of a config."""
+    """Raise ConfigError for a number outside the `bounds` of its field; for the `__post_init__` of a config."""
     for field in dataclasses.fields(settings):
         if reason := out_of_bounds(field, getattr(settings, field.name)):
             raise ConfigError(f"{field.name} {reason}")

@@ -76,7 +76,7 @@ class _Reader:
     error: type[BytecapError]
     saved: bool
     stamped: bool = True
-    """True when it is known which version wrote the file."""
+    """True where the file says which version wrote it."""
 
     def refusal(self, path: str, reason: str) -> BytecapError:
         """The error for the entry at a dotted path."""
@@ -132,7 +132,7 @@ class _Reader:
         return found
 
     def _tables(self, config_class: Callable[[str], type], value: Any, path: str) -> dict[str, Any]:
-        """What `tables_by_name` describes."""
+        """Read the value of a `tables_by_name` field."""
         if not isinstance(value, Mapping):
             raise self.refusal(path, f"must be a table, found {shown(value)}")
         found: dict[str, Any] = {}
@@ -146,7 +146,7 @@ class _Reader:
         return found
 
     def _value(self, hint: Any, value: Any, path: str) -> Any:
-        """A value as its annotation wants it."""
+        """Convert a value to the type of its annotation."""
         kind, of = typing.get_origin(hint), typing.get_args(hint)
         if dataclasses.is_dataclass(hint):
             return self.table(cast(type, hint), value, path)

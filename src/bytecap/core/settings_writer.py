@@ -37,7 +37,7 @@ def to_canonical(value: Any) -> dict[str, Any]:
 
 
 def digest_settings(value: Any) -> str:
-    """Digest that no new field, changed default or new name alters."""
+    """A digest that does not change with new fields, changed defaults or new names."""
     return digest_json(to_canonical(value))
 
 

@@ -33,9 +33,9 @@ class StopRequest:
 
     number: int | None = None
     waits_for_import = False
-    """It came while a module was imported."""
+    """The signal came while a module was being imported."""
     finished = False
-    """Nothing waits for the signal any more."""
+    """No block waits for the signal any more."""
 
 
 _unwatched = StopRequest()

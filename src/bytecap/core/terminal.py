@@ -20,7 +20,7 @@ def visible(text: str, *, keep: str = "\t") -> str:
 
 
 def visible_line(text: str) -> str:
-    r"""Make a text visible that must stay one line: a name, a message.
+    r"""Make the control characters of a text visible that must stay one line: a name, a message.
 
     >>> visible_line("name\nbytecap: done")
     'name\\nbytecap: done'

@@ -14,7 +14,7 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The table of a TOML text; ValueError for whatever is wrong with it, endless nesting and digits included."""
+    """The table of a TOML text; ValueError for anything wrong with it, endless nesting and digits included."""
     try:
         return tomllib.loads(text)
     except RecursionError:

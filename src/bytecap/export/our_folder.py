@@ -70,7 +70,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def compare_tokens(source: ExportSource, opened: Opened) -> None:
-    """NumericsError where the folder's tokenizer gives other tokens of `TEXTS`, or other texts of them, than ours."""
+    """Raise NumericsError where the folder's tokenizer differs from ours in the tokens of `TEXTS` or their texts."""
     tokenizer = source.tokenizer
     for text, ids, back in zip(TEXTS, opened.ids, opened.texts, strict=True):
         expected = tokenizer.encode(text)

@@ -216,7 +216,7 @@ def build_problem(
 
 
 def _refuse_other_shapes(calibration: Calibration, matrices: Sequence[Shape]) -> None:
-    """DataError where a calibration speaks of weights of another shape."""
+    """Raise DataError where a calibration speaks of weights of another shape."""
     for entry in matrices:
         curvature = calibration.tensors.get(entry.name)
         found = None if curvature is None else (len(curvature.outputs), len(curvature.inputs_II))

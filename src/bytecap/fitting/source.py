@@ -222,7 +222,7 @@ def _as_float32(name: str, value: Tensor) -> Tensor:
 
 
 def _refuse_inexact(tensors: Mapping[str, Tensor]) -> None:
-    """DataError for what 32-bit floating point cannot hold as it is."""
+    """Raise DataError for what 32-bit floating point cannot hold as it is."""
     for name, value in tensors.items():
         if value.is_complex():
             raise DataError(f"tensor {name} holds complex numbers; store their real view instead", tensor=name)

@@ -70,7 +70,7 @@ def read_facts(config: Mapping[str, Any], *, trust_code: bool) -> ModelFacts:
 
 
 def refuse_code(config: Mapping[str, Any], name: str, trust_code: bool) -> None:
-    """ConfigError for a folder that wants to run code of its own, unless that was allowed."""
+    """Raise ConfigError for a folder that wants to run code of its own, unless that was allowed."""
     if config.get("auto_map") and not trust_code:
         raise ConfigError(
             f"{name} has an auto_map: the folder brings Python code of its own, which is not run; read it, and if you "
@@ -79,7 +79,7 @@ def refuse_code(config: Mapping[str, Any], name: str, trust_code: bool) -> None:
 
 
 def refuse_quantized(config: Mapping[str, Any]) -> None:
-    """DataError for weights that are already quantized."""
+    """Raise DataError for weights that are already quantized."""
     found = next((config[key] for key in QUANTIZATION_KEYS if config.get(key)), None)
     if not found:
         return
@@ -107,7 +107,7 @@ def _written_by(config: Mapping[str, Any], installed: str) -> str:
 
 
 def _refuse_other_models(model_type: str, config: Mapping[str, Any]) -> None:
-    """DataError for what is no causal language model that the installed transformers knows."""
+    """Raise DataError for what is no causal language model that the installed transformers knows."""
     library = transformers()
     auto = library.models.auto
     causal = auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

@@ -119,7 +119,7 @@ def tokenizer_digest(path: Path) -> str:
 
 
 def refuse_tokenizer_code(path: Path, *, trust_code: bool) -> None:
-    """ConfigError for a tokenizer that wants to run code of its own, unless that was allowed."""
+    """Raise ConfigError for a tokenizer that wants to run code of its own, unless that was allowed."""
     if (path / TOKENIZER_CONFIG).is_file():
         refuse_code(_read_table(path / TOKENIZER_CONFIG), TOKENIZER_CONFIG, trust_code)
 
@@ -174,7 +174,7 @@ def _stored_types(file: Path) -> dict[str, str]:
 
 
 def _refuse_quantized(path: Path, names: Collection[str]) -> None:
-    """DataError where the names of tensors say that the weights are integers with scales."""
+    """Raise DataError where the names of tensors say that the weights are integers with scales."""
     for name in names:
         if kind := next((kind for end, kind in QUANTIZED_NAMES.items() if name.endswith(end)), None):
             raise DataError(

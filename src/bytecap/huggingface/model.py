@@ -177,7 +177,7 @@ def refuse_non_causal(module: nn.Module, facts: ModelFacts) -> None:
 
 
 def _refuse_incomplete(path: Path, info: Mapping[str, Any]) -> None:
-    """DataError for tensors that are missing or of another shape."""
+    """Raise DataError for tensors that are missing or of another shape."""
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise DataError(
@@ -214,7 +214,7 @@ def _tied_names(module: nn.Module) -> set[str]:
 
 
 def _refuse_deep(config: Mapping[str, Any], tensors: int) -> None:
-    """FormatError before time is taken for a config of more layers or experts than the file has tensors."""
+    """Raise FormatError before time is taken for a config of more layers or experts than the file has tensors."""
     for name, value in config.items():
         if isinstance(value, dict):
             _refuse_deep(value, tensors)
@@ -224,7 +224,7 @@ def _refuse_deep(config: Mapping[str, Any], tensors: int) -> None:
 
 
 def _refuse_large(build: Callable[[], nn.Module], held: int) -> None:
-    """FormatError before memory is taken for a config that asks for more weights than the file has."""
+    """Raise FormatError before memory is taken for a config that asks for more weights than the file has."""
     with torch.device("meta"):
         empty = build()
     asked = sum(parameter.numel() for parameter in empty.parameters())

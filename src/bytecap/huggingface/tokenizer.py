@@ -161,7 +161,7 @@ def has_tokenizer(names: Collection[str]) -> bool:
 
 
 def refuse_vocabulary(tokenizer: HuggingFaceTokenizer, vocab_size: int, architecture: str) -> None:
-    """DataError where the tokenizer has ids that the model does not know, or far fewer than it knows."""
+    """Raise DataError where the tokenizer has ids that the model does not know, or far fewer than it knows."""
     if vocab_size and tokenizer.size > vocab_size:
         raise DataError(
             f"the tokenizer has ids up to {tokenizer.size - 1:,}, {architecture} a vocabulary of {vocab_size:,}; they "

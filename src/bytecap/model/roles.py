@@ -46,7 +46,7 @@ def parameter_roles(model: nn.Module) -> dict[str, Role]:
 
 
 def refuse_unknown_roles(roles: Mapping[str, str], known: Collection[str], where: str) -> None:
-    """TypeError that names role and parameters, where a table keyed by role has no entry for one of `roles`."""
+    """Raise a TypeError that names role and parameters, where a table keyed by role has no entry for one of `roles`."""
     for role in dict.fromkeys(roles.values()):
         if role not in known:
             names = ", ".join(name for name, its in roles.items() if its == role)

@@ -40,7 +40,7 @@ class Sampling:
     """The same seed writes the same text."""
 
     def __post_init__(self) -> None:
-        """ConfigError for numbers that no text can be drawn with."""
+        """Raise ConfigError for numbers that no text can be drawn with."""
         if not 0 <= self.tokens <= MAX_TOKENS:
             raise ConfigError(f"{self.tokens:,} tokens cannot be generated; give 0 to {MAX_TOKENS:,}")
         if not 0 <= self.temperature < math.inf:

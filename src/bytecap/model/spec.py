@@ -96,7 +96,7 @@ class ModelConfig:
     """Attention sees earlier documents of the same window."""
 
     def __post_init__(self) -> None:
-        """ConfigError for shapes that cannot be built."""
+        """Raise ConfigError for shapes that cannot be built."""
         check_bounds(self)
         if self.d_model % (2 * self.n_heads):
             raise ConfigError(

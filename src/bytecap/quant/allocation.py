@@ -71,7 +71,7 @@ class QuantConfig:
     """Batches of training behind each rounded weight, in which those still open learn to make up for it; 0 for none."""
 
     def __post_init__(self) -> None:
-        """ConfigError for values that cannot be."""
+        """Raise ConfigError for values out of bounds."""
         for name in ("states", "calibration_tokens", "compensation_tokens", "distill_steps"):
             if not isinstance(getattr(self, name), int):
                 raise ConfigError(f"quant.{name} is {getattr(self, name)!r}; it must be a whole number")

@@ -46,7 +46,7 @@ class _Header:
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
-    """Write atomically, with a digest of everything. Raises BackendError where that cannot be."""
+    """Write atomically, with a digest of everything. Raises BackendError where that fails."""
     arrays = {}
     for name, curvature in calibration.tensors.items():
         arrays[f"inputs/{name}"] = np.ascontiguousarray(curvature.inputs_II)

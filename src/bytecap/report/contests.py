@@ -26,7 +26,7 @@ class BarConfig:
     """Fewest runs on each side."""
 
     def __post_init__(self) -> None:
-        """ConfigError for numbers that cannot be."""
+        """Raise ConfigError for numbers out of bounds."""
         check_bounds(self)
 
 

@@ -110,7 +110,7 @@ def read_runs(paths: Sequence[Path], side: str) -> list[ComparedRun]:
 
 
 def refuse_both_sides(runs: Sequence[ComparedRun], against: Sequence[ComparedRun]) -> None:
-    """ConfigError that names a run which is on both sides, whether as a folder or as its record."""
+    """Raise a ConfigError that names a run which is on both sides, whether as a folder or as its record."""
     records = {_record_file(run.path).resolve() for run in against}
     for run in runs:
         if _record_file(run.path).resolve() in records:
@@ -136,7 +136,7 @@ def changed_settings(one: ComparedRun, other: ComparedRun) -> list[str]:
 
 
 def refuse_other_text(runs: Sequence[ComparedRun]) -> None:
-    """DataError that names both texts where the runs were not scored on the same held-out text."""
+    """Raise a DataError that names both texts where the runs were not scored on the same held-out text."""
     first = runs[0].record["corpus"]
     for run in runs[1:]:
         corpus = run.record["corpus"]

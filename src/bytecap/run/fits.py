@@ -56,7 +56,7 @@ def run_fits(recipe: Recipe) -> tuple[RunFit, ...]:
 
 
 def refuse_missing_compressors(recipe: Recipe) -> None:
-    """BackendError before any work where the compressor of a fit is not installed; another never takes its place."""
+    """Raise BackendError before any work where the compressor of a fit is not installed; no other is used instead."""
     for fit in run_fits(recipe):
         codec = _compressor(recipe, fit)
         try:

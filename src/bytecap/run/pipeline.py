@@ -280,7 +280,7 @@ def report_stage(
 
 
 def _refuse_small_cap(recipe: Recipe, tokenizer: Tokenizer) -> None:
-    """BudgetError when no training could bring the model under the cap; asked as soon as the tokenizer is known."""
+    """Raise BudgetError when no training could bring the model under the cap, once the tokenizer is known."""
     spec = ModelSpec.of(recipe.model, tokenizer.vocab_size)
     container = Container(build_provenance(recipe, tokenizer, "", ""), recipe.artifact, tokenizer)
     model = build_model(spec)

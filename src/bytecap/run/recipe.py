@@ -61,7 +61,7 @@ class RunConfig:
     """Seed of the first weights, the order of the text and the sample."""
 
     def __post_init__(self) -> None:
-        """ConfigError for a seed that no generator takes."""
+        """Raise ConfigError for a seed that no generator takes."""
         check_bounds(self)
 
 

@@ -67,7 +67,7 @@ class ScoreConfig:
     """What the model adapts by while it is scored, each with its settings; static scores are given too."""
 
     def __post_init__(self) -> None:
-        """ConfigError for numbers that cannot be."""
+        """Raise ConfigError for numbers out of bounds."""
         check_bounds(self)
 
 

@@ -1,4 +1,4 @@
-"""Gradients of the loss of a chunk that was scored, through the pass that it was scored with; weights that follow them.
+"""Gradients of a scored chunk's loss through the pass that scored it, and weights that are moved by them.
 
 In:   a `Scored` with its graph, parameters.
 Out:  a gradient for each; other parameters in the model; the base of adaptations that give each document its own.
@@ -22,7 +22,7 @@ from bytecap.scoring.ledger import Scored
 
 
 class ModelWeights:
-    """Parameters of a model that are replaced and never changed, so that a graph keeps those that it was made with."""
+    """Parameters of a model that are replaced, never changed in place, so that a graph keeps those it was built with."""
 
     def __init__(self, model: nn.Module, names: Iterable[str]) -> None:
         self._places = [(model.get_submodule(parent), leaf) for parent, _, leaf in (n.rpartition(".") for n in names)]
@@ -30,21 +30,21 @@ class ModelWeights:
 
     @property
     def now(self) -> list[nn.Parameter]:
-        """What the model works with."""
+        """The weights that the model uses now."""
         return [getattr(module, leaf) for module, leaf in self._places]
 
     def replace(self, values: Iterable[Tensor]) -> None:
-        """Work with these from here on; they ask for gradients."""
+        """Use these from here on; they require gradients."""
         for (module, leaf), value in zip(self._places, values, strict=True):
             setattr(module, leaf, nn.Parameter(value))
 
     def restart(self) -> None:
-        """Work with those of the file again."""
+        """Use those of the file again."""
         self.replace(self._starts)
 
 
 def row_gradients(scored: Scored, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Gradients of the sum over rows of the mean loss of each row; zeros for a parameter that had no part in it.
+    """Gradients of the sum over rows of the mean loss of each row; zeros for a parameter that took no part in it.
 
     Where each row has parameters of its own, each gets the gradient of its own mean. The graph stays for others.
     """
@@ -56,13 +56,13 @@ def row_gradients(scored: Scored, parameters: Sequence[Tensor]) -> tuple[Tensor,
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentWeightsConfig(AdaptationConfig):
-    """How often weights take a step."""
+    """How often the weights take a step."""
 
     chunk: int = field(default=64, metadata=bounds(1, MAX_CONTEXT))
     """Positions of a document between two steps."""
 
     def __post_init__(self) -> None:
-        """ConfigError for numbers that cannot be."""
+        """Raise ConfigError for numbers out of bounds."""
         check_bounds(self)
 
 
@@ -82,40 +82,40 @@ class DocumentWeights(Adaptation):
 
     @property
     def chunk(self) -> int:
-        """The setting."""
+        """The chunk of the settings."""
         return self._chunk
 
     @property
     def max_rows(self) -> int:
-        """Every document has weights of its own."""
+        """One: every document has weights of its own."""
         return 1
 
     def begin(self, model: GPT, rows: int, bos: int) -> None:
-        """The weights of the file."""
+        """Restart from the weights of the file."""
         if self._weights is None:
             self._weights = ModelWeights(model, self.learned_names(model))
         self.reset(0)
 
     def reset(self, row: int) -> None:
-        """The weights of the file."""
+        """Restart from the weights of the file."""
         assert self._weights is not None
         self._weights.restart()
         self.forget(self._weights.now)
 
     def learn(self, scored: Scored) -> None:
-        """One step."""
+        """Take one step."""
         assert self._weights is not None
         parameters = self._weights.now
         gradients = row_gradients(scored, parameters)
         self._weights.replace(self.step([parameter.detach() for parameter in parameters], gradients))
 
     def learned_names(self, model: GPT) -> Iterable[str]:
-        """The parameters that learn."""
+        """The names of the parameters that learn."""
         return [name for name, _ in model.named_parameters()]
 
     def forget(self, parameters: Sequence[Tensor]) -> None:
-        """Begin anew with what is known of gradients; `parameters` are those of the file."""
+        """Forget what is known of gradients; `parameters` are those of the file."""
 
     def step(self, values: list[Tensor], gradients: tuple[Tensor, ...]) -> Iterable[Tensor]:
-        """New values of all parameters that learn; the old ones and their gradients may be in a graph, and stay."""
+        """New values of all parameters that learn; the old ones and their gradients must not change."""
         raise NotImplementedError

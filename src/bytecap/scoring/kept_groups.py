@@ -26,7 +26,7 @@ class KeptGroups:
         self._folder = folder / digest
 
     def keep(self, number: int, ledger: Ledger) -> None:
-        """Write down what the ledger of a group alone holds; BackendError where that cannot be."""
+        """Write down what the ledger of a group alone holds; BackendError where that fails."""
         times_N, nats_D, bytes_D, tokens_D = ledger.arrays
         positions, documents = _extent(times_N), _extent(tokens_D)
         make_folder(self._folder)

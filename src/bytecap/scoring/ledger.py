@@ -219,7 +219,7 @@ class Ledger:
 
 
 def _refuse_sums(log_probs_BTV: Tensor, counted_BT: Tensor, positions_BT: npt.NDArray[np.int64]) -> None:
-    """NumericsError for a row whose probabilities do not sum to one within SUM_TOLERANCE, added up in float64."""
+    """Raise NumericsError for a row whose probabilities do not sum to one within SUM_TOLERANCE, added up in float64."""
     sums_BT = log_probs_BTV.exp().sum(dim=-1, dtype=torch.float64)
     wrong_BT = ~((sums_BT - 1).abs() <= SUM_TOLERANCE) & counted_BT
     if not wrong_BT.any():
@@ -240,7 +240,7 @@ def _refuse_sums(log_probs_BTV: Tensor, counted_BT: Tensor, positions_BT: npt.ND
 
 
 def _refuse_infinite(nats_BT: Tensor, counted_BT: Tensor, positions_BT: npt.NDArray[np.int64]) -> None:
-    """NumericsError where the target had no probability at all."""
+    """Raise NumericsError where the target had no probability at all."""
     wrong_BT = ~torch.isfinite(nats_BT) & counted_BT
     if wrong_BT.any():
         row, place = map(int, wrong_BT.nonzero()[0])

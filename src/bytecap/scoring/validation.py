@@ -36,7 +36,7 @@ class Validation:
         lossy_declared: bool = False,
         byte_stream: TokenStream | None = None,
     ) -> Validation:
-        """DataError when the tokens do not keep the raw documents, or the bytes do not add up.
+        """Raise DataError when the tokens do not keep the raw documents, or the bytes do not add up.
 
         `raw` gives the documents of the stream in its order, None if only tokens are available.
         """

@@ -39,7 +39,7 @@ class ScoredSpan(NamedTuple):
 
 
 def check_stride(stride: int, context: int) -> None:
-    """ConfigError for a stride outside 1 .. context."""
+    """Raise ConfigError for a stride outside 1 .. context."""
     if not 1 <= stride <= context:
         raise ConfigError(f"the stride is {stride}; it must lie between 1 and the context, {context}")
 

@@ -59,7 +59,7 @@ class TextConfig:
     """Tokens in each shard written."""
 
     def __post_init__(self) -> None:
-        """ConfigError for numbers that cannot be."""
+        """Raise ConfigError for numbers out of bounds."""
         check_bounds(self)
         if self.transform == "case" and self.vocab_size < MIN_VOCAB + len(MARKS):
             raise ConfigError(

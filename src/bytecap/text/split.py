@@ -53,7 +53,7 @@ def _evict(held: list[tuple[int, int]], members: set[int], total: int) -> tuple[
 
 
 def refuse_shared(shared: list[str]) -> None:
-    """DataError naming how many documents stand in both splits, with three of them, when there is any."""
+    """Raise a DataError that names how many documents stand in both splits, with three of them, when there is any."""
     if shared:
         examples = "; ".join(repr(text[:60]) for text in shared[:3])
         raise DataError(

@@ -127,7 +127,7 @@ def tokenizer_sample(config: TextConfig, survey: Survey) -> Iterator[str]:
 
 
 def refuse_no_training(documents: int) -> None:
-    """DataError where no document is left for training, as of a text that says the same again and again."""
+    """Raise DataError where no document is left for training, as of a text that says the same again and again."""
     if not documents:
         raise DataError(
             "no document is left for training: each different document of this text is held out; give more text, lower "

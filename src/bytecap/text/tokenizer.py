@@ -103,7 +103,7 @@ class Tokenizer:
         return [piece for i, piece in enumerate(self.pieces) if _ANY_TRANSFORM.fullmatch(piece) and control(i)]
 
     def _check_transform(self, origin: str) -> None:
-        """DataError for a transform that is not known, and for one without a piece for each of its marks."""
+        """Raise DataError for a transform that is not known, and for one without a piece for each of its marks."""
         if unknown := [piece for piece in self._asked_for if piece != CASE_PIECE]:
             raise DataError(
                 f"{origin} asks for the transform {unknown[0][:60]!a}, and this version knows {CASE_PIECE}; read "

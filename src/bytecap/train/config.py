@@ -51,7 +51,7 @@ class TrainConfig:
     """Which weights a finished checkpoint is of: "last", or those of a hook such as "ema"; it keeps the others too."""
 
     def __post_init__(self) -> None:
-        """ConfigError for budgets and batches that cannot be, and for weights that no hook gives."""
+        """Raise ConfigError for impossible budgets and batches, and for weights that no hook gives."""
         check_bounds(self)
         if self.micro_batch is not None and self.batch % self.micro_batch:
             raise ConfigError(f"train.micro_batch {self.micro_batch} must divide train.batch {self.batch}")
@@ -70,7 +70,7 @@ class TrainConfig:
             )
 
     def check_hooks(self, model: ModelConfig) -> None:
-        """ConfigError for a hook whose settings cannot be, or what would change nothing in a run of this model."""
+        """Raise ConfigError for a hook with impossible settings or one that changes nothing in a run of this model."""
         self.optimizer.check(model)
         for name, config in self.hooks.items():
             try:

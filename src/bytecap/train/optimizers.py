@@ -78,7 +78,7 @@ class OptimizerConfig:
     """Rates reach the floor behind the last step instead of in it: with a floor of 0 that step would move nothing."""
 
     def __post_init__(self) -> None:
-        """ConfigError for numbers that cannot be."""
+        """Raise ConfigError for numbers out of bounds."""
         check_bounds(self)
         if self.matrix_weight_decay_end is not None and self.decay_begin == 1:
             raise ConfigError(
@@ -97,7 +97,7 @@ class OptimizerConfig:
         return 1.0 - self.warmdown if self.decay_ramp_start is None else self.decay_ramp_start
 
     def check(self, model: ModelConfig) -> None:
-        """ConfigError for settings of a head in a model that has none of its own."""
+        """Raise ConfigError for settings of a head in a model that has none of its own."""
         for name in ("head_lr", "head_weight_decay"):
             value = getattr(self, name)
             if model.tied and value != getattr(OptimizerConfig, name):

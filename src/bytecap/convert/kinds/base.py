@@ -26,7 +26,7 @@ class ByteLimit:
     left: int
 
     def take(self, name: str, shape: Sequence[int], item_bytes: int) -> None:
-        """DataError where a tensor of this shape is more than is left, or has more axes than any program uses."""
+        """Raise DataError where a tensor of this shape is more than is left, or has more axes than any program uses."""
         if len(shape) > MAX_AXES:
             raise DataError(f"tensor {name[:80]} has {len(shape):,} axes, more than {MAX_AXES}; the file is damaged")
         if any(size < 0 for size in shape):

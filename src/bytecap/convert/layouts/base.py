@@ -45,7 +45,7 @@ class WeightParts:
         return self.tensors.get(end)
 
     def check(self, fits: bool, what: str) -> None:
-        """DataError where `fits` is not true; `what` says what does not fit."""
+        """Raise DataError where `fits` is not true; `what` says what does not fit."""
         if not fits:
             shapes = ", ".join(f"{end} {value.dtype} {tuple(value.shape)}" for end, value in self.tensors.items())
             raise DataError(

@@ -27,7 +27,7 @@ class AsymmetricSoftcapConfig(TechniqueConfig):
     """No settings."""
 
     def check(self, model: ModelConfig) -> None:
-        """ConfigError for a model without a softcap."""
+        """Raise ConfigError for a model without a softcap."""
         if model.logit_softcap == 0:
             raise ConfigError(
                 "the two softcaps start at model.logit_softcap, which is 0, a model without one; raise it, or switch "

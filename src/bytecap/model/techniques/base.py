@@ -32,7 +32,7 @@ class TechniqueConfig:
     """The settings of a technique; one without any keeps this class empty."""
 
     def check(self, model: ModelConfig) -> None:
-        """ConfigError for settings that this model's shape does not allow."""
+        """Raise ConfigError for settings that this model's shape does not allow."""
 
     def selected_blocks(self, model: ModelConfig) -> range:
         """The blocks in which it works, from a selector of `model/selectors.py`; ConfigError for any there are not."""

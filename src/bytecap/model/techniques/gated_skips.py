@@ -30,7 +30,7 @@ class GatedSkipsConfig(TechniqueConfig):
     """No settings."""
 
     def check(self, model: ModelConfig) -> None:
-        """ConfigError for a single visit, which has nothing to hand on."""
+        """Raise ConfigError for a single visit, which has nothing to hand on."""
         if len(model.visits) < 2:
             raise ConfigError(
                 "it joins blocks of the first half to blocks of the second, so it needs 2 blocks at least, and "

@@ -34,7 +34,7 @@ class HeadGateConfig(TechniqueConfig):
     """The factor s before the sigmoid."""
 
     def check(self, model: ModelConfig) -> None:
-        """ConfigError for more channels than the stream has."""
+        """Raise ConfigError for more channels than the stream has."""
         if self.inputs > model.d_model:
             raise ConfigError(
                 f"inputs is {self.inputs}, and model.d_model, the width of the stream, {model.d_model}; lower inputs"

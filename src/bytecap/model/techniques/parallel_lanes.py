@@ -41,7 +41,7 @@ class ParallelLanesConfig(TechniqueConfig):
         return select_last(self.last_blocks, model.n_layers)
 
     def check(self, model: ModelConfig) -> None:
-        """ConfigError where a block without lanes follows one that has them."""
+        """Raise ConfigError where a block without lanes follows one that has them."""
         first = self.selected_blocks(model).start
         laned = [block >= first for block in model.visits]
         if laned != sorted(laned):

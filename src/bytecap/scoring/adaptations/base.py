@@ -36,24 +36,24 @@ class Adaptation:
     """
 
     config_class: ClassVar[type[AdaptationConfig]] = AdaptationConfig
-    """The settings."""
+    """The class of its settings."""
     needs_gradient: ClassVar[bool] = False
     """True when `learn` uses `scored.loss_BT`, which then keeps the graph of the pass that was scored."""
 
     moves_weights: ClassVar[bool] = False
-    """True when it replaces the model's parameters; one at most may, or others learn for weights that are gone."""
+    """True when it replaces the model's parameters; at most one may, as others would learn for the old ones."""
 
     def __init__(self, config: AdaptationConfig) -> None:
         pass
 
     @property
     def across_documents(self) -> bool:
-        """True when its state is kept over documents, which then run one after the other; `reset` is not called."""
+        """True when its state is kept across documents, which then run one after the other; `reset` is not called."""
         return False
 
     @property
     def chunk(self) -> int | None:
-        """Positions of a document between two calls of `learn`; None: it does not matter."""
+        """Positions of a document between two calls of `learn`; None: any number."""
         return None
 
     @property
@@ -62,40 +62,40 @@ class Adaptation:
         return None
 
     def read_texts(self, text_V: Sequence[str]) -> None:
-        """The text of each token, spaces as they are; called before `begin` where the tokenizer is known."""
+        """Receive the text of each token, spaces as they are; called before `begin` where the tokenizer is known."""
 
     def begin(self, model: GPT, rows: int, bos: int) -> None:
-        """Join a model, which a stream in `rows` rows is about to go through; what was kept is forgotten.
+        """Join a model that is about to run a stream in `rows` rows, and forget what was kept.
 
-        The model is the engine's own copy, and no parameter of it asks for gradients until an adaptation says so. It is
+        The model is the engine's own copy, and its parameters require no gradients until an adaptation says so. It is
         called again, with the same model, when another stream begins.
         """
 
     def reset(self, row: int) -> None:
-        """Forget what is kept for a row: the next token there begins a document."""
+        """Forget what is kept for a row: its next token begins a document."""
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Give up all rows but these: what was row `rows[i]` is row i from here on."""
+        """Drop all rows but these: what was row `rows[i]` is row i from here on."""
 
     def raw_logits(self, logits_BTV: Tensor, hidden_BTD: Tensor) -> Tensor:
-        """The logits before the softcap, float32; `hidden_BTD` is what they were made from."""
+        """Change the logits before the softcap, float32; `hidden_BTD` is what they were computed from."""
         return logits_BTV
 
     def softcap(self, cap: float | Tensor, logits_BTV: Tensor) -> float | Tensor:
-        """The softcap of those logits; not called for a model without one."""
+        """Change the softcap of those logits; not called for a model without one."""
         return cap
 
     def logits(self, logits_BTV: Tensor, hidden_BTD: Tensor, inputs_BT: Tensor) -> Tensor:
-        """The logits before the softmax."""
+        """Change the logits before the softmax."""
         return logits_BTV
 
     def mix(self, log_probs_BTV: Tensor, inputs_BT: Tensor) -> Tensor:
-        """Log probabilities, normalized in and normalized out; no gradient is taken of what is done here.
+        """Change the log probabilities, normalized in and normalized out; no gradient is taken through this.
 
-        Who learns by gradients does so as if the model's distribution were multiplied by factors and normalized again.
+        Adaptations that learn by gradients do so as if the model's distribution were multiplied by factors and renormalized.
 
-        Position t of a row knows `inputs_BT[:, : t + 1]` and all that the row held before. Behind the end of a document
-        `inputs_BT` is padded with BOS, and what is given for those positions means nothing.
+        Position t of a row knows `inputs_BT[:, : t + 1]` and all that the row held before. After the end of a document
+        `inputs_BT` is padded with BOS; what is returned there is ignored.
         """
         return log_probs_BTV
 

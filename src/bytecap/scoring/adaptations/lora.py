@@ -38,24 +38,24 @@ class LoRAConfig(AdaptationConfig):
     """Where the adapters are, and how they are trained."""
 
     rank: int = field(default=96, metadata=bounds(1, MAX_WIDTH))
-    """R of each adapter."""
+    """Rank R of each adapter."""
     targets: tuple[Target, ...] = ("query", "key", "value", "attention", "mlp", "head")
-    """What has an adapter: maps of attention, attention and MLP as wholes, the output map."""
+    """The modules that have an adapter: maps of attention, attention and MLP as wholes, the output map."""
     chunk: int = field(default=48, metadata=bounds(1, MAX_CONTEXT))
     """Positions of a document between two steps."""
     rate: float = field(default=1e-4, metadata=bounds(0.0, 100.0))
     """Learning rate."""
     betas: tuple[float, float] = field(default=(0.0, 0.999), metadata=bounds(0.0, 0.999999))
-    """What the first and the second moment keep in a step."""
+    """Decay of the first and the second moment in a step."""
     epsilon: float = field(default=1e-10, metadata=bounds(0.0, 1.0))
     """Added to the root of the second moment."""
     weight_decay: float = field(default=0.5, metadata=bounds(0.0, 100.0))
-    """Share that a step takes away, times the rate."""
+    """Decoupled weight decay: a step takes away this share times the rate."""
     seed: int = field(default=0, metadata=bounds(0, 1 << 31))
-    """Seed of the first numbers of each A."""
+    """Seed of the initial values of each A."""
 
     def __post_init__(self) -> None:
-        """ConfigError for numbers that cannot be."""
+        """Raise ConfigError for numbers out of bounds."""
         check_bounds(self)
 
 
@@ -74,11 +74,11 @@ class LoRA(Adaptation):
 
     @property
     def chunk(self) -> int:
-        """The setting."""
+        """The chunk of the settings."""
         return self.config.chunk
 
     def begin(self, model: GPT, rows: int, bos: int) -> None:
-        """Fresh adapters in every row."""
+        """Start with a fresh adapter in every row."""
         if self._joined is not model:
             self._join(model)
         self._pairs = [start.expand(rows, *start.shape).clone().requires_grad_() for start in self._starts]
@@ -86,7 +86,7 @@ class LoRA(Adaptation):
         self._steps_L = torch.zeros(rows, device=self._pairs[0].device)
 
     def reset(self, row: int) -> None:
-        """A fresh adapter; tensors that a graph may hold are replaced and not changed."""
+        """Put a fresh adapter into the row; tensors that a graph may hold are replaced and not changed."""
         pairs = [pair.detach().clone() for pair in self._pairs]
         for pair, start in zip(pairs, self._starts, strict=True):
             pair[row] = start
@@ -95,18 +95,18 @@ class LoRA(Adaptation):
             moment[row] = 0
 
     def keep(self, rows: Sequence[int]) -> None:
-        """The adapters of these rows, and their moments."""
+        """Keep the adapters of these rows and their moments."""
         index = list(rows)
         self._pairs = [pair.detach()[index].requires_grad_() for pair in self._pairs]
         self._moments = [[moment[index] for moment in moments] for moments in self._moments]
         self._steps_L = self._steps_L[index]
 
     def raw_logits(self, logits_BTV: Tensor, hidden_BTD: Tensor) -> Tensor:
-        """The logits with the adapter of the output map."""
+        """Add the output map's adapter to the logits."""
         return self._added(_HEAD, hidden_BTD, logits_BTV)
 
     def learn(self, scored: Scored) -> None:
-        """One step of AdamW in each row."""
+        """Take one step of AdamW in each row."""
         gradients, config = row_gradients(scored, self._pairs), self.config
         (first_beta, second_beta), (firsts, seconds) = config.betas, self._moments
         self._steps_L += 1
@@ -121,7 +121,7 @@ class LoRA(Adaptation):
         self._pairs = [pair.requires_grad_() for pair in decayed]
 
     def _join(self, model: GPT) -> None:
-        """Hooks at each place, and the numbers that its adapters start from."""
+        """Register a hook at each place and draw the values that its adapters start from."""
         spec, targets = model.spec, self.config.targets
         visits = range(len(model.techniques.order(list(range(spec.n_layers)))))
         places: list[_Place] = [(visit, target) for visit in visits for target in targets if target != "head"]
@@ -139,13 +139,13 @@ class LoRA(Adaptation):
             self._starts += [start_RI.to(device), zeros_OR.to(device)]
         for block in model.blocks:
             assert isinstance(block, Block)
-            block.register_forward_pre_hook(self._enter)
+            block.register_forward_pre_hook(self._note_place)
             for target, module in _modules(block).items():
                 if target in targets:
                     module.register_forward_hook(self._hook(target))
         self._joined = model
 
-    def _enter(self, module: nn.Module, arguments: Any) -> None:
+    def _note_place(self, module: nn.Module, arguments: Any) -> None:
         self._place = arguments[1].place
 
     def _hook(self, target: Target) -> Any:

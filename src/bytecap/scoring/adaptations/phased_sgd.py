@@ -24,7 +24,7 @@ from bytecap.scoring.ledger import Scored
 
 @dataclass(frozen=True, kw_only=True)
 class PhasedSGDConfig(AdaptationConfig):
-    """When it pauses, and what it does then."""
+    """When the score pauses, and how the weights are trained then."""
 
     phase_tokens: int = field(default=8_192, metadata=bounds(1, 1 << 40))
     """Scored positions between two pauses."""
@@ -35,17 +35,17 @@ class PhasedSGDConfig(AdaptationConfig):
     rate: float = field(default=0.05, metadata=bounds(0.0, 100.0))
     """Learning rate."""
     momentum: float = field(default=0.0, metadata=bounds(0.0, 0.9999))
-    """What a step keeps of the direction of the one before; each pause begins without."""
+    """Momentum of the steps; each pause begins with none."""
     clip: float = field(default=1.0, metadata=bounds(0.0, 1e9))
-    """Largest norm of the gradient of a step; 0: any."""
+    """Largest norm of the gradient of a step; 0: no bound."""
 
     def __post_init__(self) -> None:
-        """ConfigError for numbers that cannot be."""
+        """Raise ConfigError for numbers out of bounds."""
         check_bounds(self)
 
 
 class PhasedSGD(Adaptation):
-    """Weights that are carried from pause to pause."""
+    """Trains the weights in each pause and keeps them for what follows."""
 
     config_class = PhasedSGDConfig
     moves_weights = True
@@ -57,11 +57,11 @@ class PhasedSGD(Adaptation):
 
     @property
     def across_documents(self) -> bool:
-        """Always: what was learned is for the documents that follow."""
+        """Always true: what was learned is used for the documents that follow."""
         return True
 
     def begin(self, model: GPT, rows: int, bos: int) -> None:
-        """The weights of the file."""
+        """Restart from the weights of the file."""
         if self._weights is None:
             self._weights = ModelWeights(model, [name for name, _ in model.named_parameters()])
         self._weights.restart()
@@ -80,7 +80,7 @@ class PhasedSGD(Adaptation):
             self._inputs, self._targets = [], []
 
     def _train(self, inputs_N: Tensor, targets_N: Tensor) -> None:
-        """The pause: every row once in each epoch."""
+        """Train on every row once in each epoch of the pause."""
         assert self._weights is not None
         config = self.config
         self._weights.replace([parameter.detach().clone() for parameter in self._weights.now])

@@ -22,18 +22,18 @@ from bytecap.scoring.gradients import DocumentWeights, DocumentWeightsConfig
 
 @dataclass(frozen=True, kw_only=True)
 class RMSPropConfig(DocumentWeightsConfig):
-    """How fast it learns."""
+    """The learning rate and how gradients are scaled."""
 
     rate: float = field(default=0.002, metadata=bounds(0.0, 100.0))
     """Learning rate; a quarter of it together with a memory of the document."""
     beta: float = field(default=0.98, metadata=bounds(0.0, 0.999999))
-    """What the second moment keeps in a step."""
+    """Decay of the second moment in a step."""
     epsilon: float = field(default=1e-8, metadata=bounds(0.0, 1.0))
     """Added to the root of the second moment."""
 
 
 class RMSProp(DocumentWeights):
-    """A second moment for each weight of the document."""
+    """Keeps a second moment of the document's gradients for each weight."""
 
     config_class = RMSPropConfig
 
@@ -44,12 +44,12 @@ class RMSProp(DocumentWeights):
         self._steps = 0
 
     def forget(self, parameters: Sequence[Tensor]) -> None:
-        """No gradient was seen."""
+        """Set the second moments to zero."""
         self._moments = [torch.zeros_like(parameter) for parameter in parameters]
         self._steps = 0
 
     def step(self, values: list[Tensor], gradients: tuple[Tensor, ...]) -> Iterable[Tensor]:
-        """Each weight by the rate, times its gradient over the root of its second moment."""
+        """Move each weight by the rate times its gradient over the root of its second moment."""
         beta = self.config.beta
         self._steps += 1
         torch._foreach_mul_(self._moments, beta)

@@ -30,9 +30,9 @@ class SGDConfig(DocumentWeightsConfig):
     parameters: Literal["all", "scalars"] = "all"
     """Every parameter, or the control parameters alone: scales, gains, gates, mixes."""
     clip: float = field(default=1.0, metadata=bounds(0.0, 1e9))
-    """Largest norm of the gradient of a step; 0: any."""
+    """Largest norm of the gradient of a step; 0: no bound."""
     across_documents: bool = False
-    """The weights are kept over documents, which then run one after the other."""
+    """The weights are kept across documents, which then run one after the other."""
 
 
 class SGD(DocumentWeights):
@@ -46,16 +46,16 @@ class SGD(DocumentWeights):
 
     @property
     def across_documents(self) -> bool:
-        """True where the setting says so."""
+        """`across_documents` of the settings."""
         return self.config.across_documents
 
     def learned_names(self, model: GPT) -> Iterable[str]:
-        """All parameters, or those of role SCALAR."""
+        """The names of all parameters, or of those with role SCALAR."""
         roles = parameter_roles(model)
         return [name for name in roles if self.config.parameters == "all" or roles[name] == Role.SCALAR]
 
     def step(self, values: list[Tensor], gradients: tuple[Tensor, ...]) -> Iterable[Tensor]:
-        """All weights against their gradients."""
+        """Move all weights against their gradients."""
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
         rate = self.config.rate
         if self.config.clip and norm > self.config.clip:

@@ -26,18 +26,18 @@ from bytecap.scoring.ledger import Scored
 
 @dataclass(frozen=True, kw_only=True)
 class SoftcapTemperatureConfig(AdaptationConfig):
-    """How fast it learns."""
+    """How fast the three factors are learned."""
 
     rate: float = field(default=0.1, metadata=bounds(0.0, 100.0))
     """Learning rate of the logarithms."""
     chunk: int = field(default=64, metadata=bounds(1, 1 << 14))
     """Positions between two steps."""
     across_documents: bool = False
-    """What was learned is kept over documents, which then run one after the other."""
+    """What was learned is kept across documents, which then run one after the other."""
 
 
 class SoftcapTemperature(Adaptation):
-    """Three numbers for each row."""
+    """Learns three factors for each row: two of the softcap and one of the temperature."""
 
     config_class = SoftcapTemperatureConfig
     needs_gradient = True
@@ -48,40 +48,40 @@ class SoftcapTemperature(Adaptation):
 
     @property
     def across_documents(self) -> bool:
-        """True where the setting says so."""
+        """`across_documents` of the settings."""
         return self.config.across_documents
 
     @property
     def chunk(self) -> int:
-        """The setting."""
+        """The chunk of the settings."""
         return self.config.chunk
 
     def begin(self, model: GPT, rows: int, bos: int) -> None:
-        """All factors are one."""
+        """Set all factors to one."""
         device = next(model.parameters()).device
         self._logs_B3 = torch.zeros(rows, 3, device=device, requires_grad=True)
 
     def reset(self, row: int) -> None:
-        """Its factors are one again."""
+        """Set the row's factors to one."""
         logs_B3 = self._logs_B3.detach().clone()
         logs_B3[row] = 0
         self._logs_B3 = logs_B3.requires_grad_()
 
     def keep(self, rows: Sequence[int]) -> None:
-        """The factors of these rows."""
+        """Keep the factors of these rows."""
         self._logs_B3 = self._logs_B3.detach()[list(rows)].requires_grad_()
 
     def softcap(self, cap: float | Tensor, logits_BTV: Tensor) -> Tensor:
-        """The model's, times a factor above zero and another below."""
+        """Multiply the softcap by one factor above zero and another below."""
         above_B11, below_B11 = self._factors(0), self._factors(1)
         return cap * torch.where(logits_BTV > 0, above_B11, below_B11)
 
     def logits(self, logits_BTV: Tensor, hidden_BTD: Tensor, inputs_BT: Tensor) -> Tensor:
-        """Times the temperature's factor."""
+        """Multiply the logits by the temperature's factor."""
         return logits_BTV * self._factors(2)
 
     def learn(self, scored: Scored) -> None:
-        """One step of each row on the mean loss of its chunk."""
+        """Take one step in each row on the mean loss of its chunk."""
         (gradient_B3,) = row_gradients(scored, [self._logs_B3])
         self._logs_B3 = (self._logs_B3.detach() - self.config.rate * gradient_B3).requires_grad_()
 

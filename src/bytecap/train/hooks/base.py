@@ -33,7 +33,7 @@ class HookConfig:
     """The settings of a training hook; one without any keeps this class empty."""
 
     def check(self, train: TrainConfig, model: ModelConfig) -> None:
-        """ConfigError for settings that this run does not allow, or with which the hook would change nothing."""
+        """Raise ConfigError for settings that this run does not allow, or with which the hook would change nothing."""
 
 
 class TrainingHook:

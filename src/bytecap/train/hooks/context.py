@@ -39,7 +39,7 @@ class ContextConfig(HookConfig):
         return self.before or max(1, context // SHARE)
 
     def check(self, train: TrainConfig, model: ModelConfig) -> None:
-        """ConfigError for rows that a window cannot be cut into, or that are the window itself."""
+        """Raise ConfigError for rows that a window cannot be cut into, or that are the window itself."""
         short = self.positions(train.context)
         if short == train.context:
             raise ConfigError(

@@ -32,7 +32,7 @@ class RecurrenceConfig(HookConfig):
     """Fraction of the run after which blocks are repeated."""
 
     def check(self, train: TrainConfig, model: ModelConfig) -> None:
-        """ConfigError where the model repeats no blocks."""
+        """Raise ConfigError where the model repeats no blocks."""
         technique = model.techniques.get(TECHNIQUE)
         if not (isinstance(technique, DepthRecurrenceConfig) and technique.active):
             found = "is not among model.techniques" if technique is None else "has active = false"

@@ -38,7 +38,7 @@ class SquaredGradientsConfig(HookConfig):
     """Last share of the warmdown."""
 
     def check(self, train: TrainConfig, model: ModelConfig) -> None:
-        """ConfigError where there is no warmdown."""
+        """Raise ConfigError where there is no warmdown."""
         if train.optimizer.warmdown == 0:
             raise ConfigError(
                 "train.optimizer.warmdown is 0, and squared gradients are gathered over the last share of it; raise "
