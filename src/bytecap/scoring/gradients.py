@@ -22,7 +22,7 @@ from bytecap.scoring.ledger import Scored
 
 
 class ModelWeights:
-    """Parameters of a model that are replaced, never changed in place, so that a graph keeps those it was built with."""
+    """Parameters of a model that are replaced, never changed in place: a graph keeps those it was built with."""
 
     def __init__(self, model: nn.Module, names: Iterable[str]) -> None:
         self._places = [(model.get_submodule(parent), leaf) for parent, _, leaf in (n.rpartition(".") for n in names)]

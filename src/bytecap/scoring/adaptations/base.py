@@ -92,7 +92,8 @@ class Adaptation:
     def mix(self, log_probs_BTV: Tensor, inputs_BT: Tensor) -> Tensor:
         """Change the log probabilities, normalized in and normalized out; no gradient is taken through this.
 
-        Adaptations that learn by gradients do so as if the model's distribution were multiplied by factors and renormalized.
+        Adaptations that learn by gradients do so as if the model's distribution were multiplied by factors
+        and normalized again.
 
         Position t of a row knows `inputs_BT[:, : t + 1]` and all that the row held before. After the end of a document
         `inputs_BT` is padded with BOS; what is returned there is ignored.
