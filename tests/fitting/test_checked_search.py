@@ -11,6 +11,8 @@ from bytecap.core.budget import FileBudget
 from bytecap.fitting.checked_search import CheckedSearch
 from bytecap.fitting.module_job import ModuleInputs, make_module_job
 from bytecap.fitting.size_search import SizeSearch
+from bytecap.fitting.true_loss import Increase
+from bytecap.formats.per_channel import PER_CHANNEL
 from bytecap.quant.allocation import QuantConfig
 from tests.fitting.notes import Notes
 
@@ -77,3 +79,21 @@ def test_what_calibration_gets_wrong() -> None:
     found, wanted = (error(each.quantized.state_dict()) for each in (fitted, without))
     assert found == pytest.approx(wanted, rel=0.01)
     assert any("follows no calibration" in note for note in notes.notes)
+
+
+@pytest.mark.parametrize("plain_loss", [0.5, 2.0])
+def test_plain_rounding_is_taken_where_it_loses_less(plain_loss: float) -> None:
+    """Also where the loss is what curvature predicts, which this stand-in for it always says of the fit."""
+    notes = Notes()
+    job = make_module_job(Spectrum(), ModuleInputs(batches(), loss, CONFIG, 0), FileBudget(900), notes)
+    search = job.fitter
+    assert isinstance(search, CheckedSearch)
+    ours = SizeSearch(search.problem, search.pack).fit(900, notes)
+    assert ours.loss is not None
+    answers = [Increase(times * ours.loss, 0.0) for times in ([1, 0.5, 0.5] if plain_loss < 1 else [1, 2])]
+    search.true_loss = lambda weights: answers.pop(0)  # type: ignore[assignment]
+    found = search.fit(900, notes)
+    formats = {tensor.format for tensor in found.plan.tensors if len(tensor.shape) > 1}
+    assert len(found.data) <= 900 and not answers
+    assert formats == {PER_CHANNEL} if plain_loss < 1 else PER_CHANNEL not in formats
+    assert any("plain rounding costs" in note for note in notes.notes) == (plain_loss < 1)

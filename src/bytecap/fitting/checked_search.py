@@ -1,4 +1,4 @@
-"""A size search whose file is held against the loss itself, and against the one that no calibration is needed for.
+"""A size search whose file is held against the loss itself, and against those that no calibration is needed for.
 
 In:   a FitProblem with curvature, the true loss on some batches.
 Out:  a FitResult, the best of what was tried.
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bytecap.core.errors import BudgetError
-from bytecap.core.progress import Progress
+from bytecap.core.progress import Progress, Silent
+from bytecap.fitting.plain_integers import build_plain_problem
 from bytecap.fitting.problem import build_problem
 from bytecap.fitting.result import FitResult
 from bytecap.fitting.size_search import SizeSearch
@@ -30,6 +31,8 @@ TRUSTED = 2.0
 """Factor between true and predicted loss up to which the prediction stands."""
 MAX_CORRECTIONS, MIN_GAIN = 3, 0.95
 """Rounds of correction, and the share of the loss below which the next one is tried."""
+MUCH_WORSE = 1.1
+"""Times the loss of the best file that plain rounding may have at about its size for its file to be made too."""
 PRIOR_SHARE = 0.02
 """Share of the whole loss that each tensor's is pulled by towards what all together were wrong by."""
 MOST_WRONG, SMALLEST = 2.0**20, 1e-30
@@ -49,8 +52,10 @@ class CheckedSearch(SizeSearch):
         assert self.true_loss is not None and calibration is not None, "there is nothing to check it on"
         increase = first = self.true_loss(_weights(best))
         thin, predicted = calibration.min_damping > 0, best.loss or 0.0
-        if not first.known or (not thin and _agree(increase, best)):
+        if not first.known:
             return best
+        if not thin and _agree(increase, best):
+            return self._better(best, increase, file_bytes, progress, trusted=True)
         for _ in range(MAX_CORRECTIONS if not _agree(first, best) else 0):
             search = SizeSearch(search.problem.with_curvature(self._wrong_by(best, search, increase)), self.pack)
             try:
@@ -67,25 +72,42 @@ class CheckedSearch(SizeSearch):
                 f"the loss grows by {first.mean:.3g} nats a position where curvature predicts {predicted:.3g}; each "
                 f"tensor's curvature was corrected by what the loss minds it alone, which leaves {increase.mean:.3g}"
             )
-        return self._better(best, increase, file_bytes, progress)
+        return self._better(best, increase, file_bytes, progress, trusted=False)
 
-    def _better(self, best: FitResult, increase: Increase, file_bytes: int | None, progress: Progress) -> FitResult:
-        """The fit, or the one without any calibration where that has less loss."""
+    def _better(
+        self, best: FitResult, increase: Increase, file_bytes: int | None, progress: Progress, *, trusted: bool
+    ) -> FitResult:
+        """The fit, or plain rounding, or where it is not trusted the fit without calibration, by the loss of each."""
         assert self.true_loss is not None
-        problem = self.problem
-        try:
-            free = SizeSearch(build_problem(problem.source, None, problem.config), self.pack).fit(file_bytes, progress)
-        except BudgetError:
-            return best
-        without = self.true_loss(_weights(free))
-        if not without.mean < increase.mean:
-            return best
-        progress.note(
-            f"steps by the size of the weights cost {without.mean:.3g} nats a position, those by curvature "
-            f"{increase.mean:.3g}, on batches to compare on: the file is the one that follows no calibration. Give "
-            "more, and more different, samples"
-        )
-        return free
+        source, config = self.problem.source, self.problem.config
+        ways = {"plain rounding costs": build_plain_problem(source, config)}
+        if not trusted:
+            ways["steps by the size of the weights cost"] = build_problem(source, None, config)
+        kept = ""
+        for way, problem in ways.items():
+            search = SizeSearch(problem, self.pack)
+            try:
+                if problem.per_channel and self._roughly(search, file_bytes) > MUCH_WORSE * increase.mean:
+                    continue
+                other = search.fit(file_bytes, Silent())
+            except BudgetError:
+                continue
+            found = self.true_loss(_weights(other))
+            if found.mean < increase.mean:
+                kept = kept or f"{increase.mean:.3g}"
+                progress.note(
+                    f"{way} {found.mean:.3g} nats a position, steps by curvature {kept}, on batches to compare on: the "
+                    "file is the one that follows no calibration. Give more, and more different, samples"
+                )
+                best, increase = other, found
+        return best
+
+    def _roughly(self, search: SizeSearch, file_bytes: int | None) -> float:
+        """The true loss at about so many bytes: no file is made, which is most of the work of plain rounding."""
+        assert self.true_loss is not None and file_bytes is not None
+        problem, scale = search.problem, search.predict(file_bytes, Silent()).step_scale
+        rounded = problem.round(problem.plan(scale).tensors, Silent())
+        return self.true_loss({name: entry.stored.weights() for name, entry in rounded.items()}).mean
 
     def _wrong_by(self, result: FitResult, search: SizeSearch, increase: Increase) -> dict[str, float]:
         """What each tensor's curvature is to be multiplied by: its loss alone over the predicted one."""

@@ -116,7 +116,8 @@ class FitProblem:
     def representable(self, plan: TensorPlan) -> TensorPlan:
         """The same plan, or the finest whose 16-bit integers still reach the largest weight of the tensor."""
         if plan.format == PER_CHANNEL:
-            finest = float(np.abs(self.weights[plan.name]).max()) / MAX_LEVEL * 2.0 ** (-min(plan.row_codes) / 4)
+            largest_C = np.abs(self.weights[plan.name]).reshape(len(plan.row_codes), -1).max(axis=1)
+            finest = float((largest_C / 2.0 ** (np.array(plan.row_codes) / 4)).max()) / MAX_LEVEL
             return dataclasses.replace(plan, base=float(np.float32(max(plan.base, finest))))
         if plan.format != ROW_COLUMN:
             return plan
