@@ -41,7 +41,7 @@ MOST_WRONG, SMALLEST = 2.0**20, 1e-30
 
 @dataclass
 class CheckedSearch(SizeSearch):
-    """A size search that tries more where the loss is not what was predicted."""
+    """A size search that tries more files where the loss is not what was predicted."""
 
     true_loss: TrueLoss | None = None
 

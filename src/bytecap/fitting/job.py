@@ -35,7 +35,7 @@ from bytecap.quant.statistics import Calibration
 from bytecap.text.tokenizer import Tokenizer
 
 LARGEST_HEADER = 1 << 16
-"""Bytes that a header hardly ever has: a cap that leaves more next to what is attached is not looked at closely."""
+"""More bytes than a header needs in practice: a cap that leaves more than these for it needs no closer look."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from bytecap.quant.rounding import round_with_feedback, round_without_feedback
 from bytecap.quant.spill import is_spilling, release
 
 SAMPLED_COLUMNS, SAMPLED_ABOVE = 128, 1 << 17
-"""An estimate pass looks at so many columns of a tensor with more weights than this."""
+"""Columns that an estimate pass looks at in a tensor, and the weights above which it leaves out the others."""
 SAMPLED_ROWS = 8_192
 """Rows that it looks at where they take up no errors of each other, as those of embeddings."""
 MAX_ROWS = 8_192

@@ -58,7 +58,7 @@ class FitProblem:
     calibration: Calibration | None
     config: QuantConfig
     weights: Mapping[str, Floats]
-    """By name; what has factors as a matrix (O, I)."""
+    """The weights by name; those with factors as a matrix (O, I)."""
     factors: Mapping[str, Factors]
     """The factors of every weight with a step for each row and column."""
     measured: frozenset[str]

@@ -24,7 +24,7 @@ from bytecap.formats.size_estimate import coded_bytes
 from bytecap.formats.tensor import QuantizedModel
 
 MAX_OCTAVES = 0.06
-"""Furthest that a tensor's steps are moved away from the common multiplier in one go."""
+"""The furthest that a tensor's steps are moved away from the common multiplier at once."""
 MAX_ROUNDS, MAX_REMEMBERED, MAX_COMBINATIONS = 40, 6, 24
 """Rounds of rounding again; roundings of a tensor that are remembered; combinations of them that are packed."""
 HALF_RESPONSE_BITS = 0.5

@@ -25,7 +25,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class FitResult:
-    """A file under its cap and what it was made with."""
+    """A file under its cap and how it was made."""
 
     plan: BitPlan
     model: QuantizedModel

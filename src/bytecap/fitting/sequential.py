@@ -46,7 +46,7 @@ class Compensate(Protocol):
     """Each a list of entries with a `name`."""
 
     def fix(self, rounded: Mapping[str, Floats]) -> None:
-        """Give tensors the values that they were rounded to."""
+        """Give each tensor the values that it was rounded to."""
 
     def divergence(self, weights: Mapping[str, Floats]) -> float:
         """How far a model with these weights is from the original, on text that nothing was fitted to."""

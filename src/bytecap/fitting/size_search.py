@@ -78,7 +78,7 @@ class SizeSearch:
     problem: FitProblem
     pack: Pack
     start_adaptation: StartAdaptation | None = None
-    """Begins a distillation; None for none."""
+    """The function that begins a distillation; None for no distillation."""
     _known: dict[int, _Estimated] = field(default_factory=dict, repr=False)
     """What was predicted already, by size; a prediction depends on nothing else."""
     _smallest: _Smallest | None = field(default=None, repr=False)

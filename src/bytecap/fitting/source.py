@@ -34,7 +34,7 @@ from bytecap.train.checkpoint import load_checkpoint, open_tensors
 from bytecap.train.hooks import squared_gradients
 
 MAX_WEIGHT, MAX_EXACT_INTEGER = 1e15, 1 << 24
-"""Beyond which a tensor holds something else than weights, and beyond which 32 bits do not hold whole numbers."""
+"""Size beyond which a tensor holds something else than weights, and beyond which 32 bits do not hold whole numbers."""
 Floats = npt.NDArray[np.float32]
 
 

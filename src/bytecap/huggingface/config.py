@@ -31,7 +31,7 @@ FIT_NUMBERS = "give --dequantize to fit the numbers that its integers stand for"
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the rest of the program asks of a config."""
+    """What the rest of the program needs to know of a config."""
 
     model_type: str
     architecture: str
@@ -93,7 +93,7 @@ def refuse_quantized(config: Mapping[str, Any]) -> None:
 
 
 def what_to_do(kind: str) -> str:
-    """The next step for weights in a layout, by its name."""
+    """What to do about weights in a quantized layout, by its name."""
     titles = " ".join(layout_titles())
     if any(name.split()[0] in titles for name in kind.split(" or ")):
         return f"{FIT_NUMBERS}, or fit the original at 16 or 32 bits"

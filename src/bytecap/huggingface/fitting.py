@@ -42,7 +42,7 @@ from bytecap.text.shards import StreamSlice, TokenStream
 
 @dataclass(frozen=True, kw_only=True)
 class FolderFit:
-    """What is chosen of a fit."""
+    """The options of a fit that its caller chooses."""
 
     quant: QuantConfig
     artifact: ArtifactConfig

@@ -81,7 +81,7 @@ class Folder:
 
 
 def copy_dequantized(path: Path, into: Path) -> Path:
-    """Write a folder again whose weights are quantized already, with the numbers that they stand for; the new one."""
+    """Write a copy of a folder with its quantized weights replaced by the numbers that they stand for; returns it."""
     config = _read_table(path / CONFIG)
     code = [file.name for file in path.glob("*.py")]
     for name in {*(name for name in _MODEL_FILES if (path / name).is_file()), *tokenizer_files(path), *code} - {CONFIG}:

@@ -63,7 +63,7 @@ class NextToken:
         self._ids: list[int] = []
         self._past: dict[str, Any] = {}
         self.caches = True
-        """The cache is used."""
+        """True while the cache is used."""
         self._compared = False
 
     def __call__(self, tokens_T: Tensor) -> Tensor:
@@ -97,12 +97,12 @@ class NextToken:
         return logits_V.float()
 
     def _without_cache(self) -> Tensor:
-        """Logits (V,) of the last tokens run again."""
+        """Logits (V,) after the last tokens, run again from their beginning."""
         device = next(self._model.module.parameters()).device
         return self._model.logits(torch.tensor([self._ids[-self._context :]], device=device))[0, -1]
 
     def _checked(self, cached_V: Tensor) -> Tensor:
-        """The logits of the whole text; the cache is not used any more where it gives others."""
+        """The logits of the whole text; the cache is given up where it gives different ones."""
         whole_V = self._without_cache()
         if not float((cached_V - whole_V).abs().max()) <= CLOSE * float(whole_V.std()):
             self._give_up("gives other logits from its cache than from the whole text")

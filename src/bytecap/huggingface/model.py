@@ -152,7 +152,7 @@ def read_attached(artifact: Artifact, name: str) -> dict[str, Any]:
 
 @contextmanager
 def attached_folder(artifact: Artifact) -> Iterator[Path]:
-    """The attached files in a folder, as long as it takes."""
+    """A folder with the attached files, for as long as the block runs."""
     with tempfile.TemporaryDirectory() as temporary:
         for name, data in artifact.attached.items():
             (Path(temporary) / name).write_bytes(data)
@@ -237,7 +237,7 @@ def _refuse_large(build: Callable[[], nn.Module], held: int) -> None:
 
 @contextmanager
 def _random_kept() -> Iterator[None]:
-    """Random states and the default type are afterwards as before."""
+    """Restores random states and the default type afterwards."""
     default = torch.get_default_dtype()
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         try:

@@ -44,7 +44,7 @@ class TextLoss:
     """A score, or what is known where bytes are not."""
 
     score: Score
-    """Its bits per byte mean nothing where `lost` says why."""
+    """Where `lost` gives a reason, its bits per byte mean nothing."""
     lost: str
     raw_bytes: int
 
@@ -91,7 +91,7 @@ def score_tokens(model: CausalModel, text: TokenizedText, *, context: int, strid
 
 
 def _commit(ledger: Ledger, rows: Sequence[Segment], logits_BTV: Tensor, first: int) -> int:
-    """Write down the losses of a part of some rows, which begins at their scored position `first`; how many."""
+    """Record the losses of a part of some rows, which begins at their scored position `first`; returns how many."""
     going_on = [index for index, row in enumerate(rows) if row.scored > first]
     counts = [min(rows[index].scored - first, logits_BTV.size(1)) for index in going_on]
     starts = [rows[index].start + rows[index].skip + first for index in going_on]

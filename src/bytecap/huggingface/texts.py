@@ -46,7 +46,7 @@ class TokenArray(TokenStream):
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """Tokens of a text, each document behind BOS."""
+    """Tokens of a text, each document after BOS."""
 
     tokens: TokenArray
     bytes: TokenArray | None
@@ -77,7 +77,7 @@ def tokenize(text: TextConfig, tokenizer: HuggingFaceTokenizer, progress: Progre
 
 
 def tokenize_documents(documents: Iterable[str], tokenizer: HuggingFaceTokenizer) -> TokenizedText:
-    """Documents in their order, each behind BOS where there is one."""
+    """Documents in their order, each after BOS where there is one."""
     bos, lost, raw_bytes = tokenizer.bos, "", 0
     ids_N, counts_N = array("i"), array("q")
     for number, document in enumerate(documents, start=1):

@@ -28,7 +28,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "merges.txt",
     "vocab.txt",
 )  # fmt: skip
-"""What a tokenizer is made from; tokenizer.json holds all of it, the others are asked where it is not there."""
+"""The files that a tokenizer is made from; tokenizer.json holds all of it, the others are read where it is missing."""
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 PADDING = 1_024
 """Rows that a model may have behind its tokenizer's ids in any case."""
@@ -53,7 +53,7 @@ class HuggingFaceTokenizer:
 
     @cached_property
     def size(self) -> int:
-        """One more than the highest id."""
+        """The highest id plus one."""
         return 1 + max(self.library_object.get_vocab().values(), default=-1)
 
     @cached_property
@@ -78,7 +78,7 @@ class HuggingFaceTokenizer:
         return str(self.library_object.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def recovered(self, ids: Sequence[int]) -> str:
-        """The text that ids, and nothing else, tell.
+        """The text that ids alone stand for.
 
         What they decode to, if that has these ids. Else, as where Llama's decoding drops a space that encoding did not
         put there, what they decode to behind a letter.

@@ -93,7 +93,7 @@ class QuantConfig:
         return self.distill_steps > 0 or self.compensation_tokens > 0
 
     def damped_at_least(self, damping: float) -> QuantConfig:
-        """The same with this damping, or more where there was more."""
+        """The same with this damping, or with its own where that is larger."""
         rows = max(self.embedding_damping, damping)
         return dataclasses.replace(self, damping=max(self.damping, damping), embedding_damping=rows)
 
@@ -113,14 +113,14 @@ class Shape:
     role: str
     shape: tuple[int, ...]
     exact: bool = False
-    """Its numbers are to stay as they are."""
+    """True where its numbers are stored exactly."""
 
     rows_first: int = 0
-    """How many axes are together the rows of a matrix; 0 for as many as make it the most nearly square."""
+    """How many leading axes are joined to the rows of a matrix; 0 for as many as make it most nearly square."""
 
     @property
     def row_axes(self) -> int:
-        """How many axes are together the rows."""
+        """How many leading axes are joined to the rows."""
         places = range(1, len(self.shape))
         return self.rows_first or max(places, key=lambda place: min(_split(self.shape, place)), default=1)
 
@@ -149,7 +149,7 @@ class PerTensorStep:
     """The step of a tensor whose elements are all rounded alike."""
 
     step: float
-    """At κ = 1."""
+    """The step at κ = 1."""
     coarsest: float
     finest: float = 0.0
 

@@ -197,7 +197,7 @@ def _add_up(recorder: ActivationRecorder, text: CalibrationLabels, gradients: Gr
 
 
 def _embedding_outputs(sums: Sums, text: CalibrationLabels) -> Tensor:
-    """G of an embedding that is read, (V,): how often a token comes, times the mean square of its gradients.
+    """G of an embedding that is read, (V,): how often a token occurs, times the mean square of its gradients.
 
     Frequencies are the mean of counts and of the model's own probabilities; mean squares are pulled towards those of
     all tokens as by `PSEUDO_COUNT` occurrences.
@@ -253,7 +253,7 @@ def _curvature(name: str, uses: dict[str, Sums], text: CalibrationLabels, square
 
 
 def _checked(name: str, found: Curvature) -> Curvature:
-    """The curvature; NumericsError where it is no number."""
+    """The curvature; NumericsError where it is not finite."""
     if not (np.isfinite(found.inputs_II).all() and np.isfinite(found.outputs).all()):
         raise NumericsError(
             f"the activations or gradients of {name} are not finite on the calibration text; the checkpoint has "

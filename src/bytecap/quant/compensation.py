@@ -35,7 +35,7 @@ from bytecap.quant.distillation import ForwardFn, load, mean_divergence
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Place = tuple[str, str]
-"""A module's name and which of its tensors."""
+"""The name of a module and that of its tensor."""
 INPUT, OUTPUT = "input", "output"
 
 Gain = Callable[[str, Doubles, Doubles, Doubles], float]
@@ -47,11 +47,11 @@ RIDGES = (0.01, 0.1, 1.0)
 CHECKED_SHARE = 4
 """One of so many batches is kept to choose the ridge by."""
 PROPORTIONAL = 1e-6
-"""Share of a change, squared, that may be out of proportion."""
+"""The squared share of a change that may be out of proportion."""
 
 
 class _EnoughSeen(BaseException):
-    """Ends a forward pass behind the last tensor that was asked for."""
+    """Ends a forward pass after the last tensor that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Compensated:
     module: str
     place: Place
     factor_O: Tensor
-    """What of its output arrives there."""
+    """The part of its output that arrives there."""
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Compensator:
         load(self._student, rounded)
 
     def divergence(self, weights: Mapping[str, Floats]) -> float:
-        """How far a model with these weights is from the original, in nats a position, where nothing was fitted to."""
+        """The divergence of a model with these weights from the original, in nats per position, on batches not fitted to."""
         load(self._student, weights)
         return mean_divergence(self._model, self._student, self._batches[: self._n_checked], self._forward_fn)
 
@@ -160,7 +160,7 @@ class Compensator:
 
     @torch.no_grad()
     def _find_groups(self, names: Collection[str]) -> list[list[Compensated]]:
-        """Linear maps in the order of the pass; together those that read the same and are compared where they end."""
+        """Linear maps in the order of the pass, grouped by their inputs and the place where they are compared."""
         probe = self._batches[0]
         probe = probe[:1] if isinstance(probe, Tensor) else probe
         seen = self._watch(self._model, probe)
@@ -218,7 +218,7 @@ class Compensator:
 
 
 def _inverse(factor_O: Tensor) -> Tensor:
-    """1 / s, or 0 where next to nothing arrives."""
+    """1 / s, or 0 where almost nothing arrives."""
     least = 1e-3 * factor_O.abs().max()
     return torch.where(factor_O.abs() > least, 1 / factor_O, 0.0)
 

@@ -52,7 +52,7 @@ class Distiller:
         self._unquantized = {n: p.requires_grad_(True) for n, p in self._student.named_parameters() if n in names}
 
     def __call__(self, name: str, value: Floats, errors: Mapping[str, float]) -> dict[str, Floats]:
-        """Fix `name` at `value`; return what all unquantized parameters have become.
+        """Fix `name` at `value`; return the values that all unquantized parameters have then.
 
         `errors` are the root mean square errors that rounding will make in the unquantized weights; other parameters
         move at the rate of the median weight. The last one that is fixed leaves vectors alone, and nothing is trained.

@@ -17,7 +17,7 @@ from torch import Tensor
 ENOUGH = 4_096
 """Distinct positions at which counting stops."""
 _DROPPED_BITS, _DROPPED_BITS_OF_LOSS = 10, 6
-"""Last bits of a float32 that differ between runs of the same input: what is left tells 1 part in 8,000 apart. Losses,
+"""Last bits of a float32 that may differ between runs of the same input; the others resolve 1 part in 8,000. Losses,
 which lie closer together and have no logits that cancel out, 1 in 131,000; at worst an input counts twice."""
 
 

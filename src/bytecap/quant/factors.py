@@ -42,7 +42,7 @@ class Factors:
         return [(slice(i * each, (i + 1) * each), part) for i, part in enumerate(self.parts or (self,))]
 
     def loss(self, error_OI: npt.NDArray[np.floating]) -> float:
-        """½ tr((G + damping) E (A + damping) Eᵀ), the predicted loss of an error that nothing was fed back of."""
+        """½ tr((G + damping) E (A + damping) Eᵀ), the predicted loss of an error without feedback."""
         total = 0.0
         for here, part in self.by_part(len(error_OI)):
             left = _divided(part.outputs, error_OI[here].astype(np.float64))

@@ -17,7 +17,7 @@ from bytecap.quant.allocation import Shape
 from bytecap.quant.statistics import Curvature, Floats
 
 MIN_MATRIX = 1024
-"""Numbers from which a weight that is used in other ways has a curvature from its own gradients."""
+"""Elements from which on a weight that is used in other ways has a curvature from its own gradients."""
 
 
 class Gradients:
@@ -38,7 +38,7 @@ class Gradients:
         """Sums over the columns and over the rows of the Fisher information of weights, as matrices."""
 
     def add(self, positions: int) -> None:
-        """What a backward pass has left."""
+        """Add the gradients that a backward pass has left."""
         self.batches += 1
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:

@@ -24,11 +24,11 @@ from bytecap.quant.viterbi import (
 )
 
 CARRIED = 16
-"""Rows of a block."""
+"""Rows in a block."""
 MAX_APART = 24
 """Blocks of so many rows after which paths that still differ at their beginning are given up for the cheapest."""
 GONE = np.float32(1e29)
-"""Cost from which on a path is none."""
+"""The cost from which on a path counts as impossible."""
 
 
 @compiled(fastmath=True)
@@ -42,7 +42,7 @@ def round_trellis_merging(
     symbols_O: Ints,
     rounded_O: Floats,
 ) -> int:
-    """The same path as `round_trellis_two_sided`, to the last digits of its costs, in a fraction of the time.
+    """Find the same path as `round_trellis_two_sided`, up to rounding of its costs, in a fraction of the time.
 
     All paths that are left soon come from one. What rows did before they part is carried to the rows below once, not
     for each path; the others carry the errors of at most `MAX_APART` blocks of rows, found through their ancestors.

@@ -24,7 +24,7 @@ ELEMENTWISE = frozenset(
 PROBES = 4
 """Draws of signs for the slope, which is exact where an element depends on no other."""
 MAX_FUNCTIONS = 12
-"""How many of them are looked through."""
+"""How many of them are searched."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Found:
     parameter: Tensor
     offset: int
     strides: tuple[int, ...]
-    """Where the tensor's numbers lie in the parameter's."""
+    """Where the tensor's elements lie in the parameter."""
     slope: Tensor | None = None
     """The derivative of the tensor that is used by the parameter, element by element; None for the parameter itself."""
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 1 << 23
-"""Numbers of patches that are put together at once."""
+"""Elements of patches that are put together at once."""
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from bytecap.quant.factors import Factors, inverse_of_upper
 from bytecap.quant.kernels import round_block
 
 MERGING_ROWS, MERGING_WEIGHTS = 512, 1 << 17
-"""From which on paths of the trellis share what they have in common; it differs by rounding, so smaller ones do not."""
+"""Size from which on paths of the trellis share their beginnings; costs then differ by rounding errors."""
 BLOCK = 64
-"""Columns rounded before the columns after them are brought up to date, all at once."""
+"""Columns that are rounded before the columns after them are updated, all at once."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -102,7 +102,7 @@ def round_without_feedback(
 
 
 def _diagonal_block(inputs: npt.NDArray[np.floating], here: slice) -> Floats:
-    """The square of U that belongs to the columns `here`."""
+    """The square block of U that belongs to the columns `here`."""
     block_JJ = inputs[here, here] if inputs.ndim == 2 else np.diag(inputs[here])
     return np.ascontiguousarray(block_JJ, np.float32)
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from bytecap.core.errors import BackendError
 
 MIN_BYTES = 1 << 16
-"""Smaller arrays stay in memory."""
+"""The size in bytes below which arrays stay in memory."""
 Kept = TypeVar("Kept")
 _folder: ContextVar[Path | None] = ContextVar("folder of what is spilled", default=None)
 _numbers = itertools.count()
@@ -35,7 +35,7 @@ _numbers = itertools.count()
 
 @contextlib.contextmanager
 def spilling(wanted: bool = True) -> Iterator[None]:
-    """Within it, what is kept goes to files in a temporary folder, which live as long as anything refers to them."""
+    """Put large arrays into files in a temporary folder, which live as long as anything refers to them."""
     if not wanted:
         yield
         return
@@ -48,7 +48,7 @@ def spilling(wanted: bool = True) -> Iterator[None]:
 
 
 def is_spilling() -> bool:
-    """Return whether memory is to be spared."""
+    """Return whether memory is to be saved."""
     return _folder.get() is not None
 
 
@@ -69,7 +69,7 @@ def keep(value: Kept) -> Kept:
 
 
 def release(value: Any) -> None:
-    """Give back the memory of what is mapped in a dataclass, an array or a tuple; nothing is lost."""
+    """Free the memory of what is mapped in a dataclass, an array or a tuple; its data stays in the file."""
     if isinstance(value, np.memmap):
         mapped = getattr(value, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
@@ -83,7 +83,7 @@ def release(value: Any) -> None:
 
 
 def zeros(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Any]:
-    """Zeros to add to, and what to release afterwards: a mapped file where memory is to be spared, or None."""
+    """Zeros to add to, and what to release afterwards: a mapped file where memory is to be saved, or None."""
     size = 4 * int(np.prod(shape))
     if not is_spilling() or device.type != "cpu" or size < MIN_BYTES:
         return torch.zeros(shape, device=device), None

@@ -1,4 +1,4 @@
-"""What a calibration knows about a checkpoint. Needs no torch, so that deciding needs none.
+"""What a calibration knows about a checkpoint. Needs no torch, so that planning needs none either.
 
 In / Out:  filled by `calibration.py`, read by `factors.py`, `allocation.py` and published schemes.
 
@@ -50,7 +50,7 @@ class Curvature:
         return np.ascontiguousarray(np.diagonal(self.outputs)) if self.outputs.ndim == 2 else self.outputs
 
     def scaled(self, factor: float) -> Curvature:
-        """The same curvature so many times as large."""
+        """The same curvature multiplied by a factor."""
         outputs = np.asarray(self.outputs * np.float32(factor))
         return dataclasses.replace(self, outputs=outputs, parts=tuple(part.scaled(factor) for part in self.parts))
 
@@ -94,7 +94,7 @@ class Calibration:
     unigram: float
     """Nats per token of the best fixed distribution on them: what a model without any context reaches."""
     tensors: dict[str, Curvature]
-    """By name; weights that were never used have none."""
+    """The curvature of each weight by name; weights that were never used have none."""
     measured_on: str = ""
     """Digest of text and settings, where it is kept to be used again."""
     vectors: dict[str, float] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Calibration:
         return PRIOR_POSITIONS / self.distinct if 0 < self.distinct < FEW_POSITIONS else 0.0
 
     def note_thin(self, progress: Progress) -> None:
-        """Say that there was too little calibration, where that is so."""
+        """Report too little calibration, where that is so."""
         if self.min_damping > 0:
             progress.note(
                 f"calibration has seen {self.tokens:,} positions of which only {self.distinct:,} differ; too few to "
@@ -123,7 +123,7 @@ class Calibration:
             )
 
     def scaled(self, factors: Mapping[str, float]) -> Calibration:
-        """The same calibration with the curvature of each named tensor so many times as large."""
+        """The same calibration with the curvature of each named tensor multiplied by the factor given."""
         tensors = {n: c.scaled(factors[n]) if n in factors else c for n, c in self.tensors.items()}
         vectors = {name: value * factors.get(name, 1.0) for name, value in self.vectors.items()}
         return dataclasses.replace(self, tensors=tensors, vectors=vectors)

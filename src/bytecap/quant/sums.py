@@ -70,7 +70,7 @@ class Sums:
         release(self._files)
 
     def add_routed(self, rows_NR: Tensor, columns_NC: Tensor, routed_N: Tensor, part_N: Tensor, layout: Layout) -> None:
-        """Rows that go to the part of this number each."""
+        """Rows, each of which goes to the part of this number."""
         for part in torch.unique(part_N).tolist():
             mine_N = (part_N == part) & routed_N
             _add_squares(self.rows[part], rows_NR[mine_N], layout.row)

@@ -43,7 +43,7 @@ class LinearUse:
     weight: Tensor
     x: Tensor
     roles: str
-    """What each axis of the weight is."""
+    """The role of each axis of the weight."""
     letters: tuple[str, str, str] = ("", "", "")
     """The axes of the inputs, of the weight and of the outputs, as an einsum has them; empty for a convolution."""
     spread: Spread | None = None

@@ -53,7 +53,7 @@ class RunComparison:
     decided_by: str | None
     """The test that decides: `welch`, `paired` or `documents`; None where no test can."""
     seeds_needed: int | None
-    """Runs on each side that would show a difference of the size that was measured; None where none is known."""
+    """Runs on each side that would be enough to show a difference of the measured size; None where it is not known."""
     equal_bytes: bool
     """True where both sides were fitted under one cap."""
     tests: dict[str, dict[str, dict[str, Any]]]
@@ -68,7 +68,7 @@ class RunComparison:
     settings: dict[str, list[Any]]
     """Settings in which the two sides differ, with the value of each."""
     warnings: list[str]
-    """What makes the comparison less than like for like."""
+    """What makes the comparison unequal."""
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -131,7 +131,7 @@ def compare(
 
 
 def _pairs(ours: Sequence[ComparedRun], theirs: Sequence[ComparedRun]) -> tuple[list[tuple[int, int]], str | None]:
-    """Places of the runs that belong together, and by what: the same checkpoint, or else the same seed."""
+    """Indices of the runs that belong together, and what pairs them: the same checkpoint, or else the same seed."""
     keys: dict[str, Callable[[ComparedRun], Any]] = {"checkpoint": lambda r: r.checkpoint, "seed": lambda r: r.seed}
     for kind, key in keys.items():
         mine, other = {key(run): i for i, run in enumerate(ours)}, {key(run): i for i, run in enumerate(theirs)}
@@ -242,7 +242,7 @@ def _setting(recipe: dict[str, Any], key: str) -> Any:
 
 
 def _warnings(ours: Sequence[ComparedRun], theirs: Sequence[ComparedRun], tests: Tests) -> list[str]:
-    """What is not like for like, in sentences."""
+    """What is unequal between the two sides, in sentences."""
     one, other = ours[0], theirs[0]
     found = []
     hardware = {describe_hardware(run.record["hardware"]): None for run in (*ours, *theirs)}

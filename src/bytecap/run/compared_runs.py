@@ -36,7 +36,7 @@ _RECORD = {
     "seconds": {"train": float},
     "scores": {...: _SCORE, "before": {"context": int, "stride": int}},
 }
-"""What is read of a record."""
+"""The fields that are read from a record."""
 _DOCUMENTS = {"artifact": str, "documents": {"bytes": [int], "tokens": [int], "nats": {...: [float]}}}
 
 

@@ -79,7 +79,7 @@ class Source:
     """Something that the claim rests on is missing; all is here, and what differs is listed; checked number by number
     against another program, as far as a CPU can tell."""
     missing: tuple[str, ...] = ()
-    """What is known to be left out."""
+    """Fields that are known to be left out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ def digest_0_1(recipe: Any) -> str | None:
 
 
 def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> bool:
-    """Put `above` into `below`; whether every key was there."""
+    """Put `above` into `below`; returns whether every key was there."""
     for key, value in above.items():
         if key not in below:
             return False

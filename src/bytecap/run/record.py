@@ -80,7 +80,7 @@ class RunRecord:
     `adapted`: the fitted file while it adapts, with strategy, settings and order, where the recipe says so.
     Each: bits_per_byte, nats, text_bytes, tokens, context, stride, seconds."""
     failed: dict[str, str]
-    """Scores that could not be had, and why; `adapted` where it diverged until it was no number."""
+    """Scores that could not be computed, and why; `adapted` where it diverged until it was not finite."""
     compressors: dict[str, dict[str, float]]
     """Bits per byte of the same text: `whole` as one file, `per_document` as the sum over documents; and the `sample`
     of the text that they are of."""

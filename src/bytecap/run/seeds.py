@@ -22,7 +22,7 @@ from bytecap.text.tokens import MANIFEST
 
 SEEDS = "--seeds"
 MAX_SEEDS = 1000
-"""The most that one command runs."""
+"""The largest number of seeds that one command runs."""
 
 
 def parse_seeds(text: str) -> list[int]:
