@@ -88,7 +88,7 @@ class Compensator:
         load(self._student, rounded)
 
     def divergence(self, weights: Mapping[str, Floats]) -> float:
-        """The divergence of a model with these weights from the original, in nats per position, on batches not fitted to."""
+        """The divergence of a model with these weights from the original, in nats per position, on held-out batches."""
         load(self._student, weights)
         return mean_divergence(self._model, self._student, self._batches[: self._n_checked], self._forward_fn)
 
