@@ -191,6 +191,16 @@ def test_the_tokenizer_of_another_text(alone: Path, tmp_path: Path, capsys: Capt
     assert "more than guessing (5.70): is it" in capsys.readouterr().err
 
 
+def test_an_edited_recipe(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    """A file would say that it is of a recipe with which nothing was trained; so neither way of fitting makes one."""
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    recipe = (folder / "recipe.toml").read_text()
+    (folder / "recipe.toml").write_text(recipe.replace("steps = 40", "steps = 50"))
+    for words in (("fit", folder), ("fit", folder, "--cap", "7kB"), ("fit", folder / "checkpoint.safetensors")):
+        assert call(*words, "--quiet") == 3
+        assert "was not trained with the recipe beside it, which was changed since" in capsys.readouterr().err
+
+
 def test_the_command_that_is_printed_converts(tmp_path: Path, capsys: Capture) -> None:
     """Files of PyTorch's own kind as people have them: what the refusal says to run makes a file that is fitted."""
     torch.manual_seed(0)

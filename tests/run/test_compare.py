@@ -136,6 +136,8 @@ def test_runs_that_cannot_be_compared_are_refused(finished: Path, tmp_path: Path
         compare(ours, [ours[0] / "record.json"])
     with pytest.raises(ConfigError, match="stands alone where a list"):
         compare("runs/a", ours)
+    with pytest.raises(DataError, match=r"score.json is no record; give the folder of a finished run"):
+        compare([ours[0] / "score.json"], ours)
     with pytest.raises(DataError, match=r"nothing does not exist; give the folder of a finished run"):
         compare([tmp_path / "nothing"], ours)
     broken = vary(finished, tmp_path / "broken")

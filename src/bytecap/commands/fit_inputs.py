@@ -30,7 +30,7 @@ from bytecap.published.scheme_fitter import SchemeOptions, build_scheme_job, nee
 from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes
 from bytecap.run.folder import RECIPE, TOKENS
-from bytecap.run.job import build_provenance, load_or_measure_calibration, run_comparison, run_text
+from bytecap.run.job import build_provenance, checkpoint_digests, load_or_measure_calibration, run_comparison, run_text
 from bytecap.run.recipe import Recipe
 from bytecap.text.prepare import encode_documents
 from bytecap.text.shards import StreamSlice, TokenStream
@@ -145,7 +145,8 @@ def _opened_inputs(request: FitRequest, progress: Progress) -> Iterator[FitInput
     budgets = make_budgets(request, own)
     tokens = load_tokens(request.folder / TOKENS) if ours else None
     path = request.folder / CHECKPOINT if request.checkpoint.is_dir() else request.checkpoint
-    source = open_checkpoint(path, finished=True, tokens=None if tokens is None else tokens.digest)
+    made_from = None if own is None or tokens is None else checkpoint_digests(own, tokens)
+    source = open_checkpoint(path, finished=True, tokens=None if tokens is None else tokens.digest, made_from=made_from)
     if source.model is not None:
         source.model.to(device)
     known = [] if ours else ["score.stride=1"]  # no fit slides a window, so none is refused for it

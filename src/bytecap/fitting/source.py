@@ -87,10 +87,12 @@ def source_from_module(model: nn.Module) -> WeightSource:
     return dataclasses.replace(source, aliases={**source.aliases, **tied}, dtypes=dtypes)
 
 
-def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = None) -> WeightSource:
+def open_checkpoint(
+    path: Path, *, finished: bool = False, tokens: str | None = None, made_from: Collection[str] | None = None
+) -> WeightSource:
     """A checkpoint of ours with its model, or plain safetensors without one.
 
-    If asked, a finished one, trained on `tokens` (a digest).
+    If asked, a finished one, trained on `tokens` (a digest), and made from one of the digests in `made_from`.
     """
     if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
         target = shlex.quote(str(path.with_suffix(".safetensors")))
@@ -113,6 +115,12 @@ def open_checkpoint(path: Path, *, finished: bool = False, tokens: str | None = 
                     raise DataError(
                         f"{path} was trained on tokens {saved.tokens}, beside it lie tokens {tokens}; put back "
                         "those it was trained on, or fit it outside this folder with --text and --tokenizer",
+                        path=str(path),
+                    )
+                if made_from is not None and saved.made_from not in made_from:
+                    raise DataError(
+                        f"{path} was not trained with the recipe beside it, which was changed since; put back the "
+                        "recipe.toml that it was trained with, and give --cap and --set for another fit",
                         path=str(path),
                     )
                 squares = squared_gradients.mean_squares(saved.hooks.get(squared_gradients.NAME, {}))

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.errors import ConfigError, DataError, nearest
-from bytecap.core.files import read_object
+from bytecap.core.files import read_json, read_object
 from bytecap.run.claims import claim_contradictions
 from bytecap.run.folder import RECORD, SCORE, SEED_FOLDER, differences, is_description
 from bytecap.run.record import load_record_file
@@ -186,9 +186,17 @@ def _record_file(path: Path) -> Path:
     return path / RECORD if path.is_dir() else path
 
 
+def _is_record(file: Path) -> bool:
+    """Tell whether a file of another name is a record: `score.json` is none, and must not be called a damaged one."""
+    if file.suffix != Path(RECORD).suffix:
+        return False
+    value = read_json(file)
+    return isinstance(value, dict) and "schema" in value
+
+
 def _read_run(path: Path) -> ComparedRun:
     file = _record_file(path)
-    if not file.is_file() or file.suffix != Path(RECORD).suffix:
+    if not file.is_file() or (file.name != RECORD and not _is_record(file)):
         raise DataError(
             f"{file} {'is no record' if file.is_file() else 'does not exist'}; give the folder of a finished run, or "
             f"its {RECORD} (`bytecap run --out FOLDER` finishes the run in a folder)",

@@ -31,6 +31,11 @@ from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import Tokens
 
 
+def checkpoint_digests(recipe: Recipe, tokens: Tokens) -> tuple[str, ...]:
+    """Digests of recipe and tokens that a checkpoint of this run may bear, by this version or an older one."""
+    return tuple(digest_json([digest, tokens.digest]) for digest in recipe.known_digests)
+
+
 def run_text(recipe: Recipe, tokens: Tokens) -> CalibrationText:
     """The training text of a run."""
     return CalibrationText(tokens.train_stream(), tokens.tokenizer.bos, recipe.train.context, recipe.run.seed)

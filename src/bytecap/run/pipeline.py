@@ -15,7 +15,7 @@ import torch
 
 from bytecap.artifact.load import load
 from bytecap.core.device import choose_device, hardware
-from bytecap.core.digest import digest_bytes, digest_json
+from bytecap.core.digest import digest_bytes
 from bytecap.core.distributed import from_main, refuse_differences, together, world
 from bytecap.core.files import read_object, write_json
 from bytecap.core.progress import Part
@@ -49,7 +49,7 @@ from bytecap.run.folder import (
     writing_run,
 )
 from bytecap.run.grids import plan_steps, refuse_small_plan, run_grids
-from bytecap.run.job import build_provenance, load_or_measure_calibration
+from bytecap.run.job import build_provenance, checkpoint_digests, load_or_measure_calibration
 from bytecap.run.recipe import Recipe
 from bytecap.run.record import (
     FAILED,
@@ -163,7 +163,7 @@ def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.devi
             bos=tokens.tokenizer.bos,
             seed=recipe.run.seed,
             tokens=tokens.digest,
-            made_from=tuple(digest_json([digest, tokens.digest]) for digest in recipe.known_digests),
+            made_from=checkpoint_digests(recipe, tokens),
             grids=run_grids(recipe, spec),
             plan_steps=lambda model: plan_steps(model, recipe, tokens, device),
         )
@@ -174,7 +174,8 @@ def train_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.devi
 def fit_stage(recipe: Recipe, tokens: Tokens, folder: Path, device: torch.device, console: Console) -> None:
     """Checkpoint to files under the cap, our own fit and the published scheme; one that is made already stays."""
     with together():
-        source = open_checkpoint(folder / CHECKPOINT, finished=True, tokens=tokens.digest)
+        made_from = checkpoint_digests(recipe, tokens)
+        source = open_checkpoint(folder / CHECKPOINT, finished=True, tokens=tokens.digest, made_from=made_from)
     missing = from_main(lambda: missing_files(folder, recipe, source.digest, console))
     if not missing:
         return
