@@ -94,7 +94,7 @@ def test_examples_of_the_help_pages_run(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("nope", 'Unknown command "nope"'),
+        ("nope", "there is no command 'nope'; choose one of run, prepare, train, fit, score,"),
         ("recipes --jso", "Did you mean --json?"),
         ("run a b", "nothing takes 'b'; put text with spaces into quotes, and repeat an option for each value"),
         ("score", "requires an argument"),

@@ -55,8 +55,8 @@ def tensor_rows(artifact: Artifact) -> list[TensorRow]:
     tokenizer = stored.get(TOKENIZER, 0) + stored.get(PIECES, 0)
     attached = stored.get(ATTACHED, 0)
     header = artifact.size_bytes - sum(coded.values()) - tokenizer - attached
-    others = [("header", header), (TOKENIZER, tokenizer), *([(ATTACHED, attached)] if artifact.attached else [])]
-    rows += [TensorRow(name, "", (), "", None, size, size / artifact.size_bytes) for name, size in others]
+    others = [("header", "", header), (TOKENIZER, "", tokenizer), (ATTACHED, ", ".join(artifact.attached), attached)]
+    rows += [TensorRow(n, "", (), about, None, size, size / artifact.size_bytes) for n, about, size in others if size]
     return rows
 
 

@@ -12,7 +12,6 @@ from bytecap.commands.common import (
     Json,
     Quiet,
     Scored,
-    Text,
     TokenizerPath,
     TrustCode,
     Verb,
@@ -20,6 +19,7 @@ from bytecap.commands.common import (
     is_model_folder,
     option,
     refuse_empty_text,
+    text_option,
     whole_number,
 )
 from bytecap.commands.output import print_result, warn
@@ -40,7 +40,7 @@ def audit(
     path: Scored,
     *,
     rules: Annotated[str, option(SETTINGS, "A set of rules: a name, or a path ending in .toml.")] = "standard",
-    text: Text = None,
+    text: Annotated[list[str] | None, text_option("What a file or folder is asked about")] = None,
     training_text: TrainingText = None,
     seed: Annotated[int, whole_number(SETTINGS, "Draws the positions, tokens and documents that are asked about.")] = 0,
     tokenizer: TokenizerPath = None,

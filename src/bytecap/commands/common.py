@@ -103,11 +103,19 @@ Dequantize = Annotated[
 Set = Annotated[
     list[str] | None, option(SETTINGS, "path=value, typed by the recipe.", name="--set", converter=_settings)
 ]
-Text = Annotated[list[str] | None, option(SETTINGS, "Files, folders or globs.", name="--text", consume_multiple=True)]
+
+
+def text_option(what: str) -> Parameter:
+    """`--text` of a verb, and what the text is for."""
+    return option(SETTINGS, f"{what}: files, folders or globs.", name="--text", consume_multiple=True)
+
+
 Device = Annotated[str, option(SETTINGS, "auto, cpu or cuda.")]
 Track = Annotated[str, option(SETTINGS, "Budget and scale: a name from `bytecap recipes`, or a path.")]
-Seed = Annotated[int, whole_number(SETTINGS, "Of first weights, order of text, and sample.")]
-Out = Annotated[Path | None, option(OUTPUT, "The run folder; an unfinished run in it is continued.")]
+Seed = Annotated[int, whole_number(SETTINGS, "Seeds the first weights, the order of the text, and the sample.")]
+Out = Annotated[
+    Path | None, option(OUTPUT, "The run folder, runs/RECIPE-TIME unless given; an unfinished run in it is continued.")
+]
 Json = Annotated[bool, option(OUTPUT, "Print JSON on stdout.", name="--json")]
 Quiet = Annotated[bool, option(OUTPUT, "No progress on stderr.")]
 
@@ -118,7 +126,7 @@ class RunOptions:
     """The options that `run` and `prepare` share: what is run, where it goes, and how it is reported."""
 
     track: Track = "laptop"
-    text: Text = None
+    text: Annotated[list[str] | None, text_option("What to train and score on, in place of the recipe's")] = None
     set_: Set = None
     seed: Seed = 0
     out: Out = None
@@ -169,7 +177,7 @@ class RunOptions:
 class TextOptions:
     """The options that `fit` and `score` share: a text, how it is read, where it is run, and how that is reported."""
 
-    text: Text = None
+    text: Annotated[list[str] | None, text_option("What to measure or to score")] = None
     set_: Set = None
     device: Device = "auto"
     json: Json = False
@@ -217,6 +225,11 @@ def find_artifact(path: Path) -> tuple[Path, Path | None]:
     """The file meant by a run folder or a file, and the run folder around it, if any."""
     from bytecap.run.folder import RECIPE, find_model
 
+    if is_model_folder(path) and not list(path.glob("*.bcap")):
+        raise DataError(
+            f"{path} is the folder of a Hugging Face model and has no .bcap file; make one, such as with "
+            f"`bytecap fit {path} --cap 40MB -o model.bcap`"
+        )
     file = find_model(path) if path.is_dir() else path
     if not file.is_file():
         raise DataError(f"{file} does not exist; give a .bcap file or the folder of a run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError
 from rich.console import Console
 
 from bytecap.commands import (
@@ -24,7 +24,7 @@ from bytecap.commands import (
 )
 from bytecap.commands.common import Verb
 from bytecap.commands.help import MAX_WIDTH, PlainHelp
-from bytecap.core.errors import ConfigError
+from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.version import __version__
 
 VERBS: tuple[Verb, ...] = (
@@ -84,6 +84,9 @@ def _sentence(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         words = " ".join(map(repr, error.unused_tokens or ()))
         return f"nothing takes {words}; put text with spaces into quotes, and repeat an option for each value"
+    if isinstance(error, UnknownCommandError) and error.unused_tokens:
+        word, verbs = error.unused_tokens[0][:40], [verb.call.__name__ for verb in VERBS]
+        return f"there is no command {word!r}{nearest(word, verbs, cutoff=0.7)}; choose one of {', '.join(verbs)}"
     error.verbose = False
     verb = " ".join(error.command_chain or ())
     found = " ".join(str(error).split()).rstrip("., ")

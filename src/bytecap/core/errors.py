@@ -89,9 +89,9 @@ def exit_code_for(error: BytecapError | Stopped) -> int:
     return error.code if isinstance(error, Stopped) else error.exit_code
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` for the closest known name, else an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """`; did you mean X?` for the closest known name, else an empty string; at a `cutoff` of 1 it must be the name."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]}?" if close else ""
 
 

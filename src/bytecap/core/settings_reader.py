@@ -114,7 +114,8 @@ class _Reader:
                 return name
         remedy = self.remedy if self.stamped else f"a version of bytecap newer than {__version__} may know it"
         reader = dataclasses.replace(self, remedy=remedy)
-        raise reader.refusal(_joined(path, key), f"is not a setting{nearest(key[:80], fields)}")
+        known = "" if self.saved or not fields else f"; there are {', '.join(fields)}"
+        raise reader.refusal(_joined(path, key), f"is not a setting{nearest(key[:80], fields) or known}")
 
     def _left_out(self, field: Field, hint: Any, path: str) -> Any:
         return self.table(cast(type, hint), {}, path) if dataclasses.is_dataclass(hint) else first_default(field)

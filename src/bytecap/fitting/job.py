@@ -111,6 +111,7 @@ class FitJob:
         artifact = read_back(result, self.source.aliases)
         seconds = time.perf_counter() - begin
         divergence = None if self.comparison is None else self.comparison.measure(self.source, artifact)
+        progress.update(1, 1, f"{artifact.size_bytes:,} bytes")
         report = make_report(result, artifact, budget, divergence, self.comparison, seconds)
         if (unreached := self._unreached_note(report)) is not None:
             progress.note(unreached)

@@ -105,6 +105,12 @@ def open_checkpoint(
         raise DataError(
             f"{path} does not exist; give a .safetensors file, or a run folder after `bytecap train`", path=str(path)
         )
+    if path.suffix == ".bcap":
+        raise DataError(
+            f"{path} is fitted already; fit the checkpoint that it was made from, or `bytecap export` its weights with "
+            "--to safetensors and fit those",
+            path=str(path),
+        )
     try:
         with open_tensors(path) as file:
             if "bytecap" in (file.metadata() or {}):
