@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from bytecap.scoring.memory_candidates import (
-    ALIGNMENT_MEMORY,
     CANDIDATES,
     LIKELIEST,
     MAX_NATS,
-    MIN_ALIGNMENT,
-    MIN_COSINE,
     N_FEATURES,
     N_OWN,
     N_PLACE,
-    NEAREST,
     PER_CONTEXT,
+)
+from bytecap.scoring.memory_earlier import N_EARLIER, N_EARLIER_PLACE, EarlierDocuments
+from bytecap.scoring.memory_mixing import MAX_BOOST, Mixture, forget_document, mix, new_memory
+from bytecap.scoring.memory_record import USE_CLASSES
+from bytecap.scoring.memory_states import (
+    ALIGNMENT_MEMORY,
+    MIN_ALIGNMENT,
+    MIN_COSINE,
+    NEAREST,
     SHARPNESS,
     STATES,
     likeness,
 )
-from bytecap.scoring.memory_mixing import MAX_BOOST, Mixture, forget_document, mix, new_memory
-from bytecap.scoring.memory_record import USE_CLASSES
 from bytecap.scoring.memory_tables import N_CONTEXTS
 from bytecap.scoring.memory_words import read_pieces
+from tests.scoring.test_memory_earlier import EarlierTwin
 from tests.scoring.test_memory_record import RecordTwin
 from tests.scoring.test_memory_tables import Twin
 from tests.scoring.test_memory_words import TEXTS
@@ -36,10 +41,11 @@ VOCAB, WIDTH, UNITS = 40, 6, 3
 Array = npt.NDArray[np.floating]
 
 
-def random_mixture(seed: int = 0, scale: float = 0.1) -> Mixture:
+def random_mixture(seed: int = 0, scale: float = 0.1, *, earlier: bool = False) -> Mixture:
     """Weights that make every feature count."""
     random = np.random.default_rng(seed)
-    shapes = ((UNITS, N_FEATURES), (UNITS, N_PLACE), (UNITS,), (UNITS,), (USE_CLASSES,))
+    features, places = N_FEATURES + N_EARLIER * earlier, N_PLACE + N_EARLIER_PLACE * earlier
+    shapes = ((UNITS, features), (UNITS, places), (UNITS,), (UNITS,), (USE_CLASSES,))
     return Mixture(*(random.normal(0, scale, shape).astype(np.float32) for shape in shapes))
 
 
@@ -56,9 +62,18 @@ def text(length: int, seed: int = 1) -> tuple[npt.NDArray[np.int64], Array, Arra
     return tokens, states / np.linalg.norm(states, axis=1, keepdims=True), log_p
 
 
-def mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array) -> Array:
-    """The compiled mixture of a whole document."""
-    memory = new_memory(VOCAB, len(tokens), read_pieces(TEXTS, VOCAB))
+Documents = Sequence[npt.NDArray[np.int64]]
+
+
+def mixed(
+    mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array, documents: Documents = ()
+) -> Array:
+    """The compiled mixture of a whole document, behind others."""
+    pieces = read_pieces(TEXTS, VOCAB)
+    memory, earlier = new_memory(VOCAB, len(tokens), pieces), EarlierDocuments(VOCAB, pieces)
+    for document in documents:
+        earlier.add(document.astype(np.int32))
+    memory = memory._replace(earlier=earlier.source)
     forget_document(memory, mixture)
     like = likeness(states.astype(np.float32), np.zeros(len(tokens), np.float32), 0, len(tokens))
     return mix(memory, mixture, like, log_p.astype(np.float32), tokens)
@@ -68,7 +83,7 @@ Pairs = list[tuple[float, int]]
 """A likeness, and the token that followed there."""
 
 
-def twin_candidates(twin: Twin, near: Pairs, log_p: Array) -> list[int]:
+def twin_candidates(twin: Twin, earlier: EarlierTwin, near: Pairs, log_p: Array) -> list[int]:
     """In their order, each once."""
     found = [twin.history[twin.pointer]] if twin.pointer >= 0 else []
     for place in (4, 3, 2, 1, 0, 7, 6, 8, 5):
@@ -76,7 +91,7 @@ def twin_candidates(twin: Twin, near: Pairs, log_p: Array) -> list[int]:
     found += [token for _, token in sorted(near, key=lambda pair: -pair[0])[:NEAREST]]
     found = list(dict.fromkeys(found))
     rest = [int(v) for v in np.argsort(-log_p, kind="stable") if v not in found]
-    return (found + rest[:LIKELIEST])[:CANDIDATES]
+    return list(dict.fromkeys(found + rest[:LIKELIEST] + earlier.candidates(twin)))[:CANDIDATES]
 
 
 def twin_features(twin: Twin, token: int, near: Pairs, aligned: Pairs, log_p: Array) -> list[float]:
@@ -100,15 +115,20 @@ def twin_features(twin: Twin, token: int, near: Pairs, aligned: Pairs, log_p: Ar
     return [*features, max(likenesses, default=-1)]
 
 
-def twin_mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array) -> Array:
+def twin_mixed(
+    mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array, documents: Documents = ()
+) -> Array:
     """The mixture in float64, from the definition."""
+    earlier, known = EarlierTwin(TEXTS, documents), bool(documents)
     twin, record, rows, alignment = Twin(TEXTS), RecordTwin(VOCAB), [], [0.0] * len(tokens)
     features: dict[int, list[float]] = {}
     for t, token in enumerate(tokens):
         if t:
             similar = {v: feature[N_OWN - 4] for v, feature in features.items()}
             record.note(twin, similar, log_p[t - 1], int(token))
+            earlier.note(int(token))
         twin.absorb(int(token))
+        earlier.find(twin)
         cosines = [(float(states[i] @ states[t]), int(tokens[i + 1])) for i in range(max(0, t - STATES), t)]
         near = [(cosine, seen) for cosine, seen in cosines if cosine >= MIN_COSINE]
         alignment = [
@@ -120,10 +140,12 @@ def twin_mixed(mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, l
         place = [float(log_p[t].max()), math.log(t + 2), math.log(twin.match + 1), math.log(weight + 0.003) / 3]
         for kind in range(N_CONTEXTS):
             place += [math.log(len(twin.followers(kind)) + 1), math.log(len(set(twin.followers(kind))) + 1)]
-        place += record.averages
+        place += record.averages + earlier.place_features(twin) * known
         features = {
-            v: twin_features(twin, v, near, aligned, log_p[t]) + record.features(twin, v)
-            for v in twin_candidates(twin, near, log_p[t])
+            v: twin_features(twin, v, near, aligned, log_p[t])
+            + record.features(twin, v)
+            + earlier.features(twin, v) * known
+            for v in twin_candidates(twin, earlier, near, log_p[t])
         }
         row = []
         for v in range(VOCAB):
@@ -153,9 +175,20 @@ def test_the_mixture_is_the_one_written_out(scale: float) -> None:
     np.testing.assert_allclose(mixed(mixture, *inputs), twin_mixed(mixture, *inputs), atol=2e-3 * max(scale, 0.01))
 
 
+def test_the_mixture_behind_earlier_documents_is_the_one_written_out() -> None:
+    """One that is like the document at hand, and one that is not."""
+    inputs = text(120)
+    documents = [np.concatenate([text(60, seed=5)[0], inputs[0][20:80]]), text(50, seed=6)[0]]
+    mixture = random_mixture(earlier=True)
+    found = mixed(mixture, *inputs, documents)
+    np.testing.assert_allclose(found, twin_mixed(mixture, *inputs, documents), atol=2e-4)
+    assert np.abs(found - mixed(mixture, *inputs)).max() > 0.1
+
+
 def test_it_sums_to_one() -> None:
     """In float64, over the whole vocabulary."""
-    sums = np.exp(mixed(random_mixture(), *text(120)).astype(np.float64)).sum(axis=1)
+    mixture, documents = random_mixture(earlier=True), [text(50, seed=2)[0]]
+    sums = np.exp(mixed(mixture, *text(120), documents).astype(np.float64)).sum(axis=1)
     np.testing.assert_allclose(sums, 1, atol=1e-6)
 
 

@@ -7,10 +7,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.scoring.memory_candidates import N_OWN, likeness
-from bytecap.scoring.memory_mixing import advance, forget_document, new_memory
+from bytecap.scoring.memory_candidates import N_FEATURES, N_OWN
+from bytecap.scoring.memory_mixing import forget_document, new_memory, run_rows
 from bytecap.scoring.memory_prior import built_in_mixture
 from bytecap.scoring.memory_record import BEGIN_J, MATCH_RATE, MATCH_RIGHT, NOT_SIMILAR, RATE
+from bytecap.scoring.memory_states import likeness
 from bytecap.scoring.memory_tables import N_CONTEXTS, ORDERS
 from bytecap.scoring.memory_words import read_pieces
 from tests.scoring.test_memory_tables import Twin
@@ -92,11 +93,11 @@ def test_averages_and_expected_counts() -> None:
         if t:
             record.note(twin, candidates, log_p[t - 1], token)
         twin.absorb(token)
-        found = advance(memory, mixture, like, t, log_p[t], token)
+        found = run_rows(memory, mixture, like, t, log_p[t : t + 1], np.zeros((0, vocab)), tokens[t : t + 1])
         np.testing.assert_allclose(memory.record.average_J, record.averages, atol=1e-4)
         rows = {int(memory.work.token_M[m]): memory.work.feature_MF[m] for m in range(found)}
         for candidate, row in rows.items():
-            np.testing.assert_allclose(row[N_OWN:], record.features(twin, candidate), atol=1e-4)
+            np.testing.assert_allclose(row[N_OWN:N_FEATURES], record.features(twin, candidate), atol=1e-4)
         candidates = {candidate: float(row[N_OWN - 4]) for candidate, row in rows.items()}
         record.expected = [e + math.exp(p) for e, p in zip(record.expected, log_p[t].tolist(), strict=True)]
         memory.record.expected_V[:] += np.exp(log_p[t])

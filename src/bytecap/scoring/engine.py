@@ -71,7 +71,7 @@ class Engine:
     @property
     def in_order(self) -> bool:
         """True where documents must run one after the other."""
-        return self.model.spec.across_documents or any(a.across_documents for a in self.adaptations)
+        return self.model.spec.across_documents or any(a.in_order for a in self.adaptations)
 
     def max_rows(self, wanted: int) -> int:
         """How many documents run side by side, at most `wanted`.

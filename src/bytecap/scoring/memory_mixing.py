@@ -26,14 +26,13 @@ from bytecap.scoring.memory_candidates import (
     N_PLACE,
     Candidates,
     Doubles,
-    Floats,
-    Likeness,
-    Longs,
     consider,
     forget,
     no_candidates,
 )
+from bytecap.scoring.memory_earlier import Earlier, new_earlier, note_earlier
 from bytecap.scoring.memory_record import BEGIN_J, PRIOR_COUNT, Record, new_record, note, prior_count, use_class
+from bytecap.scoring.memory_states import Floats, Likeness, Longs
 from bytecap.scoring.memory_tables import Tables, Whole, absorb, clear, new_tables
 from bytecap.scoring.memory_words import Pieces
 
@@ -41,7 +40,7 @@ MAX_BOOST = 20.0
 
 
 class Mixture(NamedTuple):
-    """The weights of the mixture."""
+    """The weights of the mixture; those of the numbers about earlier documents come last, where it knows of them."""
 
     feature_HF: Floats
     place_HC: Floats
@@ -51,16 +50,18 @@ class Mixture(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """All that is kept of one document."""
+    """All that is kept of one document, and of those before it."""
 
     tables: Tables
+    earlier: Earlier
     record: Record
     work: Candidates
 
 
 def new_memory(vocab_size: int, tokens: int, pieces: Pieces | None = None) -> Memory:
     """The memory of a document that has not begun, with room for `tokens` tokens."""
-    return Memory(new_tables(vocab_size, tokens, pieces), new_record(vocab_size), no_candidates(vocab_size))
+    tables, earlier = new_tables(vocab_size, tokens, pieces), new_earlier(vocab_size)
+    return Memory(tables, earlier, new_record(vocab_size), no_candidates(vocab_size))
 
 
 def forget_document(memory: Memory, mixture: Mixture) -> None:
@@ -78,39 +79,55 @@ def mix(memory: Memory, mixture: Mixture, like: Likeness, log_p_TV: Floats, inpu
     Row t of `like` is about the position of `inputs_T[t]`.
     """
     weight_TV = np.exp(log_p_TV, dtype=np.float64)
-    _mix_rows(memory, mixture, like, log_p_TV, weight_TV, inputs_T)
+    run_rows(memory, mixture, like, 0, log_p_TV, weight_TV, inputs_T)
     with np.errstate(divide="ignore"):  # what the model gives no probability has none
         log_q_TV: Floats = np.log(weight_TV / weight_TV.sum(axis=1, keepdims=True)).astype(np.float32)
     return log_q_TV
 
 
 @compiled()
-def _mix_rows(
-    memory: Memory, mixture: Mixture, like: Likeness, log_p_TV: Floats, weight_TV: Doubles, inputs_T: Longs
-) -> None:
-    """Turn rows of probabilities into weights of the mixture, which do not sum to one yet."""
-    for t in range(inputs_T.size):
-        found = advance(memory, mixture, like, t, log_p_TV[t], inputs_T[t])
-        work, weight_V = memory.work, weight_TV[t]
-        _boost(mixture, work, found)
-        for m in range(found):
-            work.boost_M[m] = weight_V[work.token_M[m]] * np.exp(work.boost_M[m])
-        _weigh_others(memory.tables, memory.record, weight_V)
-        for m in range(found):
-            weight_V[work.token_M[m]] = work.boost_M[m]
+def run_rows(
+    memory: Memory,
+    mixture: Mixture,
+    like: Likeness,
+    first: Whole,
+    log_p_TV: Floats,
+    weight_TV: Doubles,
+    inputs_T: Longs,
+) -> Whole:
+    """Take in tokens, and turn rows of probabilities into weights of the mixture, which do not sum to one yet.
 
-
-@compiled()
-def advance(memory: Memory, mixture: Mixture, like: Likeness, t: Whole, log_p_V: Floats, token: Whole) -> Whole:
-    """Take in the document's next token, and describe the candidates behind it; how many there are."""
+    Row `first` of `like` is about the first token. Without rows of weights the candidates behind each token are found
+    and described alone. Returned is how many there are behind the last. One function, because a compiled function is
+    compiled once more into each that calls it.
+    """
     tables, record, work = memory.tables, memory.record, memory.work
-    note(tables, work, record, token)
-    forget(work)
-    absorb(tables, token)
-    record.factor_V[token] = np.exp(np.float64(mixture.used_R[use_class(tables.count_V[token])]))
-    for v in range(log_p_V.size):
-        record.log_p_V[v] = log_p_V[v]
-    return consider(tables, record, work, like, t, log_p_V)
+    found: Whole = 0
+    for t in range(inputs_T.size):
+        token, log_p_V = inputs_T[t], log_p_TV[t]
+        note(tables, work, record, token)
+        note_earlier(memory.earlier, token)
+        forget(work)
+        absorb(tables, token)
+        record.factor_V[token] = np.exp(np.float64(mixture.used_R[use_class(tables.count_V[token])]))
+        for v in range(log_p_V.size):
+            record.log_p_V[v] = log_p_V[v]
+        found = consider(tables, memory.earlier, record, work, like, first + t, log_p_V)
+        if weight_TV.shape[0] > 0:
+            _weigh(memory, mixture, found, weight_TV[t])
+    return found
+
+
+@compiled(inner=True)
+def _weigh(memory: Memory, mixture: Mixture, found: Whole, weight_V: Doubles) -> None:
+    """The model's probabilities to weights."""
+    work = memory.work
+    _boost(mixture, work, found)
+    for m in range(found):
+        work.boost_M[m] = weight_V[work.token_M[m]] * np.exp(work.boost_M[m])
+    _weigh_others(memory.tables, memory.record, weight_V)
+    for m in range(found):
+        weight_V[work.token_M[m]] = work.boost_M[m]
 
 
 @compiled(inner=True)
@@ -134,9 +151,13 @@ def _boost(mixture: Mixture, work: Candidates, found: Whole) -> None:
         base = mixture.bias_H[h]
         for c in range(N_PLACE):
             base += mixture.place_HC[h, c] * work.place_C[c]
+        for c in range(N_PLACE, mixture.place_HC.shape[1]):
+            base += mixture.place_HC[h, c] * work.place_C[c]
         for m in range(found):
             value = base
             for f in range(N_FEATURES):
+                value += mixture.feature_HF[h, f] * work.feature_MF[m, f]
+            for f in range(N_FEATURES, mixture.feature_HF.shape[1]):
                 value += mixture.feature_HF[h, f] * work.feature_MF[m, f]
             if value > 0:
                 work.boost_M[m] += mixture.output_H[h] * value * value

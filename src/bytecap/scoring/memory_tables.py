@@ -70,10 +70,10 @@ class Tables(NamedTuple):
     pieces: Pieces
 
 
-def new_tables(vocab_size: int, tokens: int, pieces: Pieces | None = None) -> Tables:
-    """Empty tables with room for `tokens` tokens."""
+def new_tables(vocab_size: int, tokens: int, pieces: Pieces | None = None, *, slots_per_context: int = 2) -> Tables:
+    """Empty tables with room for `tokens` tokens, hashed into at least `slots_per_context` slots for each context."""
     orders = N_CONTEXTS
-    slots, room = _power_of_two(2 * orders * tokens), orders * tokens
+    slots, room = _power_of_two(slots_per_context * orders * tokens), orders * tokens
     state_9 = np.zeros(9, np.uint64)
     clear_words(state_9)
     numbers = np.zeros(5, np.int64)
@@ -158,7 +158,7 @@ def _absorb_all(tables: Tables, token_N: Ints) -> None:
 @compiled()
 def followed(tables: Tables, slot: Whole, token: Whole) -> Whole:
     """The pair (context, token), or -1 where the token never followed the context in that slot."""
-    found = _slot(tables.pair_key_P, mixed(np.uint64(slot), np.uint64(token)), False)
+    found = find_slot(tables.pair_key_P, mixed(np.uint64(slot), np.uint64(token)))
     return tables.pair_node_P[found] if found >= 0 else np.int32(-1)
 
 
@@ -174,12 +174,12 @@ def _find_contexts(tables: Tables) -> None:
         key = mixed(key, np.uint64(tables.history_L[tokens - length]))
         if length == ORDERS[order]:
             tables.key_O[order] = key
-            tables.slot_O[order] = _slot(tables.context_key_S, key, False)
+            tables.slot_O[order] = find_slot(tables.context_key_S, key)
             order += 1
     if tables.pieces.char_C.size > 0:
         find_words(tables.state_9, tables.key_O[len(ORDERS) :])
         for order in range(len(ORDERS), N_CONTEXTS):
-            tables.slot_O[order] = _slot(tables.context_key_S, tables.key_O[order], False)
+            tables.slot_O[order] = find_slot(tables.context_key_S, tables.key_O[order])
 
 
 @compiled(inner=True)
@@ -207,9 +207,9 @@ def _follow_match(tables: Tables, token: Whole) -> None:
 @compiled(inner=True)
 def _count(tables: Tables, key: np.uint64, token: Whole, position: Whole) -> None:
     """The token followed the context once more; its pair moves to the front of the context's list."""
-    slot = _slot(tables.context_key_S, key, False)
+    slot = find_slot(tables.context_key_S, key)
     if slot < 0:
-        slot = _slot(tables.context_key_S, key, True)
+        slot = _insert(tables.context_key_S, key)
         tables.numbers_5[CONTEXTS] += 1
         tables.context_head_S[slot] = -1
         tables.context_total_S[slot] = 0
@@ -221,7 +221,7 @@ def _count(tables: Tables, key: np.uint64, token: Whole, position: Whole) -> Non
     if node < 0:
         node = np.int32(tables.numbers_5[PAIRS])
         tables.numbers_5[PAIRS] += 1
-        place = _slot(tables.pair_key_P, mixed(np.uint64(slot), np.uint64(token)), True)
+        place = _insert(tables.pair_key_P, mixed(np.uint64(slot), np.uint64(token)))
         tables.pair_node_P[place] = node
         tables.node_token_N[node] = token
         tables.node_count_N[node] = 1
@@ -241,15 +241,23 @@ def _count(tables: Tables, key: np.uint64, token: Whole, position: Whole) -> Non
 
 
 @compiled(inner=True)
-def _slot(keys: Keys, key: np.uint64, insert: bool) -> np.int64:
-    """Where the key stands; -1 where it does not and is not to be inserted."""
+def find_slot(keys: Keys, key: np.uint64) -> np.int64:
+    """Where the key stands; -1 where it does not."""
     last = np.uint64(keys.size - 1)
     at = key & last
     while keys[at] != np.uint64(0):
         if keys[at] == key:
             return np.int64(at)
         at = (at + np.uint64(1)) & last
-    if insert:
-        keys[at] = key
-        return np.int64(at)
     return np.int64(-1)
+
+
+@compiled(inner=True)
+def _insert(keys: Keys, key: np.uint64) -> np.int64:
+    """The slot of a key that does not stand there yet."""
+    last = np.uint64(keys.size - 1)
+    at = key & last
+    while keys[at] != np.uint64(0):
+        at = (at + np.uint64(1)) & last
+    keys[at] = key
+    return np.int64(at)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bytecap.core.errors import ConfigError
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.scoring.adaptations import build_adaptations
@@ -108,16 +109,50 @@ def test_the_model_keeps_its_own() -> None:
     assert torch.equal(copy, log_probs)
 
 
-def test_a_kept_memory_knows_earlier_documents() -> None:
-    """A document that repeats the one before is likelier than it was; without `kept` it is as likely."""
-    spec_model, tokens = GPT(SPEC), torch.tensor([1, *torch.randint(2, SPEC.vocab_size, (40,)).tolist()])
-    found = {}
-    for kept in (False, True):
-        adaptations = build_adaptations({"document_memory": DocumentMemoryConfig(kept=kept)})
-        predictor = EnginePredictor(Engine(spec_model, adaptations, bos=1, context=32, strategy="streaming"))
-        predictor.reset()
-        rows_TV = predictor.log_probs(torch.cat([tokens, tokens]))
-        nats_T = -rows_TV[:-1].gather(1, torch.cat([tokens, tokens])[1:, None]).squeeze(1)
-        found[kept] = float(nats_T[:40].sum()), float(nats_T[41:].sum())
-    assert found[False][1] == pytest.approx(found[False][0], rel=1e-4)
-    assert found[True][1] < found[True][0] - 20
+def document_nats(model: GPT, config: DocumentMemoryConfig, *documents_N: Tensor) -> list[Tensor]:
+    """The loss of each document's tokens, but that of BOS, one after the other."""
+    engine = Engine(model, build_adaptations({"document_memory": config}), bos=BOS, context=32, strategy="streaming")
+    predictor = EnginePredictor(engine)
+    predictor.reset()
+    rows_TV = predictor.log_probs(torch.cat(documents_N))
+    nats_T = -rows_TV[:-1].gather(1, torch.cat(documents_N)[1:, None]).squeeze(1)
+    ends = torch.tensor([len(document_N) for document_N in documents_N]).cumsum(0).tolist()
+    return [nats_T[end - len(document_N) : end - 1] for end, document_N in zip(ends, documents_N, strict=True)]
+
+
+def random_document(seed: int) -> Tensor:
+    """Forty tokens behind BOS."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.tensor([BOS, *torch.randint(2, VOCAB, (40,), generator=random).tolist()])
+
+
+@pytest.mark.parametrize("known", ["kept", "earlier_documents"])
+def test_earlier_documents_are_known(known: str) -> None:
+    """A document that repeats the one before is likelier than it was; without the setting it is as likely."""
+    model, tokens_N = GPT(SPEC), random_document(0)
+    first, second = (float(part.sum()) for part in document_nats(model, DocumentMemoryConfig(), tokens_N, tokens_N))
+    assert second == pytest.approx(first, rel=1e-4)
+    first, second = (
+        float(part.sum()) for part in document_nats(model, DocumentMemoryConfig(**{known: True}), tokens_N, tokens_N)
+    )
+    assert second < first - 20
+
+
+def test_a_document_knows_of_those_before_it_alone() -> None:
+    """Other tokens in the second of three change no bit of the first, and the third; the first is as by itself."""
+    model, config = GPT(SPEC), DocumentMemoryConfig(earlier_documents=True)
+    documents = [random_document(seed) for seed in range(4)]
+    whole = document_nats(model, config, documents[0], documents[1], documents[0])
+    other = document_nats(model, config, documents[0], documents[2], documents[0])
+    alone = document_nats(model, config, documents[0])
+    assert torch.equal(whole[0], other[0]) and torch.equal(whole[0], alone[0])
+    assert not torch.equal(whole[2], other[2])
+
+
+def test_documents_run_one_after_the_other_where_earlier_ones_are_known() -> None:
+    """So processes and lanes can change nothing; to be kept as one document as well makes no sense."""
+    config = DocumentMemoryConfig(earlier_documents=True)
+    assert DocumentMemory(config).in_order and not DocumentMemory(config).across_documents
+    assert not DocumentMemory(DocumentMemoryConfig()).in_order
+    with pytest.raises(ConfigError, match="choose one of them"):
+        DocumentMemoryConfig(kept=True, earlier_documents=True)

@@ -52,6 +52,11 @@ class Adaptation:
         return False
 
     @property
+    def in_order(self) -> bool:
+        """True when documents must run one after the other: also where `reset` is called and something stays."""
+        return self.across_documents
+
+    @property
     def chunk(self) -> int | None:
         """Positions of a document between two calls of `learn`; None: any number."""
         return None

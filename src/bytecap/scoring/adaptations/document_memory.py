@@ -17,13 +17,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bytecap.core.errors import ConfigError
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
-from bytecap.scoring.memory_candidates import Likeness, likeness
+from bytecap.scoring.memory_earlier import EarlierDocuments
 from bytecap.scoring.memory_mixing import Mixture, forget_document, mix, new_memory
 from bytecap.scoring.memory_prior import built_in_mixture
+from bytecap.scoring.memory_states import Likeness, likeness
 from bytecap.scoring.memory_tables import TOKENS, with_room
 from bytecap.scoring.memory_words import Pieces, read_pieces
+from bytecap.scoring.state_metric import StateMetric, state_metric
 
 _ROOM = 1024
 """Tokens of a document that a row has room for at first."""
@@ -37,17 +40,35 @@ class DocumentMemoryConfig(AdaptationConfig):
 
     kept: bool = False
     """True: over all documents, which then run one after the other; better where many short ones are alike."""
+    earlier_documents: bool = False
+    """True: those before are a second source beside the document's own; documents then run one after the other."""
+
+    def __post_init__(self) -> None:
+        """ConfigError where earlier documents would be known twice."""
+        if self.kept and self.earlier_documents:
+            raise ConfigError(
+                "document_memory.kept makes one document of the text, which leaves none for "
+                "document_memory.earlier_documents; choose one of them"
+            )
 
 
 class _DocumentRow:
     """What one document has said, and the model's states at its positions as unit vectors."""
 
-    def __init__(self, width: int, mixture: Mixture, pieces: Pieces) -> None:
-        self._mixture, self._memory = mixture, new_memory(pieces.relative_V.size, _ROOM, pieces)
+    def __init__(self, width: int, mixture: Mixture, pieces: Pieces, *, earlier_documents: bool) -> None:
+        vocab_size = pieces.relative_V.size
+        self._mixture, self._memory = mixture, new_memory(vocab_size, _ROOM, pieces)
+        self._earlier = EarlierDocuments(vocab_size, pieces) if earlier_documents else None
         self._unit_LD, self._aligned_L = np.zeros((_ROOM, width), np.float32), np.zeros(_ROOM, np.float32)
         self.forget()
 
     def forget(self) -> None:
+        """A document has ended, and the next begins."""
+        tables = self._memory.tables
+        if self._earlier is not None and tables.numbers_5[TOKENS] > 0:
+            self._earlier.add(tables.history_L[: tables.numbers_5[TOKENS]])
+        if self._earlier is not None:
+            self._memory = self._memory._replace(earlier=self._earlier.source)
         forget_document(self._memory, self._mixture)
 
     def mix(
@@ -80,8 +101,9 @@ class DocumentMemory(Adaptation):
 
     def __init__(self, config: DocumentMemoryConfig) -> None:
         super().__init__(config)
-        self._kept = config.kept
-        self._mixture: Mixture = built_in_mixture()
+        self.config = config
+        self._mixture: Mixture = built_in_mixture(earlier_documents=config.earlier_documents)
+        self._metric: StateMetric | None = None
         self._rows: list[_DocumentRow] = []
         self._text_V: Sequence[str] = ()
         self._states_BTD = torch.zeros(0)
@@ -89,7 +111,12 @@ class DocumentMemory(Adaptation):
     @property
     def across_documents(self) -> bool:
         """True where earlier documents are remembered."""
-        return self._kept
+        return self.config.kept
+
+    @property
+    def in_order(self) -> bool:
+        """True where a document knows of those before it."""
+        return self.config.kept or self.config.earlier_documents
 
     def read_texts(self, text_V: Sequence[str]) -> None:
         """Words are known from here on."""
@@ -97,8 +124,13 @@ class DocumentMemory(Adaptation):
 
     def begin(self, model: GPT, rows: int, bos: int) -> None:
         """Every row begins without a memory."""
-        pieces = read_pieces(self._text_V, model.spec.vocab_size)
-        self._rows = [_DocumentRow(model.spec.d_model, self._mixture, pieces) for _ in range(rows)]
+        pieces, earlier_documents = read_pieces(self._text_V, model.spec.vocab_size), self.config.earlier_documents
+        if earlier_documents and self._metric is None:  # of the file's weights, which others may move later
+            self._metric = state_metric(model, bos)
+        self._rows = [
+            _DocumentRow(model.spec.d_model, self._mixture, pieces, earlier_documents=earlier_documents)
+            for _ in range(rows)
+        ]
 
     def reset(self, row: int) -> None:
         """Forget the row's document."""
@@ -110,7 +142,10 @@ class DocumentMemory(Adaptation):
 
     def raw_logits(self, logits_BTV: Tensor, hidden_BTD: Tensor) -> Tensor:
         """Remember the states as unit vectors; the logits stay."""
-        self._states_BTD = torch.nn.functional.normalize(hidden_BTD.detach().float(), dim=-1).cpu()
+        if self._metric is None:
+            self._states_BTD = torch.nn.functional.normalize(hidden_BTD.detach().float(), dim=-1).cpu()
+        else:
+            self._states_BTD = self._metric.unit_states(hidden_BTD)
         return logits_BTV
 
     def mix(self, log_probs_BTV: Tensor, inputs_BT: Tensor) -> Tensor:
