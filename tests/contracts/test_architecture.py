@@ -140,7 +140,8 @@ def test_tests_mirror_the_source() -> None:
     }
     elsewhere |= {"auditing/table.py"}  # test_audit
     elsewhere |= {"scoring/adaptations/base.py"}  # contracts/test_adaptations
-    elsewhere |= {"scoring/memory_candidates.py", "scoring/memory_prior.py"}  # test_memory_mixing, test_document_memory
+    by_mixture = ("candidates", "prior", "states")
+    elsewhere |= {f"scoring/memory_{name}.py" for name in by_mixture}  # test_memory_mixing, test_document_memory
     elsewhere |= {
         "__main__.py", "run/record.py", "run/scoring.py", "run/job.py", "core/device.py", "report/fit_table.py",
     }  # fmt: skip  # tests/end_to_end

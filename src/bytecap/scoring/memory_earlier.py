@@ -71,7 +71,7 @@ def new_earlier(vocab_size: int, tokens: int = 1, pieces: Pieces | None = None) 
 
 
 class EarlierDocuments:
-    """The documents that have ended, in their order, and the tables of the last of them."""
+    """The documents that have ended, in their order, and tables of the last of them."""
 
     def __init__(self, vocab_size: int, pieces: Pieces) -> None:
         self._vocab_size, self._pieces, self._room = vocab_size, pieces, MIN_TOKENS
@@ -79,7 +79,7 @@ class EarlierDocuments:
         self.source = new_earlier(vocab_size, self._room, pieces)
 
     def add(self, document_N: Ints) -> None:
-        """One more has ended; the next begins."""
+        """Take in a document that has ended; the next begins."""
         self._documents.append(document_N[-MAX_TOKENS // 2 :].copy())
         tokens = sum(map(len, self._documents))
         if tokens > self._room:
@@ -112,7 +112,7 @@ def absorb_document(tables: Tables, token_N: Ints) -> None:
 
 @compiled(inner=True)
 def note_earlier(earlier: Earlier, token: Whole) -> None:
-    """A token has come: was the match right?"""
+    """Move the average of how often the match was right: a token has come."""
     pointer = earlier.match_2[PLACE]
     if pointer >= 0:
         right = np.float32(1) if earlier.tables.history_L[pointer] == token else np.float32(0)
