@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -112,9 +113,15 @@ def time_steps(name: str, device: torch.device, options: argparse.Namespace) -> 
             said.append(
                 f"{name:<17}from {progress:.2f}: {1e3 * spent:.1f} ms a step of {tokens:,} tokens, "
                 f"{tokens / spent:,.0f} tokens/s, {100 * used:.1f} % of {options.peak_tflops:,.0f} TFLOP/s, "
-                f"{memory:.1f} GB, compiled in {state.compile_seconds:.0f} s, {', '.join(state.attention)}"
+                f"{memory:.1f} GB, compiled in {state.compile_seconds:.0f} s with {_graph_breaks()} graph breaks, "
+                f"{', '.join(state.attention)}"
             )
     return said
+
+
+def _graph_breaks() -> int:
+    """Breaks of all graphs so far; a recipe should have none."""
+    return sum(torch._dynamo.utils.counters["graph_break"].values()) if "torch._dynamo" in sys.modules else 0
 
 
 def _seconds(trainer: Trainer, progress: float, steps: int, device: torch.device) -> float:

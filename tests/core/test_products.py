@@ -1,7 +1,5 @@
 """Products through oneDNN equal PyTorch's own, forward and backward."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +12,6 @@ from bytecap.core.products import (
     has_bfloat16,
     linear,
     narrowed,
-    onednn_float32,
     product,
     product_over_rows,
     suits,
@@ -97,40 +94,3 @@ def test_operands_of_bfloat16() -> None:
     for mine, its in zip(found, torch.autograd.grad(expected, [rounded_x, rounded_OI], back.double()), strict=True):
         assert mine.dtype == torch.float32
         torch.testing.assert_close(mine.double(), its, atol=1e-6, rtol=2**-8)
-
-
-@pytest.mark.parametrize("on", [True, False])
-def test_products_of_onednn_stay_float32(on: bool) -> None:
-    """Whatever the processor, PyTorch's own products have the error of float32; the switch is as it was afterwards."""
-    torch.manual_seed(0)
-    x_NI, weight_OI = torch.rand(300, 500), torch.rand(200, 500)
-    before = torch.get_float32_matmul_precision()
-    with onednn_float32(on):
-        assert on or torch.get_float32_matmul_precision() == before
-        found = F.linear(x_NI, weight_OI)
-    assert torch.get_float32_matmul_precision() == before
-    assert float((found.double() / F.linear(x_NI.double(), weight_OI.double()) - 1).abs().max()) < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("_has_amx", lambda: True),
-        ("platform", SimpleNamespace(machine=lambda: "aarch64")),
-        ("_ROUNDED", 0.0),  # as if the product of the trial had been rounded
-    ],
-)
-def test_the_switch_is_left_alone(name: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a processor has units for bfloat16 matrices, and where a trial shows rounded operands."""
-    monkeypatch.setattr(products, name, value)
-    products._faster_is_float32.cache_clear()
-    before = torch.get_float32_matmul_precision()
-    with onednn_float32(True):
-        assert torch.get_float32_matmul_precision() == before
-    products._faster_is_float32.cache_clear()
-
-
-def test_a_pytorch_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is taken for one on a processor with AMX."""
-    monkeypatch.setattr(torch, "cpu", SimpleNamespace())
-    assert products._has_amx()

@@ -54,13 +54,6 @@ def on_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
-def activation_dtype(device: torch.device) -> torch.dtype:
-    """float32, or the autocast type where autocast is on."""
-    if torch.is_autocast_enabled(device.type):
-        return torch.get_autocast_dtype(device.type)
-    return torch.float32
-
-
 def hardware(device: torch.device) -> dict[str, Any]:
     """The device name, threads, and versions of Python and PyTorch."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()

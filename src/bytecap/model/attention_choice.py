@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bytecap.core.device import activation_dtype
 from bytecap.model.attention_blocks import blocks_pay
 from bytecap.model.attention_segments import attend_segments, document_segments
+from bytecap.model.layers import activation_dtype
 
 AttentionKind: TypeAlias = Literal["blocks of queries", "varlen", "sdpa", "sdpa with a document mask"]
 MAX_HEAD_WIDTH = 256

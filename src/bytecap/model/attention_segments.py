@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bytecap.core.device import activation_dtype
+from bytecap.model.layers import activation_dtype
 
 _GROUPED = tuple(int(number) for number in torch.__version__.split(".")[:2]) >= (2, 12)
 """From there on several query heads may share keys; before, keys and values are repeated."""

@@ -14,13 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bytecap.core.device import activation_dtype
 from bytecap.core.products import linear
 from bytecap.model.attention_mask import AttentionMask, Visible, attention_mask
 from bytecap.model.block import Block
 from bytecap.model.cache import Cache
 from bytecap.model.hooks import Techniques
-from bytecap.model.layers import Norm, norm
+from bytecap.model.layers import Norm, activation_dtype, norm
 from bytecap.model.loss import MixtureWeights, blocks_suit, mean_loss, token_losses
 from bytecap.model.roles import Role
 from bytecap.model.rotary import rotary_table

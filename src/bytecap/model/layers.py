@@ -1,4 +1,4 @@
-"""The layers everything is made of: a linear map without bias, and a norm without weights or with them."""
+"""The layers everything is made of: a linear map without bias, a norm without weights or with them; their precision."""
 
 from __future__ import annotations
 
@@ -49,3 +49,10 @@ class Norm(nn.Module):
 def norm(x: Tensor) -> Tensor:
     """x divided by its root mean square over the last axis."""
     return rms_norm(x)
+
+
+def activation_dtype(device: torch.device) -> torch.dtype:
+    """float32, or the autocast type where autocast is on."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return torch.float32

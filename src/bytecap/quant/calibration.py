@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from bytecap.core.distributed import all_reduce, gather_numbers, refuse_differences, world
 from bytecap.core.errors import ConfigError, DataError, NumericsError
-from bytecap.core.products import onednn_float32
+from bytecap.core.float32_products import onednn_float32
 from bytecap.core.progress import Progress
 from bytecap.quant.experts import curvature_of_parts
 from bytecap.quant.gradients import Gradients
