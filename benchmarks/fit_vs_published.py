@@ -50,7 +50,7 @@ from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.gpt import GPT
 from bytecap.model.roles import Role
 from bytecap.published.rounding import round_published
-from bytecap.published.scheme_plan import scheme_plan
+from bytecap.published.scheme_plan import SchemeOptions, scheme_plan
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes
@@ -121,7 +121,11 @@ def _published_at(
     part: WeightSource, calibration: Calibration, step_scale: float, embedding_step: float
 ) -> QuantizedModel:
     plan = scheme_plan(
-        "best_published", part.shapes, calibration, part.digest, step_scale, keep_small=0, embedding_step=embedding_step
+        SchemeOptions("best_published", keep_small=0, embedding_step=embedding_step),
+        part.shapes,
+        calibration,
+        part.digest,
+        step_scale,
     )
     tensors: dict[str, StoredTensor] = {}
     for entry in plan.tensors:

@@ -15,7 +15,7 @@ from bytecap.formats.per_group import PER_GROUP
 from bytecap.formats.plan import BitPlan
 from bytecap.published import schemes
 from bytecap.published.rounding import row_scales
-from bytecap.published.scheme_plan import scheme_plan
+from bytecap.published.scheme_plan import SchemeOptions, scheme_plan
 from bytecap.published.schemes import SCHEMES
 from bytecap.quant.allocation import Shape
 from bytecap.quant.statistics import Calibration, Curvature
@@ -45,7 +45,7 @@ def make_plan(name: str, step_scale: float = 1.0) -> BitPlan:
         if entry.role != "scalar"
     }
     calibration = Calibration(source_digest="x", tokens=1, loss=1.0, unigram=2.0, tensors=tensors)
-    return scheme_plan(name, SHAPES, calibration, "x", step_scale, keep_small=0)
+    return scheme_plan(SchemeOptions(name, keep_small=0), SHAPES, calibration, "x", step_scale)
 
 
 def test_every_file_is_a_scheme() -> None:
@@ -104,9 +104,9 @@ def test_it_is_calibrated_as_it_declares(name: str) -> None:
     """Without a calibration it plans, or says that it needs one."""
     if SCHEMES[name].calibrated:
         with pytest.raises(ConfigError, match="needs curvature measured on text"):
-            scheme_plan(name, SHAPES, None, "x")
+            scheme_plan(SchemeOptions(name), SHAPES, None, "x")
     else:
-        assert scheme_plan(name, SHAPES, None, "x").tensors
+        assert scheme_plan(SchemeOptions(name), SHAPES, None, "x").tensors
 
 
 def test_the_help_names_all(capsys: pytest.CaptureFixture[str]) -> None:

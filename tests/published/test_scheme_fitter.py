@@ -15,8 +15,8 @@ from bytecap.formats.per_channel import PER_CHANNEL, PerChannelQuantized
 from bytecap.formats.per_group import PER_GROUP, PerGroupQuantized
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.published.rounding import round_published
-from bytecap.published.scheme_fitter import SchemeFitter, SchemeOptions, needs_text
-from bytecap.published.scheme_plan import scheme_plan
+from bytecap.published.scheme_fitter import SchemeFitter, needs_text
+from bytecap.published.scheme_plan import SchemeOptions, scheme_plan
 from bytecap.published.schemes import SCHEMES
 from bytecap.quant.allocation import Shape
 from bytecap.quant.statistics import Calibration, Curvature
@@ -67,7 +67,7 @@ def test_own_size(name: str) -> None:
     """Every tensor is rounded as its rule says; what the run kept is kept as it kept it."""
     weights, calibration = material()
     made = fitter(name).fit(None, Silent())
-    plan = scheme_plan(name, SHAPES, calibration, "x", keep_small=0)
+    plan = scheme_plan(SchemeOptions(name, keep_small=0), SHAPES, calibration, "x")
     for entry, described in zip(plan.tensors, made.plan.tensors, strict=True):
         stored, weight = made.model.tensors[entry.name], weights[entry.name]
         if entry.rule is None:

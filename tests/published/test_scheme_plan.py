@@ -10,7 +10,7 @@ from bytecap.formats.floats import FLOAT16, FLOAT32
 from bytecap.formats.per_channel import PER_CHANNEL
 from bytecap.formats.plan import BitPlan, ScaleRule, TensorPlan
 from bytecap.published.rounding import round_published, row_scales
-from bytecap.published.scheme_plan import KEEP_SMALL, scheme_plan
+from bytecap.published.scheme_plan import KEEP_SMALL, SchemeOptions, scheme_plan
 from bytecap.published.schemes import SCHEMES
 from bytecap.published.schemes.pr332 import rank_bits
 from bytecap.quant.allocation import Shape
@@ -46,9 +46,10 @@ def load_or_measure_calibration(shapes: list[Shape], squares: dict[str, float] |
     return Calibration(source_digest="x", tokens=1, loss=1.0, unigram=2.0, tensors=tensors)
 
 
-def plan_of(name: str, blocks: int = 6, **others: float) -> dict[str, TensorPlan]:
+def plan_of(name: str, blocks: int = 6, step_scale: float = 1.0, **others: float) -> dict[str, TensorPlan]:
     shapes = shapes_of(blocks)
-    plan = scheme_plan(name, shapes, load_or_measure_calibration(shapes), "x", **others)  # type: ignore[arg-type]
+    options = SchemeOptions(name, **others)  # type: ignore[arg-type]
+    plan = scheme_plan(options, shapes, load_or_measure_calibration(shapes), "x", step_scale)
     assert (plan.scheme, plan.source_digest) == (name, "x")
     assert [(t.name, t.role, t.shape) for t in plan.tensors] == [(s.name, s.role, s.shape) for s in shapes]
     return {tensor.name: tensor for tensor in plan.tensors}
@@ -105,7 +106,7 @@ def test_bits_of_pr332_by_rank() -> None:
     for name, rank in squares.items():
         assert bits[name] == (7 if rank >= 67 else 5 if rank <= 15 else 6)
     assert [list(bits.values()).count(b) for b in (7, 6, 5)] == [8, 51, 16]
-    tensors = {t.name: t for t in scheme_plan("pr332", shapes, calibration, "x").tensors}
+    tensors = {t.name: t for t in scheme_plan(SchemeOptions("pr332"), shapes, calibration, "x").tensors}
     assert tensors["embedding"].rule == by_range(127, -127)
     assert tensors["bigram.1.weight"].format == FLOAT16  # exactly 65,536
     levels = {7: 63, 6: 31, 5: 15}
@@ -130,10 +131,10 @@ def test_pr332_unranked() -> None:
     squares = {shapes[0].name: 1.0, shapes[1].name: 9.0, shapes[2].name: 0.1}
     calibration = load_or_measure_calibration(shapes[:3], squares)
     assert rank_bits(shapes, calibration) == {shapes[0].name: 5, shapes[1].name: 7}
-    rules = [tensor.rule for tensor in scheme_plan("pr332", shapes, calibration, "x").tensors]
+    rules = [tensor.rule for tensor in scheme_plan(SchemeOptions("pr332"), shapes, calibration, "x").tensors]
     assert [rule.levels for rule in rules if rule] == [15, 63, 31, 31]
     with pytest.raises(ConfigError, match="at least 64 rows and found none"):
-        scheme_plan("pr332", shapes[2:], calibration, "x")
+        scheme_plan(SchemeOptions("pr332"), shapes[2:], calibration, "x")
 
 
 def test_steps_by_deviations() -> None:
@@ -156,7 +157,7 @@ def test_step_scale(name: str) -> None:
         if tensor.rule:
             assert make_steps(three[key])[1] == pytest.approx(3 * make_steps(tensor)[1])
     shapes = shapes_of(1)
-    assert scheme_plan(name, shapes, load_or_measure_calibration(shapes), "x", 3.0).step_scale == 3.0
+    assert scheme_plan(SchemeOptions(name), shapes, load_or_measure_calibration(shapes), "x", 3.0).step_scale == 3.0
 
 
 def test_step_scale_of_a_range() -> None:
@@ -211,16 +212,21 @@ def test_small_and_odd_tensors() -> None:
     def grids(plan: BitPlan) -> list[str]:
         return [tensor.format for tensor in plan.tensors]
 
-    assert grids(scheme_plan("int8", shapes, None, "x")) == [FLOAT16, PER_CHANNEL, FLOAT16, FLOAT32]
-    assert grids(scheme_plan("pr219", shapes, None, "x")) == [FLOAT16, PER_CHANNEL, FLOAT16, FLOAT16]
-    assert grids(scheme_plan("int8", shapes, None, "x", keep_small=0)) == [PER_CHANNEL, PER_CHANNEL, FLOAT16, FLOAT32]
+    assert grids(scheme_plan(SchemeOptions("int8"), shapes, None, "x")) == [FLOAT16, PER_CHANNEL, FLOAT16, FLOAT32]
+    assert grids(scheme_plan(SchemeOptions("pr219"), shapes, None, "x")) == [FLOAT16, PER_CHANNEL, FLOAT16, FLOAT16]
+    assert grids(scheme_plan(SchemeOptions("int8", keep_small=0), shapes, None, "x")) == [
+        PER_CHANNEL,
+        PER_CHANNEL,
+        FLOAT16,
+        FLOAT32,
+    ]
 
 
 def test_unmeasured_weights_are_rounded_to_nearest() -> None:
     """A weight that the calibration never saw has no curvature to feed back by, and the plan says so."""
     shapes = shapes_of(1)
     calibration = load_or_measure_calibration(shapes[:-3])
-    rules = {t.name: t.rule for t in scheme_plan("pr1586", shapes, calibration, "x").tensors if t.rule}
+    rules = {t.name: t.rule for t in scheme_plan(SchemeOptions("pr1586"), shapes, calibration, "x").tensors if t.rule}
     assert [name for name, rule in rules.items() if not rule.feedback] == ["blocks.0.mlp.down.weight"]
 
 
@@ -231,22 +237,22 @@ def test_impossible_schemes_are_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"no scheme 'pr1568'; did you mean pr1586.*choose one of best_published, int8, pr65"
     ):
-        scheme_plan("pr1568", shapes, None, "x")
+        scheme_plan(SchemeOptions("pr1568"), shapes, None, "x")
     for name in (name for name, scheme in SCHEMES.items() if scheme.calibrated):
         with pytest.raises(ConfigError, match=f"{name} needs curvature measured on text"):
-            scheme_plan(name, shapes, None, "x")
+            scheme_plan(SchemeOptions(name), shapes, None, "x")
     with pytest.raises(ConfigError, match="pr1586 has a fixed embedding"):
-        scheme_plan("pr1586", shapes, calibration, "x", embedding_step=0.5)
+        scheme_plan(SchemeOptions("pr1586", embedding_step=0.5), shapes, calibration, "x")
     for bad in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match=r"step_scale of scheme best_published is .*; it must be positive"):
-            scheme_plan("best_published", shapes, calibration, "x", bad)
+            scheme_plan(SchemeOptions("best_published"), shapes, calibration, "x", bad)
         with pytest.raises(ConfigError, match="embedding step of scheme best_published"):
-            scheme_plan("best_published", shapes, calibration, "x", embedding_step=bad)
+            scheme_plan(SchemeOptions("best_published", embedding_step=bad), shapes, calibration, "x")
     foreign = [Shape("layer3.dense", "matrix", (512, 512))]
     for name in ("pr219", "pr1586", "pr1797"):
         with pytest.raises(ConfigError, match=r"cannot tell what layer3\.dense is.*mlp, feed_forward; rename"):
-            scheme_plan(name, foreign, load_or_measure_calibration(foreign), "x")
+            scheme_plan(SchemeOptions(name), foreign, load_or_measure_calibration(foreign), "x")
     with pytest.raises(ConfigError, match=r"cannot tell the block of layer3\.dense"):
-        scheme_plan("pr309", foreign, None, "x")
+        scheme_plan(SchemeOptions("pr309"), foreign, None, "x")
     for name in ("int8", "pr65", "pr1394", "best_published"):
-        scheme_plan(name, foreign, load_or_measure_calibration(foreign), "x")
+        scheme_plan(SchemeOptions(name), foreign, load_or_measure_calibration(foreign), "x")

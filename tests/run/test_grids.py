@@ -11,7 +11,7 @@ from bytecap.fitting.job import Container
 from bytecap.fitting.source import source_from_module
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
-from bytecap.published.scheme_plan import scheme_plan
+from bytecap.published.scheme_plan import SchemeOptions, scheme_plan
 from bytecap.run import recipe as recipes
 from bytecap.run.grids import model_shapes, plan_steps, refuse_small_plan, run_grids
 from bytecap.run.job import build_provenance
@@ -35,7 +35,7 @@ def test_the_grid_is_that_of_the_plan(scheme: str) -> None:
     torch.manual_seed(0)
     source = source_from_module(GPT(spec))
     assert model_shapes(spec) == source.shapes
-    plan = scheme_plan(scheme, source.shapes, None, "x", keep_small=spec.d_model**2 // 4)
+    plan = scheme_plan(SchemeOptions(scheme, keep_small=spec.d_model**2 // 4), source.shapes, None, "x")
     grids = run_grids(recipe, spec)
     assert grids == {tensor.name: tensor.rule for tensor in plan.tensors if tensor.rule is not None}
     assert {"embedding", "blocks.0.attention.query.weight", "blocks.0.mlp.up.weight"} <= grids.keys()

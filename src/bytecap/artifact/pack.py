@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from bytecap.artifact.attached import NOTHING, Attached
 from bytecap.artifact.header import ADAPT, STRATEGY
@@ -20,7 +20,7 @@ from bytecap.artifact.layout import ALIASES, PIECES, TOKENIZER, Section, write
 from bytecap.coding.general import BROTLI, CODECS, RAW
 from bytecap.coding.pieces import to_columns
 from bytecap.coding.planes import split_bytes
-from bytecap.core.budget import FileBudget
+from bytecap.core.budget import SHRINK, FileBudget, OverCap
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.core.settings_writer import to_sparse
@@ -30,10 +30,6 @@ from bytecap.formats.base import Plain, StoredTensor
 from bytecap.formats.table import FORMATS, format_of
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.model.spec import ModelSpec
-
-OverCap: TypeAlias = Literal["shrink", "refuse"]
-SHRINK: Literal["shrink"] = "shrink"
-REFUSE: Literal["refuse"] = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,8 @@ from bytecap.fitting.job import Container, FitJob, build_job, refuse_small_caps
 from bytecap.fitting.measure import CalibrationText, make_adaptation, measure
 from bytecap.fitting.report import HELD_OUT_SHARE, Comparison
 from bytecap.fitting.source import WeightSource, open_checkpoint
-from bytecap.published.scheme_fitter import SchemeOptions, build_scheme_job, needs_text
+from bytecap.published.scheme_fitter import build_scheme_job, needs_text
+from bytecap.published.scheme_plan import SchemeOptions
 from bytecap.quant.statistics import Calibration
 from bytecap.run import recipe as recipes
 from bytecap.run.folder import RECIPE, TOKENS

@@ -12,7 +12,7 @@ from bytecap.commands.fit_inputs import FitRequest
 from bytecap.core.errors import ConfigError
 from bytecap.core.units import parse_bytes
 from bytecap.fitting.report import report_path
-from bytecap.published.scheme_fitter import SchemeOptions
+from bytecap.published.scheme_plan import SchemeOptions
 from bytecap.run.folder import OWN, RECIPE
 from bytecap.text.config import READING
 

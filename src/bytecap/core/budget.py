@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from bytecap.core.errors import BudgetError, ConfigError
 
 MIN_SLACK_BYTES, SLACK_SHARE = 64, 0.0002
 """A fit has arrived when at most so many bytes, or this share of the cap, are left."""
 MAX_SHOWN = 5
-"""Names joined into one sentence."""
+"""Names that one sentence lists at most."""
+OverCap: TypeAlias = Literal["shrink", "refuse"]
+"""What is done where the file of a published scheme is over the cap: its steps grow, or it is refused."""
+SHRINK: Literal["shrink"] = "shrink"
+REFUSE: Literal["refuse"] = "refuse"
 
 
 @dataclass(frozen=True)

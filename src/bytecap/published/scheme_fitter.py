@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.artifact.pack import REFUSE, SHRINK, OverCap
-from bytecap.core.budget import refuse_small_cap, slack_bytes
+from bytecap.core.budget import REFUSE, SHRINK, refuse_small_cap, slack_bytes
 from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Progress
 from bytecap.fitting.job import Container, FitJob
@@ -36,7 +34,7 @@ from bytecap.formats.table import FORMATS, format_of
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.published.low_rank import low_rank_corrections
 from bytecap.published.rounding import SIGMA, round_published
-from bytecap.published.scheme_plan import KEEP_SMALL, find_scheme, scheme_plan
+from bytecap.published.scheme_plan import SchemeOptions, find_scheme, scheme_plan
 from bytecap.quant.statistics import Calibration
 
 MIN_DEVIATIONS = 4.0
@@ -52,19 +50,6 @@ MAX_TRIES, MAX_UNBRACKETED = 24, 4
 """Files made at most, and until both sides of the cap have been seen."""
 
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class SchemeOptions:
-    """What may be chosen about a published scheme."""
-
-    name: str
-    keep_small: int = KEEP_SMALL
-    """Matrices of so many elements or fewer stay at 16 bits."""
-    embedding_step: float = 1.0
-    """The embedding's step over the matrices', where the scheme leaves it open."""
-    over_cap: OverCap | None = None
-    """What is done where the scheme as published is over the cap; None: the largest file, finer or coarser."""
 
 
 def build_scheme_job(
@@ -178,10 +163,7 @@ class SchemeFitter:
         return self._described(2.0 ** best[0], best[1], best[2], tries)
 
     def _plan(self, step_scale: float) -> BitPlan:
-        return scheme_plan(
-            self.scheme, self._source.shapes, self._calibration, self._source.digest, step_scale,
-            keep_small=self._options.keep_small, embedding_step=self._options.embedding_step,
-        )  # fmt: skip
+        return scheme_plan(self._options, self._source.shapes, self._calibration, self._source.digest, step_scale)
 
     def _made(self, step_scale: float) -> tuple[QuantizedModel, bytes]:
         """The model rounded with this step scale, and its file."""

@@ -1,6 +1,6 @@
 """The bit plan of a published run on any checkpoint. Needs no torch.
 
-In:   the name of a scheme, shapes, a calibration where the scheme needs one, its step scale.
+In:   the options of a scheme, shapes, a calibration where the scheme needs one, its step scale.
 Out:  a BitPlan of `per_channel` or `per_group` tensors, and of 16- or 32-bit ones for what the run did not quantize.
 
 Differs: a weight that the calibration never saw is rounded to nearest where a run used GPTQ.
@@ -11,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from bytecap.core.budget import OverCap
 from bytecap.core.errors import ConfigError, nearest
 from bytecap.formats.floats import FLOAT16, FLOAT32
 from bytecap.formats.per_channel import PER_CHANNEL
@@ -26,25 +28,35 @@ KEEP_SMALL = 65_536
 """Tensors of so many elements or fewer stayed at 16 bits in every run; small models need a lower number, down to 0."""
 
 
+@dataclass(frozen=True)
+class SchemeOptions:
+    """What may be chosen about a published scheme."""
+
+    name: str
+    keep_small: int = KEEP_SMALL
+    """Matrices of so many elements or fewer stay at 16 bits."""
+    embedding_step: float = 1.0
+    """The embedding's step over the matrices', where the scheme leaves it open."""
+    over_cap: OverCap | None = None
+    """What is done where the scheme as published is over the cap; None: the largest file, finer or coarser."""
+
+
 def scheme_plan(
-    name: str,
+    options: SchemeOptions,
     shapes: list[Shape],
     calibration: Calibration | None,
     source_digest: str,
     step_scale: float = 1.0,
-    *,
-    keep_small: int = KEEP_SMALL,
-    embedding_step: float = 1.0,
 ) -> BitPlan:
     """The plan of a published run; ConfigError where the scheme has no such option or cannot do without a calibration.
 
-    `step_scale` multiplies all steps; 1 are those of the run (`best_published` has none: it is the step in deviations).
-    `embedding_step` is the embedding's step over the matrices', where the scheme leaves it open.
+    `step_scale` multiplies all steps; 1 means those of the run (`best_published` has none: it is the step in
+    deviations). `options.over_cap` plays no part here.
     """
-    scheme = find_scheme(name)
-    _refuse(name, scheme, calibration, step_scale, embedding_step)
+    scheme, keep_small = find_scheme(options.name), options.keep_small
+    _refuse(options, scheme, calibration, step_scale)
     ranked = {} if scheme.rank_bits is None or calibration is None else scheme.rank_bits(shapes, calibration)
-    inputs = SchemeInputs(step_scale, embedding_step, _count_blocks(shapes), ranked)
+    inputs = SchemeInputs(step_scale, options.embedding_step, _count_blocks(shapes), ranked)
     tensors = []
     for entry in shapes:
         rule = _find_rule(entry, scheme, inputs, keep_small)
@@ -59,7 +71,7 @@ def scheme_plan(
                 group_size=group_size, step_scale=step_scale if bits else 1.0,
             )
         )  # fmt: skip
-    return BitPlan(source_digest=source_digest, scheme=name, step_scale=step_scale, tensors=tuple(tensors))
+    return BitPlan(source_digest=source_digest, scheme=options.name, step_scale=step_scale, tensors=tuple(tensors))
 
 
 def training_grids(name: str, shapes: list[Shape], keep_small: int, step_scale: float = 1.0) -> dict[str, ScaleRule]:
@@ -93,9 +105,8 @@ def find_scheme(name: str) -> Scheme:
     return SCHEMES[name]
 
 
-def _refuse(
-    name: str, scheme: Scheme, calibration: Calibration | None, step_scale: float, embedding_step: float
-) -> None:
+def _refuse(options: SchemeOptions, scheme: Scheme, calibration: Calibration | None, step_scale: float) -> None:
+    name, embedding_step = options.name, options.embedding_step
     if scheme.calibrated and calibration is None:
         uncalibrated = _names(lambda other: not other.calibrated)
         raise ConfigError(

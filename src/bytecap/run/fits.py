@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bytecap.artifact.load import load
-from bytecap.artifact.pack import SHRINK
 from bytecap.coding.general import compress
+from bytecap.core.budget import SHRINK
 from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import BackendError, BudgetError, ConfigError, FormatError, NumericsError
 from bytecap.core.files import write_bytes, write_json
@@ -26,8 +26,8 @@ from bytecap.fitting.job import Container, FitJob, build_job
 from bytecap.fitting.measure import make_adaptation
 from bytecap.fitting.report import read_report, report_path
 from bytecap.fitting.source import WeightSource
-from bytecap.published.scheme_fitter import SchemeOptions, build_scheme_job
-from bytecap.published.scheme_plan import find_scheme
+from bytecap.published.scheme_fitter import build_scheme_job
+from bytecap.published.scheme_plan import SchemeOptions, find_scheme
 from bytecap.quant.allocation import SCHEME as OURS
 from bytecap.quant.statistics import Calibration
 from bytecap.run.folder import COMPARED, MODEL
