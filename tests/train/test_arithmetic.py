@@ -46,6 +46,7 @@ def test_room_for_documents() -> None:
     assert [room(many), room(few)] == [64, 64]  # 4 * 16: the last column is no input
     assert room(torch.full((2, 9), 5)) == 8  # another shape has room of its own
     assert DocumentRoom(Texts([5] * 9), bos=1)(few[:1]) == 1
+    assert DocumentRoom(Texts([1, 5]), bos=1)(torch.full((64, 1025), 5)) == 65_535
 
 
 def test_training_with_segments(tmp_path: Path, stream: TokenStream, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@
 "varlen" is `torch.nn.attention.varlen.varlen_attn`: documents lie one behind the other and nothing is computed between
 two of them. Where it cannot be had on a GPU the choice says why.
 
-Source:  PyTorch 2.11 to 2.13: windows since pytorch/pytorch #172245, groups of heads since #179468 (2.12); of what
-         flex_attention offers instead, block masks would be made and compiled again for other lengths.
+Source:  PyTorch 2.11 to 2.13: windows since pytorch/pytorch #172245, groups of heads since #179468 (2.12). Not taken:
+         flex_attention, which outside a compiled graph, as in scoring, makes the scores of all pairs.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ _SURVEYED = 1 << 20
 """Tokens of the text in which documents are counted before the first step."""
 _MARGIN = 1.5
 """Room for so many times as many as those tell."""
+_MOST = 65_535
+"""Segments that the kernel's launch can number."""
 
 
 class DocumentRoom:
@@ -52,7 +54,8 @@ class DocumentRoom:
         room = self._room.get(rows_BT.shape, 0)
         if needed > room:
             expected = rows + _MARGIN * self._share * rows * positions
-            room = self._room[rows_BT.shape] = 1 << (max(needed, math.ceil(expected)) - 1).bit_length()
+            power = 1 << (max(needed, math.ceil(expected)) - 1).bit_length()
+            room = self._room[rows_BT.shape] = max(needed, min(power, _MOST))
         return room
 
 

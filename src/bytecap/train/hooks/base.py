@@ -72,7 +72,7 @@ class TrainingHook:
     def rows(self, rows_BT: Tensor, progress: float) -> Tensor:
         """The rows of this step, (B, T + 1): inputs are all columns but the last, targets all but the first.
 
-        They may be cut; the targets stay in their order.
+        They may be cut; the targets stay in their order. They lie on the CPU, and go to the device afterwards.
         """
         return rows_BT
 
