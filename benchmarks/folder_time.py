@@ -27,7 +27,7 @@ from bytecap.artifact.pack import ArtifactConfig
 from bytecap.core.progress import Silent
 from bytecap.fitting.job import FitJob, build_job, read_back
 from bytecap.fitting.size_search import SizeSearch
-from bytecap.huggingface.fitting import FolderFit, FolderInputs, measure, open_inputs
+from bytecap.huggingface.fitting import FolderFit, FolderInputs, make_true_loss, measure, open_inputs
 from bytecap.huggingface.folder import open_folder
 from bytecap.huggingface.model import load_folder
 from bytecap.huggingface.texts import tokenize
@@ -114,8 +114,13 @@ def fit(given: argparse.Namespace) -> None:
     inputs = open_inputs(folder, model, text, how)
     laps("source")
     calibration = measure(inputs, Silent())
+    assert calibration is not None
     laps("measuring")
-    job = build_job(inputs.source, calibration, recipe.quant, inputs.container(), None, inputs.comparison())
+    true_loss = make_true_loss(inputs, calibration)
+    laps("answers")
+    job = build_job(
+        inputs.source, calibration, recipe.quant, inputs.container(), None, inputs.comparison(), true_loss
+    )  # fmt: skip
     laps("factors")
     cap = int(sum(weight.size for weight in inputs.source.weights.values()) * given.bits / 8)
     print(_finish(job, inputs, cap, laps))

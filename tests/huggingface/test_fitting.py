@@ -1,14 +1,25 @@
 """A folder under a cap, by the command line and back: bytes, report, score, and what cannot be asked."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import bytecap
 from bytecap.artifact.load import load
+from bytecap.artifact.pack import ArtifactConfig
+from bytecap.core.progress import Silent
+from bytecap.huggingface.fitting import FolderFit, make_true_loss, open_inputs
+from bytecap.huggingface.folder import open_folder
+from bytecap.huggingface.model import load_folder
+from bytecap.huggingface.texts import tokenize_documents
+from bytecap.huggingface.tokenizer import HuggingFaceTokenizer
+from bytecap.quant.allocation import QuantConfig
+from bytecap.quant.statistics import Calibration
 from tests.huggingface.models import TEXT, byte_level_bpe, make_folder, word_piece
 from tests.runs import call
 
@@ -67,6 +78,20 @@ def test_fit_and_score(tmp_path: Path, text: Path, kind: str, asked: Callable[..
     assert written.startswith("the ") and written == bytecap.generate(out, "the ", tokens=70, temperature=0)
     rows = {row["name"]: row for row in asked("inspect", out)["tensors"]}
     assert rows["attached"]["coded_bytes"] > 500 and sum(r["coded_bytes"] for r in rows.values()) == report["bytes"]
+
+
+def test_a_fit_is_held_against_the_loss(llama: Path) -> None:
+    """Of enough different positions; where few were seen, other windows of them say nothing new."""
+    folder, how = open_folder(llama), FolderFit(quant=QuantConfig(), artifact=ArtifactConfig(), context=16, seed=0)
+    text = tokenize_documents(TEXT, HuggingFaceTokenizer.read(llama, str(llama)))
+    inputs = open_inputs(folder, load_folder(folder, Silent()), text, how)
+    many = Calibration(source_digest="x", tokens=4096, loss=1.0, unigram=2.0, tensors={}, distinct=4096)
+    true_loss = make_true_loss(inputs, many)
+    assert true_loss is not None
+    weights = inputs.source.weights
+    halved = {name: np.float32(0.5) * weight for name, weight in weights.items() if weight.ndim == 2}
+    assert true_loss(weights).mean == pytest.approx(0, abs=1e-6) and true_loss(halved).mean > 1e-4
+    assert make_true_loss(inputs, dataclasses.replace(many, distinct=100)) is None
 
 
 def test_without_text(llama: Path, tmp_path: Path, asked: Callable[..., Any]) -> None:

@@ -47,8 +47,8 @@ class CheckedSearch(SizeSearch):
 
     def fit(self, file_bytes: int | None, progress: Progress) -> FitResult:
         """The largest file found at most `file_bytes`, of all ways the one with the least true loss."""
-        search = SizeSearch(self.problem, self.pack)
-        best, calibration = search.fit(file_bytes, progress), self.problem.calibration
+        search: SizeSearch = self
+        best, calibration = super().fit(file_bytes, progress), self.problem.calibration
         assert self.true_loss is not None and calibration is not None, "there is nothing to check it on"
         increase = first = self.true_loss(_weights(best))
         thin, predicted = calibration.min_damping > 0, best.loss or 0.0

@@ -28,16 +28,21 @@ from bytecap.fitting.measure import BATCH_TOKENS, DISTILL_SEED, batch_positions,
 from bytecap.fitting.report import COMPARED_TOKENS, HELD_OUT_SHARE, MIN_COMPARED, Comparison
 from bytecap.fitting.sequential import StartAdaptation
 from bytecap.fitting.source import WeightSource, source_from_module
+from bytecap.fitting.true_loss import CHECKED_POSITIONS, TrueLoss
 from bytecap.huggingface.folder import Folder, read_small, tokenizer_digest
 from bytecap.huggingface.model import CausalModel, load_artifact, model_logits
 from bytecap.huggingface.texts import TokenizedText
 from bytecap.quant.adaptation import make_adapter
 from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
 from bytecap.quant.calibration import CalibrationOptions, calibrate
+from bytecap.quant.spill import is_spilling
 from bytecap.quant.statistics import Calibration
 from bytecap.scoring.divergence import Divergence, divergence
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import StreamSlice, TokenStream
+
+CHECK_SEED = 2_000_003
+"""Added to a seed for the order of the windows on which a fit is held against the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +158,26 @@ def make_job(inputs: FolderInputs, progress: Progress) -> FitJob:
     if calibration is None:
         progress.note("nothing is measured, so the steps of each matrix follow the size of its own weights")
     adaptation = _adaptation(inputs) if quant.adapts else None
-    return build_job(inputs.source, calibration, quant, inputs.container(), adaptation, inputs.comparison())
+    return build_job(
+        inputs.source, calibration, quant, inputs.container(), adaptation, inputs.comparison(),
+        None if calibration is None else make_true_loss(inputs, calibration),
+    )  # fmt: skip
+
+
+def make_true_loss(inputs: FolderInputs, calibration: Calibration) -> TrueLoss | None:
+    """The loss itself on windows in another order than they are measured in.
+
+    None where so little was measured that these show nothing else, and where memory is to be spared.
+    """
+    stream, how = inputs.measured(), inputs.how
+    if stream is None or how.quant.adapts or calibration.min_damping > 0 or is_spilling():
+        return None
+    positions = batch_positions(inputs.model.facts.vocab_size)
+    steps, batch, context = batch_shape(len(stream), CHECKED_POSITIONS, how.context, positions)
+    module, source = inputs.model.module, TrainBatches(stream, batch=batch, context=context, seed=how.seed + CHECK_SEED)
+    device = next(module.parameters()).device
+    rows = [torch.from_numpy(source.next()).to(device) for _ in range(steps)]
+    return TrueLoss(module, forward_fn, rows, inputs.source.aliases)
 
 
 def make_scheme_inputs(
