@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 
 from bytecap.artifact.pack import ArtifactConfig, Provenance, pack
+from bytecap.core.digest import digest_bytes
 from bytecap.formats.base import StoredTensor
 from bytecap.formats.floats import FloatTensor
 from bytecap.formats.low_rank_corrected import LowRank, LowRankCorrected
@@ -79,4 +82,6 @@ def example_file(
 ) -> bytes:
     """The bytes of a valid file; without a spec, of weights alone."""
     config = ArtifactConfig(cap_bytes=10**6, compressor=compressor, embed_tokenizer=embed)
-    return pack(spec, example_model(spread), example_tokenizer(), ABOUT, config)
+    tokenizer = example_tokenizer()
+    about = dataclasses.replace(ABOUT, tokenizer_digest=digest_bytes(tokenizer))
+    return pack(spec, example_model(spread), tokenizer, about, config)

@@ -5,6 +5,7 @@ import torch
 
 from bytecap.artifact.load import loads
 from bytecap.artifact.pack import ArtifactConfig
+from bytecap.core.digest import digest_bytes
 from bytecap.core.errors import ConfigError
 from tests.artifact.example import SPEC, example_file, example_model, example_tokenizer
 
@@ -18,7 +19,8 @@ def test_round_trip(compressor: str, spread: int, embed: bool) -> None:
     assert data == example_file(compressor=compressor, spread=spread, embed=embed)
     artifact = loads(data)
     assert artifact.spec == SPEC and artifact.context == 32 and artifact.lossless
-    assert artifact.made_from == {"recipe": "r", "corpus": "c", "checkpoint": "w", "tokenizer": "t"}
+    digest = digest_bytes(example_tokenizer())
+    assert artifact.made_from == {"recipe": "r", "corpus": "c", "checkpoint": "w", "tokenizer": digest}
     assert artifact.tokenizer == (example_tokenizer() if embed else None)
     expected = example_model(spread).state_dict()
     found = artifact.model().state_dict()

@@ -9,15 +9,17 @@ from bytecap.artifact.tokenizer import artifact_tokenizer
 from bytecap.core.errors import DataError, FormatError
 from bytecap.text.tokenizer import Tokenizer
 from tests.artifact.example import example_file, example_tokenizer
+from tests.conftest import make_document
 from tests.text.tokenizers import make_tokenizer
 
 
 def test_the_files_own_goes_first() -> None:
     """Embedded it is used, whatever else is given; elsewhere the other one is."""
     other = Tokenizer.from_bytes(example_tokenizer())
-    assert artifact_tokenizer(loads(example_file(embed=False)), other) is other
-    own = artifact_tokenizer(loads(example_file()), make_tokenizer("another text\n" * 50))
-    assert own.model == example_tokenizer()
+    without = dataclasses.replace(loads(example_file(embed=False)), made_from={"tokenizer": other.digest})
+    assert artifact_tokenizer(without, other) is other
+    assert artifact_tokenizer(loads(example_file())).model == example_tokenizer()
+    assert artifact_tokenizer(loads(example_file()), other).model == example_tokenizer()
 
 
 def test_unusable_tokenizers_are_refused() -> None:
@@ -30,6 +32,17 @@ def test_unusable_tokenizers_are_refused() -> None:
         artifact_tokenizer(without, smaller)
     with pytest.raises(DataError, match=r"weights without a model; read them with bytecap\.load_state_dict"):
         artifact_tokenizer(dataclasses.replace(without, spec=None), smaller)
+
+
+@pytest.mark.parametrize(("embed", "said"), [(True, "has a tokenizer of its own"), (False, "was made with a token")])
+def test_another_tokenizer_is_refused(embed: bool, said: str) -> None:
+    """Also of the same size, whose pieces mean something else: no score may be of it, and none silently without it."""
+    other = make_tokenizer("".join(make_document(seed) for seed in range(20)), vocab_size=300)
+    file = loads(example_file(embed=embed))
+    made_from = {**file.made_from, "tokenizer": Tokenizer.from_bytes(example_tokenizer()).digest}
+    with pytest.raises(DataError, match=f"the file {said}.* of digest {made_from['tokenizer']}, and another one was"):
+        artifact_tokenizer(dataclasses.replace(file, made_from=made_from), other)
+    assert embed or artifact_tokenizer(dataclasses.replace(file, made_from={}), other) is other
 
 
 def test_a_tokenizer_that_is_none() -> None:

@@ -76,6 +76,8 @@ def score(
             raise ConfigError(f"{file} lies in no run folder, so there is no held-out text; give some with --text PATH")
         if reading is None and stride is not None:
             raise ConfigError("--stride goes with --text; a run is scored as its recipe says, or --set score.stride=64")
+        if reading is None and tokenizer is not None:
+            raise ConfigError("--tokenizer goes with --text; a run is scored with the tokenizer it was trained with")
         settings = _settings(file, folder if reading is None else None, adapt, overrides)
     console = Console(quiet=options.quiet or not world().is_main)
     with console.stage("score"):
