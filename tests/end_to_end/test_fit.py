@@ -70,6 +70,7 @@ def test_the_screen(finished: Path, tmp_path: Path, capsys: Capture) -> None:
 
 def test_several_caps(finished: Path, tmp_path: Path, capsys: Capture) -> None:
     """A file for each in the folder, and the curve through them as numbers and as a picture."""
+    (tmp_path / "curve").mkdir()
     rows = fitted(capsys, finished, "--caps", "5kB,7kB", "--out", tmp_path / "curve")
     assert [row["cap_bytes"] for row in rows] == [5000, 7000]
     names = {f"model-{cap}{end}" for cap in (5000, 7000) for end in (".bcap", ".fit.json")}

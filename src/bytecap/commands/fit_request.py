@@ -106,7 +106,7 @@ def _refuse_places(request: FitRequest) -> None:
         raise ConfigError(f"--out {out} would overwrite the checkpoint; give another file")
     if (out.parent / RECIPE).is_file() and {out.name, report_path(out).name} & {*OWN}:
         raise ConfigError(f"{out} is a file of the run itself; give another name, such as {out.parent / 'small.bcap'}")
-    if out.exists() and not _is_bcap(out):
+    if not request.curve and out.exists() and not _is_bcap(out):
         raise ConfigError(f"--out {out} is a file of another kind and would be lost; give another name")
 
 

@@ -81,6 +81,8 @@ class SchemeFitter:
                 f"{options.keep_small:,} elements; give --keep-small 0, in a recipe artifact.keep_small = 0"
             )
         self._count = sum(math.prod(tensor.shape) for tensor in quantized)
+        self._weights = sum(math.prod(tensor.shape) for tensor in source.shapes)
+        self._kept = [t for t in source.shapes if t.role != "scalar" and math.prod(t.shape) <= options.keep_small]
         bounds = [_bounds(tensor) for tensor in self._plan(_SCALED).tensors]
         finest, coarsest = max(low for low, _ in bounds), max(high for _, high in bounds)
         self._ends = math.log2(min(finest, 1.0)), math.log2(coarsest)
@@ -112,6 +114,7 @@ class SchemeFitter:
 
     def fit(self, file_bytes: int | None, progress: Progress) -> FitResult:
         """The largest file found of at most `file_bytes`, or of the scheme's own size; BudgetError where none is."""
+        self._note_kept(progress)
         if file_bytes is None:
             return self._own_size()
         self.predict(file_bytes, progress)
@@ -126,6 +129,16 @@ class SchemeFitter:
             f"cap of {file_bytes:,}; its steps are multiplied by {found.plan.step_scale:.4f} to fit"
         )
         return found
+
+    def _note_kept(self, progress: Progress) -> None:
+        """Say once which matrices are not rounded for being small, as the sizes of small models hang on it."""
+        if self._kept:
+            share = sum(math.prod(entry.shape) for entry in self._kept) / self._weights
+            progress.note(
+                f"{len(self._kept)} matrices of at most {self._options.keep_small:,} weights, {share:.0%} of all, stay at 16 "
+                "bits as published; --keep-small 0 (in a recipe artifact.keep_small = 0) rounds them too"
+            )
+        self._kept = []
 
     def _own_size(self) -> FitResult:
         if not self._policy.own_size:
