@@ -248,6 +248,7 @@ def test_no_damaged_product_gives_a_traceback(
         MemoryError(),
         MemoryError("Unable to allocate 7.28 TiB for an array"),
         RuntimeError("can't allocate memory: you tried to allocate 4000 bytes. Error"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.28 TiB. GPU 0 has"),
     ],
 )
 def test_too_little_memory(
@@ -263,6 +264,7 @@ def test_too_little_memory(
     said = capsys.readouterr().err
     assert "more memory than there is" in said
     assert ("4000 bytes" in said or "7.28 TiB" in said) == bool(str(error))
+    assert ("train.micro_batch" in said) == ("CUDA" in str(error))
 
 
 def test_other_faults_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.exc import TorchDynamoException
 from torch.nn.attention import varlen
 
-from bytecap.core.errors import Stopped
+from bytecap.core.errors import BackendError, Stopped
 from bytecap.core.progress import Silent
 from bytecap.core.settings_reader import from_saved
 from bytecap.model.attention_choice import AttentionChoice
 from bytecap.text.shards import TokenStream
 from bytecap.train import arithmetic
-from bytecap.train.arithmetic import DocumentRoom
+from bytecap.train.arithmetic import DocumentRoom, compiling
 from bytecap.train.checkpoint import CHECKPOINT, TrainingState, load_checkpoint
 from bytecap.train.loop import Trainer
 from tests.model.test_attention_segments import obvious_varlen
@@ -79,3 +80,12 @@ def test_precisions_of_older_checkpoints(tmp_path: Path, stream: TokenStream) ->
         "bfloat16",
         "float32",
     )
+
+
+def test_a_machine_that_cannot_compile() -> None:
+    """One sentence with what the compiler said and the way around it."""
+    with (
+        pytest.raises(BackendError, match=r"no working Triton.*go on without with --set train\.compile=false"),
+        compiling(),
+    ):
+        raise TorchDynamoException("no working\nTriton")

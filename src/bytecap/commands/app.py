@@ -45,8 +45,10 @@ def _too_large(error: MemoryError | RuntimeError) -> BackendError:
         raise error
     asked = re.search(r"allocate ([\d.]+ [KMGT]?i?[Bb]\w*)", said)
     amount = f" ({asked[1]} were asked for)" if asked else ""
+    fewer = " (in training --set train.micro_batch=N runs fewer sequences at once)" if "CUDA" in said else ""
     return BackendError(
-        f"this takes more memory than there is{amount}; choose a smaller model, batch or context, or a larger machine"
+        f"this takes more memory than there is{amount}; choose a smaller model, batch{fewer} or context, or a larger "
+        "machine"
     )
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bytecap.core.device import autocast
+from bytecap.core.errors import BackendError
 from bytecap.core.products import has_bfloat16
 from bytecap.core.progress import Progress
 from bytecap.model.attention_choice import AttentionChoice, choose_attention
@@ -91,3 +94,17 @@ def choose_arithmetic(job: TrainingJob, model: GPT, device: torch.device, progre
         progress.note(f"attention: {attention}")
     room = DocumentRoom(job.stream, job.bos) if attention.kind == "varlen" else None
     return Arithmetic(precision, attention, room)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Turn what the compiler cannot do on this machine into a BackendError that says how to go on without it."""
+    from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415  (imports the compiler)
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        said = " ".join(str(error).split())[:200]
+        raise BackendError(
+            f"the model cannot be compiled on this machine ({said}); go on without with --set train.compile=false"
+        ) from error

@@ -35,7 +35,7 @@ from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream
-from bytecap.train.arithmetic import choose_arithmetic
+from bytecap.train.arithmetic import choose_arithmetic, compiling
 from bytecap.train.checkpoint import (
     CHECKPOINT,
     Checkpoint,
@@ -197,7 +197,7 @@ class Trainer:
     def compile(self, **options: Any) -> None:
         """Compile every graph that the rest of the run will see, on random tokens, while the clock stands still."""
         begin = time.perf_counter()
-        with self.clock.paused():
+        with self.clock.paused(), compiling():
             self._loss = torch.compile(self.model, dynamic=False, **options)
             each = self.config.batch // world().size
             micro = min(self.config.micro_batch or each, each)
