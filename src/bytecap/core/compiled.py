@@ -39,6 +39,14 @@ def compiled(*, fastmath: bool = False, inner: bool = False) -> Callable[[Functi
     return decorate
 
 
+def compiles_first(function: Callable[..., Any]) -> bool:
+    """Tell whether the first call of a compiled function has to compile it: nothing was kept by an earlier process."""
+    assert isinstance(function, Dispatcher)
+    place, name = function.stats.cache_path, function.py_func.__qualname__
+    kept = place is not None and any(Path(place).glob(f"*{name}*.nbi"))
+    return not function.signatures and not kept
+
+
 def _source_digest(function: Callable[..., Any]) -> str:
     """Changes with the file of a function, and with those of compiled functions that the file imports."""
     names = {

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.budget import MIN_SLACK_BYTES, refuse_small_cap, slack_bytes
+from bytecap.core.compiled import compiles_first
 from bytecap.core.progress import Progress
 from bytecap.fitting.passes import RoundedTensor, is_zero, zeros
 from bytecap.fitting.problem import FitProblem
@@ -36,6 +37,7 @@ from bytecap.formats.size_estimate import coded_bytes
 from bytecap.formats.table import estimate_size
 from bytecap.formats.tensor import QuantizedModel
 from bytecap.quant.allocation import SCHEME
+from bytecap.quant.kernels import round_block
 
 MAX_SECANT_STEPS, SIZE_TOLERANCE = 24, 0.002
 """Estimate passes of one search, and how near, as a share, the estimated size must come."""
@@ -110,6 +112,8 @@ class SizeSearch:
 
     def predict(self, file_bytes: int, progress: Progress) -> Prediction:
         """The multiplier whose estimated size is `file_bytes`; BudgetError when no file can be that small."""
+        if compiles_first(round_block):
+            progress.note("the first fit of an installation compiles its loops, some 15 s of one core; they are kept")
         return self._predicted(file_bytes, progress).prediction
 
     def fit(self, file_bytes: int | None, progress: Progress) -> FitResult:

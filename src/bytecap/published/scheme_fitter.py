@@ -135,8 +135,8 @@ class SchemeFitter:
         if self._kept:
             share = sum(math.prod(entry.shape) for entry in self._kept) / self._weights
             progress.note(
-                f"{len(self._kept)} matrices of at most {self._options.keep_small:,} weights, {share:.0%} of all, stay at 16 "
-                "bits as published; --keep-small 0 (in a recipe artifact.keep_small = 0) rounds them too"
+                f"{len(self._kept)} matrices of at most {self._options.keep_small:,} weights, {share:.0%} of all, "
+                "stay at 16 bits as published; --keep-small 0 (in a recipe artifact.keep_small = 0) rounds them too"
             )
         self._kept = []
 
