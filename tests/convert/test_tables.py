@@ -102,3 +102,10 @@ def test_endless_tables() -> None:
 def test_prefixes_of_wrappers_are_removed(given: list[str], plain: list[str]) -> None:
     """What DataParallel, compile, FSDP and checkpointing put into names goes, unless names would meet."""
     assert unwrap_names(given) == dict(zip(given, plain, strict=True))
+
+
+def test_what_is_no_weight_says_why() -> None:
+    """Whole numbers, and keys that are no names."""
+    table = {"w": torch.ones(2, 2, dtype=torch.int8), 3: torch.ones(2, 2)}
+    with pytest.raises(DataError, match=r"no weights with names, but a table of w \(int8\), 3, which is no name; save"):
+        choose(table, None)

@@ -1,6 +1,8 @@
 """A score that was stopped goes on where it was, and ends with the same bits."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +40,9 @@ def test_a_stopped_score_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert again.nats == whole.nats and again.text_bytes == whole.text_bytes and not (folder / "a").exists()
     with pytest.raises(KeyboardInterrupt):  # of other settings nothing is kept
         evaluate_adaptive(random_model(), validation, how, StopsAfter(50), KeptGroups(folder, "b"))
-    (folder / "b" / "0.json").write_text("{")
-    with pytest.raises(DataError):
-        evaluate_adaptive(random_model(), validation, how, Silent(), KeptGroups(folder, "b"))
+    kept = json.loads((folder / "b" / "0.json").read_text())
+    damages: tuple[dict[str, Any], ...] = ({"begin": -1}, {"end": 999}, {"nats": []}, {"nats": ["x"]}, {"document": 99})
+    for text in ("{", *(json.dumps({**kept, **damage}) for damage in damages)):
+        (folder / "b" / "0.json").write_text(text)
+        with pytest.raises(DataError, match=r"0\.json .* delete it"):
+            evaluate_adaptive(random_model(), validation, how, Silent(), KeptGroups(folder, "b"))

@@ -154,5 +154,12 @@ def _describe(root: object) -> str:
     if isinstance(root, Foreign):
         return f"an object of {root.kind}"
     if isinstance(root, Mapping):
-        return f"a table of {', '.join(str(key)[:40] for key in list(root)[:8]) or 'nothing'}"
+        return f"a table of {', '.join(_named(key, value) for key, value in list(root.items())[:8]) or 'nothing'}"
     return f"a {type(root).__name__}"
+
+
+def _named(key: object, value: object) -> str:
+    """A key, and why its value is no weight where it is an array: whole numbers, text, or a key that is no name."""
+    kind = getattr(value, "dtype", None)
+    why = "" if kind is None else f" ({str(kind).removeprefix('torch.')})"
+    return f"{str(key)[:40]}{why}" if isinstance(key, str) else f"{key!r:.40}, which is no name"

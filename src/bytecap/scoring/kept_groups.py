@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.core.files import make_folder, read_object, write_json
+from bytecap.core.files import make_folder, read_object, unusable_json, write_json
 from bytecap.scoring.ledger import Ledger
 
-_SHAPE = {"begin": int, "end": int, "document": int, "nats": list, "bytes": list, "tokens": list}
+_SHAPE = {"begin": int, "end": int, "document": int, "nats": [float], "bytes": [int], "tokens": [int]}
 
 
 class KeptGroups:
@@ -41,6 +41,12 @@ class KeptGroups:
             return False
         value = read_object(self._path(number), _SHAPE)
         times_N, nats_D, bytes_D, tokens_D = ledger.arrays
+        counts = {len(value[name]) for name in ("nats", "bytes", "tokens")}
+        fits = 0 <= value["document"] <= len(nats_D) - max(counts) and 0 <= value["begin"] <= value["end"] <= len(
+            times_N
+        )
+        if len(counts) > 1 or not fits or sum(value["tokens"]) != value["end"] - value["begin"]:
+            raise unusable_json(self._path(number), "does not hold as many targets as it says")
         times_N[value["begin"] : value["end"]] = 1
         documents = slice(value["document"], value["document"] + len(value["nats"]))
         for name, values_D in (("nats", nats_D), ("bytes", bytes_D), ("tokens", tokens_D)):
