@@ -47,7 +47,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["RUN", "--cap", "-5"], 2, "'-5' is not a size in bytes"),
     (["RUN", "--cap", "-5kB"], 2, "'-5kB' is not a size in bytes"),
     (["RUN", "--cap", "3parsecs"], 2, "'3parsecs' is not a size in bytes; write a number with one of B, kB"),
-    (["RUN", "--cap", ""], 2, "'' is not a size in bytes"),
+    (["RUN", "--cap", ""], 2, "--cap has nothing behind it"),
     (["RUN", "--caps", ","], 2, "how large may the file be?"),
     (["RUN", "--cap", "7kB", "--caps", "7kB,8kB"], 2, "--cap and --caps exclude each other"),
     (["RUN", "--cap", "7kB", "--reserve", "7kB"], 2, "with 7,000 reserved leaves nothing"),
