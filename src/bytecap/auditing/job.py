@@ -17,9 +17,9 @@ from bytecap.auditing.findings import Answer, AuditReport, Finding
 from bytecap.auditing.probes.base import not_asked
 from bytecap.auditing.rules import Rule, RuleSet
 from bytecap.auditing.subject import Question, Subject
-from bytecap.core.clock import Clock
 from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress
+from bytecap.core.stopwatch import Stopwatch
 from bytecap.model.spec import MAX_SEED
 
 
@@ -30,18 +30,18 @@ def audit_subject(subject: Subject, rules: RuleSet, *, seed: int, progress: Prog
     """
     if not 0 <= seed < MAX_SEED:
         raise ConfigError(f"the seed is {seed}; it must lie between 0 and {MAX_SEED - 1:,}")
-    clock, memory, found = Clock(), dict[str, Any](), dict[str, Finding]()
+    stopwatch, memory, found = Stopwatch(), dict[str, Any](), dict[str, Finding]()
     for number, rule in enumerate(sorted(rules.rules, key=lambda rule: rule.probe.asked_last)):
         progress.update(number, len(rules.rules), f"{rule.id} {rule.config.probe}")
         rng = np.random.default_rng([seed, zlib.crc32(rule.id.encode())])
-        before = clock.seconds
+        before = stopwatch.seconds
         answer = _answer(rule, Question(subject=subject, rng=rng, memory=memory))
         found[rule.id] = Finding(
             rule=rule.id, title=rule.config.title, probe=rule.config.probe, answer=answer,
-            seconds=clock.seconds - before,
+            seconds=stopwatch.seconds - before,
         )  # fmt: skip
     findings = tuple(found[rule.id] for rule in rules.rules)
-    return AuditReport(subject=subject.name, rules=rules.name, seed=seed, findings=findings, seconds=clock.seconds)
+    return AuditReport(subject=subject.name, rules=rules.name, seed=seed, findings=findings, seconds=stopwatch.seconds)
 
 
 def _answer(rule: Rule, question: Question) -> Answer:

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bytecap.core.clock import Clock
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
+from bytecap.core.stopwatch import Stopwatch
 from bytecap.core.units import bits_per_byte
 from bytecap.huggingface.model import CausalModel
 from bytecap.huggingface.texts import TokenizedText
@@ -69,7 +69,7 @@ def score_tokens(model: CausalModel, text: TokenizedText, *, context: int, strid
     """Score every target of a text exactly once; ConfigError for a stride beyond the context."""
     check_stride(stride, context)
     validation = text.validation()
-    ledger, clock, done = open_ledger(validation), Clock(), 0
+    ledger, stopwatch, done = open_ledger(validation), Stopwatch(), 0
     device = next(model.module.parameters()).device
     vocab_size = max(model.facts.vocab_size, 1)
     for rows in _batches(segments(text.tokens, text.bos, context, stride), vocab_size):
@@ -80,12 +80,12 @@ def score_tokens(model: CausalModel, text: TokenizedText, *, context: int, strid
         logits_BTV = model.logits(torch.from_numpy(inputs_BT).to(device))[:, skip : skip + max(r.scored for r in rows)]
         for first in range(0, logits_BTV.size(1), most := max(1, BATCH_LOGITS // (vocab_size * len(rows)))):
             done += _commit(ledger, rows, logits_BTV[:, first : first + most], first)
-        progress.update(done, ledger.targets, f"{done / max(clock.seconds, 1e-9):,.0f} tokens/s")
+        progress.update(done, ledger.targets, f"{done / max(stopwatch.seconds, 1e-9):,.0f} tokens/s")
     totals = ledger.close()
     bits = 0.0 if text.lost else bits_per_byte(totals.nats, totals.text_bytes)
     score = Score(
         bits_per_byte=bits, nats=totals.nats, text_bytes=totals.text_bytes, tokens=totals.tokens, context=context,
-        stride=stride, seconds=clock.seconds, documents=totals.documents,
+        stride=stride, seconds=stopwatch.seconds, documents=totals.documents,
     )  # fmt: skip
     return TextLoss(score, text.lost, text.raw_bytes)
 

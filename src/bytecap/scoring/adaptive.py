@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bytecap.core.clock import Clock
 from bytecap.core.distributed import together, world
 from bytecap.core.errors import DataError, NumericsError
 from bytecap.core.progress import Part, Progress
 from bytecap.core.settings_writer import to_full
+from bytecap.core.stopwatch import Stopwatch
 from bytecap.core.units import bits_per_byte
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptations import build_adaptations
@@ -133,7 +133,7 @@ def evaluate_adaptive(
         spans, kept = sorted(spans, key=lambda span: span.begin - span.end), None
     groups = [spans] if engine.in_order else list(group_spans(spans))
     rows = engine.max_rows(max(1, how.batch_tokens // how.context))
-    clock, meter = Clock(), _Meter(progress, ledger.targets)
+    stopwatch, meter = Stopwatch(), _Meter(progress, ledger.targets)
     with together(), _naming(how.adapt):
         for number, group in enumerate(groups):
             if number % world().size != world().rank:
@@ -147,7 +147,7 @@ def evaluate_adaptive(
     adapt = {name: to_full(config) for name, config in how.adapt.items()}
     stride = engine.chunk if how.strategy == WINDOWS else how.stride
     score = _score(
-        ledger, clock, context=how.context, stride=stride, strategy=how.strategy, order=how.order, adapt=adapt
+        ledger, stopwatch, context=how.context, stride=stride, strategy=how.strategy, order=how.order, adapt=adapt
     )
     if kept is not None and world().is_main:
         kept.forget()
@@ -182,7 +182,7 @@ def evaluate_predictor(
     predictor: Predictor, validation: Validation, progress: Progress, *, chunk: int = DEFAULT_CHUNK
 ) -> Score:
     """Score any predictor, `chunk` tokens of the stream at a time; NumericsError names the position of a wrong row."""
-    ledger, clock = open_ledger(validation), Clock()
+    ledger, stopwatch = open_ledger(validation), Stopwatch()
     meter = _Meter(progress, ledger.targets)
     vocab_size = int(predictor.vocab_size)
     predictor.reset()
@@ -191,7 +191,7 @@ def evaluate_predictor(
         scored = ledger.commit(asked, next_log_probs(predictor, ledger.inputs(asked)[0], vocab_size)[None])
         predictor.learn(scored)
         meter.add(scored.tokens)
-    return _score(ledger, clock, context=0, stride=chunk, strategy="predictor")
+    return _score(ledger, stopwatch, context=0, stride=chunk, strategy="predictor")
 
 
 def open_ledger(validation: Validation) -> Ledger:
@@ -238,17 +238,17 @@ class _Meter:
     """Tells how far a score is."""
 
     def __init__(self, progress: Progress, targets: int) -> None:
-        self._progress, self._targets, self._done, self._clock = progress, targets, 0, Clock()
+        self._progress, self._targets, self._done, self._stopwatch = progress, targets, 0, Stopwatch()
 
     def add(self, tokens: int) -> None:
         self._done = min(self._targets, self._done + tokens * world().size)
-        rate = self._done / max(self._clock.seconds, 1e-9)
+        rate = self._done / max(self._stopwatch.seconds, 1e-9)
         self._progress.update(self._done, self._targets, f"{rate:,.0f} tokens/s")
 
 
-def _score(ledger: Ledger, clock: Clock, **how: Any) -> Score:
+def _score(ledger: Ledger, stopwatch: Stopwatch, **how: Any) -> Score:
     totals = ledger.close()
     return Score(
         bits_per_byte=bits_per_byte(totals.nats, totals.text_bytes), nats=totals.nats, text_bytes=totals.text_bytes,
-        tokens=totals.tokens, seconds=clock.seconds, documents=totals.documents, **how,
+        tokens=totals.tokens, seconds=stopwatch.seconds, documents=totals.documents, **how,
     )  # fmt: skip

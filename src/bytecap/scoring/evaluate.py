@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from bytecap.core.allocator import keep_freed_memory
-from bytecap.core.clock import Clock
 from bytecap.core.distributed import all_reduce, said_by_main, world
 from bytecap.core.errors import DataError, NumericsError
 from bytecap.core.progress import Progress
 from bytecap.core.settings import bounds, check_bounds, tables_by_name
+from bytecap.core.stopwatch import Stopwatch
 from bytecap.core.units import bits_per_byte
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import MAX_CONTEXT
@@ -131,7 +131,7 @@ def evaluate(model: GPT, validation: Validation, how: StaticScoring, progress: P
     check_stride(how.stride, how.context)
     if model.embedding.device.type == "cpu":
         keep_freed_memory()
-    clock = Clock()
+    stopwatch = Stopwatch()
     run = streamed_losses if how.strategy == STREAMING else windowed_losses
     sums, spans = run(model, stream, bos=bos, context=how.context, stride=how.stride, batch_tokens=how.batch_tokens)
     scored_N, done, processes = np.zeros(targets, np.uint8), 0, world().size
@@ -149,7 +149,7 @@ def evaluate(model: GPT, validation: Validation, how: StaticScoring, progress: P
         bytes_W[number] += counts.sum()
         documents.add(first + 1, loss_T.numpy(), counts)
         done = min(done + (end - first) * processes, targets)
-        progress.update(done, targets, f"{done / max(clock.seconds, 1e-9):,.0f} tokens/s")
+        progress.update(done, targets, f"{done / max(stopwatch.seconds, 1e-9):,.0f} tokens/s")
     model.train(was_training)
     all_reduce([torch.from_numpy(values) for values in (scored_N, nats_W, bytes_W, *documents.arrays)])
     assert (scored_N == 1).all(), "a position was not scored, or scored twice"
@@ -163,7 +163,7 @@ def evaluate(model: GPT, validation: Validation, how: StaticScoring, progress: P
         tokens=targets,
         context=how.context,
         stride=how.stride,
-        seconds=clock.seconds,
+        seconds=stopwatch.seconds,
         strategy=how.strategy,
         documents=documents.scores(),
     )

@@ -1,11 +1,11 @@
-"""Training under a clock.
+"""Training for a number of seconds or steps.
 
 In:   a TrainingJob: settings with a budget in seconds (or in steps), a ModelSpec, a token stream.
 Out:  a finished checkpoint and `metrics.jsonl`.
 
 Letters: B sequences, T positions.
 
-Progress follows the clock, so the learning rate is at its floor in the last step on a fast and on a slow machine.
+Progress follows the time spent, so the learning rate is at its floor in the last step on a fast and on a slow machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Any
 import torch
 
 from bytecap.core.allocator import keep_freed_memory
-from bytecap.core.clock import Clock
 from bytecap.core.device import autocast, on_device
 from bytecap.core.distributed import broadcast, from_main, gather, refuse_differences, said_by_main, together, world
 from bytecap.core.errors import SIGNAL_NAMES, DataError, NumericsError, Stopped
@@ -30,6 +29,7 @@ from bytecap.core.files import append, keep_lines
 from bytecap.core.products import bfloat16_operands
 from bytecap.core.progress import Progress
 from bytecap.core.signals import deferred
+from bytecap.core.stopwatch import Stopwatch
 from bytecap.formats.plan import ScaleRule
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
@@ -79,7 +79,7 @@ class TrainingJob:
 
 
 class Trainer:
-    """One training run: model, optimizers, data and clock, resumable between any two steps."""
+    """One training run: model, optimizers, data and seconds spent, resumable between any two steps."""
 
     def __init__(self, job: TrainingJob, folder: Path, device: torch.device, progress: Progress) -> None:
         self.job, self.config = job, job.config
@@ -88,7 +88,7 @@ class Trainer:
             continued = self._build()
         refuse_differences({"the digest of recipe and tokens": job.made_from[0], "the checkpoint": continued})
         broadcast(self.model.state_dict().values())  # an initialisation may round otherwise on another machine
-        self.clock = Clock(self.state.seconds)
+        self.stopwatch = Stopwatch(self.state.seconds)
         self._loss: Any = self.model
         if device.type == "cuda" and self.config.compile and not self.state.finished:
             self.compile()
@@ -119,20 +119,20 @@ class Trainer:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.model.train()
-        saved_at = self.clock.seconds
+        saved_at = self.stopwatch.seconds
         with deferred() as stop, bfloat16_operands(self._arithmetic.precision == BFLOAT16):
             progress = 0.0
             while progress < 1.0:
                 progress = agreed_progress(self._progress())
                 self._step(progress)
-                due = progress < 1.0 and self.clock.seconds - saved_at >= self.config.checkpoint_seconds
+                due = progress < 1.0 and self.stopwatch.seconds - saved_at >= self.config.checkpoint_seconds
                 decision = decide(stop.number, due)
                 if decision.stop is not None:
                     self._save()
                     raise Stopped(decision.stop, self._stopped(decision.stop))
                 if decision.save:
                     self._save()
-                    saved_at = self.clock.seconds
+                    saved_at = self.stopwatch.seconds
         self._finish()
         return self.state
 
@@ -140,11 +140,11 @@ class Trainer:
         """Progress of the step about to run; it never falls, so that no phase is left again when a step was slow."""
         if self.config.steps is not None:
             return progress_at(self.state.step, self.config.steps, 1.0)
-        found = progress_at(self.clock.seconds, self.config.seconds, self._step_seconds)
+        found = progress_at(self.stopwatch.seconds, self.config.seconds, self._step_seconds)
         return max(found, self.state.progress)
 
     def _step(self, progress: float) -> None:
-        begin = self.clock.seconds
+        begin = self.stopwatch.seconds
         rows = torch.from_numpy(self.batches.next())
         micro = self.config.micro_batch or self.config.batch
         total = torch.zeros((), device=self.device)
@@ -166,14 +166,14 @@ class Trainer:
             raise said_by_main(self._not_finite(value, rate))
         self.optimizers.step(schedule)
         self.hooks.after_step(progress)
-        spent = self.clock.seconds - begin
+        spent = self.stopwatch.seconds - begin
         first = self._step_seconds == 0.0 or self.state.step < 2
         self._step_seconds = spent if first else _SPEED_MEMORY * self._step_seconds + (1 - _SPEED_MEMORY) * spent
         self.state = dataclasses.replace(
             self.state,
             step=self.state.step + 1,
             progress=progress,
-            seconds=self.clock.seconds,
+            seconds=self.stopwatch.seconds,
             tokens=self.state.tokens + self.config.batch * self.config.context,
             position=self.batches.position,
             loss=value,
@@ -195,9 +195,9 @@ class Trainer:
             )
 
     def compile(self, **options: Any) -> None:
-        """Compile every graph that the rest of the run will see, on random tokens, while the clock stands still."""
+        """Compile every graph that the rest of the run will see, on random tokens, while the stopwatch is paused."""
         begin = time.perf_counter()
-        with self.clock.paused(), compiling():
+        with self.stopwatch.paused(), compiling():
             self._loss = torch.compile(self.model, dynamic=False, **options)
             each = self.config.batch // world().size
             micro = min(self.config.micro_batch or each, each)
@@ -208,7 +208,7 @@ class Trainer:
                 self.model.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
-            gather(None)  # the clock starts when the last process is ready
+            gather(None)  # the time counts from when the last process is ready
         spent = time.perf_counter() - begin
         self.state = dataclasses.replace(self.state, compile_seconds=self.state.compile_seconds + spent)
 
@@ -258,7 +258,7 @@ class Trainer:
         self._write(weights=weights.pop(exported), exported=exported, other_weights=weights, hooks=kept)
 
     def _write(self, **content: Any) -> None:
-        with self.clock.paused():
+        with self.stopwatch.paused():
             saved = Checkpoint(
                 spec=self.job.spec, made_from=self.job.made_from[0], tokens=self.job.tokens,
                 context=self.config.context, progressed=self.state, **content,

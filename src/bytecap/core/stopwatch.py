@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Clock:
+class Stopwatch:
     """Seconds spent, across restarts: `already` are the seconds of earlier processes."""
 
     def __init__(self, already: float = 0.0) -> None:
@@ -21,7 +21,7 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop the clock inside the block."""
+        """Pause the stopwatch inside the block."""
         begin = time.perf_counter()
         try:
             yield
