@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from bytecap.core.compiled import compiled
 from bytecap.scoring.memory_tables import TOKENS, Tables, Whole
@@ -60,9 +61,13 @@ class StateWeights(NamedTuple):
 
 
 def likeness(unit_LD: Floats, aligned_L: Floats, begin: int, end: int) -> Likeness:
-    """How like positions `begin` to `end` - 1, whose states are unit vectors, are to those up to STATES before."""
+    """How like positions `begin` to `end` - 1, whose states are unit vectors, are to those up to STATES before.
+
+    The product is PyTorch's: NumPy's has threads of its own, and two sets of waiting threads slow each other down.
+    """
     first = max(0, begin - STATES)
-    return Likeness(unit_LD[begin:end] @ unit_LD[first:end].T, first, aligned_L)
+    cosine_TW = torch.from_numpy(unit_LD[begin:end]) @ torch.from_numpy(unit_LD[first:end]).T
+    return Likeness(cosine_TW.numpy(), first, aligned_L)
 
 
 def new_state_weights(vocab_size: int) -> StateWeights:

@@ -30,8 +30,6 @@ from bytecap.scoring.state_metric import StateMetric, state_metric
 
 _ROOM = 1024
 """Tokens of a document that a row has room for at first."""
-_TOGETHER = 64
-"""Positions whose states are compared in one product."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +70,12 @@ class _DocumentRow:
         forget_document(self._memory, self._mixture)
 
     def mix(
-        self, unit_TD: npt.NDArray[np.float32], log_p_TV: npt.NDArray[np.float32], inputs_T: npt.NDArray[np.int64]
+        self, like: Likeness, log_p_TV: npt.NDArray[np.float32], inputs_T: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
-        """The mixture behind each of the next tokens, of which these are states and log probabilities."""
-        mixed = []
-        for first in range(0, len(inputs_T), _TOGETHER):
-            part = slice(first, first + _TOGETHER)
-            like = self._add(unit_TD[part])
-            mixed.append(mix(self._memory, self._mixture, like, log_p_TV[part], inputs_T[part]))
-        return np.concatenate(mixed)
+        """The mixture behind each of the next tokens, whose states were added before."""
+        return mix(self._memory, self._mixture, like, log_p_TV, inputs_T)
 
-    def _add(self, unit_TD: npt.NDArray[np.float32]) -> Likeness:
+    def add(self, unit_TD: npt.NDArray[np.float32]) -> Likeness:
         """Make room for the next tokens, whose states these are; how like they are to those before."""
         tables = self._memory.tables
         begin, end = int(tables.numbers_5[TOKENS]), int(tables.numbers_5[TOKENS]) + len(unit_TD)
@@ -150,8 +143,8 @@ class DocumentMemory(Adaptation):
 
     def mix(self, log_probs_BTV: Tensor, inputs_BT: Tensor) -> Tensor:
         """The mixture with each row's memory, position by position; the rows share the threads of PyTorch."""
-        states_BTD, inputs_BT = self._states_BTD.numpy(), inputs_BT.cpu()
         log_p_BTV = log_probs_BTV.detach().to("cpu", torch.float32).contiguous().numpy()
+        like_B = [row.add(unit_TD) for row, unit_TD in zip(self._rows, self._states_BTD.numpy(), strict=True)]
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            mixed = list(threads.map(_DocumentRow.mix, self._rows, states_BTD, log_p_BTV, inputs_BT.numpy()))
+            mixed = list(threads.map(_DocumentRow.mix, self._rows, like_B, log_p_BTV, inputs_BT.cpu().numpy()))
         return torch.from_numpy(np.stack(mixed)).to(log_probs_BTV.device)
