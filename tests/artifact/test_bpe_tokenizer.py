@@ -63,7 +63,7 @@ def test_merges_that_do_not_follow() -> None:
         written(pieces, swapped), written(pieces, merges[:-1]), written(pieces, [*merges, ["a", "b"]]),
         written(pieces, merges, "Unigram"), b"[]", b"{", b"{}", b'{"model":{"vocab":[],"merges":[],"type":"BPE"}}',
         written(pieces, merges).replace(b'":1,', b'":9999,'), written(pieces, merges) + b" ",
-        written([*pieces, "x" * 257], merges),
+        written([*pieces, "x" * 257], merges), b'{"model":' * 100_000,
     ):  # fmt: skip
         assert without_merges(data) is None
 
@@ -85,6 +85,7 @@ def test_stored_short() -> None:
         b'{"model":{"vocab":[1],"merges":"pairs"}}', b'{"model":{"vocab":["a"],"merges":"other"}}',
         b'{"model":{"vocab":{"a":0},"merges":"pairs"}}', b'{"model":{"vocab":["a"],"merges":["pairs"]}}',
         json.dumps({"model": {"vocab": ["x" * 257], "merges": "pairs"}}).encode(), b"\xff\xfe",
+        b'{"model":' * 100_000,
     ],
 )  # fmt: skip
 def test_forged_tables_are_refused(data: bytes) -> None:

@@ -14,7 +14,6 @@ import json
 from typing import Any
 
 from bytecap.core.errors import FormatError
-from bytecap.core.files import parse_json
 
 PAIRS, WORDS = "pairs", "words"
 """How the file writes a merge: as two strings, or as one with a space between."""
@@ -30,7 +29,7 @@ def without_merges(data: bytes) -> bytes | None:
         vocab, merges = model["vocab"], model["merges"]
         if model["type"] != "BPE" or list(vocab.values()) != list(range(len(vocab))):
             return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if not _is_short(list(vocab)):
         return None
@@ -43,10 +42,10 @@ def without_merges(data: bytes) -> bytes | None:
 def with_merges(data: bytes) -> bytes:
     """The file as it was; FormatError for what `without_merges` does not write."""
     try:
-        whole = parse_json(data)
+        whole = json.loads(data)
         model = whole["model"]
         pieces, form = model["vocab"], model["merges"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError(f"the attached tokenizer cannot be read: {error}") from error
     if not isinstance(pieces, list) or form not in (PAIRS, WORDS) or not _is_short(pieces):
         raise FormatError(
