@@ -28,6 +28,7 @@ from bytecap.core.device import autocast
 from bytecap.core.progress import Silent
 from bytecap.model.attention_choice import choose_attention
 from bytecap.model.gpt import GPT
+from bytecap.model.mean_loss import mean_loss
 from bytecap.model.spec import ModelSpec
 from bytecap.run import recipe as recipes
 from bytecap.text.shards import ShardWriter, TokenStream
@@ -51,8 +52,8 @@ def loss_and_gradients(model: GPT, rows_BT: Tensor, *, low: bool) -> list[Tensor
     model.zero_grad(set_to_none=True)
     device = model.embedding.device
     with autocast(device) if low else torch.autocast(device.type, enabled=False):
-        loss = model(rows_BT[:, :-1].to(device), rows_BT[:, 1:].to(device), BOS, reduce=True)
-    loss.backward()
+        loss = mean_loss(model, rows_BT[:, :-1].to(device), rows_BT[:, 1:].to(device), BOS)
+    loss.backward()  # type: ignore[no-untyped-call]
     return [loss.detach().cpu(), *(p.grad.float().cpu() for p in model.parameters() if p.grad is not None)]
 
 

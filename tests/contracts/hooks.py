@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bytecap.core.errors import ConfigError, Stopped
 from bytecap.core.progress import Silent
 from bytecap.model.block import Block
+from bytecap.model.mean_loss import MixtureWeights
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import with_defaults
 from bytecap.published.scheme_plan import training_grids
@@ -47,12 +48,13 @@ class WatchedTrainer(Trainer):
         self.seen: list[dict[str, Any]] = []
         for block in self.model.blocks:
             block.register_forward_pre_hook(self._note_block)
-        self.model.register_forward_pre_hook(self._note_forward, with_kwargs=True)
+        self._unwatched, self._loss = self._loss, self._watched_loss
 
-    def _note_forward(self, module: nn.Module, arguments: Any, named: Any) -> None:
+    def _watched_loss(self, tokens_BT: Tensor, *arguments: Any, mixture: MixtureWeights | None, **named: Any) -> Tensor:
         weights = {name: value.detach().clone() for name, value in self.model.named_parameters()}
-        loss = None if named["mixture"] is None else [part.tolist() for part in named["mixture"][:2]]
-        self.seen.append({"data": arguments[0].tolist(), "weights": weights, "graph": [], "loss": loss})
+        loss = None if mixture is None else [part.tolist() for part in mixture[:2]]
+        self.seen.append({"data": tokens_BT.tolist(), "weights": weights, "graph": [], "loss": loss})
+        return self._unwatched(tokens_BT, *arguments, mixture=mixture, **named)
 
     def _note_block(self, module: nn.Module, arguments: Any) -> None:
         assert isinstance(module, Block)

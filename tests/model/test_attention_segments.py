@@ -14,6 +14,7 @@ from bytecap.model.attention_choice import AttentionChoice, check_varlen
 from bytecap.model.attention_segments import attend_segments, document_segments
 from bytecap.model.cache import Cache
 from bytecap.model.gpt import GPT
+from bytecap.model.mean_loss import mean_loss
 from bytecap.model.spec import ModelSpec
 from bytecap.model.techniques import with_defaults
 
@@ -133,7 +134,7 @@ def test_a_model_is_the_same(across: bool, twin: None, monkeypatch: pytest.Monke
     for kind in ("sdpa with a document mask", "varlen"):
         choice = AttentionChoice(kind)
         monkeypatch.setattr(attention_mask, "choose_attention", lambda *_, c=choice, **__: c)
-        loss = model(rows_BT[:, :-1], rows_BT[:, 1:], 1, reduce=True)
+        loss = mean_loss(model, rows_BT[:, :-1], rows_BT[:, 1:], 1)
         gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
         cache = Cache(5)
         chunks = [model.hidden(part_BT, 1, cache=cache) for part_BT in rows_BT.split(4, dim=1)]
@@ -153,11 +154,11 @@ def test_one_graph_for_any_number_of_documents() -> None:
     spec = ModelSpec(n_layers=2, d_model=16, n_heads=2, n_kv_heads=1, d_ff=16, vocab_size=30, techniques={})
     model = GPT(spec)
     torch.compiler.reset()
-    compiled: Any = torch.compile(model, backend=count, dynamic=False, fullgraph=True)
+    compiled: Any = torch.compile(mean_loss, backend=count, dynamic=False, fullgraph=True)
     first, second = [[5, 1, 6, 7, 1, 8], [1, 3, 4, 2, 5, 6]], [[1, 3, 4, 6, 5, 6], [1, 3, 4, 1, 5, 6]]
     for tokens, slots, expected in ((first, 8, 1), (second, 8, 1), (second, 16, 2)):
         rows_BT = torch.tensor(tokens)
-        compiled(rows_BT[:, :-1], rows_BT[:, 1:], 1, reduce=True, max_documents=slots)
+        compiled(model, rows_BT[:, :-1], rows_BT[:, 1:], 1, max_documents=slots)
         assert len(graphs) == expected
     torch.compiler.reset()
     assert sum("varlen_attn" in target for target in graphs[0]) == 2

@@ -20,7 +20,7 @@ from bytecap.model.block import Block
 from bytecap.model.cache import Cache
 from bytecap.model.hooks import Techniques
 from bytecap.model.layers import Norm, activation_dtype, norm
-from bytecap.model.loss import MixtureWeights, blocks_suit, mean_loss, token_losses
+from bytecap.model.loss import blocks_suit, token_losses
 from bytecap.model.roles import Role
 from bytecap.model.rotary import rotary_table
 from bytecap.model.spec import ModelSpec
@@ -89,7 +89,7 @@ class GPT(nn.Module):
 
     def raw_logits(self, hidden_BTD: Tensor) -> Tensor:
         """The logits before the softcap, float32."""
-        return self.techniques.logits(linear(hidden_BTD, self._output_VD.to(hidden_BTD.dtype)).float())
+        return self.techniques.logits(linear(hidden_BTD, self.output_VD.to(hidden_BTD.dtype)).float())
 
     def softcap(self, raw_BTV: Tensor) -> float | Tensor | None:
         """The softcap of raw logits: one number or one for each; None for a model without."""
@@ -97,29 +97,29 @@ class GPT(nn.Module):
         return self.techniques.softcap(cap, raw_BTV) if cap else None
 
     def forward(
-        self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0, reduce: bool = False,
-        cache: Cache | None = None, mixture: MixtureWeights | None = None, max_documents: int | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Loss in nats of each target but the first `skip` of a row, (B, T - skip), or their mean; float32.
+        self, tokens_BT: Tensor, target_BT: Tensor, bos: int, *, skip: int = 0, cache: Cache | None = None
+    ) -> Tensor:
+        """Loss in nats of each target but the first `skip` of a row, (B, T - skip), float32.
 
-        Beside a `mixture`, which lists the targets row by row, the mean's gradient is weighed.
+        Training takes the mean of all by `mean_loss` (model/mean_loss.py), which is quicker.
         """
-        hidden_BTD = self.hidden(tokens_BT, bos, cache=cache, skip=skip, max_documents=max_documents)
-        hidden_ND = hidden_BTD.flatten(0, 1)
-        target_BT = target_BT[:, skip:]
-        target_N, weight_VD, softcap = target_BT.flatten(), self._output_VD, self.spec.logit_softcap
-        if blocks_suit(hidden_ND, weight_VD, softcap) and not self.techniques.change("logits", "softcap"):
-            if reduce:
-                return mean_loss(hidden_ND, weight_VD, target_N, softcap, mixture)
-            if not torch.is_grad_enabled():
-                return token_losses(hidden_ND, weight_VD, target_N, softcap).view(target_BT.shape)
-        loss_N = F.cross_entropy(self.logits(hidden_ND), target_N, reduction="none")
-        if not reduce:
-            return loss_N.view(target_BT.shape)
-        return loss_N.mean() if mixture is None else mixture.mean(loss_N)
+        hidden_BTD = self.hidden(tokens_BT, bos, cache=cache, skip=skip)
+        hidden_ND, target_N = hidden_BTD.flatten(0, 1), target_BT[:, skip:].flatten()
+        if self.loss_in_blocks(hidden_ND) and not torch.is_grad_enabled():
+            loss_N = token_losses(hidden_ND, self.output_VD, target_N, self.spec.logit_softcap)
+        else:
+            loss_N = F.cross_entropy(self.logits(hidden_ND), target_N, reduction="none")
+        return loss_N.view(hidden_BTD.shape[:2])
+
+    def loss_in_blocks(self, hidden_ND: Tensor) -> bool:
+        """True where model/loss.py can compute the loss: on a CPU, with no technique behind the output map."""
+        return blocks_suit(hidden_ND, self.output_VD, self.spec.logit_softcap) and not self.techniques.change(
+            "logits", "softcap"
+        )
 
     @property
-    def _output_VD(self) -> Tensor:
+    def output_VD(self) -> Tensor:
+        """The output map: the embedding where they are tied."""
         return self.embedding if self.head is None else self.head
 
     def _context(

@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from bytecap.core.signals import deferred
 from bytecap.core.stopwatch import Stopwatch
 from bytecap.formats.plan import ScaleRule
 from bytecap.model.gpt import GPT
+from bytecap.model.mean_loss import mean_loss
 from bytecap.model.spec import ModelSpec
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream
@@ -89,7 +91,7 @@ class Trainer:
         refuse_differences({"the digest of recipe and tokens": job.made_from[0], "the checkpoint": continued})
         broadcast(self.model.state_dict().values())  # an initialisation may round otherwise on another machine
         self.stopwatch = Stopwatch(self.state.seconds)
-        self._loss: Any = self.model
+        self._loss: Callable[..., torch.Tensor] = partial(mean_loss, self.model)
         if device.type == "cuda" and self.config.compile and not self.state.finished:
             self.compile()
         self._step_seconds = self.state.seconds / self.state.step if self.state.step else 0.0
@@ -190,15 +192,13 @@ class Trainer:
         rows_BT = on_device(rows_BT, self.device)
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         with autocast(self.device):
-            return self._loss(  # type: ignore[no-any-return]
-                tokens_BT, target_BT, self.job.bos, reduce=True, mixture=mixture, max_documents=room
-            )
+            return self._loss(tokens_BT, target_BT, self.job.bos, mixture=mixture, max_documents=room)
 
     def compile(self, **options: Any) -> None:
         """Compile every graph that the rest of the run will see, on random tokens, while the stopwatch is paused."""
         begin = time.perf_counter()
         with self.stopwatch.paused(), compiling():
-            self._loss = torch.compile(self.model, dynamic=False, **options)
+            self._loss = partial(torch.compile(mean_loss, dynamic=False, **options), self.model)
             each = self.config.batch // world().size
             micro = min(self.config.micro_batch or each, each)
             rows = torch.randint(self.job.spec.vocab_size, (micro, self.config.context + 1))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bytecap.model.loss import MixtureWeights
+from bytecap.model.mean_loss import MixtureWeights
 from bytecap.train.hooks import HOOKS
 from bytecap.train.hooks.base import TrainingHook
 

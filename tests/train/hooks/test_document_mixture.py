@@ -10,6 +10,7 @@ import torch
 
 from bytecap.core.errors import ConfigError
 from bytecap.model.gpt import GPT
+from bytecap.model.mean_loss import mean_loss
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream
 from bytecap.train.config import TrainConfig
@@ -50,8 +51,8 @@ def test_gradients_of_the_mixtures_loss(stream: TokenStream) -> None:
     rows_BT = torch.from_numpy(batches.next())
     mixture = hook.mixture(batches.starts, 0.0)
     tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
-    loss = model(tokens_BT, target_BT, 1, reduce=True, mixture=mixture)
-    assert loss.item() == pytest.approx(model(tokens_BT, target_BT, 1, reduce=True).item(), rel=1e-6)
+    loss = mean_loss(model, tokens_BT, target_BT, 1, mixture=mixture)
+    assert loss.item() == pytest.approx(mean_loss(model, tokens_BT, target_BT, 1).item(), rel=1e-6)
     log_p_N = model.logits(model.hidden(tokens_BT, 1)).log_softmax(dim=-1).gather(-1, target_BT[..., None]).flatten()
     mixed = -(mixture.share_N * log_p_N.exp() + mixture.added_N).log().mean()
     parameters = list(model.parameters())

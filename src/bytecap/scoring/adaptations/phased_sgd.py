@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bytecap.core.settings import bounds, check_bounds
 from bytecap.model.gpt import GPT
+from bytecap.model.mean_loss import mean_loss
 from bytecap.model.spec import MAX_CONTEXT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
 from bytecap.scoring.gradients import ModelWeights
@@ -92,7 +93,8 @@ class PhasedSGD(Adaptation):
                     row = slice(first, first + config.row)
                     inputs_BT, targets_BT = inputs_N[None, row].to(device), targets_N[None, row].to(device)
                     optimizer.zero_grad()
-                    self._model(inputs_BT, targets_BT, self._bos, reduce=True).backward()
+                    loss = mean_loss(self._model, inputs_BT, targets_BT, self._bos)
+                    loss.backward()  # type: ignore[no-untyped-call]
                     if config.clip:
                         torch.nn.utils.clip_grad_norm_(parameters, config.clip)
                     optimizer.step()

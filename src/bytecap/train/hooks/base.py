@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from bytecap.model.loss import MixtureWeights
+from bytecap.model.mean_loss import MixtureWeights
 
 if TYPE_CHECKING:
     from bytecap.model.spec import ModelConfig

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from bytecap.core.settings import bounds
-from bytecap.model.loss import MixtureWeights
+from bytecap.model.mean_loss import MixtureWeights
 from bytecap.train.document_ngrams import MAX_TOKENS, document_mixture
 from bytecap.train.hooks.base import HookConfig, TrainingHook
 
