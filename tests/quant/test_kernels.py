@@ -1,13 +1,15 @@
 """Compiled loops against plain ones: the best path is the best of all paths, and errors are carried as by hand."""
 
 import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
 from bytecap.formats.trellis import CODES, next_states, to_levels
-from bytecap.quant.kernels import round_trellis, round_trellis_two_sided
+from bytecap.quant.kernels import search_one_sided, search_two_sided
 from bytecap.quant.merging import CARRIED
+from bytecap.quant.viterbi import begin_paths, trace_back
 
 LEVELS = {
     (grid, parity): [(2 * k - grid * (k > 0) + grid * (k < 0), k) for k in range(-40, 41) if k % 2 == parity]
@@ -30,6 +32,16 @@ def paths(values: np.ndarray, steps: np.ndarray, states: int, cost: object) -> f
     return float(best)
 
 
+def rounded_along(
+    search: Callable[..., None], column: Sequence[np.ndarray], states: int, top: int = 0
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Integers and rounded values of the cheapest path that a search finds for a column, and the state at its end."""
+    paths = begin_paths(next_states(states).astype(np.int64), top, len(column[0]))
+    search(*column, paths)
+    symbols, rounded = np.zeros(len(column[0]), np.int64), np.zeros(len(column[0]), np.float32)
+    return symbols, rounded, trace_back(paths, column[1], symbols, rounded)
+
+
 @pytest.mark.parametrize("states", [4, 8])
 def test_one_sided_path_is_the_best_of_all(states: int) -> None:
     """Weighted squared error plus rd_lambda, over all 2^9 paths."""
@@ -45,8 +57,7 @@ def test_one_sided_path_is_the_best_of_all(states: int) -> None:
             state = table[state, parity]
         return total
 
-    symbols, rounded = np.zeros(9, np.int64), np.zeros(9, np.float32)
-    round_trellis(values, steps, weight, rd_lambda, next_states(states).astype(np.int64), 0, symbols, rounded)
+    symbols, rounded, _ = rounded_along(search_one_sided, (values, steps, weight, rd_lambda), states)
     found = (weight * (values - rounded) ** 2 + rd_lambda * np.abs(symbols)).sum()
     assert found == pytest.approx(paths(values, steps, states, cost), rel=1e-4)
     assert np.allclose(to_levels(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
@@ -86,8 +97,7 @@ def test_two_sided_path_by_hand(states: int) -> None:
     rows = 2 * CARRIED + 5
     values, steps, V = column(states, rows)
     rd_lambda = np.random.default_rng(0).uniform(0, 0.1, rows).astype(np.float32)
-    symbols, rounded = np.zeros(rows, np.int64), np.zeros(rows, np.float32)
-    round_trellis_two_sided(values, steps, V, rd_lambda, next_states(states).astype(np.int64), 0, symbols, rounded)
+    symbols, rounded, _ = rounded_along(search_two_sided, (values, steps, V, rd_lambda), states)
     assert symbols.tolist() == by_hand(values, steps, V, rd_lambda, states).tolist()
     assert np.allclose(to_levels(symbols[:, None].astype(np.int16), states)[:, 0] * steps, rounded)
 
@@ -106,10 +116,8 @@ def test_two_sided_path_is_near_the_best_of_all() -> None:
             state = table[state, parity]
         return total
 
-    symbols, rounded = np.zeros(9, np.int64), np.zeros(9, np.float32)
-    table = next_states(8).astype(np.int64)
-    round_trellis_two_sided(values, steps, V, np.zeros(9, np.float32), table, 0, symbols, rounded)
-    taken = cost(tuple((symbols & 1).tolist()), table)
+    symbols, rounded, _ = rounded_along(search_two_sided, (values, steps, V, np.zeros(9, np.float32)), 8)
+    taken = cost(tuple((symbols & 1).tolist()), next_states(8))
     metric = np.linalg.inv((V.T @ V).astype(float))
     error = (values - rounded).astype(float)
     assert taken == pytest.approx(error @ metric @ error, rel=1e-3)

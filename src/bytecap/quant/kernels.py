@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.compiled import compiled
-from bytecap.quant.merging import CARRIED, round_trellis_merging
-from bytecap.quant.viterbi import Floats, Ints, initial_costs, predecessors, propagate_errors, step_states, trace_back
+from bytecap.quant.merging import CARRIED, search_merging
+from bytecap.quant.viterbi import Floats, Ints, Paths, begin_paths, propagate_errors, step_states, trace_back
 
 Doubles = npt.NDArray[np.float64]
 
@@ -37,56 +37,28 @@ def round_scalar(
 
 
 @compiled()
-def round_trellis(
-    values_O: Floats,
-    steps_O: Floats,
-    weight_O: Floats,
-    lambda_O: Floats,
-    next_S2: Ints,
-    top: int,
-    symbols_O: Ints,
-    rounded_O: Floats,
-) -> int:
-    """One column along the cheapest path of the trellis; rows do not touch each other.
+def search_one_sided(values_O: Floats, steps_O: Floats, weight_O: Floats, lambda_O: Floats, paths: Paths) -> None:
+    """Search the paths of one column whose rows do not touch each other.
 
-    The path begins in state `top`, and the state in which it ends is returned. The cost of a path is the sum of
-    weight · error² + λ · |integer|.
+    The cost of a path is the sum of weight · error² + λ · |integer|.
     """
-    rows, states = values_O.size, next_S2.shape[0]
-    into_2S, cost_S = predecessors(next_S2), initial_costs(states, top)
-    way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
-    x_S = np.empty(states, np.float32)
-    for i in range(rows):
+    x_S = np.empty(paths.cost_S.size, np.float32)
+    for i in range(values_O.size):
         x_S[:] = values_O[i] / steps_O[i]
-        step_states(
-            x_S, np.float32(weight_O[i] * steps_O[i] ** 2), lambda_O[i], into_2S, cost_S, way_OS[i], level_OS[i]
-        )
-    return trace_back(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
+        step_states(x_S, np.float32(weight_O[i] * steps_O[i] ** 2), lambda_O[i], paths, i)
 
 
 @compiled(fastmath=True)
-def round_trellis_two_sided(
-    values_O: Floats,
-    steps_O: Floats,
-    V_OO: Floats,
-    lambda_O: Floats,
-    next_S2: Ints,
-    top: int,
-    symbols_O: Ints,
-    rounded_O: Floats,
-) -> int:
-    """Round as `round_trellis` does, where every path carries the rows' errors to the rows below through V.
+def search_two_sided(values_O: Floats, steps_O: Floats, V_OO: Floats, lambda_O: Floats, paths: Paths) -> None:
+    """Search as `search_one_sided` does, where every path carries the rows' errors to the rows below through V.
 
     The cost of a path is the sum of (error / V_ii)² + λ · |integer|. Paths carry the errors of the last few rows;
     the rows below a block of `CARRIED` are brought up to date once, for the paths that are left.
     """
-    rows, states = values_O.size, next_S2.shape[0]
-    into_2S = predecessors(next_S2)
+    rows, states = values_O.size, paths.cost_S.size
     open_SO, next_SO = np.empty((states, rows), np.float32), np.empty((states, rows), np.float32)
     for a in range(states):
         open_SO[a] = values_O
-    cost_S = initial_costs(states, top)
-    way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
     error_SK, next_SK = np.zeros((states, CARRIED), np.float32), np.zeros((states, CARRIED), np.float32)
     # Whose values still to be rounded, of those at the top of the block, a path goes by.
     origin_S, next_origin_S = np.empty(states, np.int64), np.empty(states, np.int64)
@@ -104,20 +76,19 @@ def round_trellis_two_sided(
                 for k in range(CARRIED):
                     x -= error_SK[a, k] * above_K[k]
                 x_S[a] = x
-            step_states(x_S, np.float32((step / pivot) ** 2), lambda_O[i], into_2S, cost_S, way_OS[i], level_OS[i])
+            step_states(x_S, np.float32((step / pivot) ** 2), lambda_O[i], paths, i)
             for b in range(states):
-                a = way_OS[i, b] >> 1
+                a = paths.way_OS[i, b] >> 1
                 next_origin_S[b] = origin_S[a]
                 for k in range(CARRIED):
                     next_SK[b, k] = error_SK[a, k]
-                next_SK[b, done] = (x_S[a] - level_OS[i, b]) * step / pivot
+                next_SK[b, done] = (x_S[a] - paths.level_OS[i, b]) * step / pivot
             error_SK, next_SK = next_SK, error_SK
             origin_S, next_origin_S = next_origin_S, origin_S
         if end < rows:
             for b in range(states):
                 propagate_errors(open_SO[origin_S[b], end:], error_SK[b, : end - begin], V_OO, begin, next_SO[b, end:])
         open_SO, next_SO = next_SO, open_SO
-    return trace_back(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 
 
 @compiled()
@@ -141,26 +112,23 @@ def round_block(
     `error_JO` becomes (value - rounded) / U_jj, with the value after feedback; `state_J`, the states of the trellis at
     the top of the columns, those at their end.
     """
-    columns = values_JO.shape[0]
+    columns, rows = values_JO.shape
     scalar = next_S2.shape[0] == 1
     for j in range(columns):
         if scalar:
             round_scalar(values_JO[j], steps_JO[j], V_OO, two_sided, symbols_JO[j], rounded_JO[j])
-        elif two_sided and merging:
-            state_J[j] = round_trellis_merging(
-                values_JO[j], steps_JO[j], V_OO, lambda_JO[j], next_S2, state_J[j], symbols_JO[j], rounded_JO[j]
-            )
-        elif two_sided:
-            state_J[j] = round_trellis_two_sided(
-                values_JO[j], steps_JO[j], V_OO, lambda_JO[j], next_S2, state_J[j], symbols_JO[j], rounded_JO[j]
-            )
         else:
-            state_J[j] = round_trellis(
-                values_JO[j], steps_JO[j], weight_O, lambda_JO[j], next_S2, state_J[j], symbols_JO[j], rounded_JO[j]
-            )
-        for i in range(values_JO.shape[1]):
+            paths = begin_paths(next_S2, state_J[j], rows)
+            if not two_sided:
+                search_one_sided(values_JO[j], steps_JO[j], weight_O, lambda_JO[j], paths)
+            elif merging:
+                search_merging(values_JO[j], steps_JO[j], V_OO, lambda_JO[j], paths)
+            else:
+                search_two_sided(values_JO[j], steps_JO[j], V_OO, lambda_JO[j], paths)
+            state_J[j] = trace_back(paths, steps_JO[j], symbols_JO[j], rounded_JO[j])
+        for i in range(rows):
             error_JO[j, i] = (values_JO[j, i] - rounded_JO[j, i]) / U_JJ[j, j]
         for k in range(j + 1, columns):
             factor = U_JJ[j, k]
-            for i in range(values_JO.shape[1]):
+            for i in range(rows):
                 values_JO[k, i] -= factor * error_JO[j, i]

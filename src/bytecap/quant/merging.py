@@ -1,7 +1,7 @@
 """Rounding a column of many rows with feedback between rows along a trellis: paths share their beginnings.
 
 In:   a column, its steps, V.
-Out:  integers and rounded values.
+Out:  the paths, from which quant/kernels.py takes the cheapest.
 
 Letters: O rows of the weight, S states of the trellis, N blocks of rows, K rows of a block, X rows of several blocks.
 Source:  Viterbi's search; paths merge within a few times the memory of the code.
@@ -12,16 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from bytecap.core.compiled import compiled
-from bytecap.quant.viterbi import (
-    UNREACHABLE,
-    Floats,
-    Ints,
-    initial_costs,
-    predecessors,
-    propagate_errors,
-    step_states,
-    trace_back,
-)
+from bytecap.quant.viterbi import UNREACHABLE, Floats, Ints, Paths, propagate_errors, step_states
 
 CARRIED = 16
 """Rows in a block."""
@@ -32,24 +23,14 @@ GONE = np.float32(1e29)
 
 
 @compiled(fastmath=True)
-def round_trellis_merging(
-    values_O: Floats,
-    steps_O: Floats,
-    V_OO: Floats,
-    lambda_O: Floats,
-    next_S2: Ints,
-    top: int,
-    symbols_O: Ints,
-    rounded_O: Floats,
-) -> int:
-    """Find the same path as `round_trellis_two_sided`, up to rounding of its costs, in a fraction of the time.
+def search_merging(values_O: Floats, steps_O: Floats, V_OO: Floats, lambda_O: Floats, paths: Paths) -> None:
+    """Find the same path as `search_two_sided`, up to rounding of its costs, in a fraction of the time.
 
     All paths that are left soon come from one. What rows did before they part is carried to the rows below once, not
     for each path; the others carry the errors of at most `MAX_APART` blocks of rows, found through their ancestors.
     """
-    rows, states = values_O.size, next_S2.shape[0]
-    into_2S, cost_S = predecessors(next_S2), initial_costs(states, top)
-    way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
+    cost_S = paths.cost_S
+    rows, states = values_O.size, cost_S.size
     common_O = values_O.copy()
     error_NSK = np.zeros((MAX_APART, states, CARRIED), np.float32)
     ancestor_NS, older_S = np.zeros((MAX_APART, states), np.int64), np.empty(states, np.int64)
@@ -60,8 +41,8 @@ def round_trellis_merging(
         end = min(begin + CARRIED, rows)
         _open_rows(common_O[begin:end], error_NSK, ancestor_NS, slot_N[:apart], V_OO[first:begin, begin:end], open_SK)
         origin_S = _round_block_of_rows(
-            open_SK, steps_O[begin:end], V_OO[begin:end, begin:end], lambda_O[begin:end], into_2S, cost_S,
-            way_OS[begin:end], level_OS[begin:end], error_NSK[slot_N[apart]],
+            open_SK, steps_O[begin:end], V_OO[begin:end, begin:end], lambda_O[begin:end], paths, begin,
+            error_NSK[slot_N[apart]],
         )  # fmt: skip
         for n in range(apart):
             ancestor_S = ancestor_NS[slot_N[n]]
@@ -86,7 +67,6 @@ def round_trellis_merging(
                 propagate_errors(common_O[end:], error_NSK[oldest, best], V_OO, first, common_O[end:])
             slot_N[:-1], slot_N[-1] = slot_N[1:].copy(), oldest
             apart, first = apart - 1, first + CARRIED
-    return trace_back(cost_S, way_OS, level_OS, steps_O, symbols_O, rounded_O)
 
 
 @compiled(fastmath=True)
@@ -120,29 +100,27 @@ def _round_block_of_rows(
     steps_K: Floats,
     V_KK: Floats,
     lambda_K: Floats,
-    into_2S: Ints,
-    cost_S: Floats,
-    way_KS: Ints,
-    level_KS: Ints,
+    paths: Paths,
+    begin: int,
     error_SK: Floats,
 ) -> Ints:
-    """Round a block of rows for all states; returns the state of each path at the top, and fills `error_SK`."""
+    """Round the rows of a block, from `begin` on, for all states.
+
+    Returns the state in which each path comes into the block, and fills `error_SK` with the errors along it.
+    """
     states, width = open_SK.shape[0], steps_K.size
     upper_KK, next_SK = np.zeros((CARRIED, CARRIED), np.float32), np.empty((states, CARRIED), np.float32)
     upper_KK[:width, :width] = V_KK
-    made_KS, x_S, origin_S = (
-        np.empty((width, states), np.float32),
-        np.empty(states, np.float32),
-        np.empty(states, np.int64),
-    )
+    made_KS = np.empty((width, states), np.float32)
+    x_S, origin_S = np.empty(states, np.float32), np.empty(states, np.int64)
     for i in range(width):
         step, pivot, upper_K = steps_K[i], V_KK[i, i], upper_KK[i]
         for a in range(states):
             x_S[a] = open_SK[a, i] / step
-        step_states(x_S, np.float32((step / pivot) ** 2), lambda_K[i], into_2S, cost_S, way_KS[i], level_KS[i])
+        step_states(x_S, np.float32((step / pivot) ** 2), lambda_K[i], paths, begin + i)
         for b in range(states):
-            a = way_KS[i, b] >> 1
-            error = (x_S[a] - level_KS[i, b]) * step / pivot
+            a = paths.way_OS[begin + i, b] >> 1
+            error = (x_S[a] - paths.level_OS[begin + i, b]) * step / pivot
             made_KS[i, b] = error
             before_K, after_K = open_SK[a], next_SK[b]
             for j in range(CARRIED):
@@ -152,7 +130,7 @@ def _round_block_of_rows(
         a = b
         for i in range(width - 1, -1, -1):
             error_SK[b, i] = made_KS[i, a]
-            a = way_KS[i, a] >> 1
+            a = paths.way_OS[begin + i, a] >> 1
         error_SK[b, width:] = 0.0
         origin_S[b] = a
     return origin_S

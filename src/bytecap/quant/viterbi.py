@@ -1,12 +1,14 @@
 """Viterbi's search through the trellis, row by row, compiled: what all ways of rounding a column have in common.
 
 In:   values to be rounded of each state of the trellis, steps, a price of bits.
-Out:  costs of all states after a row, how each was reached, and at the end the cheapest path.
+Out:  Paths: costs of all states after a row, how each was reached, and at the end the cheapest path.
 
 Letters: O rows of the weight, S states of the trellis, K rows of a block, W ways, 2 · state + parity.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +23,17 @@ UNREACHABLE = 1e30
 _MAX_STEPS = np.float32(65_000.0)  # integers are stored at 16 bits
 
 
-@compiled()
-def initial_costs(states: int, top: int) -> Floats:
-    """Costs (S,) of the states before the first row: all paths begin in state `top`."""
-    cost_S = np.full(states, np.float32(UNREACHABLE))
-    cost_S[top] = 0.0
-    return cost_S
+class Paths(NamedTuple):
+    """The cheapest path into each state, row by row; a search fills it from the top."""
+
+    into_2S: Ints
+    """The two ways into each state."""
+    cost_S: Floats
+    """The cost of each state's path up to the last row that was searched."""
+    way_OS: Ints
+    """The way by which the path came into each state."""
+    level_OS: Ints
+    """The level that it gave the row."""
 
 
 @compiled()
@@ -42,15 +49,25 @@ def predecessors(next_S2: Ints) -> Ints:
     return into_2S
 
 
+@compiled()
+def begin_paths(next_S2: Ints, top: int, rows: int) -> Paths:
+    """Paths that all begin in state `top` above the first of so many rows."""
+    states = next_S2.shape[0]
+    cost_S = np.full(states, np.float32(UNREACHABLE))
+    cost_S[top] = 0.0
+    way_OS, level_OS = np.empty((rows, states), np.int16), np.empty((rows, states), np.int32)
+    return Paths(predecessors(next_S2), cost_S, way_OS, level_OS)
+
+
 @compiled(fastmath=True)
-def step_states(
-    x_S: Floats, scale: np.float32, rd_lambda: np.float32, into_2S: Ints, cost_S: Floats, way_S: Ints, level_S: Ints
-) -> None:
+def step_states(x_S: Floats, scale: np.float32, rd_lambda: np.float32, paths: Paths, row: int) -> None:
     """One row for all states: the cheapest way into each of them, where `x_S` are the values to be rounded, in steps.
 
-    Straight code without branches, which compilers turn into vectors.
+    The cost of a level is scale · (x - level)² + λ · |integer|. Straight code without branches, which compilers turn
+    into vectors.
     """
     states = x_S.size
+    into_2S, cost_S, way_S, level_S = paths.into_2S, paths.cost_S, paths.way_OS[row], paths.level_OS[row]
     candidate_W, level_W = np.empty(2 * states, np.float32), np.empty(2 * states, np.int32)
     for h in range(states // 2):
         x, cost = min(max(x_S[2 * h], -_MAX_STEPS), _MAX_STEPS), cost_S[2 * h]
@@ -81,14 +98,12 @@ def step_states(
 
 
 @compiled()
-def trace_back(
-    cost_S: Floats, way_OS: Ints, level_OS: Ints, steps_O: Floats, symbols_O: Ints, rounded_O: Floats
-) -> int:
-    """The cheapest path from its end, a state that is returned, back to its beginning."""
-    last = int(np.argmin(cost_S))
+def trace_back(paths: Paths, steps_O: Floats, symbols_O: Ints, rounded_O: Floats) -> int:
+    """Follow the cheapest path from its end, a state that is returned, back to its beginning: fill both last arrays."""
+    last = int(np.argmin(paths.cost_S))
     state = last
     for i in range(steps_O.size - 1, -1, -1):
-        a, level = way_OS[i, state] >> 1, level_OS[i, state]
+        a, level = paths.way_OS[i, state] >> 1, paths.level_OS[i, state]
         # On the odd grid integer k stands for level 2k - sign(k).
         symbols_O[i] = (level + (a & 1) * np.sign(level)) // 2
         rounded_O[i] = level * steps_O[i]
