@@ -27,7 +27,8 @@ from bytecap.artifact.pack import ArtifactConfig
 from bytecap.core.progress import Silent
 from bytecap.fitting.job import FitJob, build_job, read_back
 from bytecap.fitting.size_search import SizeSearch
-from bytecap.huggingface.fitting import FolderFit, FolderInputs, make_true_loss, measure, open_inputs
+from bytecap.fitting.source import source_from_module
+from bytecap.huggingface.fitting import FolderFit, FolderInputs, make_true_loss, measure
 from bytecap.huggingface.folder import open_folder
 from bytecap.huggingface.model import load_folder
 from bytecap.huggingface.texts import tokenize
@@ -111,7 +112,7 @@ def fit(given: argparse.Namespace) -> None:
     model = load_folder(folder, Silent())
     laps("reading")
     how = FolderFit(quant=recipe.quant, artifact=ArtifactConfig(), context=folder.facts.context(None), seed=0)
-    inputs = open_inputs(folder, model, text, how)
+    inputs = FolderInputs(folder, model, source_from_module(model.module), text, how)
     laps("source")
     calibration = measure(inputs, Silent())
     assert calibration is not None

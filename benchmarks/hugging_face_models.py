@@ -30,7 +30,8 @@ from bytecap.core.budget import FileBudget
 from bytecap.core.errors import BytecapError
 from bytecap.core.progress import Silent
 from bytecap.fitting.job import FitJob
-from bytecap.huggingface.fitting import FolderFit, FolderInputs, compared_windows, make_job, open_inputs
+from bytecap.fitting.source import source_from_module
+from bytecap.huggingface.fitting import FolderFit, FolderInputs, make_job
 from bytecap.huggingface.folder import open_folder
 from bytecap.huggingface.model import load_folder, model_logits
 from bytecap.huggingface.own_text import write_own_text
@@ -140,7 +141,8 @@ def opened(folder: Path, text: TokenizedText) -> FolderInputs:
     """The model of a folder, ready to be fitted."""
     how = FolderFit(quant=QuantConfig(calibration_tokens=65_536), artifact=ArtifactConfig(), context=CONTEXT, seed=0)
     checked = open_folder(folder)
-    return open_inputs(checked, load_folder(checked, Silent()), text, how)
+    model = load_folder(checked, Silent())
+    return FolderInputs(checked, model, source_from_module(model.module), text, how)
 
 
 def beside_weights(job: FitJob, cap: int) -> int:
@@ -157,11 +159,11 @@ def measure(folder: Path, text: TokenizedText) -> Iterator[str]:
     rounded = load_folder(open_folder(folder), Silent()).module
     bytes_plain = plain_int4(rounded)
     cap = bytes_plain + beside_weights(fitted, 2 * bytes_plain)
-    windows = compared_windows(inputs)
-    plain = divergence(inputs.model.logits, lambda tokens_BT: model_logits(rounded, tokens_BT), windows)
-    own = write_own_text(inputs.model, tokens=16_384, context=CONTEXT, seed=0, progress=Silent())
     comparison = inputs.comparison()
     assert comparison is not None
+    windows = comparison.windows()
+    plain = divergence(inputs.model.logits, lambda tokens_BT: model_logits(rounded, tokens_BT), windows)
+    own = write_own_text(inputs.model, tokens=16_384, context=CONTEXT, seed=0, progress=Silent())
     others = []
     for measured in (None, own):
         job = make_job(dataclasses.replace(inputs, text=measured), Silent())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bytecap.core.errors import BackendError, DataError
+from bytecap.core.errors import BackendError, ConfigError, DataError
 from bytecap.core.files import (
     append,
     keep_lines,
@@ -69,6 +69,17 @@ def test_no_name_at_all() -> None:
     """The empty path is a folder, not a file."""
     with pytest.raises(BackendError, match=r"cannot save \.: a folder is where a file is needed"):
         write_bytes(Path(), b"x")
+
+
+def test_nothing_that_is_there_is_replaced(tmp_path: Path) -> None:
+    """Where that is asked: neither a file, nor a link to none."""
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "b").symlink_to(tmp_path / "none")
+    refuse_place(tmp_path / "a")
+    refuse_place(tmp_path / "c", replace=False)
+    for name in "ab":
+        with pytest.raises(ConfigError, match="is there already and would be lost"):
+            refuse_place(tmp_path / name, replace=False)
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

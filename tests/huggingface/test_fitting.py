@@ -13,7 +13,8 @@ import bytecap
 from bytecap.artifact.load import load
 from bytecap.artifact.pack import ArtifactConfig
 from bytecap.core.progress import Silent
-from bytecap.huggingface.fitting import FolderFit, make_true_loss, open_inputs
+from bytecap.fitting.source import source_from_module
+from bytecap.huggingface.fitting import FolderFit, FolderInputs, make_true_loss
 from bytecap.huggingface.folder import open_folder
 from bytecap.huggingface.model import load_folder
 from bytecap.huggingface.texts import tokenize_documents
@@ -84,7 +85,8 @@ def test_a_fit_is_held_against_the_loss(llama: Path) -> None:
     """Of enough different positions; where few were seen, other windows of them say nothing new."""
     folder, how = open_folder(llama), FolderFit(quant=QuantConfig(), artifact=ArtifactConfig(), context=16, seed=0)
     text = tokenize_documents(TEXT, HuggingFaceTokenizer.read(llama, str(llama)))
-    inputs = open_inputs(folder, load_folder(folder, Silent()), text, how)
+    model = load_folder(folder, Silent())
+    inputs = FolderInputs(folder, model, source_from_module(model.module), text, how)
     many = Calibration(source_digest="x", tokens=4096, loss=1.0, unigram=2.0, tensors={}, distinct=4096)
     true_loss = make_true_loss(inputs, many)
     assert true_loss is not None

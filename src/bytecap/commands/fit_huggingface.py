@@ -14,7 +14,8 @@ from bytecap.core.device import choose_device
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
 from bytecap.fitting.job import refuse_small_caps
-from bytecap.huggingface.fitting import FolderFit, make_job, make_scheme_inputs, open_inputs, refuse_impossible
+from bytecap.fitting.source import source_from_module
+from bytecap.huggingface.fitting import FolderFit, FolderInputs, make_job, measure, refuse_impossible
 from bytecap.huggingface.folder import Folder, open_folder
 from bytecap.huggingface.model import load_folder
 from bytecap.huggingface.own_text import write_own_text
@@ -42,7 +43,7 @@ def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
     text = _text(request, recipe, folder, progress)
     model = load_folder(folder, progress)
     model.module.to(choose_device(request.device))
-    inputs = open_inputs(folder, model, text, how)
+    inputs = FolderInputs(folder, model, source_from_module(model.module), text, how)
     if request.scheme is None:
         refuse_small_caps(inputs.source, how.quant, inputs.container(), budgets)
     if text is None and recipe.quant.calibration_tokens:
@@ -54,8 +55,8 @@ def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
     about = _model_facts(folder, text, embedded=recipe.artifact.embed_tokenizer)
     if request.scheme is None:
         return FitInputs(make_job(inputs, progress), budgets, about)
-    calibration, container, comparison = make_scheme_inputs(inputs, needs_text(request.scheme.name), progress)
-    job = build_scheme_job(inputs.source, calibration, request.scheme, container, comparison)
+    calibration = measure(inputs, progress, squares=True) if needs_text(request.scheme.name) else None
+    job = build_scheme_job(inputs.source, calibration, request.scheme, inputs.container(), inputs.comparison())
     return FitInputs(job, budgets, about)
 
 

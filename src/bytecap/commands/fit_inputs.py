@@ -7,7 +7,6 @@ Out:  FitInputs: one job and its budgets.
 from __future__ import annotations
 
 import dataclasses
-import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
 from bytecap.fitting.job import Container, FitJob, build_job, refuse_small_caps
-from bytecap.fitting.measure import CalibrationText, make_adaptation, measure
+from bytecap.fitting.measure import CalibrationText, make_adaptation, measure, note_worse_than_guessing
 from bytecap.fitting.report import HELD_OUT_SHARE, Comparison
 from bytecap.fitting.source import WeightSource, open_checkpoint
 from bytecap.published.scheme_fitter import build_scheme_job, needs_text
@@ -234,11 +233,7 @@ def _calibration(opened: _Opened, texts: _Texts) -> Calibration | None:
     if not opened.request.text and opened.tokens is not None:
         return load_or_measure_calibration(recipe, opened.tokens, opened.request.folder, source, opened.progress)
     found = measure(source.model, texts.measured, recipe.quant, source.digest, opened.progress)
-    if found.loss > (guessing := math.log(source.model.spec.vocab_size)):
-        opened.progress.note(
-            f"before any fitting the model loses {found.loss:.2f} nats per token on this text, more than guessing "
-            f"({guessing:.2f}): is it the model's language, and the tokenizer it was trained with?"
-        )
+    note_worse_than_guessing(found, source.model.spec.vocab_size, opened.progress)
     return found
 
 

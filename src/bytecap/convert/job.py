@@ -57,9 +57,7 @@ def convert(source: Path, out: Path, key: str | None = None, *, dequantize: bool
     """
     if out.suffix != SAFETENSORS:
         raise ConfigError(f"{out} must end in {SAFETENSORS}, as that is what is written; give another name")
-    if out.exists():
-        raise ConfigError(f"{out} is there already and would be lost; give another name, or remove it")
-    refuse_place(out)
+    refuse_place(out, replace=False)
     files = find_files(source)
     reply: dict[str, Any] = {}
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bytecap.core.errors import BackendError, DataError
+from bytecap.core.errors import BackendError, ConfigError, DataError
 
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 """Name of the folder in which a process fills a file before it takes its place: `.model.bcap.4711.tmp`."""
@@ -82,8 +82,13 @@ def make_folder(path: Path) -> None:
         raise unwritable(path, error) from error
 
 
-def refuse_place(path: Path) -> None:
-    """Raise BackendError, before any work, where a file at `path` could not be written."""
+def refuse_place(path: Path, *, replace: bool = True) -> None:
+    """Raise, before any work, BackendError where a file at `path` could not be written.
+
+    Where it may not `replace` anything, also ConfigError if something is there already.
+    """
+    if not replace and os.path.lexists(path):
+        raise ConfigError(f"{path} is there already and would be lost; give another name, or remove it")
     there = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not there.is_dir():
         raise unwritable(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))

@@ -76,9 +76,7 @@ def _find(to: str, out: Path) -> Target:
     target = TARGETS.find(to)()
     if target.suffix and out.suffix != target.suffix:
         raise ConfigError(f"{out} must end in {target.suffix}, as that is what {to} writes; give another name")
-    if out.exists() or out.is_symlink():
-        raise ConfigError(f"{out} is there already and would be lost; give another name, or remove it")
-    refuse_place(out)
+    refuse_place(out, replace=False)
     for library in target.libraries:
         if importlib.util.find_spec(library) is None:
             raise BackendError(

@@ -7,6 +7,7 @@ Out:  a Calibration, what adapts unquantized weights, windows.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -92,15 +93,25 @@ def make_adaptation(model: GPT, text: CalibrationText, config: QuantConfig) -> S
     count, batch, context = batch_shape(len(text.stream), wanted, text.context)
 
     def begin(names: list[str]) -> Adapter:
-        rows = _rows(model, text.stream, batch, context, text.seed + DISTILL_SEED)
+        device = next(model.parameters()).device
+        rows = text_windows(text.stream, batch=batch, context=context, seed=text.seed + DISTILL_SEED, device=device)
         return make_adapter(model, names, rows, _make_forward_fn(text.bos), config, count)
 
     return begin
 
 
-def _rows(model: GPT, stream: TokenStream, batch: int, context: int, seed: int) -> Iterator[Tensor]:
-    """Endless (B, T + 1) windows on the model's device."""
-    source, device = TrainBatches(stream, batch=batch, context=context, seed=seed), next(model.parameters()).device
+def note_worse_than_guessing(found: Calibration, vocab_size: int, progress: Progress) -> None:
+    """Say so where the model, before any fitting, tells nothing about the text that it was measured on."""
+    if found.loss > (guessing := math.log(max(vocab_size, 2))):
+        progress.note(
+            f"before any fitting the model loses {found.loss:.2f} nats per token on this text, more than guessing "
+            f"({guessing:.2f}): is it the model's language, and the tokenizer it was trained with?"
+        )
+
+
+def text_windows(stream: TokenStream, *, batch: int, context: int, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """Endless (B, T + 1) windows of a text in the order of a seed."""
+    source = TrainBatches(stream, batch=batch, context=context, seed=seed)
     while True:
         yield torch.from_numpy(source.next()).to(device)
 

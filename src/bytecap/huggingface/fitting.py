@@ -8,7 +8,7 @@ Letters: B windows, T positions, V vocabulary.
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +24,18 @@ from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
 from bytecap.fitting.job import Container, FitJob, build_job
-from bytecap.fitting.measure import BATCH_TOKENS, DISTILL_SEED, batch_positions, batch_shape, comparison_windows
+from bytecap.fitting.measure import (
+    BATCH_TOKENS,
+    DISTILL_SEED,
+    batch_positions,
+    batch_shape,
+    comparison_windows,
+    note_worse_than_guessing,
+    text_windows,
+)
 from bytecap.fitting.report import COMPARED_TOKENS, HELD_OUT_SHARE, MIN_COMPARED, Comparison
 from bytecap.fitting.sequential import StartAdaptation
-from bytecap.fitting.source import WeightSource, source_from_module
+from bytecap.fitting.source import WeightSource
 from bytecap.fitting.true_loss import CHECKED_POSITIONS, TrueLoss
 from bytecap.huggingface.folder import Folder, read_small, tokenizer_digest
 from bytecap.huggingface.model import CausalModel, load_artifact, model_logits
@@ -38,7 +46,6 @@ from bytecap.quant.calibration import CalibrationOptions, calibrate
 from bytecap.quant.spill import is_spilling
 from bytecap.quant.statistics import Calibration
 from bytecap.scoring.divergence import Divergence, divergence
-from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import StreamSlice, TokenStream
 
 CHECK_SEED = 2_000_003
@@ -67,11 +74,14 @@ class ModelComparison(Comparison):
         """KL divergence and loss on evenly spaced windows; None with too little text."""
         if len(self.stream) < MIN_COMPARED:
             return None
-        device, vocab_size = next(self.model.module.parameters()).device, self.model.facts.vocab_size
-        windows = _compared(self.stream, self.context, device, vocab_size)
         fitted = load_artifact(artifact, trust_code=self.trust_code)
-        fitted.module.to(device)
-        return divergence(self.model.logits, fitted.logits, windows)
+        fitted.module.to(next(self.model.module.parameters()).device)
+        return divergence(self.model.logits, fitted.logits, self.windows())
+
+    def windows(self) -> Iterator[Tensor]:
+        """The windows (B, T + 1) that are compared, on the model's device."""
+        device = next(self.model.module.parameters()).device
+        return _compared(self.stream, self.context, device, self.model.facts.vocab_size)
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ class FolderInputs:
         )  # fmt: skip
         return Container(provenance, self.how.artifact, None, Attached(_attached_files(self.folder, self.how), types))
 
-    def comparison(self) -> Comparison | None:
+    def comparison(self) -> ModelComparison | None:
         """The end of the text; None without one."""
         if self.text is None:
             return None
@@ -137,20 +147,6 @@ def _compared(stream: TokenStream, context: int, device: torch.device, vocab_siz
     return comparison_windows(stream, tokens=COMPARED_TOKENS, context=context, device=device, positions=positions)
 
 
-def compared_windows(inputs: FolderInputs) -> Iterator[Tensor]:
-    """The windows (B, T + 1) of the held-out end of the text; nothing without text."""
-    comparison = inputs.comparison()
-    device = next(inputs.model.module.parameters()).device
-    if comparison is None:
-        return iter(())
-    return _compared(comparison.stream, comparison.context, device, inputs.model.facts.vocab_size)
-
-
-def open_inputs(folder: Folder, model: CausalModel, text: TokenizedText | None, how: FolderFit) -> FolderInputs:
-    """The weights of a model with everything that its fit needs; errors name the tensor that cannot be fitted."""
-    return FolderInputs(folder, model, source_from_module(model.module), text, how)
-
-
 def make_job(inputs: FolderInputs, progress: Progress) -> FitJob:
     """The job of our own fit: measured where there is text, else by the size of each weight."""
     quant = inputs.how.quant
@@ -174,17 +170,10 @@ def make_true_loss(inputs: FolderInputs, calibration: Calibration) -> TrueLoss |
         return None
     positions = batch_positions(inputs.model.facts.vocab_size)
     steps, batch, context = batch_shape(len(stream), CHECKED_POSITIONS, how.context, positions)
-    module, source = inputs.model.module, TrainBatches(stream, batch=batch, context=context, seed=how.seed + CHECK_SEED)
-    device = next(module.parameters()).device
-    rows = [torch.from_numpy(source.next()).to(device) for _ in range(steps)]
-    return TrueLoss(module, forward_fn, rows, inputs.source.aliases)
-
-
-def make_scheme_inputs(
-    inputs: FolderInputs, wanted: bool, progress: Progress
-) -> tuple[Calibration | None, Container, Comparison | None]:
-    """What a published scheme is carried out with; it is measured where that is `wanted`."""
-    return measure(inputs, progress, squares=True) if wanted else None, inputs.container(), inputs.comparison()
+    module = inputs.model.module
+    device, seed = next(module.parameters()).device, how.seed + CHECK_SEED
+    rows = itertools.islice(text_windows(stream, batch=batch, context=context, seed=seed, device=device), steps)
+    return TrueLoss(module, forward_fn, list(rows), inputs.source.aliases)
 
 
 def measure(inputs: FolderInputs, progress: Progress, *, squares: bool = False) -> Calibration | None:
@@ -205,8 +194,7 @@ def measure(inputs: FolderInputs, progress: Progress, *, squares: bool = False) 
     steps, batch, context = batch_shape(len(stream), how.quant.calibration_tokens, how.context, positions)
     module = inputs.model.module
     device = next(module.parameters()).device
-    source = TrainBatches(stream, batch=batch, context=context, seed=how.seed)
-    rows = (torch.from_numpy(source.next()).to(device) for _ in range(steps))
+    rows = itertools.islice(text_windows(stream, batch=batch, context=context, seed=how.seed, device=device), steps)
     options = CalibrationOptions(
         sampled=how.quant.labels == MODEL, generator=torch.Generator(device).manual_seed(how.seed), squares=squares,
         total_tokens=steps * batch * context,
@@ -215,11 +203,7 @@ def measure(inputs: FolderInputs, progress: Progress, *, squares: bool = False) 
         found = calibrate(
             module, rows, forward_fn, source_digest=inputs.source.digest, progress=progress, options=options
         )  # fmt: skip
-    if found.loss > (guessing := math.log(max(inputs.model.facts.vocab_size, 2))):
-        progress.note(
-            f"before any fitting the model loses {found.loss:.2f} nats per token on this text, more than guessing "
-            f"({guessing:.2f}): is it the model's language, and the tokenizer it was trained with?"
-        )
+    note_worse_than_guessing(found, inputs.model.facts.vocab_size, progress)
     return found
 
 
@@ -239,12 +223,9 @@ def _adaptation(inputs: FolderInputs) -> StartAdaptation | None:
     count, batch, context = batch_shape(len(stream), wanted, how.context)
     module = inputs.model.module
 
-    def rows() -> Iterator[Tensor]:
-        source = TrainBatches(stream, batch=batch, context=context, seed=how.seed + DISTILL_SEED)
-        while True:
-            yield torch.from_numpy(source.next()).to(next(module.parameters()).device)
-
     def begin(names: list[str]) -> Any:
-        return make_adapter(module, names, rows(), forward_fn, how.quant, count)
+        device, seed = next(module.parameters()).device, how.seed + DISTILL_SEED
+        rows = text_windows(stream, batch=batch, context=context, seed=seed, device=device)
+        return make_adapter(module, names, rows, forward_fn, how.quant, count)
 
     return begin

@@ -19,7 +19,7 @@ from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
 from bytecap.huggingface.tokenizer import HuggingFaceTokenizer
 from bytecap.scoring.validation import Validation
-from bytecap.text.byte_check import ByteCheck
+from bytecap.text.byte_check import ByteCheck, first_difference
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.config import TextConfig
 from bytecap.text.shards import TokenStream
@@ -27,7 +27,6 @@ from bytecap.text.survey import note_skipped, open_corpus
 
 NO_BOS = -1
 """An id that no token has: a tokenizer without one for the beginning of a text makes one document of all."""
-_AROUND = 20
 
 
 class TokenArray(TokenStream):
@@ -103,9 +102,5 @@ def describe_loss(tokenizer: HuggingFaceTokenizer, text: str, ids: list[int]) ->
     found = tokenizer.recovered(ids)
     if found == text:
         return "comes back from its tokens, and where each of them ends cannot be told"
-    at = next((i for i, (a, b) in enumerate(zip(text, found, strict=False)) if a != b), min(len(text), len(found)))
-    begin, end = max(0, at - _AROUND), at + _AROUND
-    return (
-        "does not come back from the tokenizer as it was, so an easier text would be scored: from character "
-        f"{at:,} on, {text[begin:end]!r} becomes {found[begin:end]!r}"
-    )
+    _, place = first_difference(text, found)
+    return f"does not come back from the tokenizer as it was, so an easier text would be scored: {place}"

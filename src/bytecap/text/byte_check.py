@@ -100,11 +100,16 @@ def _compare(tokenizer: Tokenizer, stream: TokenStream, raw: Iterable[str], loss
     return raw_bytes, changed
 
 
-def describe_difference(tokenizer: Tokenizer, text: str, found: str) -> str:
-    """Where `found` first differs from `text`, and why where it is known."""
+def first_difference(text: str, found: str) -> tuple[int, str]:
+    """The first character in which `found` differs from `text`, and both around it, in words."""
     at = next((i for i, (a, b) in enumerate(zip(text, found, strict=False)) if a != b), min(len(text), len(found)))
     begin, end = max(0, at - _AROUND), at + _AROUND
-    place = f"from character {at:,} on, {text[begin:end]!r} becomes {found[begin:end]!r}"
+    return at, f"from character {at:,} on, {text[begin:end]!r} becomes {found[begin:end]!r}"
+
+
+def describe_difference(tokenizer: Tokenizer, text: str, found: str) -> str:
+    """Where `found` first differs from `text`, and why where it is known."""
+    at, place = first_difference(text, found)
     unknown = tokenizer.processor.unk_id()
     missing = next((c for c in text[at:] if unknown in tokenizer.encode(c)), None)
     if missing is None:
