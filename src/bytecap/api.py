@@ -61,9 +61,9 @@ def fit(
     file in more time. Buffers of the state dict are kept exactly. The model, its gradients and all random states are
     left as they were. Read the file back with `bytecap.load_state_dict`.
 
-    Where the loss of the fitted model is not what curvature predicts, each tensor's curvature is corrected by what the
-    loss minds that tensor alone; where it still is not, or calibration is thin, the file is compared with one that
-    follows no calibration, and the better is taken, which `progress` is told. Of thin calibration a quarter of the
+    Where the loss of the fitted model is not what curvature predicts, each tensor's curvature is corrected by the
+    loss that rounding it alone costs; where it still is not, or calibration is thin, the file is compared with one that
+    follows no calibration, and the better is taken and noted in `progress`. Of thin calibration a quarter of the
     batches is kept apart for that, where they can be read again.
 
     Raises BudgetError when the cap cannot be met, ConfigError for arguments that cannot be used, DataError and

@@ -43,7 +43,7 @@ def test_near_entropy() -> None:
     assert len(encode_arrays([np.arange(5000)])) < 60
 
 
-def test_an_array_is_foretold_by_an_earlier_one() -> None:
+def test_an_array_is_predicted_by_an_earlier_one() -> None:
     """The same again, shifted, halved and turned around cost next to nothing, however many stand in between."""
     rng = np.random.default_rng(1)
     values = rng.integers(-40, 41, 500)

@@ -57,7 +57,7 @@ def error(weights: dict[str, Tensor]) -> float:
 
 
 def test_curvature_without_bounds() -> None:
-    """Corrected by what the loss minds each tensor alone: a fit that is nearer, and that says so."""
+    """Corrected by the loss that rounding each tensor alone costs: a fit that is nearer, and that says so."""
     notes, model = Notes(), Spectrum()
     job = make_module_job(model, ModuleInputs(batches(), loss, CONFIG, 0), FileBudget(900), notes)
     search = job.fitter

@@ -104,7 +104,7 @@ def test_the_price_is_that_of_a_normal_distribution() -> None:
 
 
 def test_parts_are_rounded_each_by_its_own_curvature() -> None:
-    """Experts whose inputs are correlated in their own ways: less loss than with the mean of both, as foretold."""
+    """Experts whose inputs are correlated in their own ways: less loss than with the mean of both, as predicted."""
     rng = np.random.default_rng(2)
     weights, parts, mean = {"w": rng.normal(size=(64, 160)).astype(np.float32)}, [], np.zeros((160, 160))
     for _ in range(2):

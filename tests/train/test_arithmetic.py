@@ -17,7 +17,7 @@ from bytecap.core.settings_reader import from_saved
 from bytecap.model.attention_choice import AttentionChoice
 from bytecap.text.shards import TokenStream
 from bytecap.train import arithmetic
-from bytecap.train.arithmetic import DocumentRoom, compiling
+from bytecap.train.arithmetic import DocumentCapacity, compiling
 from bytecap.train.checkpoint import CHECKPOINT, TrainingState, load_checkpoint
 from bytecap.train.loop import Trainer
 from tests.model.test_attention_segments import obvious_varlen
@@ -39,15 +39,15 @@ class Texts(TokenStream):
         return self.tokens[start : start + length]
 
 
-def test_room_for_documents() -> None:
+def test_capacity_for_documents() -> None:
     """Powers of two above one and a half times what the text tells, more where a batch has more, and never less."""
-    room = DocumentRoom(Texts([1, 5, 5, 5] * 100), bos=1)
+    capacity = DocumentCapacity(Texts([1, 5, 5, 5] * 100), bos=1)
     few, many = torch.full((4, 17), 5), torch.ones(4, 17, dtype=torch.long)
-    assert room(few) == 32  # 4 rows and 1.5 * 16 documents
-    assert [room(many), room(few)] == [64, 64]  # 4 * 16: the last column is no input
-    assert room(torch.full((2, 9), 5)) == 8  # another shape has room of its own
-    assert DocumentRoom(Texts([5] * 9), bos=1)(few[:1]) == 1
-    assert DocumentRoom(Texts([1, 5]), bos=1)(torch.full((64, 1025), 5)) == 65_535
+    assert capacity(few) == 32  # 4 rows and 1.5 * 16 documents
+    assert [capacity(many), capacity(few)] == [64, 64]  # 4 * 16: the last column is no input
+    assert capacity(torch.full((2, 9), 5)) == 8  # another shape has a capacity of its own
+    assert DocumentCapacity(Texts([5] * 9), bos=1)(few[:1]) == 1
+    assert DocumentCapacity(Texts([1, 5]), bos=1)(torch.full((64, 1025), 5)) == 65_535
 
 
 def test_training_with_segments(tmp_path: Path, stream: TokenStream, monkeypatch: pytest.MonkeyPatch) -> None:

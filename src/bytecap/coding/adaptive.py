@@ -3,7 +3,7 @@
 In:   arrays of integers.
 Out:  bytes. Integer arithmetic only, so that every machine decodes the same.
 
-An array is foretold by nothing, by each number's neighbour, or by a multiple of an earlier array of its length: the
+An array is predicted by nothing, by each number's neighbour, or by a multiple of an earlier array of its length: the
 codes of hidden units, say, come in several arrays that rise and fall together. What is left, less its middle, is
 coded with probabilities that all arrays of about the same spread share. An integer is a zero flag, a sign and a
 magnitude in unary up to ESCAPE, then in Elias-gamma form; every binary decision learns its own probability, first
@@ -31,7 +31,7 @@ _SLOWEST = 60
 _UNSEEN = _ONE // 2, 0
 """Probability of a 0 before anything was seen, and how often the decision was seen."""
 ALONE, DIFFERENCES, FIRST_LIKE = 0, 1, 2
-"""How an array is foretold; from FIRST_LIKE on by the last array of its length, by the one before that, and so on."""
+"""How an array is predicted; from FIRST_LIKE on by the last array of its length, by the one before that, and so on."""
 MAX_REFERENCES = 16
 """Earlier arrays that are looked at."""
 QUARTERS = 8
@@ -191,7 +191,7 @@ def decode_arrays(data: bytes, sizes: Sequence[int | Callable[[list[Array]], int
         elif 0 <= way - FIRST_LIKE < len(likes) and abs(quarters) <= QUARTERS:
             values = values + _multiple(likes[way - FIRST_LIKE], quarters)
         elif way != ALONE:
-            raise FormatError("a coded array is foretold in an impossible way")
+            raise FormatError("a coded array is predicted in an impossible way")
         if values.size and np.abs(values).max() >= MAX_VALUE:
             raise FormatError("a coded step or scale is too large")
         arrays.append(values)

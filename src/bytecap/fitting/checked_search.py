@@ -70,7 +70,8 @@ class CheckedSearch(SizeSearch):
         if increase is not first:
             progress.note(
                 f"the loss grows by {first.mean:.3g} nats a position where curvature predicts {predicted:.3g}; each "
-                f"tensor's curvature was corrected by what the loss minds it alone, which leaves {increase.mean:.3g}"
+                "tensor's curvature was corrected by the loss that rounding it alone costs, which leaves "
+                f"{increase.mean:.3g}"
             )
         return self._better(best, increase, file_bytes, progress, trusted=False)
 

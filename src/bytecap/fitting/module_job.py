@@ -28,6 +28,7 @@ from bytecap.model.roles import Role
 from bytecap.quant.adaptation import Adapter, make_adapter
 from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.calibration import CalibrationOptions, calibrate
+from bytecap.quant.labels import ModelOutput
 from bytecap.quant.statistics import Calibration
 
 MIN_LOSS = 1e-3
@@ -56,11 +57,11 @@ class _Reading:
     last: deque[tuple[Any, int]] = field(default_factory=deque)
     """Batches with their positions, the fewest that have `CHECKED_POSITIONS` together."""
 
-    def answer(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor] | Tensor:
+    def forward_fn(self, model: nn.Module, batch: Any) -> ModelOutput:
         """What the loss function gives, checked and counted."""
-        answered = _checked(self.inputs.loss(model, batch))
-        self.positions += len(answered[1]) if isinstance(answered, tuple) else answered.numel()
-        return answered
+        output = _checked(self.inputs.loss(model, batch))
+        self.positions += len(output[1]) if isinstance(output, tuple) else output.numel()
+        return output
 
     def read(self, n_batches: int | None = None) -> Iterator[Any]:
         """The batches from the first on, at most so many."""
@@ -88,14 +89,14 @@ def make_module_job(model: nn.Module, inputs: ModuleInputs, budget: FileBudget, 
 
     def begin(names: list[str]) -> Adapter:
         count = min(-(-config.compensation_tokens * reading.n_batches // max(reading.positions, 1)), reading.n_batches)
-        return make_adapter(model, names, itertools.cycle(batches), _Reading(inputs).answer, config, count)
+        return make_adapter(model, names, itertools.cycle(batches), _Reading(inputs).forward_fn, config, count)
 
     reading = _Reading(inputs)
     if config.calibration_tokens:
         calibration, apart = _measure(model, source, reading, progress)
         _name_unmeasured(source, calibration, progress)
         if apart and not config.adapts:
-            true_loss = TrueLoss(model, _Reading(inputs).answer, apart, source.aliases)
+            true_loss = TrueLoss(model, _Reading(inputs).forward_fn, apart, source.aliases)
     start_adaptation = begin if config.adapts else None
     return build_job(source, calibration, config, container, start_adaptation, true_loss=true_loss)
 
@@ -131,7 +132,12 @@ def _calibrate(
         squares=False, total_tokens=config.calibration_tokens,
     )  # fmt: skip
     return calibrate(
-        model, reading.read(n_batches), reading.answer, source_digest=source.digest, progress=progress, options=options
+        model,
+        reading.read(n_batches),
+        reading.forward_fn,
+        source_digest=source.digest,
+        progress=progress,
+        options=options,
     )
 
 
@@ -149,7 +155,7 @@ def _name_unmeasured(source: WeightSource, calibration: Calibration, progress: P
         )
 
 
-def _checked(value: Any) -> tuple[Tensor, Tensor] | Tensor:
+def _checked(value: Any) -> ModelOutput:
     """What a loss function may give; ConfigError for anything else."""
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, Tensor) for part in value):
         logits, label = value

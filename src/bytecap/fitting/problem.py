@@ -1,4 +1,4 @@
-"""Everything that a size search works on: weights, how much the loss minds their errors, and the settings.
+"""Everything that a size search works on: weights, how sensitive the loss is to their errors, and the settings.
 
 In:   a WeightSource, its calibration where there is one, a QuantConfig.
 Out:  a FitProblem, which plans, estimates and rounds; it does not change.
@@ -184,7 +184,7 @@ class FitProblem:
 def build_problem(
     source: WeightSource, calibration: Calibration | None, config: QuantConfig, reached: Collection[str] | None = None
 ) -> FitProblem:
-    """Factors of every matrix, and one step for what is none where the calibration says how much the loss minds it.
+    """Factors of every matrix, and one step for what is none where the calibration has its sensitivity.
 
     `reached` names the weights whose curvature was really shown; None if the curvature itself is to tell.
     """
@@ -277,7 +277,7 @@ def _reached(
 def _per_tensor_steps(
     source: WeightSource, calibration: Calibration | None, measured: Collection[str]
 ) -> dict[str, PerTensorStep]:
-    """One step for each tensor that is no matrix, where the calibration says how much the loss minds it."""
+    """One step for each tensor that is no matrix, where the calibration has its sensitivity."""
     steps = {}
     for name, fisher in ({} if calibration is None else calibration.vectors).items():
         if name in measured:

@@ -1,6 +1,6 @@
 """What a fit really costs: the loss of the model with fitted weights, on batches, next to what curvature predicts.
 
-In:   a module, what it answers, batches; then fitted weights by name.
+In:   a module, a forward function, batches; then fitted weights by name.
 Out:  the mean increase of the loss and how sure it is.
 
 Letters: N positions, V vocabulary.
@@ -9,7 +9,7 @@ Letters: N positions, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,15 +19,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from bytecap.quant.labels import ForwardFn
+
 CHECKED_POSITIONS = 2_048
 """Positions, at least, whose loss is looked at, where there are so many."""
 MAX_KEPT = 1 << 25
-"""Numbers of the original's answers that are kept; of very many logits fewer batches are looked at."""
+"""Numbers of the original's outputs that are kept; of very many logits fewer batches are looked at."""
 MIN_CERTAINTY, MIN_INCREASE = 2.0, 1e-5
 """Standard errors, and nats, that a mean must be above zero before anything follows from it."""
 
 Floats = npt.NDArray[np.float32]
-ForwardFn = Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class TrueLoss:
         self, model: nn.Module, forward_fn: ForwardFn, batches: Sequence[Any], aliases: Mapping[str, str]
     ) -> None:
         """`aliases` maps further names of a weight to the name under which weights are passed."""
-        self._model, self._answer = model, forward_fn
+        self._model, self._forward_fn = model, forward_fn
         self._tensors = dict(model.named_parameters())
         self._names = {name: [name] for name in self._tensors}
         for name, known in aliases.items():
@@ -88,8 +89,8 @@ class TrueLoss:
         """Logarithms of the probabilities (N, V), or losses (N,); what is drawn within is drawn alike each time."""
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(0)
-            answered = self._answer(self._model, batch)
-        return answered[0].float().log_softmax(dim=-1) if isinstance(answered, tuple) else answered.float().flatten()
+            output = self._forward_fn(self._model, batch)
+        return output[0].float().log_softmax(dim=-1) if isinstance(output, tuple) else output.float().flatten()
 
     @contextmanager
     def _replaced(self, weights: Mapping[str, Floats]) -> Iterator[None]:

@@ -134,11 +134,11 @@ def _attached_files(folder: Folder, how: FolderFit) -> dict[str, bytes]:
 
 def refuse_impossible(folder: Folder, how: FolderFit, budgets: Iterable[FileBudget]) -> None:
     """Raise BudgetError, before weights are read, where config and tokenizer alone are over a budget."""
-    nobody = Provenance(
+    empty = Provenance(
         recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False,
         context=how.context,
     )  # fmt: skip
-    Container(nobody, how.artifact, None, Attached(_attached_files(folder, how))).refuse_impossible(None, budgets)
+    Container(empty, how.artifact, None, Attached(_attached_files(folder, how))).refuse_impossible(None, budgets)
 
 
 def _compared(stream: TokenStream, context: int, device: torch.device, vocab_size: int | None) -> Iterator[Tensor]:

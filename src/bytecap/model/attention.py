@@ -25,7 +25,7 @@ from bytecap.model.techniques.base import Attended, Context, Visit
 
 
 class Attention(nn.Module):
-    """Mixes positions; sees what `context` allows."""
+    """Multi-head attention over the positions that `context.mask` allows."""
 
     roles: ClassVar[dict[str, Role]] = {"query_gain": Role.SCALAR}
     query_gain: nn.Parameter | None
@@ -42,7 +42,7 @@ class Attention(nn.Module):
         self.query_gain = nn.Parameter(torch.full((spec.n_heads,), spec.qk_gain)) if normalised else None
 
     def forward(self, x_BTD: Tensor, visit: Visit, context: Context, techniques: Techniques) -> Tensor:
-        """(B, T, D) to (B, T, D); at the last visit the positions alone that are wanted (`Context.drop`)."""
+        """(B, T, D) to (B, T, D); at the last visit without the positions that `Context.drop` drops."""
         B, T, _ = x_BTD.shape
         key_BTGK = self.key(x_BTD).view(B, T, self.n_kv_heads, self.d_head)
         key_BGTK = techniques.key(key_BTGK, visit, context).transpose(1, 2)

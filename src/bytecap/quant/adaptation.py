@@ -1,6 +1,6 @@
 """Which way weights are changed while a model is rounded: trained, or corrected by least squares.
 
-In:   a model, endless batches, what the model answers, the settings.
+In:   a model, endless batches, a forward function, the settings.
 Out:  a Distiller or a Compensator.
 """
 
@@ -14,7 +14,8 @@ from torch import nn
 
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.compensation import Compensator
-from bytecap.quant.distillation import Distiller, ForwardFn
+from bytecap.quant.distillation import Distiller
+from bytecap.quant.labels import ForwardFn
 
 Adapter = Distiller | Compensator
 

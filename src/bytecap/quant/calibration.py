@@ -19,7 +19,7 @@ Source:  K-FAC, arXiv 1503.05671; sums over uses: arXiv 2311.00636 (the "expand"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,7 @@ from bytecap.core.float32_products import onednn_float32
 from bytecap.core.progress import Progress
 from bytecap.quant.experts import curvature_of_parts
 from bytecap.quant.gradients import Gradients
-from bytecap.quant.labels import CalibrationLabels
+from bytecap.quant.labels import CalibrationLabels, ForwardFn
 from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder
 from bytecap.quant.spill import keep
 from bytecap.quant.statistics import Calibration, Curvature
@@ -70,7 +70,7 @@ DEFAULT_OPTIONS = CalibrationOptions()
 def calibrate(
     model: nn.Module,
     batches: Iterable[Any],
-    forward_fn: Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor],
+    forward_fn: ForwardFn,
     *,
     source_digest: str,
     progress: Progress,
@@ -94,12 +94,12 @@ def calibrate(
         for batch in batches:
             model.zero_grad(set_to_none=True)
             with recorder:
-                answered = forward_fn(model, batch)
-            if isinstance(answered, Tensor):
+                output = forward_fn(model, batch)
+            if isinstance(output, Tensor):
                 sampled = False
             elif sampled:
-                recorder.all_labels(answered[0])
-            loss_N = text.add(answered, sampled, options.generator)
+                recorder.all_labels(output[0])
+            loss_N = text.add(output, sampled, options.generator)
             if loss_N.numel() == 0:
                 continue
             if not loss_N.requires_grad:

@@ -1,6 +1,6 @@
 """Linear maps make up for what was rounded before them: by least squares, with forward passes alone.
 
-In:   a model, batches, what the model answers; then one rounded weight after another, in the order of the pass.
+In:   a model, batches, a forward function; then one rounded weight after another, in the order of the pass.
 Out:  for each linear map that is not rounded yet, the weight with which its part of the model is nearest to the
       original's.
 
@@ -30,7 +30,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bytecap.quant.distillation import ForwardFn, load, mean_divergence
+from bytecap.quant.distillation import load, mean_divergence
+from bytecap.quant.labels import ForwardFn
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

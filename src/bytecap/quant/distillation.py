@@ -1,6 +1,6 @@
 """Unquantized weights learn to make up for those that are rounded already.
 
-In:   a model, endless batches, what the model answers; then one rounded weight after another.
+In:   a model, endless batches, a forward function; then one rounded weight after another.
 Out:  new values for the unquantized ones, trained to keep the original's distributions.
 
 Second-order rounding takes up errors within a weight. What one weight's error does to the next layers, it leaves: here
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from bytecap.core.errors import ConfigError
+from bytecap.quant.labels import ForwardFn, ModelOutput
 
 RATE = 0.06
 """Learning rate of Adam as a share of the error that rounding will make in the weight."""
@@ -33,7 +34,6 @@ HELD_OUT_BATCHES = 8
 """Batches that are not trained on, to compare the distilled model with the one that was only rounded."""
 
 Floats = npt.NDArray[np.float32]
-ForwardFn = Callable[[nn.Module, Any], tuple[Tensor, Tensor] | Tensor]
 
 
 class Distiller:
@@ -46,7 +46,7 @@ class Distiller:
 
         The first batches are held out, to tell afterwards whether distillation helped.
         """
-        self._model, self._batches, self._answer, self._steps = model.eval(), batches, forward_fn, steps
+        self._model, self._batches, self._forward_fn, self._steps = model.eval(), batches, forward_fn, steps
         self._held_out = list(itertools.islice(batches, HELD_OUT_BATCHES))
         self._student = copy.deepcopy(model).requires_grad_(False)
         self._unquantized = {n: p.requires_grad_(True) for n, p in self._student.named_parameters() if n in names}
@@ -69,7 +69,7 @@ class Distiller:
         The student has these weights afterwards.
         """
         load(self._student, weights)
-        return mean_divergence(self._model, self._student, self._held_out, self._answer)
+        return mean_divergence(self._model, self._student, self._held_out, self._forward_fn)
 
     def _train(self, errors: Mapping[str, float]) -> None:
         usual = float(np.median(list(errors.values())))
@@ -90,7 +90,7 @@ class Distiller:
             schedule.step()
 
     def _logits(self, model: nn.Module, batch: Any) -> Tensor:
-        return _log_probabilities(self._answer(model, batch))
+        return _log_probabilities(self._forward_fn(model, batch))
 
 
 def load(model: nn.Module, weights: Mapping[str, Floats]) -> None:
@@ -102,11 +102,11 @@ def load(model: nn.Module, weights: Mapping[str, Floats]) -> None:
 
 
 @torch.no_grad()
-def mean_divergence(original: nn.Module, other: nn.Module, batches: Iterable[Any], answer: ForwardFn) -> float:
-    """Mean KL(original || other) in nats a position; where only losses are answered, by how much theirs is larger."""
+def mean_divergence(original: nn.Module, other: nn.Module, batches: Iterable[Any], forward_fn: ForwardFn) -> float:
+    """Mean KL(original || other) in nats per position; where there are losses alone, by how much theirs is larger."""
     total, positions = 0.0, 0
     for batch in batches:
-        wanted, found = answer(original, batch), answer(other, batch)
+        wanted, found = forward_fn(original, batch), forward_fn(other, batch)
         if isinstance(wanted, Tensor) and isinstance(found, Tensor):
             total, positions = total + float((found.double() - wanted.double()).sum()), positions + wanted.numel()
             continue
@@ -116,11 +116,11 @@ def mean_divergence(original: nn.Module, other: nn.Module, batches: Iterable[Any
     return total / max(positions, 1)
 
 
-def _log_probabilities(answered: tuple[Tensor, Tensor] | Tensor) -> Tensor:
+def _log_probabilities(output: ModelOutput) -> Tensor:
     """Logarithms of a model's probabilities, (N, V)."""
-    if not isinstance(answered, tuple):
+    if not isinstance(output, tuple):
         raise ConfigError(
             "distillation compares distributions: loss(model, batch) must return (logits, labels), not the loss of "
             "each position; or set quant.distill_steps to 0"
         )
-    return answered[0].float().flatten(0, -2).log_softmax(dim=-1)
+    return output[0].float().flatten(0, -2).log_softmax(dim=-1)

@@ -1,18 +1,23 @@
 """How many different positions a calibration has seen.
 
-In:   what the model answers at each position.
+In:   the output of a forward function at each position.
 Out:  a count, exact up to a bound beyond which it does not matter.
 
-Equal inputs have equal answers, so positions are told apart by what the model gives: its logits, or its loss.
+Equal inputs have equal outputs, so positions are distinguished by their logits, or their losses.
 
 Letters: N positions, V vocabulary.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from bytecap.quant.labels import ModelOutput
 
 ENOUGH = 4_096
 """Distinct positions at which counting stops."""
@@ -22,7 +27,7 @@ which lie closer together and have no logits that cancel out, 1 in 131,000; at w
 
 
 class DistinctPositions:
-    """A running count of positions with different answers."""
+    """A running count of positions with different outputs."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
@@ -33,15 +38,15 @@ class DistinctPositions:
         """Different positions so far, at most `ENOUGH`."""
         return min(len(self._seen), ENOUGH)
 
-    def add(self, answered: tuple[Tensor, Tensor] | Tensor) -> None:
+    def add(self, output: ModelOutput) -> None:
         """See the positions of one batch: logits (N, V) and labels, or losses (N,)."""
         if self.count == ENOUGH:
             return
         with torch.no_grad():
-            if isinstance(answered, Tensor):
-                value_N, dropped = answered, _DROPPED_BITS_OF_LOSS
+            if isinstance(output, Tensor):
+                value_N, dropped = output, _DROPPED_BITS_OF_LOSS
             else:
-                value_N, dropped = self._mixed(answered[0]), _DROPPED_BITS
+                value_N, dropped = self._mixed(output[0]), _DROPPED_BITS
             keys_N = value_N.float().cpu().contiguous().numpy().view(np.int32) >> dropped
         self._seen.update(np.unique(keys_N).tolist())
 

@@ -1,6 +1,6 @@
 """What a calibration text itself says: losses, labels, and how likely the model finds each token.
 
-In:   what a model answers at each position, logits and labels or losses.
+In:   the output of a forward function at each position, logits and labels or losses.
 Out:  the loss of each position to be differentiated, with labels drawn from the model; counts, entropies.
 
 Letters: N positions, V vocabulary.
@@ -9,14 +9,20 @@ Letters: N positions, V vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bytecap.core.distributed import gather_numbers
 from bytecap.core.errors import NumericsError
 from bytecap.quant.distinct import DistinctPositions
 
+ModelOutput: TypeAlias = tuple[Tensor, Tensor] | Tensor
+"""Logits (N, V) and labels (N,), or the loss of each position in nats (N,)."""
+ForwardFn: TypeAlias = Callable[[nn.Module, Any], ModelOutput]
+"""A forward pass of a model on a batch."""
 MANY_LABELS = 1 << 13
 """Vocabulary beyond which labels are drawn along the sum of their probabilities."""
 
@@ -29,14 +35,14 @@ class CalibrationLabels:
         self.labels: Tensor | None = None
         self.probability: Tensor | None = None
 
-    def add(self, answered: tuple[Tensor, Tensor] | Tensor, sampled: bool, generator: torch.Generator | None) -> Tensor:
+    def add(self, output: ModelOutput, sampled: bool, generator: torch.Generator | None) -> Tensor:
         """The loss of each position to be differentiated."""
-        self.distinct.add(answered)
-        if isinstance(answered, Tensor):
-            self.positions += answered.numel()
-            self.loss += float(answered.detach().double().sum())
-            return answered
-        logits_NV, label_N = answered
+        self.distinct.add(output)
+        if isinstance(output, Tensor):
+            self.positions += output.numel()
+            self.loss += float(output.detach().double().sum())
+            return output
+        logits_NV, label_N = output
         log_NV = logits_NV.float().log_softmax(dim=-1)
         if math.isnan(float(log_NV.detach().sum())):
             raise NumericsError("the model gives NaN on the calibration text; the checkpoint has diverged")
@@ -55,7 +61,7 @@ class CalibrationLabels:
         return [tensor for tensor in (self.labels, self.probability) if tensor is not None]
 
     def n_distinct(self) -> int:
-        """Positions with different answers, of all processes; the same in two of them counts twice."""
+        """Positions with different outputs, of all processes; the same in two of them counts twice."""
         return int(sum(one for (one,) in gather_numbers([float(self.distinct.count)])))
 
     def unigram(self) -> float:

@@ -18,7 +18,7 @@ CARRIED = 16
 """Rows in a block."""
 MAX_APART = 24
 """Blocks of so many rows after which paths that still differ at their beginning are given up for the cheapest."""
-GONE = np.float32(1e29)
+IMPOSSIBLE = np.float32(1e29)
 """The cost from which on a path counts as impossible."""
 
 
@@ -55,7 +55,7 @@ def search_merging(values_O: Floats, steps_O: Floats, V_OO: Floats, lambda_O: Fl
             oldest = slot_N[0]
             best = ancestor_NS[oldest, np.argmin(cost_S)]
             for b in range(states):
-                if ancestor_NS[oldest, b] != best and cost_S[b] < GONE:
+                if ancestor_NS[oldest, b] != best and cost_S[b] < IMPOSSIBLE:
                     if apart < MAX_APART:
                         best = -1
                         break

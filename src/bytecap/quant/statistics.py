@@ -102,7 +102,7 @@ class Calibration:
     training_squares: dict[str, float] = field(default_factory=dict)
     """Mean squared gradients that training has gathered, for schemes that rank by them; empty where it has not."""
     distinct: int = 0
-    """Positions with different answers among those measured; 0 if they were not counted, not exact if they are many
+    """Positions with different outputs among those measured; 0 if they were not counted, not exact if they are many
     (distinct.py)."""
 
     @property

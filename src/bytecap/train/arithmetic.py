@@ -1,7 +1,7 @@
 """What a run's products and attention are computed by: asked of the machine once, and kept in the run's state.
 
 In:   settings, a model, a device.
-Out:  the precision of products, the implementation of attention, and how many documents a compiled graph has room for.
+Out:  the precision of products, the implementation of attention, and the most documents that a compiled graph takes.
 
 Letters: B sequences, T positions.
 """
@@ -33,33 +33,33 @@ if TYPE_CHECKING:
 _SURVEYED = 1 << 20
 """Tokens of the text in which documents are counted before the first step."""
 _MARGIN = 1.5
-"""Room for so many times as many as those tell."""
+"""Capacity, as a multiple of the documents that those lead to expect."""
 _MOST = 65_535
 """Segments that the kernel's launch can number."""
 
 
-class DocumentRoom:
-    """How many documents a compiled graph has room for: powers of two, so that a graph serves nearly every batch.
+class DocumentCapacity:
+    """The most documents that a compiled graph takes: powers of two, so that a graph serves nearly every batch.
 
-    A batch with more of them gets a graph with more room, compiled while the clock runs; no later one of its shape has
+    A batch with more of them gets a graph for more, compiled while the clock runs; no later one of its shape has
     less. `stream` tells how often documents begin in the text.
     """
 
     def __init__(self, stream: TokenStream, bos: int) -> None:
         token_N = stream.read(0, min(len(stream), _SURVEYED))
         self._bos, self._share = bos, float((token_N == bos).mean())
-        self._room: dict[torch.Size, int] = {}
+        self._capacity: dict[torch.Size, int] = {}
 
     def __call__(self, rows_BT: Tensor) -> int:
-        """Room for the documents of rows (B, T + 1) on the CPU, whose last column is no input."""
+        """Capacity for the documents of rows (B, T + 1) on the CPU, whose last column is no input."""
         rows, positions = len(rows_BT), rows_BT.size(1) - 1
         needed = rows + int((rows_BT[:, 1:-1] == self._bos).sum())
-        room = self._room.get(rows_BT.shape, 0)
-        if needed > room:
+        capacity = self._capacity.get(rows_BT.shape, 0)
+        if needed > capacity:
             expected = rows + _MARGIN * self._share * rows * positions
             power = 1 << (max(needed, math.ceil(expected)) - 1).bit_length()
-            room = self._room[rows_BT.shape] = max(needed, min(power, _MOST))
-        return room
+            capacity = self._capacity[rows_BT.shape] = max(needed, min(power, _MOST))
+        return capacity
 
 
 class Arithmetic(NamedTuple):
@@ -68,8 +68,8 @@ class Arithmetic(NamedTuple):
     precision: str
     """What the operands of products are."""
     attention: AttentionChoice
-    room: DocumentRoom | None
-    """There with variable-length attention alone."""
+    capacity: DocumentCapacity | None
+    """With variable-length attention; None for any other."""
 
     def noted_in(self, state: TrainingState) -> TrainingState:
         """The state with what this machine adds to all that the run has met."""
@@ -92,8 +92,8 @@ def choose_arithmetic(job: TrainingJob, model: GPT, device: torch.device, progre
         )
     if device.type == "cuda":
         progress.note(f"attention: {attention}")
-    room = DocumentRoom(job.stream, job.bos) if attention.kind == "varlen" else None
-    return Arithmetic(precision, attention, room)
+    capacity = DocumentCapacity(job.stream, job.bos) if attention.kind == "varlen" else None
+    return Arithmetic(precision, attention, capacity)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ _SPEED_MEMORY = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """All that decides what a training run gives."""
+    """Everything that determines the result of a training run."""
 
     config: TrainConfig
     spec: ModelSpec
@@ -76,8 +76,8 @@ class TrainingJob:
     grids: Mapping[str, ScaleRule] = field(default_factory=dict)
     """The grid of each weight that is to be stored on one, for fake quantization."""
     plan_steps: Callable[[GPT], Mapping[str, torch.Tensor]] | None = None
-    """What step our own fit would give each weight of a model under the run's cap; tensors that keep 16 bits are left
-    out."""
+    """The step that our own fit would give each weight of a model under the run's cap, without tensors that keep 16
+    bits."""
 
 
 class Trainer:
@@ -131,7 +131,8 @@ class Trainer:
                 decision = decide(stop.number, due)
                 if decision.stop is not None:
                     self._save()
-                    raise Stopped(decision.stop, self._stopped(decision.stop))
+                    reason = f"stopped by {SIGNAL_NAMES[decision.stop]} at step {self.state.step:,}"
+                    raise Stopped(decision.stop, f"{reason}; saved, run the same command to go on")
                 if decision.save:
                     self._save()
                     saved_at = self.stopwatch.seconds
@@ -147,25 +148,16 @@ class Trainer:
 
     def _step(self, progress: float) -> None:
         begin = self.stopwatch.seconds
-        rows = torch.from_numpy(self.batches.next())
-        micro = self.config.micro_batch or self.config.batch
-        total = torch.zeros((), device=self.device)
         self.hooks.before_step(progress)
-        for begin_row in range(0, len(rows), micro):
-            place = slice(begin_row, begin_row + micro)
-            loss = self._mean_loss(rows[place], self.batches.starts[place], progress)
-            loss = loss * (len(rows[place]) / (len(rows) * world().size))
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+        total = self._accumulate_gradients(progress)
         sum_gradients(self.model, total)
         self.hooks.after_backward(progress)
-        value = float(total)
-        schedule = progress
+        loss, schedule = float(total), progress
         if self.config.optimizer.last_step_moves:
             schedule = progress_before_step(progress, self.state.step)
         rate = self.optimizers.matrix_rate(schedule)
-        if not math.isfinite(value):
-            raise said_by_main(self._not_finite(value, rate))
+        if not math.isfinite(loss):
+            raise said_by_main(self._not_finite(loss, rate))
         self.optimizers.step(schedule)
         self.hooks.after_step(progress)
         spent = self.stopwatch.seconds - begin
@@ -178,21 +170,43 @@ class Trainer:
             seconds=self.stopwatch.seconds,
             tokens=self.state.tokens + self.config.batch * self.config.context,
             position=self.batches.position,
-            loss=value,
+            loss=loss,
         )
-        row = {"step": self.state.step, "seconds": round(self.state.seconds, 3), "tokens": self.state.tokens}
-        row |= {"loss": round(value, 5), "rate": round(rate, 7)}
+        self._log(rate)
+
+    def _accumulate_gradients(self, progress: float) -> torch.Tensor:
+        """Run the next batch in parts; this process's share of its mean loss, whose gradients are added up."""
+        rows = torch.from_numpy(self.batches.next())
+        micro = self.config.micro_batch or self.config.batch
+        total = torch.zeros((), device=self.device)
+        for begin in range(0, len(rows), micro):
+            part = slice(begin, begin + micro)
+            loss = self._mean_loss(rows[part], self.batches.starts[part], progress)
+            loss = loss * (len(rows[part]) / (len(rows) * world().size))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def _log(self, rate: float) -> None:
+        """Append the step that is done to the metrics, and show it."""
+        state = self.state
+        row = {"step": state.step, "seconds": round(state.seconds, 3), "tokens": state.tokens}
+        row |= {"loss": round(state.loss, 5), "rate": round(rate, 7)}
         if world().is_main:
             append(self.folder / METRICS, json.dumps(row) + "\n")
-        self._tell(value)
+        steps, speed = self.config.steps, state.tokens / max(state.seconds, 1e-9)
+        done, total = (state.seconds, self.config.seconds) if steps is None else (float(state.step), float(steps))
+        text = f"step {state.step:,}  loss {state.loss:.3f} nats/token  {speed:,.0f} tokens/s"
+        self.progress.update(done, total, text)
 
     def _mean_loss(self, rows_BT: torch.Tensor, starts: Sequence[int], progress: float) -> torch.Tensor:
         rows_BT, mixture = self.hooks.rows(rows_BT, progress), self.hooks.mixture(starts, progress)
-        room = None if self._arithmetic.room is None else self._arithmetic.room(rows_BT)
+        capacity = self._arithmetic.capacity
+        max_documents = None if capacity is None else capacity(rows_BT)
         rows_BT = on_device(rows_BT, self.device)
         tokens_BT, target_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         with autocast(self.device):
-            return self._loss(tokens_BT, target_BT, self.job.bos, mixture=mixture, max_documents=room)
+            return self._loss(tokens_BT, target_BT, self.job.bos, mixture=mixture, max_documents=max_documents)
 
     def compile(self, **options: Any) -> None:
         """Compile every graph that the rest of the run will see, on random tokens, while the stopwatch is paused."""
@@ -264,17 +278,6 @@ class Trainer:
                 context=self.config.context, progressed=self.state, **content,
             )  # fmt: skip
             from_main(lambda: save_checkpoint(self.folder / CHECKPOINT, saved))
-
-    def _tell(self, loss: float) -> None:
-        state = self.state
-        by_steps = self.config.steps is not None
-        done, total = (state.step, self.config.steps) if by_steps else (state.seconds, self.config.seconds)
-        speed = state.tokens / max(state.seconds, 1e-9)
-        text = f"step {state.step:,}  loss {loss:.3f} nats/token  {speed:,.0f} tokens/s"
-        self.progress.update(float(done), float(total or 0), text)
-
-    def _stopped(self, number: int) -> str:
-        return f"stopped by {SIGNAL_NAMES[number]} at step {self.state.step:,}; saved, run the same command to go on"
 
     def _not_finite(self, value: float, rate: float) -> NumericsError:
         path = self.folder / CHECKPOINT

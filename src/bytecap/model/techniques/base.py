@@ -63,11 +63,11 @@ class Visit(NamedTuple):
 
 
 class NeighbourNeeded(Exception):
-    """A technique asked for a neighbour where positions before those that are wanted have been dropped."""
+    """A technique asked for the previous position after `Context.drop`."""
 
 
 class Attended(NamedTuple):
-    """What attention worked on, for techniques that change its outcome."""
+    """The inputs of attention, for techniques that change its output."""
 
     input_BTD: Tensor
     """The normalised stream that queries, keys and values were made from."""
@@ -76,7 +76,7 @@ class Attended(NamedTuple):
 
 @dataclass
 class Context:
-    """What one forward pass shares: tokens, documents, rotary tables, what may be attended to, streams kept."""
+    """State shared by one forward pass: tokens, documents, rotary tables, attention mask, cache, saved streams."""
 
     tokens_BT: Tensor
     document_BS: Tensor
@@ -85,9 +85,9 @@ class Context:
     """The rotary tables have half a head's width."""
     sin_TK: Tensor
     mask: AttentionMask
-    """What each position may attend to."""
+    """The positions that each position may attend to."""
     cache: Cache | None = None
-    """What came before the tokens, where they continue something."""
+    """Keys and values of the tokens before these, if they continue a text."""
     first_BTD: Tensor = field(init=False)
     """The stream that enters the first block; there from the hook `before` on."""
     saved: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -95,15 +95,15 @@ class Context:
     skip: int = 0
     """Positions at the beginning whose hidden states are not needed."""
     last_mask: AttentionMask | None = None
-    """What the others may attend to, where there is a `skip`."""
+    """The mask of the positions after `skip`; None if `skip` is 0."""
     dropped: int = 0
-    """Positions at the beginning that have been given up."""
+    """Leading positions that have been dropped."""
 
     def __post_init__(self) -> None:
         self._starts_BS = F.pad(self.document_BS[:, 1:] != self.document_BS[:, :-1], (1, 0), value=True)
 
     def drop(self) -> None:
-        """Drop the positions that are not needed: at the last visit only their keys and values are used."""
+        """Drop the first `skip` positions: at the last visit only their keys and values are needed."""
         if self.last_mask is None:
             return
         self.dropped, self.mask = self.skip, self.last_mask
@@ -113,10 +113,10 @@ class Context:
         self.saved = {name: [stream[:, kept] for stream in streams] for name, streams in self.saved.items()}
 
     def previous(self, x_BTD: Tensor) -> Tensor:
-        """Each position's left neighbour, zero at a document's first token; `x_BTD` may have any axes behind T.
+        """The value at the previous position, zero at a document's first token; `x_BTD` may have any axes after T.
 
-        The one way to a neighbour in time: across the border of two documents there is nothing to be had, also where
-        attention may look across it.
+        Techniques have no other access to earlier positions, so none can cross the border between two documents, not
+        even where attention may look across it.
         """
         if self.dropped:
             raise NeighbourNeeded
