@@ -7,9 +7,8 @@ import lzma
 
 import pytest
 
-from bytecap.coding.general import baseline_sizes
 from bytecap.report import compressors
-from bytecap.report.compressors import compressor_baselines
+from bytecap.report.compressors import baseline_sizes, compressor_baselines
 from tests.conftest import make_document
 from tests.progress import Notes
 
@@ -57,3 +56,9 @@ def test_a_dictionary_as_large_as_the_text_changes_nothing() -> None:
     for document in DOCUMENTS:
         data = document.encode()
         assert baseline_sizes(data)["xz"] == len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
+
+
+def test_they_shrink_repeated_text() -> None:
+    """The three that everyone knows, smaller than a text that repeats itself."""
+    sizes = baseline_sizes(b"one two three " * 500)
+    assert list(sizes) == ["gzip", "xz", "zstd-19"] and all(20 < size < 200 for size in sizes.values())

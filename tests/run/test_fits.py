@@ -75,7 +75,7 @@ def test_a_missing_compressor_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
     def missing() -> Any:
         raise BackendError("this needs the zstandard package: pip install zstandard")
 
-    monkeypatch.setattr(general, "_zstandard", missing)
+    monkeypatch.setattr(general, "import_zstandard", missing)
     refuse_missing_compressors(resolve())
     with pytest.raises(BackendError, match="scheme pr219 stores its file with zstd: this needs the zstandard package"):
         refuse_missing_compressors(resolve("source.scheme=pr219"))

@@ -7,7 +7,7 @@ import pytest
 
 from bytecap.core.errors import BackendError, ConfigError, DataError
 from bytecap.core.files import read_json, write_json
-from bytecap.run.folder import FIT_REPORT, MODEL, RECORD, SECONDS, TOKENS, claim_folder, find_model, load_seconds, timed
+from bytecap.run.folder import MODEL, RECORD, SECONDS, TOKENS, claim_folder, find_model, load_seconds, timed
 from bytecap.run.recipe import Recipe, resolve
 from bytecap.text.tokens import MANIFEST
 from bytecap.train.checkpoint import CHECKPOINT, Checkpoint, TrainingState, save_checkpoint
@@ -85,4 +85,3 @@ def test_what_a_folder_lacks_is_named_with_the_next_verb(tmp_path: Path) -> None
         lacks("has not been fitted; run `bytecap fit " if finished else "has not been trained to the end")
     (tmp_path / MODEL).touch()
     assert find_model(tmp_path) == tmp_path / MODEL
-    assert FIT_REPORT == "model.fit.json"

@@ -6,7 +6,6 @@ Out:  bytes; decompression is bounded by the size that was declared, so that a f
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from types import ModuleType
 
@@ -30,18 +29,18 @@ def compress(codec: str, data: bytes) -> bytes:
     if codec == RAW:
         return data
     if codec == BROTLI:
-        packed: bytes = _brotli().compress(data, quality=_BROTLI_QUALITY, lgwin=_BROTLI_WINDOW)
+        packed: bytes = _import_brotli().compress(data, quality=_BROTLI_QUALITY, lgwin=_BROTLI_WINDOW)
         return packed
     if codec == ZSTD:
-        parameters = _zstandard().ZstdCompressionParameters.from_level(
+        parameters = import_zstandard().ZstdCompressionParameters.from_level(
             _ZSTD_LEVEL, source_size=len(data), write_checksum=False, write_content_size=False
         )
-        packed = _zstandard().ZstdCompressor(compression_params=parameters).compress(data)
+        packed = import_zstandard().ZstdCompressor(compression_params=parameters).compress(data)
         return packed
     if codec == ZLIB:
         return zlib.compress(data, _ZLIB_LEVEL)
     if codec == LZMA:
-        lzma = _lzma()
+        lzma = import_lzma()
         packed = lzma.compress(data, check=lzma.CHECK_NONE, preset=_LZMA_LEVEL | lzma.PRESET_EXTREME)
         return packed
     raise ConfigError(f"there is no compressor {codec!r}{nearest(codec, CODECS)}; choose one of {', '.join(CODECS)}")
@@ -66,23 +65,8 @@ def decompress(codec: str, data: bytes, raw_size: int) -> bytes:
     return out
 
 
-def baseline_sizes(data: bytes) -> dict[str, int]:
-    """Bytes of `data` through gzip -9, xz -9e and zstd -19.
-
-    The dictionary of xz is no larger than the data, which changes no size and saves most of the time on short ones.
-    """
-    zstd, lzma = _zstandard().ZstdCompressor(level=19), _lzma()
-    preset = 9 | lzma.PRESET_EXTREME
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": min(max(len(data), 4096), 1 << 26)}]
-    return {
-        "gzip": len(gzip.compress(data, 9, mtime=0)),
-        "xz": len(lzma.compress(data, filters=filters)),
-        "zstd-19": len(zstd.compress(data)),
-    }
-
-
 def _bounded_brotli(data: bytes, raw_size: int) -> bytes:
-    brotli = _brotli()
+    brotli = _import_brotli()
     decoder = brotli.Decompressor()
     out = bytearray()
     try:
@@ -98,7 +82,7 @@ def _bounded_brotli(data: bytes, raw_size: int) -> bytes:
 
 
 def _bounded_zstd(data: bytes, raw_size: int) -> bytes:
-    zstandard = _zstandard()
+    zstandard = import_zstandard()
     out, given = bytearray(), 0
     try:
         decoder = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
@@ -128,7 +112,7 @@ def _bounded_zlib(data: bytes, raw_size: int) -> bytes:
 
 
 def _bounded_lzma(data: bytes, raw_size: int) -> bytes:
-    lzma = _lzma()
+    lzma = import_lzma()
     out = bytearray()
     rest = data
     try:
@@ -143,7 +127,7 @@ def _bounded_lzma(data: bytes, raw_size: int) -> bytes:
     return bytes(out)
 
 
-def _brotli() -> ModuleType:
+def _import_brotli() -> ModuleType:
     try:
         import brotli  # noqa: PLC0415  (optional backend)
     except ImportError:
@@ -151,7 +135,8 @@ def _brotli() -> ModuleType:
     return brotli  # type: ignore[no-any-return]
 
 
-def _zstandard() -> ModuleType:
+def import_zstandard() -> ModuleType:
+    """The zstandard package; BackendError where it is not installed."""
     try:
         import zstandard  # noqa: PLC0415  (optional backend)
     except ImportError:
@@ -159,7 +144,8 @@ def _zstandard() -> ModuleType:
     return zstandard
 
 
-def _lzma() -> ModuleType:
+def import_lzma() -> ModuleType:
+    """Python's lzma; BackendError in a build without it."""
     try:
         import lzma  # noqa: PLC0415  (left out of some builds of Python)
     except ImportError:

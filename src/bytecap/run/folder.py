@@ -33,7 +33,6 @@ SCORE, RECORD, SECONDS, LOG = "score.json", "record.json", "seconds.json", "log.
 SEED_FOLDER = "seed-"
 """How the run folders of several seeds begin, each followed by its seed."""
 
-FIT_REPORT = report_path(Path(MODEL)).name
 _FITS = tuple(name for file in (MODEL, COMPARED) for name in (file, report_path(Path(file)).name))
 OWN = (RECIPE, TOKENS, METRICS, *_FITS, CHECKPOINT, CALIBRATION, SCORE, RECORD, SECONDS, LOG, LOCK, UNFINISHED_SCORE)
 """The files that only the stages of a run write."""

@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-JOB_KEYS = ("paths", "folder", "out", "tokens", "texts")
-
 
 def main(job: dict[str, Any]) -> None:
     """Load model and tokenizer, ask both; copies of code that the library makes go into the job's folder."""
