@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from bytecap.core.progress import Silent
+from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.run.recipe import Recipe, resolve
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import ShardWriter, TokenStream
-from bytecap.train.checkpoint import build_model, load_checkpoint
+from bytecap.train.checkpoint import load_checkpoint
 from bytecap.train.loop import Trainer, TrainingJob
 
 STEPS, VOCAB, BOS = 30, 61, 1
@@ -168,7 +169,7 @@ def test_thirty_steps(shape: tuple[int, int, int, int, int], stream: TokenStream
     recipe = published_recipe(shape)
     spec, found, losses = trained(recipe, stream, tmp_path / "run")
     torch.manual_seed(0)
-    weights = {name: value.detach().double().requires_grad_() for name, value in build_model(spec).named_parameters()}
+    weights = {name: value.detach().double().requires_grad_() for name, value in GPT(spec).named_parameters()}
     assert weights.keys() == found.keys()
     optimizers = PublishedOptimizers(weights)
     batches = TrainBatches(stream, batch=4, context=16, seed=0)
@@ -181,7 +182,7 @@ def test_thirty_steps(shape: tuple[int, int, int, int, int], stream: TokenStream
         left = (STEPS - step) / STEPS
         optimizers.step(weights, min(1.0, left / recipe.train.optimizer.warmdown))
     assert losses[-1] < losses[0] - 0.5
-    model = build_model(spec)
+    model = GPT(spec)
     model.load_state_dict(found)
     rows_BT = torch.from_numpy(batches.next())[:, :-1]
     mine = model.logits(model.hidden(rows_BT, BOS))
@@ -193,7 +194,7 @@ def test_start_of_the_weights() -> None:
     """Uniform within one over the root of the inputs, zero where a block ends, the embedding normal with 0.005."""
     torch.manual_seed(0)
     spec = ModelSpec.of(published_recipe((4, 128, 4, 2, 256)).model, 512)
-    for name, value in build_model(spec).state_dict().items():
+    for name, value in GPT(spec).state_dict().items():
         if name == "embedding":
             assert value.std().item() == pytest.approx(0.005, rel=0.02) and abs(value.mean().item()) < 1e-4
         elif name.endswith(("out.weight", "down.weight")):

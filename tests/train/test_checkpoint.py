@@ -16,7 +16,6 @@ from bytecap.train.checkpoint import (
     CHECKPOINT,
     Checkpoint,
     TrainingState,
-    build_model,
     load_checkpoint,
     load_training_state,
     open_tensors,
@@ -99,7 +98,7 @@ def test_damaged_and_foreign(tmp_path: Path) -> None:
 
 def test_one_changed_bit_is_seen(tmp_path: Path) -> None:
     """In any tensor, whatever its type, and in what is said about it."""
-    model, path = build_model(SPEC), tmp_path / CHECKPOINT
+    model, path = GPT(SPEC), tmp_path / CHECKPOINT
     state = {"a/x": torch.zeros(3, dtype=torch.bfloat16), "a/step": torch.tensor(7), "b/empty": torch.zeros(0)}
     save_checkpoint(path, saved_model(model, TrainingState(step=41, loss=1.5), optimizer=state))
     assert load_checkpoint(path).digest is not None and load_training_state(path) == TrainingState(step=41, loss=1.5)
@@ -115,7 +114,7 @@ def test_one_changed_bit_is_seen(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_version_0_1_0_has_no_digest(tmp_path: Path) -> None:
     """It opens, and says that nothing was checked."""
-    model, path = build_model(SPEC), tmp_path / CHECKPOINT
+    model, path = GPT(SPEC), tmp_path / CHECKPOINT
     save_checkpoint(path, saved_model(model, TrainingState()))
     with safetensors.safe_open(path, framework="pt") as file:
         about = file.metadata()["bytecap"]

@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bytecap.core.elementwise import rms_norm
 from bytecap.model.attention_blocks import attend
 from bytecap.model.attention_mask import AttentionMask
 from bytecap.model.attention_segments import attend_segments
 from bytecap.model.hooks import Techniques
-from bytecap.model.layers import Linear, norm
+from bytecap.model.layers import Linear
 from bytecap.model.roles import Role
 from bytecap.model.rotary import rotate
 from bytecap.model.spec import ModelSpec
@@ -49,7 +50,7 @@ class Attention(nn.Module):
         value_BGTK = self.value(x_BTD).view(B, T, self.n_kv_heads, self.d_head).transpose(1, 2)
         value_BGTK = techniques.value(value_BGTK, visit, context)
         if self.query_gain is not None:
-            key_BGTK = norm(key_BGTK)
+            key_BGTK = rms_norm(key_BGTK)
         key_BGSK = rotate(key_BGTK, context.cos_TK, context.sin_TK)
         value_BGSK = value_BGTK
         if context.cache is not None:
@@ -63,7 +64,7 @@ class Attention(nn.Module):
             query_BTHK = self._queries(x_BTD, visit, context, techniques)
         query_BHTK = query_BTHK[:, query_BTHK.size(1) - x_BTD.size(1) :].transpose(1, 2)
         if self.query_gain is not None:
-            query_BHTK = norm(query_BHTK)
+            query_BHTK = rms_norm(query_BHTK)
         query_BHTK = rotate(query_BHTK, context.cos_TK, context.sin_TK)
         if self.query_gain is not None:
             query_BHTK = query_BHTK * self.query_gain.to(x_BTD.dtype)[:, None, None]

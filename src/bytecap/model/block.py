@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bytecap.core.elementwise import squared, squared_relu
+from bytecap.core.elementwise import rms_norm, squared, squared_relu
 from bytecap.model.attention import Attention
 from bytecap.model.hooks import Techniques
-from bytecap.model.layers import Linear, Norm, norm
+from bytecap.model.layers import Linear, RMSNorm
 from bytecap.model.roles import Role
 from bytecap.model.spec import Activation, ModelSpec
 from bytecap.model.techniques.base import Context, Visit
@@ -65,8 +65,8 @@ class Block(nn.Module):
         self.mlp = MLP(spec)
         self.middle = nn.Identity()  # where others can see the stream between the two
         self.ln_scale = spec.ln_scale
-        self.attention_norm: Callable[[Tensor], Tensor] = Norm(spec.d_model) if llama else norm
-        self.mlp_norm: Callable[[Tensor], Tensor] = Norm(spec.d_model) if llama else norm
+        self.attention_norm: Callable[[Tensor], Tensor] = RMSNorm(spec.d_model) if llama else rms_norm
+        self.mlp_norm: Callable[[Tensor], Tensor] = RMSNorm(spec.d_model) if llama else rms_norm
         self.attention_scale = None if llama else nn.Parameter(torch.ones(spec.d_model))
         self.mlp_scale = None if llama else nn.Parameter(torch.ones(spec.d_model))
 

@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bytecap.core.elementwise import rms_norm
 from bytecap.core.products import linear
 from bytecap.model.attention_mask import AttentionMask, Visible, attention_mask
 from bytecap.model.block import Block
 from bytecap.model.cache import Cache
 from bytecap.model.hooks import Techniques
-from bytecap.model.layers import Norm, activation_dtype, norm
+from bytecap.model.layers import RMSNorm, activation_dtype
 from bytecap.model.loss import blocks_suit, token_losses
 from bytecap.model.roles import Role
 from bytecap.model.rotary import rotary_table
@@ -42,7 +43,7 @@ class GPT(nn.Module):
             nn.init.normal_(self.embedding, std=spec.embedding_std)
         self.head = None if spec.tied else nn.Parameter(torch.zeros(spec.vocab_size, spec.d_model))
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.n_layers))
-        self.final_norm: Callable[[Tensor], Tensor] = Norm(spec.d_model) if spec.block == "llama" else norm
+        self.final_norm: Callable[[Tensor], Tensor] = RMSNorm(spec.d_model) if spec.block == "llama" else rms_norm
         self.techniques = Techniques(spec)
         self._drops = True
         """False once a technique asks for a neighbour behind the last attention: then nothing can be dropped."""
@@ -71,7 +72,7 @@ class GPT(nn.Module):
         embedded_BTD = F.embedding(tokens_BT, self.embedding).to(activation_dtype(tokens_BT.device))
         stream_BTD = techniques.embed(embedded_BTD, context)
         if self.spec.block != "llama":
-            stream_BTD = norm(stream_BTD)
+            stream_BTD = rms_norm(stream_BTD)
         context.first_BTD = stream_BTD = techniques.first(stream_BTD, context)
         order = techniques.order(list(range(self.spec.n_layers)))
         for place, block in enumerate(order):

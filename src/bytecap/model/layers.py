@@ -1,4 +1,4 @@
-"""The layers everything is made of: a linear map without bias, a norm without weights or with them; their precision."""
+"""The layers everything is made of: a linear map without bias, an RMS norm with weights; their precision."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Linear(nn.Module):
         return linear(x, self.weight.to(x.dtype))
 
 
-class Norm(nn.Module):
-    """The norm with a learned factor for each channel, which starts at 1."""
+class RMSNorm(nn.Module):
+    """RMS norm with a learned factor for each channel, which starts at 1."""
 
     roles: ClassVar[dict[str, Role]] = {"weight": Role.SCALAR}
 
@@ -43,12 +43,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., D), in the precision of x."""
-        return norm(x) * self.weight.to(x.dtype)
-
-
-def norm(x: Tensor) -> Tensor:
-    """x divided by its root mean square over the last axis."""
-    return rms_norm(x)
+        return rms_norm(x) * self.weight.to(x.dtype)
 
 
 def activation_dtype(device: torch.device) -> torch.dtype:

@@ -22,6 +22,7 @@ from bytecap.core.progress import Part
 from bytecap.core.version import __version__
 from bytecap.fitting.job import Container, refuse_small
 from bytecap.fitting.source import open_checkpoint, source_from_module
+from bytecap.model.gpt import GPT
 from bytecap.model.sampling import Sampling
 from bytecap.model.spec import ModelSpec
 from bytecap.report.compressors import compressor_baselines
@@ -71,7 +72,7 @@ from bytecap.text.prepare import changed_file, prepare
 from bytecap.text.shared import share_tokens
 from bytecap.text.tokenizer import Tokenizer
 from bytecap.text.tokens import MANIFEST, Tokens, load_tokens
-from bytecap.train.checkpoint import CHECKPOINT, build_model, load_training_state
+from bytecap.train.checkpoint import CHECKPOINT, load_training_state
 from bytecap.train.loop import METRICS, Trainer, TrainingJob
 from bytecap.train.parallel import rows_of_rank
 
@@ -284,6 +285,6 @@ def _refuse_small_cap(recipe: Recipe, tokenizer: Tokenizer) -> None:
     """Raise BudgetError when no training could bring the model under the cap, once the tokenizer is known."""
     spec = ModelSpec.of(recipe.model, tokenizer.vocab_size)
     container = Container(build_provenance(recipe, tokenizer, "", ""), recipe.artifact, tokenizer)
-    model = build_model(spec)
+    model = GPT(spec)
     refuse_small(source_from_module(model), recipe.quant, container, recipe.artifact.budget)
     refuse_small_plan(model, recipe, container)

@@ -97,7 +97,7 @@ class Checkpoint:
 
     def model(self) -> GPT:
         """The model, on CPU."""
-        model = build_model(self.spec)
+        model = GPT(self.spec)
         self.load_into(model)
         return model
 
@@ -110,11 +110,6 @@ class Checkpoint:
             raise DataError(
                 f"the checkpoint does not hold the model that it names ({why}); delete it to train again"
             ) from None
-
-
-def build_model(spec: ModelSpec) -> GPT:
-    """A fresh model on CPU."""
-    return GPT(spec)
 
 
 def save_checkpoint(path: Path, saved: Checkpoint) -> None:

@@ -42,7 +42,6 @@ from bytecap.train.checkpoint import (
     CHECKPOINT,
     Checkpoint,
     TrainingState,
-    build_model,
     load_checkpoint,
     save_checkpoint,
 )
@@ -102,7 +101,7 @@ class Trainer:
         config.check_hooks(job.spec)
         rows = rows_of_rank(config.batch, config.micro_batch)
         torch.manual_seed(job.seed)
-        self.model = initialize(build_model(job.spec)).to(self.device)
+        self.model = initialize(GPT(job.spec)).to(self.device)
         self.optimizers = Optimizers(self.model, config.optimizer)
         self.hooks = RunHooks(job, self.model)
         self.state = TrainingState()

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from bytecap.core.elementwise import rms_norm
 from bytecap.core.errors import ConfigError
 from bytecap.model.block import Block
 from bytecap.model.gpt import GPT
 from bytecap.model.hooks import Techniques
-from bytecap.model.layers import norm
 from bytecap.model.spec import ModelConfig, ModelSpec
 from bytecap.model.techniques import with_defaults
 from bytecap.model.techniques.base import Visit
@@ -36,7 +36,7 @@ def slow_hidden(model: GPT, first_laned: int) -> Tensor:
     context, none = model._context(TOKENS_BT, 1), Techniques(ModelSpec(**SHAPE, techniques={}))  # type: ignore[arg-type]
     own = dict(model.techniques.named_parameters())
     mix = own["residual_mix.mix_L2D"]
-    lane_0 = lane_1 = x0 = norm(model.embedding[TOKENS_BT])
+    lane_0 = lane_1 = x0 = rms_norm(model.embedding[TOKENS_BT])
     saved: list[Tensor] = []
     n_layers = len(model.blocks)
     for i, block in enumerate(cast(list[Block], list(model.blocks))):
@@ -49,8 +49,8 @@ def slow_hidden(model: GPT, first_laned: int) -> Tensor:
             gate = torch.sigmoid(own["gated_skips.gate_SD"][skip])
             lane_0 = gate * lane_0 + (1 - gate) * own["gated_skips.weight_SD"][skip] * saved[n_layers // 2 - 1 - skip]
         read = mix[i, 0] * lane_0 + mix[i, 1] * x0
-        attention = block.attention_scale * block.attention(norm(read), visit, context, none)
-        mlp = block.mlp_scale * block.mlp(norm(lane_1 if laned else read + attention))
+        attention = block.attention_scale * block.attention(rms_norm(read), visit, context, none)
+        mlp = block.mlp_scale * block.mlp(rms_norm(lane_1 if laned else read + attention))
         if laned:
             keep, add = own["parallel_lanes.keep_P2"][i - first_laned], own["parallel_lanes.add_P22"][i - first_laned]
             both = [keep[j] * lane + add[0, j] * attention + add[1, j] * mlp for j, lane in enumerate((lane_0, lane_1))]
@@ -58,7 +58,7 @@ def slow_hidden(model: GPT, first_laned: int) -> Tensor:
         else:
             lane_0 = lane_1 = read + attention + mlp
         saved.append(lane_0)
-    return norm((lane_0 + lane_1) / 2)
+    return rms_norm((lane_0 + lane_1) / 2)
 
 
 @pytest.mark.parametrize(("n_layers", "laned"), [(5, 2), (4, 3), (3, 3), (4, 1)])
