@@ -1,14 +1,18 @@
 """Every script in benchmarks/ explains itself, and those that can run in seconds do."""
 
+import contextlib
+import io
 import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.conftest import make_document
-from tests.runs import SETTINGS
+from tests.runs import SETTINGS, call
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PARTS = ("fit_measures.py", "ngram_table.py", "peer_training.py", "peer_worker.py")
@@ -71,6 +75,17 @@ def test_recipes_on_laptop(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A row with both fits and the claim; a second call reads the finished run and adds another recipe."""
+
+    real = subprocess.run
+
+    def in_this_process(command: list[str], **options: Any) -> Any:
+        if command[1:3] != ["-m", "bytecap"]:
+            return real(command, **options)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            code = call(*command[3:])
+        return SimpleNamespace(returncode=code, stdout=said.getvalue())
+
+    monkeypatch.setattr(subprocess, "run", in_this_process)  # seven processes would each import torch
     settings = {**SETTINGS, "train.steps": 8, "quant.calibration_tokens": 512, "quant.states": 8}
     words = [f"--set={name}={value}" for name, value in settings.items() if name != "artifact.cap_bytes"]
     words += ["--text", str(corpus), "--cap", "9kB", "--seeds", "0", "--out", str(tmp_path)]
