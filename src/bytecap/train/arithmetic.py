@@ -69,7 +69,7 @@ class Arithmetic(NamedTuple):
     """What the operands of products are."""
     attention: AttentionChoice
     capacity: DocumentCapacity | None
-    """With variable-length attention; None for any other."""
+    """Only of variable-length attention; None for any other."""
 
     def noted_in(self, state: TrainingState) -> TrainingState:
         """The state with what this machine adds to all that the run has met."""
