@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import runpy
 import subprocess
 import sys
@@ -119,3 +120,21 @@ def test_peers_in_equal_bytes(
     assert table.size <= 1500 and table.order > 1
     for context in (b"", b"a mo", b"token", b"zzzz", text[100:105]):
         assert sum(table.probability(context, byte) for byte in range(256)) == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_adaptation_table(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shares of stride 64 (plain windows, the context being 32) over two runs; nothing is measured twice."""
+    plain = json.loads((finished / "record.json").read_text("utf-8"))["scores"]["after_plain"]["bits_per_byte"]
+    words = [f"tiny={finished},{finished}", "--results", str(tmp_path / "results.json"), "--rows"]
+    whole = []
+    for _ in range(2):
+        run(monkeypatch, "adaptation_table.py", *words, "^streaming")
+        whole.append([line.split("|")[1:3] for line in capsys.readouterr().out.splitlines() if line[0] == "|"])
+    assert whole[0] == whole[1] and whole[0][3][1].split()[0] == f"{plain:.4f}" and len(whole[0]) == 5
+    run(monkeypatch, "adaptation_table.py", *words, "earlier", "--targets", "1500")
+    lines = capsys.readouterr().out.splitlines()
+    assert int(lines[2].split()[2].replace(",", "")) <= 1500 and len(lines) == 6
+    assert all(0.3 < float(line.split("|")[2].split()[0]) < 1.05 for line in lines[4:]), lines
