@@ -37,7 +37,18 @@ from bytecap.scoring.memory_states import (
     forget_states,
     new_state_weights,
 )
-from bytecap.scoring.memory_tables import LAST_ORDER, MATCH, N_CONTEXTS, POINTER, TOKENS, Tables, Whole, followed
+from bytecap.scoring.memory_tables import (
+    FIRST_WORD,
+    LAST_ORDER,
+    LINE,
+    MATCH,
+    N_CONTEXTS,
+    POINTER,
+    TOKENS,
+    Tables,
+    Whole,
+    followed,
+)
 
 Doubles = npt.NDArray[np.float64]
 
@@ -55,7 +66,6 @@ N_OWN = 1 + 3 * N_CONTEXTS + 8
 N_FEATURES, N_PLACE = N_OWN + N_RECORD, 4 + 2 * N_CONTEXTS + len(BEGIN_J)
 _LONGEST_FIRST = (*range(LAST_ORDER, -1, -1), LAST_ORDER + 3, LAST_ORDER + 2, LAST_ORDER + 4, LAST_ORDER + 1)
 """The contexts in the order in which they give candidates."""
-_FIRST_WORD, _LINE = LAST_ORDER + 1, LAST_ORDER + 4
 
 
 class Candidates(NamedTuple):
@@ -211,16 +221,16 @@ def _describe_contexts(tables: Tables, token: Whole, feature_F: Floats) -> Whole
     place: Whole = -1
     for order in range(N_CONTEXTS):
         slot, at = tables.slot_O[order], 1 + 3 * order
-        if order == _FIRST_WORD:
+        if order == FIRST_WORD:
             node = 0
-        elif order == _LINE:
+        elif order == LINE:
             node = beginning
         if slot < 0:
             feature_F[at] = feature_F[at + 1] = feature_F[at + 2] = 0
             continue
         if node >= 0:
             node = followed(tables, slot, token)
-        if order == _FIRST_WORD:
+        if order == FIRST_WORD:
             beginning = node
         if node >= 0:
             place = tables.node_last_N[node]

@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from bytecap.core.compiled import compiled
 from bytecap.scoring.memory_tables import (
+    FIRST_WORD,
+    LINE,
     MIN_MATCH_ORDER,
     N_CONTEXTS,
     ORDERS,
@@ -63,7 +65,7 @@ class Earlier(NamedTuple):
 def new_earlier(vocab_size: int, tokens: int = 1, pieces: Pieces | None = None) -> Earlier:
     """No documents yet, with room for `tokens` tokens."""
     return Earlier(
-        new_tables(vocab_size, tokens, pieces, slots_per_context=1),
+        new_tables(vocab_size, tokens, pieces),
         np.full(N_CONTEXTS, -1, np.int64),
         np.array([-1, 0], np.int64),
         np.full(1, BEGIN_RIGHT, np.float32),
@@ -156,15 +158,28 @@ def describe_earlier_place(earlier: Earlier, place_C: Floats) -> None:
 
 @compiled(inner=True)
 def describe_earlier(earlier: Earlier, token: Whole, feature_F: Floats) -> None:
-    """How often the token followed each context in earlier documents, as a share and as a count; the match."""
+    """How often the token followed each context in earlier documents, as a share and as a count; the match.
+
+    What never followed a context there never followed a longer one that ends in it.
+    """
     past, pointer = earlier.tables, earlier.match_2[PLACE]
+    node: Whole = 0
+    beginning: Whole = 0
     for order in range(N_CONTEXTS):
         slot, at = earlier.slot_O[order], 2 * order
-        feature_F[at] = feature_F[at + 1] = 0
-        if slot >= 0:
+        if order == FIRST_WORD:
+            node = 0
+        elif order == LINE:
+            node = beginning
+        if slot < 0:
+            feature_F[at] = feature_F[at + 1] = 0
+            continue
+        if node >= 0:
             node = followed(past, slot, token)
-            count = past.node_count_N[node] if node >= 0 else np.int32(0)
-            feature_F[at] = np.log(np.float32((count + 0.1) / (past.context_total_S[slot] + 0.2))) + 2
-            feature_F[at + 1] = np.log(np.float32(count + 1))
+        if order == FIRST_WORD:
+            beginning = node
+        count = past.node_count_N[node] if node >= 0 else np.int32(0)
+        feature_F[at] = np.log(np.float32((count + 0.1) / (past.context_total_S[slot] + 0.2))) + 2
+        feature_F[at + 1] = np.log(np.float32(count + 1))
     predicted = pointer >= 0 and past.history_L[pointer] == token
     feature_F[N_EARLIER - 1] = np.log(np.float32(earlier.match_2[LENGTH] + 1)) if predicted else np.float32(0)

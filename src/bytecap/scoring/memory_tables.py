@@ -28,6 +28,8 @@ Whole: TypeAlias = "int | np.integer[Any]"
 ORDERS = (1, 2, 3, 4, 6)
 LAST_ORDER = len(ORDERS) - 1
 N_CONTEXTS = len(ORDERS) + WORD_CONTEXTS
+FIRST_WORD, LINE = LAST_ORDER + 1, LAST_ORDER + 4
+"""Places of two contexts by words: the word alone, which the others begin with, and that with the line's first word."""
 MIN_MATCH_ORDER = 3
 """Index in ORDERS: a match begins where the last four tokens have been seen before."""
 MAX_MATCH = 64
@@ -70,10 +72,10 @@ class Tables(NamedTuple):
     pieces: Pieces
 
 
-def new_tables(vocab_size: int, tokens: int, pieces: Pieces | None = None, *, slots_per_context: int = 2) -> Tables:
-    """Empty tables with room for `tokens` tokens, hashed into at least `slots_per_context` slots for each context."""
+def new_tables(vocab_size: int, tokens: int, pieces: Pieces | None = None) -> Tables:
+    """Empty tables with room for `tokens` tokens; a slot more than all their contexts could fill stays empty."""
     orders = N_CONTEXTS
-    slots, room = _power_of_two(slots_per_context * orders * tokens), orders * tokens
+    slots, room = _power_of_two(orders * tokens + 1), orders * tokens
     state_9 = np.zeros(9, np.uint64)
     clear_words(state_9)
     numbers = np.zeros(5, np.int64)
