@@ -7,7 +7,7 @@ import torch
 
 from bytecap.core.errors import ConfigError
 from bytecap.scoring.adaptations import ADAPTATIONS, build_adaptations
-from bytecap.scoring.engine import Engine, _tilted
+from bytecap.scoring.engine import DEFAULT_CHUNK, ROW_CHUNK, Engine, EnginePredictor, _tilted
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
 from tests.contracts.adaptations import BOS, CHUNK, CONTEXT, default_config, engine_rows, make_ids, rows, score
 from tests.model.test_gpt import random_model
@@ -41,6 +41,25 @@ def test_chunks_must_be_equal() -> None:
     both = build_adaptations({"lora": default_config("lora"), "sgd": default_config("sgd", chunk=4)})
     with pytest.raises(ConfigError, match="chunks of 4 and 8 positions; those of one score must be equal"):
         Engine(random_model(), both, bos=BOS, context=CONTEXT)
+
+
+def test_a_row_that_streams_alone_is_cut_into_longer_chunks() -> None:
+    """Not where windows, rows or learning would have other numbers by it; and its own agree up to rounding."""
+
+    def engine(name: str, strategy: Strategy = STREAMING, **settings: bool) -> Engine:
+        made = build_adaptations({name: default_config(name, **settings)})
+        return Engine(random_model(), made, bos=BOS, context=2 * ROW_CHUNK, strategy=strategy)
+
+    alone = engine("document_memory", earlier_documents=True)
+    assert alone.chunk == ROW_CHUNK and engine("document_memory", kept=True).chunk == ROW_CHUNK
+    assert engine("document_memory").chunk == engine("phased_sgd").chunk == DEFAULT_CHUNK
+    assert engine("document_memory", WINDOWS, earlier_documents=True).chunk == DEFAULT_CHUNK
+    tokens_T, found = torch.tensor([BOS, *range(5, 45)] * 6), []
+    for alone.chunk in (ROW_CHUNK, DEFAULT_CHUNK):
+        predictor = EnginePredictor(alone)
+        predictor.reset()
+        found.append(predictor.log_probs(tokens_T))
+    assert torch.allclose(found[0], found[1], atol=1e-4) and not found[0].isnan().any()
 
 
 def test_gradients_are_those_of_the_mixture() -> None:

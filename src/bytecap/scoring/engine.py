@@ -21,10 +21,13 @@ from bytecap.core.errors import ConfigError
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptations.base import Adaptation
 from bytecap.scoring.ledger import Scored, join
-from bytecap.scoring.past import WINDOWS, Strategy, build_past
+from bytecap.scoring.past import STREAMING, WINDOWS, Strategy, build_past
 
 DEFAULT_CHUNK = 64
 """Positions scored at once where no adaptation asks for a number."""
+ROW_CHUNK = 256
+"""The same where they stream in a single row and nothing learns of them: how they are cut changes rounding alone, and a
+pass over few positions is mostly overhead."""
 
 
 class Engine:
@@ -56,9 +59,11 @@ class Engine:
         if len(moving := [type(a).__name__ for a in adaptations if a.moves_weights]) > 1:
             raise ConfigError(f"{' and '.join(moving)} would both move the model's weights; choose one of them")
         self.learning_chunk = chunks.pop() if chunks else None
-        self.chunk = min(context, self.learning_chunk or min(DEFAULT_CHUNK, max(1, context // 2)))
-        """T: positions of a document that are best asked for at once."""
         self.needs_gradient = any(a.needs_gradient for a in adaptations)
+        learns = self.needs_gradient or any(type(a).learn is not Adaptation.learn for a in adaptations)
+        free = ROW_CHUNK if strategy == STREAMING and self.in_order and not learns else DEFAULT_CHUNK
+        self.chunk = min(context, self.learning_chunk or min(free, max(1, context // 2)))
+        """T: positions of a document that are best asked for at once."""
         self._past = build_past(self.model, strategy, bos=bos, context=context, chunk=self.chunk)
         for adaptation in adaptations if text_V else ():
             adaptation.read_texts(text_V)
