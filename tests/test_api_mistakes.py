@@ -20,6 +20,13 @@ def test_a_cap_that_cannot_be_met() -> None:
         bytecap.fit(model, batches[:2], loss=data_losses, cap_bytes="3 parsecs")
 
 
+def test_a_progress_of_another_kind() -> None:
+    """Is refused before anything is measured."""
+    model, batches = trained()
+    with pytest.raises(ConfigError, match="progress needs the methods"):
+        bytecap.fit(model, batches[:2], loss=data_losses, cap_bytes=5000, progress=print)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("given", "found"),
     [

@@ -174,7 +174,9 @@ def test_missing_and_damaged_files_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*model.bcap: No such file"):
         load(path)
     path.write_bytes(b"PK\3\4")
-    with pytest.raises(FormatError, match=r"model.bcap: this is not a .bcap file, as"):
+    with pytest.raises(
+        FormatError, match=r"model.bcap: this is not a .bcap file, as .* make one of a checkpoint with `bytecap fit"
+    ):
         load(path)
     path.write_bytes(example_file())
     assert load(path).size_bytes == path.stat().st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,8 +56,12 @@ def write_pytorch(path: Path, arrays: Arrays) -> None:
     torch.save({name: torch.from_numpy(value) for name, value in arrays.items()}, path)
 
 
+def write_pickled(path: Path, arrays: Arrays) -> None:
+    path.write_bytes(pickle.dumps(arrays))
+
+
 WRITERS: dict[str, Callable[[Path, Arrays], None]] = {
-    "gguf": write_gguf, "hdf5": write_hdf5, "npz": write_npz, "onnx": write_onnx, "pytorch": write_pytorch,
-    "safetensors": lambda path, arrays: save_file(dict(arrays), path),
+    "gguf": write_gguf, "hdf5": write_hdf5, "npz": write_npz, "onnx": write_onnx, "pickled": write_pickled,
+    "pytorch": write_pytorch, "safetensors": lambda path, arrays: save_file(dict(arrays), path),
 }  # fmt: skip
 """A writer for each kind; a new one needs an entry."""

@@ -109,6 +109,11 @@ def test_errors_of_the_reader(tmp_path: Path) -> None:
     (tmp_path / "y.tflite").write_bytes(b"nothing")
     with pytest.raises(ConfigError, match=r"is a file of TFLite, and convert reads \.bin, \.ckpt, \.gguf"):
         read_tables(tmp_path / "y.tflite")
+    (tmp_path / "y.bcap").write_bytes(b"nothing")
+    with pytest.raises(
+        ConfigError, match=r"is a fitted file.*bytecap export .*y.bcap OUT.safetensors --to safetensors"
+    ):
+        read_tables(tmp_path / "y.bcap")
     (tmp_path / "y.pt").write_bytes(b"nothing")
     with pytest.raises(DataError, match="cannot be read as a PyTorch checkpoint"):
         convert(tmp_path / "y.pt", tmp_path / "p.safetensors")

@@ -17,7 +17,7 @@ def test_names_and_paths(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no recipe 'baselin'; did you mean baseline"):
         catalog.read("recipes", "baselin")
     path.write_text("[model\n")
-    with pytest.raises(ConfigError, match=r"mine.toml cannot be read"):
+    with pytest.raises(ConfigError, match=r"mine.toml cannot be read: .*; correct it, or give another"):
         catalog.read("recipes", str(path))
     path.write_text('run = "fast"\n')
     with pytest.raises(ConfigError, match=r"mine.toml: run must be a table; write \[run\]"):

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bytecap.core.errors import ConfigError
-from bytecap.core.units import bits_per_byte, bits_per_weight, parse_bytes
+from bytecap.core.units import bits_per_byte, bits_per_weight, counted, parse_bytes
 
 
 def test_bits_per_byte_and_bits_per_weight() -> None:
@@ -26,6 +26,7 @@ def test_bits_per_byte_and_bits_per_weight() -> None:
         ("2.3kB", 2300),
         ("1GB", 10**9),
         ("1GiB", 2**30),
+        ("1TB", 10**12),
     ],
 )
 def test_decimal_and_binary_sizes_are_told_apart(text: str, size: int) -> None:
@@ -36,7 +37,7 @@ def test_decimal_and_binary_sizes_are_told_apart(text: str, size: int) -> None:
 @pytest.mark.parametrize("text", ["", "16 mb", "-5", "12XB", "MB", "2,00", "1e6", "1,000,00kB"])
 def test_unknown_sizes(text: str) -> None:
     """Anything else is refused with the units there are."""
-    with pytest.raises(ConfigError, match="kB, KB, MB, GB, KiB, MiB"):
+    with pytest.raises(ConfigError, match="kB, KB, MB, GB, TB, KiB, MiB"):
         parse_bytes(text)
 
 
@@ -54,3 +55,8 @@ def test_sizes_beyond_every_file() -> None:
     for text in ("1" + "0" * 15, "9" * 400 + "MB"):
         with pytest.raises(ConfigError, match="digits is no size of a file"):
             parse_bytes(text)
+
+
+def test_numbers_with_their_nouns() -> None:
+    """One of a thing has no s."""
+    assert [counted(n, "name") for n in (0, 1, 2, 1000)] == ["0 names", "1 name", "2 names", "1,000 names"]

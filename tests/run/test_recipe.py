@@ -170,3 +170,11 @@ def test_overrides_of_a_saved_recipe_know_former_names() -> None:
     """A setting may be given under the name that it had when the recipe was saved."""
     recipe = recipes.resolve("baseline", track="laptop")
     assert recipes.with_overrides(recipe, ["quant.rate=0.3"]).quant.rd_lambda == 0.3
+
+
+@pytest.mark.parametrize("data", [b"x = [", b"\xff\xfe", b"[run]\n[run]\n"])
+def test_a_damaged_recipe(data: bytes, tmp_path: Path) -> None:
+    """Is refused with what to do."""
+    (tmp_path / "recipe.toml").write_bytes(data)
+    with pytest.raises(ConfigError, match=r"cannot be read: .*; put back the one that `bytecap prepare` wrote"):
+        recipes.load(tmp_path / "recipe.toml")

@@ -24,6 +24,19 @@ def write_rows(path: Path) -> Path:
     return path
 
 
+def test_utf_16_is_told_apart(tmp_path: Path) -> None:
+    """With the command that rewrites it."""
+    (tmp_path / "a.txt").write_bytes("some text".encode("utf-16"))
+    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "c.txt").write_bytes(b"\xffabc")
+    corpus = Corpus((str(tmp_path),))
+    assert not list(corpus.documents())
+    assert sorted(corpus.skipped.items()) == [
+        ("UTF-16, which `iconv -f UTF-16 -t UTF-8` rewrites", 2),
+        ("not UTF-8", 1),
+    ]
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
 def test_json_lines_give_their_texts(tmp_path: Path, name: str) -> None:
     """Each packing gives the same documents, and the field can be chosen."""

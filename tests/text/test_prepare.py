@@ -171,7 +171,7 @@ def test_unusable_settings_and_corpora_are_refused(corpus: Path, tmp_path: Path)
         prepare(config(corpus, tokenizer="missing.model"), tmp_path, Silent())
     with pytest.raises(DataError, match=r"is longer than an eighth of text.validation_bytes \(800\)"):
         prepare(config(corpus, validation_bytes=800, document_length=1 << 20), tmp_path, Silent())
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(DataError, match=r"does not exist; delete .* and prepare again"):
         load_tokens(tmp_path / "nowhere")
 
 

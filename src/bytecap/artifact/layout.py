@@ -160,7 +160,10 @@ def parse(data: bytes) -> Parsed:
 def _header(data: bytes) -> tuple[int, dict[str, Any], int]:
     """The version, the JSON header and the offset behind it."""
     if data[: len(MAGIC)] != MAGIC:
-        raise FormatError(f"this is not a .bcap file, as `bytecap fit` makes them: it begins with {data[:4]!r}")
+        raise FormatError(
+            f"this is not a .bcap file, as `bytecap fit` makes them: it begins with {data[:4]!r}; give one, or make "
+            "one of a checkpoint with `bytecap fit CHECKPOINT --cap SIZE -o FILE.bcap`"
+        )
     if len(data) < PREAMBLE.size:
         raise FormatError(f"the file is cut short: {len(data)} bytes, the preamble alone has {PREAMBLE.size}")
     _, version, flags, stored_size, raw_size, total, checksum = PREAMBLE.unpack_from(data)

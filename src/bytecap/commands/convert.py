@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from bytecap.commands.common import ARGUMENTS, OUTPUT, SETTINGS, Dequantize, Json, Verb, option
 from bytecap.commands.output import print_result
+from bytecap.core.units import counted
 
 if TYPE_CHECKING:
     from bytecap.convert.job import Converted
@@ -16,8 +17,8 @@ Source = Annotated[
     Path,
     option(
         ARGUMENTS,
-        "A file of PyTorch (.pt, .pth, .ckpt, .bin), safetensors, NumPy (.npz), Keras (.h5, .keras), ONNX or GGUF, a "
-        "model.safetensors.index.json, or a folder with a checkpoint of Hugging Face.",
+        "A file of PyTorch (.pt, .pth, .ckpt, .bin), safetensors, NumPy (.npz, .pkl), Keras (.h5, .keras), ONNX or "
+        "GGUF, a model.safetensors.index.json, or a folder with a checkpoint of Hugging Face.",
     ),
 ]
 File = Annotated[Path, option(OUTPUT, "The .safetensors file to write.")]
@@ -38,12 +39,15 @@ def convert(source: Source, out: File, *, key: Key = None, dequantize: Dequantiz
 
 def _summary(done: Converted, source: Path) -> str:
     where = str(source) if done.key == "." else f"{done.key} of {source}"
-    lines = [f"{done.file}: {done.tensors:,} tensors, {done.numbers:,} numbers, {done.bytes:,} bytes, from {where}"]
+    lines = [
+        f"{done.file}: {counted(done.tensors, 'tensor')}, {counted(done.numbers, 'number')}, {done.bytes:,} bytes, "
+        f"from {where}"
+    ]
     if done.renamed:
-        lines.append(f"{done.renamed:,} names lost what wrappers had put into them (module., _orig_mod.)")
+        lines.append(f"{counted(done.renamed, 'name')} lost what wrappers had put into them (module., _orig_mod.)")
     if done.dequantized:
-        counted = ", ".join(f"{count:,} of {title}" for title, count in done.dequantized.items())
-        lines.append(f"quantized weights as the numbers they stand for, at 32 bits: {counted}")
+        taken = ", ".join(f"{count:,} of {title}" for title, count in done.dequantized.items())
+        lines.append(f"quantized weights as the numbers they stand for, at 32 bits: {taken}")
     if done.quantized:
         lines.append(f"still quantized ({', '.join(done.quantized)}), which fit refuses; --dequantize writes numbers")
     if done.left_out:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from bytecap.commands.common import ARGUMENTS, SETTINGS, Artifact, Json, TrustCode, Verb, find_artifact, option
 from bytecap.commands.output import print_result
+from bytecap.core.units import counted
 
 if TYPE_CHECKING:
     from bytecap.export.job import Exported
@@ -43,7 +44,7 @@ def _tokenizer(folder: Path | None) -> Tokenizer | None:
 
 def _summary(done: Exported, file: Path) -> str:
     lines = [
-        f"{done.place}: {done.bytes:,} bytes in {len(done.files)} file{'s' * (len(done.files) != 1)}, "
+        f"{done.place}: {done.bytes:,} bytes in {counted(len(done.files), 'file')}, "
         f"{done.growth:.1f} times the {done.bcap_bytes:,} bytes of {file}",
         f"checked: {done.checked}",
         *done.notes,

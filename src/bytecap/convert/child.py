@@ -116,7 +116,8 @@ def _beside(root: Any, key: str) -> dict[str, str]:
     """What else the file holds, apart from the table that was chosen."""
     if not isinstance(root, dict) or key == ".":
         return {}
-    return {str(name): type(value).__name__ for name, value in root.items() if not f"{key}.".startswith(f"{name}.")}
+    beside = {str(name): value for name, value in root.items() if not f"{key}.".startswith(f"{name}.")}
+    return {name: getattr(value, "kind", type(value).__name__) for name, value in beside.items()}
 
 
 def _first_line(error: Exception) -> str:

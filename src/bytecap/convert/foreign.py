@@ -28,7 +28,7 @@ class Foreign:
 
     def holds_numbers(self) -> bool:
         """True when tensors or arrays went into it, so that leaving it out would lose weights."""
-        return self.kind in _ARRAYS or _has_tensor([self.arguments, self.state])
+        return _has_tensor([self])
 
     def module_table(self) -> dict[str, Any] | None:
         """Parameters, persistent buffers and submodules, if it is a module that was saved whole."""
@@ -47,7 +47,7 @@ def stand_in(name: str) -> tuple[type[Foreign], str]:
 
 
 def _has_tensor(value: Any) -> bool:
-    """Return whether there is a tensor in nested containers and stand-ins; each is looked into once."""
+    """Return whether there is a tensor or an array in nested containers and stand-ins; each is looked into once."""
     seen: set[int] = set()
     open_ = [value]
     while open_:
@@ -58,6 +58,8 @@ def _has_tensor(value: Any) -> bool:
             continue
         seen.add(id(inner))
         if isinstance(inner, Foreign):
+            if inner.kind in _ARRAYS:
+                return True
             open_ += [inner.arguments, inner.state]
         elif isinstance(inner, dict):
             open_ += inner.values()

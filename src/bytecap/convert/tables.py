@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bytecap.convert.foreign import Foreign
 from bytecap.core.errors import ConfigError, DataError
+from bytecap.core.units import counted
 
 MAX_DEPTH = 40
 """Tables below tables; a file that nests deeper is not looked through."""
@@ -147,7 +148,7 @@ def _is_weight(value: object) -> bool:
 
 def _size(table: Mapping[str, Any]) -> str:
     numbers = [value.numel() for value in table.values() if isinstance(value, Tensor)]
-    return f"{len(numbers)} tensors, {sum(numbers):,} numbers"
+    return f"{counted(len(numbers), 'tensor')}, {counted(sum(numbers), 'number')}"
 
 
 def _describe(root: object) -> str:

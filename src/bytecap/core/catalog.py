@@ -45,9 +45,9 @@ def read(kind: str, name: str) -> dict[str, Any]:
     return table
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file; ConfigError with line and column when it is not one."""
+def read_toml(path: Path, remedy: str = "correct it, or give another") -> dict[str, Any]:
+    """A TOML file; ConfigError with line and column, and what to do, when it is not one."""
     try:
         return parse_toml(path.read_text("utf-8"))
     except (ValueError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", path=str(path)) from error
+        raise ConfigError(f"{path} cannot be read: {error}; {remedy}", path=str(path)) from error

@@ -159,12 +159,12 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def read_json(path: Path) -> Any:
-    """The JSON in `path`; DataError when it is missing or not JSON."""
+def read_json(path: Path, remedy: str = "give the file or folder that has it") -> Any:
+    """The JSON in `path`; DataError when it is missing, with what to do then, or not JSON."""
     try:
         return parse_json(path.read_bytes())
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist", path=str(path)) from None
+        raise DataError(f"{path} does not exist; {remedy}", path=str(path)) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
     except ValueError as error:

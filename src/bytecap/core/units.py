@@ -1,4 +1,4 @@
-"""Nats, bits and bytes: the only place where one becomes another."""
+"""Nats, bits and bytes: the only place where one becomes another. Also numbers with their nouns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from bytecap.core.errors import ConfigError
 MAX_DIGITS = 15
 """Digits of a size before its point: so many are exact in a float."""
 _SIZES = {
-    "": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
+    "": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
 }  # fmt: skip
 
 
@@ -27,6 +28,15 @@ def compressed_bits_per_byte(size_bytes: int, text_bytes: int) -> float:
 def bits_per_weight(size_bytes: int, weights: int) -> float:
     """Stored bits per weight, everything in `size_bytes` included."""
     return 8.0 * size_bytes / weights
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "tensor"), counted(1200, "tensor")
+    ('1 tensor', '1,200 tensors')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def parse_bytes(text: str) -> int:

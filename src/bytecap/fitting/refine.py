@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from bytecap.core.budget import slack_bytes
 from bytecap.core.progress import Progress
+from bytecap.core.units import counted
 from bytecap.fitting.passes import RoundedTensor, is_zero
 from bytecap.fitting.problem import FitProblem
 from bytecap.formats.plan import TensorPlan
@@ -118,7 +119,7 @@ def refine(
         before = gap
         if plans:
             where = "left" if gap > 0 else "too many"
-            progress.note(f"{abs(gap):,.0f} bytes {where}; {len(plans)} tensors rounded again")
+            progress.note(f"{abs(gap):,.0f} bytes {where}; {counted(len(plans), 'tensor')} rounded again")
             candidates.accept(problem.round(plans, progress, weights))
             rounded += sum(math.prod(plan.shape) for plan in plans)
         elif gap > 0:

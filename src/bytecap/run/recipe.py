@@ -169,8 +169,8 @@ def save(recipe: Recipe, path: Path) -> None:
 
 def load(path: Path) -> Recipe:
     """Read the recipe of a run, of this version or an older one; ConfigError for any other file."""
-    table = catalog.read_toml(path)
     remedy = "put back the one that `bytecap prepare` wrote, or prepare another folder"
+    table = catalog.read_toml(path, remedy)
     if WRITTEN_BY not in table and "run" not in table:  # version 0.1.0 wrote no version, but every table
         raise ConfigError(f"{path} is not the recipe of a run: it has no [run]; {remedy}", path=str(path))
     recipe = from_saved(Recipe, table, origin=str(path), remedy=remedy)

@@ -78,7 +78,10 @@ class Corpus:
             else:
                 yield from _plain_text(path, self.document_length)
         except UnicodeDecodeError as error:
-            self._skip("not UTF-8", path, f"byte {error.start:,} cannot be decoded")
+            with _open(path) as file:
+                wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+            why = "UTF-16, which `iconv -f UTF-16 -t UTF-8` rewrites" if wide else "not UTF-8"
+            self._skip(why, path, f"byte {error.start:,} cannot be decoded as UTF-8")
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error  # libraries of compressed files have no number
             raise DataError(f"cannot read {path}: {reason}; repair or remove it", path=str(path)) from error

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from bytecap.core.digest import digest_json
 from bytecap.core.errors import DataError
 from bytecap.core.progress import Progress
+from bytecap.core.units import counted
 from bytecap.text.config import TextConfig
 from bytecap.text.corpus import DOCUMENT_LENGTH, Corpus
 from bytecap.text.split import choose_validation, document_hash, refuse_shared
@@ -95,7 +96,9 @@ def survey_corpus(config: TextConfig, progress: Progress) -> Survey:
         )
     survey = Survey(corpus, held_out, hashes, total, 0, order.hexdigest())
     survey.validation_bytes = sum(len(document.encode()) for document in survey.validation())
-    progress.note(f"{total:,} bytes of text, {survey.validation_bytes:,} held out in {len(hashes):,} documents")
+    progress.note(
+        f"{total:,} bytes of text, {survey.validation_bytes:,} held out in {counted(len(hashes), 'document')}"
+    )
     note_skipped(corpus, progress)
     return survey
 
@@ -103,7 +106,7 @@ def survey_corpus(config: TextConfig, progress: Progress) -> Survey:
 def note_skipped(corpus: Corpus, progress: Progress) -> None:
     """Say how many documents the last pass left out, and why."""
     for reason, count in corpus.skipped.items():
-        progress.note(f"skipped {count:,} documents: {reason}")
+        progress.note(f"skipped {counted(count, 'document')}: {reason}")
 
 
 def tokenizer_sample(config: TextConfig, survey: Survey) -> Iterator[str]:

@@ -140,5 +140,5 @@ def load_tokens(folder: Path) -> Tokens:
     """The product saved in `folder`, by this version or an older one; DataError when it is missing or not one."""
     path, remedy = folder / MANIFEST, f"delete {folder} and prepare again"
     return dataclasses.replace(
-        from_saved(Tokens, read_json(path), origin=str(path), remedy=remedy, error=DataError), folder=folder
+        from_saved(Tokens, read_json(path, remedy), origin=str(path), remedy=remedy, error=DataError), folder=folder
     )

@@ -21,6 +21,12 @@ def kind_by_suffix(path: Path) -> Kind:
     kinds = {suffix: kind for name in KINDS.names() for kind in [KINDS.find(name)()] for suffix in kind.suffixes}
     if suffix in kinds:
         return kinds[suffix]
+    if suffix == ".bcap":
+        raise ConfigError(
+            f"{path} is a fitted file, not a checkpoint; its weights are written by `bytecap export {path} "
+            "OUT.safetensors --to safetensors`",
+            path=str(path),
+        )
     if suffix in UNREAD:
         raise ConfigError(
             f"{path} is a file of {UNREAD[suffix]}, and convert reads {', '.join(sorted(kinds))}; where it can be "

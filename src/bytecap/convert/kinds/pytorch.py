@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +11,11 @@ import torch
 
 from bytecap.convert.foreign import stand_in
 from bytecap.convert.kinds.base import ByteLimit, Kind
+from bytecap.convert.pickles import ARRAYS, read_pickle, with_tensors
 from bytecap.core.errors import DataError
+
+_OLD = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+"""How a checkpoint begins that is no zip archive."""
 
 
 class PyTorch(Kind):
@@ -21,10 +26,18 @@ class PyTorch(Kind):
 
     def read(self, path: Path, limit: ByteLimit) -> Any:
         """What was saved, on the CPU; views are counted when they are written out (`tensors.separate`)."""
+        if not is_torch(path):
+            return read_pickle(path, limit)
         zipped = zipfile.is_zipfile(path)
         names = _foreign_names(path) if zipped else []
-        with torch.serialization.safe_globals([stand_in(name) for name in names]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+        with torch.serialization.safe_globals([(ARRAYS.get(name) or stand_in(name)[0], name) for name in names]):
+            return with_tensors(torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None), limit)
+
+
+def is_torch(path: Path) -> bool:
+    """Whether `torch.save` wrote it, zipped or as before version 1.6; else it may be a pickle of another program."""
+    with path.open("rb") as file:
+        return file.read(len(_OLD)) == _OLD or zipfile.is_zipfile(path)
 
 
 def _foreign_names(path: Path) -> list[str]:
