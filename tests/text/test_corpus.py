@@ -30,7 +30,8 @@ def test_utf_16_is_told_apart(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\xff")
     (tmp_path / "c.txt").write_bytes(b"\xffabc")
     corpus = Corpus((str(tmp_path),))
-    assert not list(corpus.documents())
+    with pytest.raises(DataError, match=r"2 UTF-16, which `iconv .* 1 not UTF-8; give files"):
+        list(corpus.documents())
     assert sorted(corpus.skipped.items()) == [
         ("UTF-16, which `iconv -f UTF-16 -t UTF-8` rewrites", 2),
         ("not UTF-8", 1),
