@@ -35,7 +35,7 @@ class PyTorch(Kind):
 
 
 def is_torch(path: Path) -> bool:
-    """Return whether `torch.save` wrote it, zipped or as before version 1.6; else it may be a pickle of another program."""
+    """Return whether `torch.save` wrote it, zipped or as before version 1.6; else it is none, or a plain pickle."""
     with path.open("rb") as file:
         return file.read(len(_OLD)) == _OLD or zipfile.is_zipfile(path)
 
