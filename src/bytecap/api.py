@@ -53,9 +53,8 @@ def fit(
     loss of each position in nats, and the data's labels are used. Batches are read until `config.calibration_tokens`
     positions are measured; with 0 nothing is measured, and the steps of a matrix follow the size of its own weights.
 
-    A model that gives numbers instead of classes, such as embeddings, takes half the squared error of each position to
-    its target; where there are no targets, to the model's own outputs plus noise that was drawn once for each batch,
-    as wide as an error that would matter.
+    A model of numbers, not classes, takes half the squared error of each position to its target; where there is none,
+    to its own output plus noise that was drawn once for each batch, as wide as an error that would matter.
 
     Weights used by linear maps, convolutions of any kind, products of matrices (also `einsum`, and stacked experts),
     recurrent layers and embeddings, themselves, by slices or through elementwise functions such as weight norm, are
@@ -91,16 +90,20 @@ def fit(
     config, progress = config or QuantConfig(), progress or Silent()
     if not (callable(loss) and isinstance(batches, Iterable) and isinstance(config, QuantConfig)):
         raise ConfigError("fit needs batches to go through, a function loss(model, batch), and a QuantConfig if any")
-    if not (callable(getattr(progress, "update", None)) and callable(getattr(progress, "note", None))):
-        raise ConfigError(
-            "progress needs the methods update(done, total, text) and note(text); leave it out for silence"
-        )
+    _refuse_progress(progress)
     if config.adapts and iter(batches) is batches:
         raise ConfigError("distillation and compensation read the batches again; give a list of them, not an iterator")
     budget = FileBudget(_parse_cap(cap_bytes))
     with _undisturbed(model), spilling(low_memory):
         job = make_module_job(_unwrapped(model), ModuleInputs(batches, loss, config, seed), budget, progress)
         return job.fit(budget, progress).artifact
+
+
+def _refuse_progress(progress: object) -> None:
+    if not (callable(getattr(progress, "update", None)) and callable(getattr(progress, "note", None))):
+        raise ConfigError(
+            "progress needs the methods update(done, total, text) and note(text); leave it out for silence"
+        )
 
 
 def score(
