@@ -52,7 +52,6 @@ def fit(
     `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are drawn from the model; or a tensor with the
     loss of each position in nats, and the data's labels are used. Batches are read until `config.calibration_tokens`
     positions are measured; with 0 nothing is measured, and the steps of a matrix follow the size of its own weights.
-
     A model of numbers, not classes, takes half the squared error of each position to its target; where there is none,
     to its own output plus noise that was drawn once for each batch, as wide as an error that would matter.
 
