@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -69,6 +71,22 @@ def test_the_last_step_moves(tmp_path: Path, stream: TokenStream) -> None:
     clock.run()
     taken = rows(tmp_path / "b")
     assert taken[-1]["rate"] == pytest.approx(min(1.0, 2 / len(taken)))
+
+
+@pytest.mark.parametrize("seed", [0, 23])
+def test_uneven_steps_stay_within_the_seconds(tmp_path: Path, stream: TokenStream, seed: int) -> None:
+    """Steps that vary by a half do not pass the budget (without a reserve those of 23 do); nearly all of it is used."""
+    random = np.random.default_rng(seed)
+    stopwatch = SimpleNamespace(seconds=0.0, paused=nullcontext)
+    clock = trainer(tmp_path / "a", stream, steps=None, seconds=40.0)
+    mean_loss = clock._mean_loss
+
+    def take(*given: Any) -> torch.Tensor:
+        stopwatch.seconds += random.uniform(1.0, 1.5)
+        return mean_loss(*given)
+
+    clock.stopwatch, clock._mean_loss = stopwatch, take  # type: ignore[assignment, method-assign]
+    assert 36 < clock.run().seconds <= 40
 
 
 def test_accumulation_equals_the_whole_batch(tmp_path: Path, stream: TokenStream) -> None:

@@ -142,7 +142,8 @@ class Trainer:
         """Progress of the step about to run; it never falls, so that no phase is left again when a step was slow."""
         if self.config.steps is not None:
             return progress_at(self.state.step, self.config.steps, 1.0)
-        found = progress_at(self.stopwatch.seconds, self.config.seconds, self._step_seconds)
+        budget = self.config.seconds - self._step_seconds  # one step in reserve: the last ones may be slow
+        found = progress_at(self.stopwatch.seconds, budget, self._step_seconds)
         return max(found, self.state.progress)
 
     def _step(self, progress: float) -> None:
