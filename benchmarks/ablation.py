@@ -7,8 +7,8 @@ The parts are found: each technique that one of the two recipes has and the othe
 model and training in which they differ (settings that belong together are one part). For each part RECIPE is trained
 with the base's value of it, and the base with RECIPE's; besides both as they are. RECIPE trains for --steps, the others
 for as many as take the same processor seconds of one thread: before anything is trained, all take their steps by turns
-for some rounds, so that a busy machine makes the same table as a quiet one. All are scored as RECIPE is, from the
-checkpoint, before fitting and without adapting. A finished run is read instead of made again.
+for some rounds, so that other work falls on all alike. All are scored as RECIPE is, from the checkpoint, before fitting
+and without adapting. A finished run of the same settings is read instead of made again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from typing import Any
 
 import torch
 
+from bytecap.core.digest import digest_json
 from bytecap.core.products import bfloat16_operands
 from bytecap.core.progress import Part
+from bytecap.core.settings_writer import digest_settings
 from bytecap.model.spec import ModelSpec
 from bytecap.report.console import Console
 from bytecap.run import pipeline
@@ -82,8 +84,7 @@ def _options() -> argparse.Namespace:
 
 def _table(name: str, options: argparse.Namespace) -> Table:
     recipe = recipes.resolve(name, track=options.track, text=options.text)
-    found: Table = json.loads(json.dumps(recipe.to_json()))
-    return found
+    return copy.deepcopy(recipe.to_json())
 
 
 def _variants(full: Table, base: Table, options: argparse.Namespace) -> Iterator[tuple[str, Table]]:
@@ -151,7 +152,7 @@ def _without_none(table: Table) -> Table:
 
 def _steps(variants: dict[str, Table], options: argparse.Namespace) -> dict[str, int]:
     """How many steps take each as long as RECIPE's; kept in the folder."""
-    known = options.out / f"steps-{options.steps}.json"
+    known = options.out / f"steps-{digest_json([variants, options.steps])}.json"
     if not known.exists():
         with tempfile.TemporaryDirectory() as folder:
             trainers = {}
@@ -164,12 +165,11 @@ def _steps(variants: dict[str, Table], options: argparse.Namespace) -> dict[str,
                     with bfloat16_operands(trainer.config.matmul_precision == BFLOAT16):
                         trainer._step(0.5)
                     seconds[name].append(time.process_time() - begin)
-        of_recipe = seconds[options.recipe][WARM_UP:]
-        ratios = {
-            name: statistics.median(whole / its for whole, its in zip(of_recipe, taken, strict=True))
-            for name, taken in ((name, taken[WARM_UP:]) for name, taken in seconds.items())
-        }
-        known.write_text(json.dumps({name: round(options.steps * ratio) for name, ratio in ratios.items()}))
+        made = {}
+        for name, taken in seconds.items():
+            ratios = [whole / its for whole, its in zip(seconds[options.recipe], taken, strict=True)]
+            made[name] = round(options.steps * statistics.median(ratios[WARM_UP:]))
+        known.write_text(json.dumps(made))
     found: dict[str, int] = json.loads(known.read_text())
     return found
 
@@ -186,32 +186,25 @@ def _trainer(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Train
 
 def _bits_per_byte(name: str, table: Table, steps: int, seed: str, options: argparse.Namespace) -> float:
     """Of the checkpoint, scored as the recipe says; kept in the folder."""
-    known = options.out / f"{_slug(name)}-{seed}.json"
+    recipe, folder = _recipe(table, steps, seed), options.out / f"run-{seed}"
+    known = options.out / f"{_slug(name)}-{seed}-{recipe.digest}.json"
     if not known.exists():
-        recipe, folder = _recipe(table, steps, seed), options.out / f"run-{seed}"
-        seconds, tokens = _train(recipe, folder, options)
+        shutil.rmtree(folder, ignore_errors=True)
+        tokens = _tokens(recipe, folder, options)
+        pipeline.train_stage(recipe, tokens, folder, torch.device("cpu"), Console(quiet=True))
         validation = build_validation(recipe, tokens)
         score = score_model(validation, trained_model(folder)[0], recipe, Part(Console(quiet=True), "before", 0, 1))
-        known.write_text(json.dumps({"bits_per_byte": score.bits_per_byte, "steps": steps, "cpu_seconds": seconds}))
+        known.write_text(json.dumps({"bits_per_byte": score.bits_per_byte, "steps": steps}))
     value = float(json.loads(known.read_text())["bits_per_byte"])
     print(f"# {name}, seed {seed}: {value:.4f}", flush=True)
     return value
-
-
-def _train(recipe: Recipe, folder: Path, options: argparse.Namespace) -> tuple[float, Tokens]:
-    """Train in a fresh folder: processor seconds of it, and the tokens."""
-    shutil.rmtree(folder, ignore_errors=True)
-    tokens = _tokens(recipe, folder, options)
-    begin = time.process_time()
-    pipeline.train_stage(recipe, tokens, folder, torch.device("cpu"), Console(quiet=True))
-    return time.process_time() - begin, tokens
 
 
 def _tokens(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Tokens:
     """Tokens of a new run folder, which runs of the same text share."""
     folder.mkdir(parents=True)
     recipes.save(recipe, folder / RECIPE)
-    shared = options.out / f"text-{recipe.text.vocab_size}-{recipe.text.transform}"
+    shared = options.out / f"text-{digest_settings(recipe.text)}"
     if not shared.exists():
         pipeline.prepare_stage(recipe, shared.with_suffix(".part"), Console(quiet=True))
         shared.with_suffix(".part").rename(shared)
