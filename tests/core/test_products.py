@@ -1,4 +1,4 @@
-"""Products through oneDNN equal PyTorch's own, forward and backward."""
+"""Products through either library equal PyTorch's own, forward and backward."""
 
 import pytest
 import torch
@@ -21,12 +21,13 @@ SHAPES = [((3, 5), 7), ((2, 3, 6), 4), ((1, 1), 1), ((33, 8), 8), ((2, 2, 2, 10)
 
 
 @pytest.mark.parametrize("shape, outputs", SHAPES)
-@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("onednn, mkl", [(True, False), (True, True), (False, False)])
 def test_values_and_gradients(
-    shape: tuple[int, ...], outputs: int, onednn: bool, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...], outputs: int, onednn: bool, mkl: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With oneDNN and without it, also where the gradient has no memory of its own."""
+    """With oneDNN, left to MKL, and without oneDNN, also where the gradient has no memory of its own."""
     monkeypatch.setattr(products, "_has_onednn", lambda: onednn)
+    monkeypatch.setattr(products, "_mkl_is_quicker", lambda: mkl)
     torch.manual_seed(0)
     x, weight_OI = torch.randn(shape), torch.randn(outputs, shape[-1])
     found: list[torch.Tensor] = []
@@ -39,14 +40,28 @@ def test_values_and_gradients(
     torch.testing.assert_close(found, expected)
 
 
-def test_transposed_and_summed() -> None:
+@pytest.mark.parametrize("mkl", [False, True])
+def test_transposed_and_summed(mkl: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The forms without gradients, on views."""
+    monkeypatch.setattr(products, "_mkl_is_quicker", lambda: mkl)
     left, right, start = torch.randn(6, 4), torch.randn(6, 3), torch.randn(4, 3)
     if suits(left, right):
         torch.testing.assert_close(product(left.T, right.T), left.T @ right)
         torch.testing.assert_close(product_over_rows(right, left), right.T @ left)
         torch.testing.assert_close(product_over_rows(left, right), left.T @ right)
         torch.testing.assert_close(add_product(start, left.T, right.T), start + left.T @ right)
+
+
+@pytest.mark.parametrize(
+    ("name", "quicker"), [("Intel(R) Xeon(R) Processor", True), ("Intel64 Family 6", True), ("AMD EPYC 9R14", False)]
+)
+def test_mkl_is_left_to_intel(name: str, quicker: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere it would take slower instructions; where PyTorch has no MKL there is nothing to leave it to."""
+    monkeypatch.setattr(products, "cpu_name", lambda: name)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    assert products._mkl_is_quicker.__wrapped__() == quicker
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    assert not products._mkl_is_quicker.__wrapped__()
 
 
 def test_only_what_is_needed_has_a_gradient() -> None:

@@ -56,7 +56,7 @@ def on_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def hardware(device: torch.device) -> dict[str, Any]:
     """The device name, threads, and versions of Python and PyTorch."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return {
         "device": device.type,
         "name": name,
@@ -67,7 +67,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor's name as the system gives it, such as "Intel(R) Xeon(R) Processor"."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():

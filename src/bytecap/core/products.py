@@ -1,7 +1,8 @@
-"""float32 matrix products on CPU through oneDNN, forward and backward.
+"""Matrix products on CPU by the quicker library, forward and backward.
 
 PyTorch leaves float32 products on CPU to MKL, which takes its AVX2 path on processors that are not Intel's: on an AMD
-EPYC with AVX-512 it reached 115 GFLOP/s a core where oneDNN reached 180 to 270 (docs/lab_notes.md). Where the library
+EPYC with AVX-512 it reached 115 GFLOP/s a core where oneDNN reached 180 to 270. On an Intel Xeon both reach 120 to 135,
+and MKL loses less time with each product, so there it is left to MKL (docs/lab_notes.md). Where the library
 has no oneDNN, or an argument is not float32 on CPU, PyTorch's own product is taken.
 
 Inside `bfloat16_operands()` operands are rounded to bfloat16 first, where the processor multiplies those natively (AMX,
@@ -21,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import has_torch_function
+
+from bytecap.core.device import cpu_name
 
 _MIN_BATCHED = 128
 """Rows and columns from which a batch of products is quicker one by one."""
@@ -72,6 +75,8 @@ def linear(x: Tensor, weight_OI: Tensor) -> Tensor:
 def product(x_NI: Tensor, weight_OI: Tensor) -> Tensor:
     """x Wᵀ without gradients, float32. Both must be float32 on CPU, or of one kind by `narrowed`, and `suits` must have
     said that oneDNN is there."""
+    if x_NI.dtype == torch.float32 and _mkl_is_quicker():
+        return torch.ops.aten.linear(x_NI, weight_OI)  # type: ignore[no-any-return]
     return torch.ops.mkldnn._linear_pointwise(x_NI, _dense(weight_OI), None, "none", [], "").float()  # type: ignore[no-any-return]
 
 
@@ -99,6 +104,13 @@ def suits(*tensors: Tensor) -> bool:
     if torch.compiler.is_compiling():  # it fuses and chooses products by itself
         return False
     return all(t.dtype == torch.float32 and t.device.type == "cpu" and t.numel() > 0 for t in tensors) and _has_onednn()
+
+
+@cache
+def _mkl_is_quicker() -> bool:
+    """True on Intel's processors, where MKL takes its AVX-512 path."""
+    has_mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    return has_mkl and "intel" in cpu_name().lower()
 
 
 @cache

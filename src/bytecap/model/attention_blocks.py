@@ -1,7 +1,7 @@
 """Causal attention isolated by document, in blocks of queries that stay in the processor's cache.
 
 A block of queries is compared with keys from about the start of its first document to its own end, so neither later
-positions nor most of other documents cost anything, and all products go through oneDNN.
+positions nor most of other documents cost anything, and all products go through `product`.
 The weights of a block are made again in the backward pass, so no tensor has the square of T.
 
 Letters: B sequences, S positions, the last T of them queries, H query heads, G key/value heads, K head width,
@@ -26,7 +26,7 @@ _LONG, _ROWS_OF_LONG = 512, 128
 _KEPT = 1 << 22
 """Most weights that are kept for the backward pass: 16 MiB. Where there are more, it makes them again."""
 _MIN_SIZE = 8_192
-"""Positions times head width from which blocks are quicker than PyTorch's attention with a mask."""
+"""Positions times head width beyond which blocks are quicker than PyTorch's attention with a mask."""
 
 
 class QueryBlock(NamedTuple):
@@ -42,7 +42,7 @@ class QueryBlock(NamedTuple):
 
 def blocks_pay(queries: int, d_head: int, weight: Tensor) -> bool:
     """True where blocks can be used and are quicker; `weight` is any of the model."""
-    return suits(weight) and queries * d_head >= _MIN_SIZE and not torch.is_autocast_enabled("cpu")
+    return suits(weight) and queries * d_head > _MIN_SIZE and not torch.is_autocast_enabled("cpu")
 
 
 def query_blocks(
