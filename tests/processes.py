@@ -62,7 +62,7 @@ CALIBRATIONS = (10_000, 2_000)
 def torchrun(processes: int, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a module of Python in so many processes; without colours, so that sentences can be found."""
     source = str(Path(distributed.__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": f"{source}:{ROOT}", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{source}:{ROOT}"}
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
     return subprocess.run(
         [sys.executable, *start, *map(str, words)], cwd=ROOT, env=environment, capture_output=True, text=True,
