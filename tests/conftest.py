@@ -13,7 +13,7 @@ from hypothesis import settings
 from tests.runs import arguments, call
 
 torch.set_num_threads(1)
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of programs that tests start: threads that wait take cores from the others
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of programs that tests start: waiting threads take cores from others
 settings.register_profile("no_test_asserts_a_time", deadline=None)
 settings.load_profile("no_test_asserts_a_time")
 
