@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from spread import mean_and_half_range
 
 from bytecap.core.digest import digest_json
 from bytecap.core.products import bfloat16_operands
@@ -67,7 +68,7 @@ def main() -> None:
     for name, values in found.items():
         to = found[options.recipe if name.startswith(options.recipe) else options.base]
         gaps = [value - other for value, other in zip(values, to, strict=True)]
-        print(f"| {name} | {steps[name]:,} | {_spread(values)} | {_spread(gaps, '+.4f')} |")
+        print(f"| {name} | {steps[name]:,} | {mean_and_half_range(values)} | {mean_and_half_range(gaps, '+.4f')} |")
 
 
 def _options() -> argparse.Namespace:
@@ -213,11 +214,6 @@ def _tokens(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Tokens
 
 def _slug(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name)
-
-
-def _spread(values: list[float], form: str = ".4f") -> str:
-    mean = format(statistics.mean(values), form)
-    return mean if len(values) == 1 else f"{mean} ± {(max(values) - min(values)) / 2:.4f}"
 
 
 if __name__ == "__main__":

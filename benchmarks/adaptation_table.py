@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from spread import mean_and_half_range
 
 from bytecap.artifact.load import load
 from bytecap.core.digest import digest_bytes, digest_json
@@ -179,16 +180,12 @@ def table(rows: Sequence[Row], columns: Mapping[str, Sequence[Sequence[Measured]
         cells = []
         for runs in columns.values():
             shares = [(run[number], run[0] if number else Measured(1, 1, 0)) for run in runs]
-            bits = _spread([its.bits_per_byte / alone.bits_per_byte for its, alone in shares], 4 - bool(number))
+            gained = [its.bits_per_byte / alone.bits_per_byte for its, alone in shares]
+            bits = mean_and_half_range(gained, ".3f" if number else ".4f")
             seconds = statistics.mean(its.seconds / alone.seconds for its, alone in shares)
             cells.append(f"{bits} ({seconds:.{2 if number else 1}f})")
         lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _spread(values: Sequence[float], decimals: int) -> str:
-    half = f" ± {(max(values) - min(values)) / 2:.{decimals}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{decimals}f}{half}"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from spread import mean_and_half_range
+
 from bytecap.core import catalog
 
 OURS = "bytecap"
@@ -113,22 +115,17 @@ def _row(name: str, records: Sequence[dict[str, Any]]) -> list[str]:
     claimed = source.get("claimed_bpb")
     return [
         name,
-        _spread([record["scores"]["before"]["bits_per_byte"] for record in records]),
-        _spread([fit["bits_per_byte"] for fit in made]) if made else "none",
-        _spread([record["equal"] for record in records]) if made else "none",
+        mean_and_half_range([record["scores"]["before"]["bits_per_byte"] for record in records]),
+        mean_and_half_range([fit["bits_per_byte"] for fit in made]) if made else "none",
+        mean_and_half_range([record["equal"] for record in records]) if made else "none",
         f"{statistics.mean(fit['bytes'] for fit in made):,.0f}" if made else "none",
         f"{statistics.mean(fit['own_bytes'] or fit['bytes'] for fit in made):,.0f}" if made else "none",
-        _spread([found[OURS]["bits_per_byte"] for found in fits]),
+        mean_and_half_range([found[OURS]["bits_per_byte"] for found in fits]),
         f"{statistics.mean(found[OURS]['bytes'] for found in fits):,.0f}",
         f"{statistics.mean(record['training']['steps'] for record in records):,.0f}",
         f"{statistics.mean(record['training']['tokens_per_second'] for record in records):,.0f}",
         "none" if claimed is None else f"{claimed:.4f}",
     ]
-
-
-def _spread(values: Sequence[float]) -> str:
-    mean = f"{statistics.mean(values):.4f}"
-    return mean if len(values) == 1 else f"{mean} ± {(max(values) - min(values)) / 2:.4f}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -132,7 +132,7 @@ def test_a_weight_used_in_another_way_is_named() -> None:
     bytecap.fit(
         Other(), [torch.randn(32, 6)], loss=lambda m, x: (m(x), labels), cap_bytes=1500, progress=notes
     )  # fmt: skip
-    assert any(note.startswith("1 tensors are used in other ways") and note.endswith("other") for note in notes.notes)
+    assert any(note.startswith("1 tensor used in other ways") and note.endswith("other") for note in notes.notes)
 
 
 class Norm(nn.Module):

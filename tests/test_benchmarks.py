@@ -16,7 +16,7 @@ from tests.conftest import make_document
 from tests.runs import SETTINGS, call
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-PARTS = ("fit_measures.py", "ngram_table.py", "peer_training.py", "peer_worker.py")
+PARTS = ("fit_measures.py", "ngram_table.py", "peer_training.py", "peer_worker.py", "spread.py")
 """What scripts import."""
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if path.name not in PARTS)
 TINY = ["model.n_layers=2", "model.d_model=16", "model.d_ff=32", "train.batch=2", "train.context=64"]

@@ -48,7 +48,7 @@ def test_values_are_shown_in_one_short_line() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    assert shown(deep) == "a list of 1 entries" and shown({}) == "a table of 0 entries"
+    assert shown(deep) == "a list of 1 entry" and shown({}) == "a table of 0 entries"
     assert shown(10**5000) == "a number of more than 60 digits"
     assert shown("a\udcff") == "text that is not UTF-8"
     assert shown("\x1b[31m" + "x" * 99).isprintable() and len(shown("x" * 99)) == 60

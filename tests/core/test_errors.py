@@ -15,7 +15,21 @@ def test_exit_codes() -> None:
     assert [errors.exit_code_for(errors.Stopped(s, "x")) for s in (signal.SIGINT, signal.SIGTERM)] == [130, 143]
 
 
-@pytest.mark.parametrize(("name", "hint"), [("baselin", "; did you mean baseline?"), ("zzzz", "")])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("secnods", "; did you mean seconds?"),
+        ("secs", "; did you mean seconds?"),
+        ("sec", "; did you mean seconds?"),
+        ("cap", "; did you mean cap_bytes?"),
+        ("zzzz", ""),
+        ("nope", ""),
+        ("bytes", "; did you mean cap_bytes?"),
+        ("seed", ""),
+        ("st", ""),
+        ("", ""),
+    ],
+)
 def test_only_a_close_name_is_suggested(name: str, hint: str) -> None:
-    """Only a close name is suggested."""
-    assert errors.nearest(name, ["baseline", "other"]) == hint
+    """A name is suggested for a slip of the fingers or for its beginning, and none that only shares letters."""
+    assert errors.nearest(name, ["compile", "seconds", "steps", "scheme", "cap_bytes"]) == hint

@@ -30,7 +30,7 @@ from tests.core.test_settings import Bounded, Config
         ({"labels": "date"}, "must be one of model, data, found 'date'; did you mean data"),
         ({"parts": "abc"}, "must be a list, each entry text, found 'abc'"),
         ({"parts": [1]}, "must be text, found 1"),
-        ({"rates": {"betas": [0.1]}}, "must be a list of 2 entries, found a list of 1 entries"),
+        ({"rates": {"betas": [0.1]}}, "must be a list of 2 entries, found a list of 1 entry"),
         ({"rates": 3}, "f: rates must be a table, found 3"),
         ({"tables": []}, "must be a table, found a list of 0 entries"),
         ({"vocab": None}, "f: vocab must be a whole number, found None"),
@@ -55,14 +55,14 @@ def test_missing_and_foreign() -> None:
 
 def test_unknown_keys_name_the_newer_version() -> None:
     """The remedy of a file from the future is the program of the future."""
-    saved = {"written_by": "0.10.1.dev3", "vocab": 5, "glow": 1}
-    with pytest.raises(ConfigError, match=r"glow .* mean loss\? The file was written by bytecap 0\.10\.1\.dev3"):
+    saved = {"written_by": "0.10.1.dev3", "vocab": 5, "los": 1}
+    with pytest.raises(ConfigError, match=r"los .* mean loss\? The file was written by bytecap 0\.10\.1\.dev3"):
         from_saved(Config, saved, origin="f", remedy="delete it")
     assert from_saved(Config, {"written_by": "9.0", "vocab": 5}, origin="f").vocab == 5
-    with pytest.raises(ConfigError, match=r"glow .* did you mean loss\? Delete it"):
+    with pytest.raises(ConfigError, match=r"los .* did you mean loss\? Delete it"):
         from_saved(Config, {**saved, "written_by": "0.1.9"}, origin="f", remedy="delete it")
-    with pytest.raises(ConfigError, match=r"glow .* mean loss\? A version of bytecap newer than [0-9.]+ may know it"):
-        from_sparse(Config, {"vocab": 5, "glow": 1}, origin="f")
+    with pytest.raises(ConfigError, match=r"los .* mean loss\? A version of bytecap newer than [0-9.]+ may know it"):
+        from_sparse(Config, {"vocab": 5, "los": 1}, origin="f")
     versions: tuple[Any, ...] = (3, "x", "1" * 50, "0.3\x1b[31m")
     for version in versions:
         with pytest.raises(ConfigError, match="written_by must be a version"):

@@ -60,3 +60,4 @@ def test_sizes_beyond_every_file() -> None:
 def test_numbers_with_their_nouns() -> None:
     """One of a thing has no s."""
     assert [counted(n, "name") for n in (0, 1, 2, 1000)] == ["0 names", "1 name", "2 names", "1,000 names"]
+    assert [counted(n, "matrix is", "matrices are") for n in (1, 2)] == ["1 matrix is", "2 matrices are"]

@@ -97,7 +97,7 @@ def test_half_a_checkpoint(folder: Path) -> None:
         load_folder(open_folder(folder), noted)
 
     noted = Notes()
-    with pytest.raises(DataError, match="half a checkpoint: 1 tensors of the model are missing, such as lm_head"):
+    with pytest.raises(DataError, match="half a checkpoint: 1 tensor of the model missing, such as lm_head"):
         load(**{"lm_head.weight": None})
     with pytest.raises(DataError, match=r"model.norm.weight .* has shape \(5,\), its config.json asks for \(32,\)"):
         load(**{"model.norm.weight": torch.zeros(5)})
@@ -106,7 +106,7 @@ def test_half_a_checkpoint(folder: Path) -> None:
     with pytest.raises(DataError, match=r"more.qweight of .* quantized already \(GPTQ or AWQ\)"):
         load(**{"more.qweight": torch.zeros(5)})
     load(**{"more.weight": torch.zeros(5)})
-    assert "1 tensors of" in noted.notes[0] and "more.weight" in noted.notes[0]
+    assert "1 tensor of" in noted.notes[0] and "more.weight" in noted.notes[0]
 
 
 def test_a_dequantized_copy_of_a_folder_opens(folder: Path, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_what_cannot_be() -> None:
         Cache(0)
     cache, model = Cache(4), random_model()
     model.hidden(random_tokens(2, 3), BOS, cache=cache)
-    with pytest.raises(ValueError, match="of 2 sequences, the chunk of 1"):
+    with pytest.raises(ValueError, match=r"sequences \(1\) than the cache \(2\)"):
         model.hidden(random_tokens(1, 3), BOS, cache=cache)
 
 

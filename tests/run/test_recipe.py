@@ -48,6 +48,7 @@ def test_overrides_are_typed_by_the_schema() -> None:
     ("override", "message"),
     [
         ("train.secnds=3", "train.secnds is not a setting; did you mean seconds"),
+        ("train.nope=3", "train.nope is not a setting; there are seconds, "),
         ("trian.seconds=3", "trian is not a setting; did you mean train"),
         ("train.optimizer.matrx_lr=3", "did you mean matrix_lr"),
         ("train.seconds=soon", "train.seconds must be a number, found 'soon'"),

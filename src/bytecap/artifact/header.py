@@ -149,7 +149,7 @@ def _check_entries(entries: Sequence[TensorEntry], expected: Expected | None) ->
     if len({entry.name for entry in entries}) < len(entries):
         raise FormatError("a tensor stands twice in the header")
     if expected is not None and len(entries) < len(expected):
-        raise FormatError(f"the tensor table has {len(entries)} rows, this model has {len(expected)} tensors")
+        raise FormatError(f"the tensor table has a row for {len(entries)} of the {len(expected)} tensors of this model")
 
 
 def _check_work(entries: Sequence[TensorEntry], aliases: Mapping[str, str], size_bytes: int) -> None:

@@ -165,7 +165,7 @@ def _header(data: bytes) -> tuple[int, dict[str, Any], int]:
             "one of a checkpoint with `bytecap fit CHECKPOINT --cap SIZE -o FILE.bcap`"
         )
     if len(data) < PREAMBLE.size:
-        raise FormatError(f"the file is cut short: {len(data)} bytes, the preamble alone has {PREAMBLE.size}")
+        raise FormatError(f"the file is cut short: it has {len(data)} of the {PREAMBLE.size} bytes of its preamble")
     _, version, flags, stored_size, raw_size, total, checksum = PREAMBLE.unpack_from(data)
     if version not in READABLE or flags != 0:
         readable = f"{READABLE[0]} to {READABLE[-1]}"

@@ -13,6 +13,7 @@ from bytecap.commands.fit_inputs import FitInputs, FitRequest, make_budgets
 from bytecap.core.device import choose_device
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
+from bytecap.core.units import counted
 from bytecap.fitting.job import refuse_small_caps
 from bytecap.fitting.source import source_from_module
 from bytecap.huggingface.fitting import FolderFit, FolderInputs, make_job, measure, refuse_impossible
@@ -50,7 +51,9 @@ def open_folder_inputs(request: FitRequest, progress: Progress) -> FitInputs:
         text = write_own_text(
             model, tokens=recipe.quant.calibration_tokens, context=context, seed=recipe.run.seed, progress=progress
         )
-        progress.note(f"no text is given, so the model is measured on {len(text.tokens):,} tokens that it wrote itself")
+        progress.note(
+            f"no text is given, so the model is measured on {counted(len(text.tokens), 'token')} that it wrote itself"
+        )
         inputs = dataclasses.replace(inputs, text=text)
     about = _model_facts(folder, text, embedded=recipe.artifact.embed_tokenizer)
     if request.scheme is None:

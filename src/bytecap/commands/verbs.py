@@ -86,7 +86,7 @@ def _sentence(error: CycloptsError) -> str:
         return f"nothing takes {words}; put text with spaces into quotes, and repeat an option for each value"
     if isinstance(error, UnknownCommandError) and error.unused_tokens:
         word, verbs = error.unused_tokens[0][:40], [verb.call.__name__ for verb in VERBS]
-        return f"there is no command {word!r}{nearest(word, verbs, cutoff=0.7)}; choose one of {', '.join(verbs)}"
+        return f"there is no command {word!r}{nearest(word, verbs)}; choose one of {', '.join(verbs)}"
     error.verbose = False
     verb = " ".join(error.command_chain or ())
     found = " ".join(str(error).split()).rstrip("., ")

@@ -12,6 +12,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, Union
 
+from bytecap.core.units import counted
+
 WHOLE_FLOATS = 1 << 53
 """The largest float without a fraction that may stand for an integer."""
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -58,14 +60,18 @@ def describe(hint: Any) -> str:
     if is_union(hint):
         return " or ".join(describe(option) for option in of if option is not type(None))
     if kind is tuple:
-        return f"a list of {len(of)} entries" if of[1:] != (Ellipsis,) else f"a list, each entry {describe(of[0])}"
+        return (
+            f"a list of {counted(len(of), 'entry', 'entries')}"
+            if of[1:] != (Ellipsis,)
+            else f"a list, each entry {describe(of[0])}"
+        )
     return "a table" if kind in (dict, Mapping) or dataclasses.is_dataclass(hint) else _WORDS.get(hint, "another value")
 
 
 def shown(value: Any) -> str:
     """A value found in a file, short enough for one line and safe to print."""
     if isinstance(value, (Mapping, list, tuple)):
-        return f"a {'table' if isinstance(value, Mapping) else 'list'} of {len(value):,} entries"
+        return f"a {'table' if isinstance(value, Mapping) else 'list'} of {counted(len(value), 'entry', 'entries')}"
     if isinstance(value, int) and abs(value) > WHOLE_FLOATS**4:
         return "a number of more than 60 digits"
     if isinstance(value, str) and not is_utf8(value):

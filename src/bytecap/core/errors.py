@@ -21,6 +21,12 @@ import signal
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+CLOSE = 0.65
+"""Share of letters in common, as difflib counts them, from which on a name is suggested: a misleading one is worse
+than a list of all names, which stands in most messages where nothing is suggested."""
+MIN_BEGINNING = 3
+"""Letters from which on the beginning of a name is taken for it."""
+
 
 class BytecapError(Exception):
     """Base of all errors that the input causes."""
@@ -89,9 +95,15 @@ def exit_code_for(error: BytecapError | Stopped) -> int:
     return error.code if isinstance(error, Stopped) else error.exit_code
 
 
-def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
-    """`; did you mean X?` for the closest known name, else an empty string; at a `cutoff` of 1 it must be the name."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for a known name that is close to `name` or begins with it, else an empty string.
+
+    >>> nearest("secnods", ["seconds", "compile"]), nearest("cap", ["cap_bytes"]), nearest("nope", ["compile"])
+    ('; did you mean seconds?', '; did you mean cap_bytes?', '')
+    """
+    names = list(known)
+    longer = [other for other in names if len(name) >= MIN_BEGINNING and other.startswith(name)]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=CLOSE) or longer
     return f"; did you mean {close[0]}?" if close else ""
 
 

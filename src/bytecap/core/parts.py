@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from bytecap.core.errors import ConfigError, nearest
+from bytecap.core.units import counted
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Parts(Generic[T]):
         classes = [t for t in types if t.__module__ == module.__name__ and issubclass(t, self.base_class)]
         if len(classes) != 1:
             raise TypeError(
-                f"{module.__file__} holds {len(classes)} subclasses of {self.base_class.__name__}; one file is one "
-                f"{self.kind}"
+                f"{module.__file__} holds {counted(len(classes), 'subclass', 'subclasses')} of "
+                f"{self.base_class.__name__}; one file is one {self.kind}"
             )
         return classes[0]

@@ -30,13 +30,15 @@ def bits_per_weight(size_bytes: int, weights: int) -> float:
     return 8.0 * size_bytes / weights
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun.
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, and with a verb where it has one; `many` is the plural, where an s is not enough.
 
     >>> counted(1, "tensor"), counted(1200, "tensor")
     ('1 tensor', '1,200 tensors')
+    >>> counted(1, "matrix is", "matrices are"), counted(2, "matrix is", "matrices are")
+    ('1 matrix is', '2 matrices are')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def parse_bytes(text: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bytecap.core.units import counted
 from bytecap.export.source import ExportSource
 from bytecap.huggingface.library import library_errors, transformers
 from bytecap.huggingface.model import CausalModel, load_artifact, model_logits
@@ -55,8 +56,8 @@ def _type(model: CausalModel, name: str) -> torch.dtype | None:
 
 def _rounding(source: ExportSource) -> list[str]:
     """How far rounding to the types of the folder moves logits, where they have fewer bits than float32."""
-    counted = Counter(source.causal.dtypes.values())
-    short = [f"{kind} ({counted[kind]} tensors)" for kind in ("BF16", "F16") if counted[kind]]
+    types = Counter(source.causal.dtypes.values())
+    short = [f"{kind} ({counted(types[kind], 'tensor')})" for kind in ("BF16", "F16") if types[kind]]
     if not short:
         return []
     (tokens_BT,) = source.probes(PROBE)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bytecap.artifact.load import Artifact
 from bytecap.artifact.tokenizer import artifact_tokenizer
 from bytecap.core.errors import ConfigError, NumericsError
+from bytecap.core.units import counted
 from bytecap.huggingface.model import CausalModel, is_hugging_face, load_artifact, model_logits
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
@@ -161,4 +162,6 @@ def compare_weights(found: dict[str, Tensor], expected: dict[str, Tensor], reade
         if found[name].shape != value.shape or not torch.equal(found[name], value):
             raise NumericsError(f"{reader} finds other numbers in tensor {name} than the file has; nothing was written")
     numbers = sum(value.numel() for value in expected.values())
-    return f"all {numbers:,} numbers of {len(expected):,} tensors are those of the file, read back with {reader}"
+    return (
+        f"all {numbers:,} numbers of {counted(len(expected), 'tensor')} are those of the file, read back with {reader}"
+    )

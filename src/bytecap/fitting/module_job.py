@@ -21,6 +21,7 @@ from bytecap.artifact.pack import Provenance
 from bytecap.core.budget import FileBudget
 from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress, Silent
+from bytecap.core.units import counted
 from bytecap.fitting.job import Container, FitJob, build_job, refuse_small_caps
 from bytecap.fitting.source import WeightSource, source_from_module
 from bytecap.fitting.true_loss import CHECKED_POSITIONS, TrueLoss
@@ -150,8 +151,8 @@ def _name_unmeasured(source: WeightSource, calibration: Calibration, progress: P
     ]  # fmt: skip
     if others:
         progress.note(
-            f"{len(others)} tensors are used in other ways than linear maps, convolutions and embeddings, and have "
-            f"steps by their gradients alone: {', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
+            f"{counted(len(others), 'tensor')} used in other ways than linear maps, convolutions and embeddings, with "
+            f"steps by gradients alone: {', '.join(others[:5])}{' ..' if len(others) > 5 else ''}"
         )
 
 

@@ -119,7 +119,7 @@ def refine(
         before = gap
         if plans:
             where = "left" if gap > 0 else "too many"
-            progress.note(f"{abs(gap):,.0f} bytes {where}; {counted(len(plans), 'tensor')} rounded again")
+            progress.note(f"{counted(round(abs(gap)), 'byte')} {where}; {counted(len(plans), 'tensor')} rounded again")
             candidates.accept(problem.round(plans, progress, weights))
             rounded += sum(math.prod(plan.shape) for plan in plans)
         elif gap > 0:

@@ -23,6 +23,7 @@ from bytecap.artifact.load import WHOLE_TYPES
 from bytecap.convert.dequantize import quantized_layouts, refuse_lone_parts
 from bytecap.core.digest import digest_arrays
 from bytecap.core.errors import ConfigError, DataError, NumericsError
+from bytecap.core.units import counted
 from bytecap.fitting.aliases import equal_tensors, tied_names
 from bytecap.formats.base import MAX_NAME, MAX_WIDTH
 from bytecap.model.gpt import GPT
@@ -159,8 +160,8 @@ def _build_source(
             )
         if not name.isprintable() or len(name) > MAX_NAME:
             raise DataError(
-                f"a tensor has the name {name[:80]!a}, of {len(name):,} letters; rename it to at most {MAX_NAME:,} "
-                "that can be printed",
+                f"a tensor has the name {name[:80]!a}, of {counted(len(name), 'letter')}; rename it to at most "
+                f"{MAX_NAME:,} that can be printed",
                 tensor=name,
             )
     weights = {name: np.asarray(value.numpy(), np.float32, order="C") for name, value in tensors.items()}

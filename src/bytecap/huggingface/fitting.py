@@ -23,6 +23,7 @@ from bytecap.core.budget import FileBudget
 from bytecap.core.digest import digest_json
 from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
+from bytecap.core.units import counted
 from bytecap.fitting.job import Container, FitJob, build_job
 from bytecap.fitting.measure import (
     BATCH_TOKENS,
@@ -186,8 +187,8 @@ def measure(inputs: FolderInputs, progress: Progress, *, squares: bool = False) 
         return None
     if len(stream) < MIN_CALIBRATION_TOKENS:
         raise DataError(
-            f"the calibration text has {len(stream):,} tokens, at least {MIN_CALIBRATION_TOKENS:,} are needed; give "
-            "more text, or none",
+            f"the calibration text has {counted(len(stream), 'token')}, at least {MIN_CALIBRATION_TOKENS:,} are needed"
+            "; give more text, or none",
             tokens=len(stream),
         )
     positions = batch_positions(inputs.model.facts.vocab_size)

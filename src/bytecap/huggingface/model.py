@@ -30,6 +30,7 @@ from bytecap.artifact.load import Artifact
 from bytecap.core.errors import DataError, FormatError
 from bytecap.core.files import parse_json
 from bytecap.core.progress import Progress
+from bytecap.core.units import counted
 from bytecap.huggingface.config import FIT_NUMBERS, ModelFacts, read_facts
 from bytecap.huggingface.folder import CONFIG, Folder
 from bytecap.huggingface.library import OFFLINE, library_errors, transformers
@@ -92,8 +93,8 @@ def load_folder(folder: Folder, progress: Progress) -> CausalModel:
             )
     if unused := sorted(info["unexpected_keys"]):
         progress.note(
-            f"{len(unused)} tensors of {folder.path} are not used by {type(module).__name__} and not in the file: "
-            f"{', '.join(unused[:3])}{' ..' if len(unused) > 3 else ''}"
+            f"{counted(len(unused), 'tensor')} of {folder.path} not used by {type(module).__name__}, and so not in "
+            f"the file: {', '.join(unused[:3])}{' ..' if len(unused) > 3 else ''}"
         )
     module.eval().requires_grad_(False)
     refuse_non_causal(module, folder.facts)
@@ -181,8 +182,8 @@ def _refuse_incomplete(path: Path, info: Mapping[str, Any]) -> None:
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise DataError(
-            f"{path} is half a checkpoint: {len(missing)} tensors of the model are missing, such as {missing[0]}; get "
-            "all of its files again",
+            f"{path} is half a checkpoint: {counted(len(missing), 'tensor')} of the model missing, such as {missing[0]}"
+            "; get all of its files again",
             path=str(path), tensor=missing[0],
         )  # fmt: skip
     if info["mismatched_keys"]:

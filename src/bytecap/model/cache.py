@@ -66,7 +66,10 @@ class Cache:
         self.positions += document_BT.size(1)
         if self._document_BS is not None:
             if len(document_BT) != len(self._document_BS):
-                raise ValueError(f"the cache is of {len(self._document_BS)} sequences, the chunk of {len(document_BT)}")
+                raise ValueError(
+                    f"the chunk is of another number of sequences ({len(document_BT)}) than the cache "
+                    f"({len(self._document_BS)})"
+                )
             document_BT = torch.cat((self._document_BS, document_BT + self._document_BS[:, -1:]), dim=1)
         self._document_BS = document_BT[:, -self.context :]
         return document_BT

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from bytecap.core.budget import REFUSE, SHRINK, refuse_small_cap, slack_bytes
 from bytecap.core.errors import BudgetError, ConfigError
 from bytecap.core.progress import Progress
+from bytecap.core.units import counted
 from bytecap.fitting.job import Container, FitJob
 from bytecap.fitting.report import Comparison
 from bytecap.fitting.result import FitResult
@@ -135,8 +136,9 @@ class SchemeFitter:
         if self._kept:
             share = sum(math.prod(entry.shape) for entry in self._kept) / self._weights
             progress.note(
-                f"{len(self._kept)} matrices of at most {self._options.keep_small:,} weights, {share:.0%} of all, "
-                "stay at 16 bits as published; --keep-small 0 (in a recipe artifact.keep_small = 0) rounds them too"
+                f"{counted(len(self._kept), 'matrix', 'matrices')} of at most {self._options.keep_small:,} weights, "
+                f"{share:.0%} of all, stay{'s' if len(self._kept) == 1 else ''} at 16 bits as "
+                "published; --keep-small 0 (in a recipe artifact.keep_small = 0) rounds all"
             )
         self._kept = []
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from bytecap.core.errors import ConfigError, DataError, nearest
 from bytecap.core.files import read_json, read_object
+from bytecap.core.units import counted
 from bytecap.run.claims import claim_contradictions
 from bytecap.run.folder import RECORD, SCORE, SEED_FOLDER, differences, is_description
 from bytecap.run.record import load_record_file
@@ -90,7 +91,8 @@ def describe_hardware(hardware: dict[str, Any]) -> str:
     """Device, threads, processes and torch in one phrase."""
     processes = hardware.get("processes", 1)
     many = f", {processes} processes" if processes != 1 else ""
-    return f"{hardware['name']} ({hardware['device']}), {hardware['threads']} threads{many}, torch {hardware['torch']}"
+    threads = counted(hardware["threads"], "thread")
+    return f"{hardware['name']} ({hardware['device']}), {threads}{many}, torch {hardware['torch']}"
 
 
 def read_runs(paths: Sequence[Path], side: str) -> list[ComparedRun]:

@@ -45,8 +45,8 @@ class Validation:
             check = check_table(table, tokenizer, stream, raw=raw, lossy_declared=lossy_declared)
         elif len(byte_stream) != len(stream):
             raise DataError(
-                f"the byte sidecar has {len(byte_stream):,} entries for {len(stream):,} validation tokens; they do not "
-                "belong together, copy both again"
+                f"the byte sidecar is of another length ({len(byte_stream):,}) than the validation "
+                f"tokens ({len(stream):,}); they do not belong together, copy both again"
             )
         else:
             counted = int(byte_stream.read(1, len(byte_stream)).sum())

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.errors import DataError
+from bytecap.core.units import counted
 from bytecap.text.shards import TokenStream
 
 
@@ -30,8 +31,8 @@ class TrainBatches:
         self._windows = (len(stream) - 1) // context - 1
         if self._windows < 1:
             raise DataError(
-                f"the training text has {len(stream):,} tokens, fewer than two windows of {context}; give more text or "
-                "lower --set train.context",
+                f"the training text has {counted(len(stream), 'token')}, fewer than two windows of {context}; give "
+                "more text or lower --set train.context",
                 tokens=len(stream),
             )
         self._stream, self._batch, self._context, self._seed = stream, batch, context, seed

@@ -15,6 +15,7 @@ from itertools import zip_longest
 import numpy as np
 
 from bytecap.core.errors import DataError
+from bytecap.core.units import counted
 from bytecap.text.byte_counts import ByteTable
 from bytecap.text.shards import TokenStream
 from bytecap.text.tokenizer import Tokenizer
@@ -174,7 +175,9 @@ def _worst(table: ByteTable, tokenizer: Tokenizer, stream: TokenStream, most: in
         if off:
             errors.append((abs(off) * int(used_V[token]), token, off))
     errors.sort(reverse=True)
-    named = [f"{tokenizer.pieces[t]!r} (id {t}, {off:+d} byte, {used_V[t]:,} times)" for _, t, off in errors[:most]]
+    named = [
+        f"{tokenizer.pieces[t]!r} (id {t}, {off:+d} byte, {counted(used_V[t], 'time')})" for _, t, off in errors[:most]
+    ]
     if named:
         return f"worst tokens: {', '.join(named)}"
     return "no token by itself is wrong; the tokenizer changes the text (spaces, line ends or normalisation)"

@@ -15,6 +15,7 @@ import heapq
 from collections.abc import Iterable
 
 from bytecap.core.errors import DataError
+from bytecap.core.units import counted
 
 _HASH_BYTES = 8
 _LARGEST_SHARE = 8
@@ -57,7 +58,7 @@ def refuse_shared(shared: list[str]) -> None:
     if shared:
         examples = "; ".join(repr(text[:60]) for text in shared[:3])
         raise DataError(
-            f"{len(shared):,} documents stand in training and in validation, such as {examples}. Remove them from one "
-            "of the two",
+            f"{counted(len(shared), 'document stands', 'documents stand')} in training and in validation, such as "
+            f"{examples}. Remove them from one of the two",
             shared=len(shared),
         )

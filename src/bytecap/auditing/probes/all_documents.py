@@ -13,6 +13,7 @@ from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
 from bytecap.auditing.subject import Question
 from bytecap.core.settings import bounds
+from bytecap.core.units import counted
 
 _CHUNK = 1 << 20
 
@@ -41,7 +42,7 @@ class AllDocuments(Probe):
         parts = (text.stream.read(start, _CHUNK) for start in range(0, len(text.stream), _CHUNK))
         documents = sum(int(np.count_nonzero(part_N == text.bos)) for part_N in parts)
         targets = len(text.stream) - 1
-        found = f"the held-out text has {documents:,} documents and {targets:,} targets"
+        found = f"the held-out text has {counted(documents, 'document')} and {counted(targets, 'target')}"
         if self.config.documents not in (None, documents):
             return broken(f"{found}; these rules score {self.config.documents:,} documents", documents, "documents")
         if text.claimed_tokens not in (None, targets):

@@ -10,6 +10,7 @@ from bytecap.auditing.byte_pieces import Piece, wrong_pieces
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, broken, kept
 from bytecap.auditing.subject import Question
+from bytecap.core.units import counted
 
 
 class ByteFallback(Probe):
@@ -23,4 +24,9 @@ class ByteFallback(Probe):
         evidence = f"{asked:,} pieces without a leading space were decoded; "
         if not wrong:
             return kept(evidence + "each counts the bytes that it stands for", 0, "pieces")
-        return broken(evidence + f"{len(wrong):,} count others", len(wrong), "pieces", list(map(Piece.shown, wrong)))
+        return broken(
+            evidence + f"{counted(len(wrong), 'counts', 'count')} others",
+            len(wrong),
+            "pieces",
+            list(map(Piece.shown, wrong)),
+        )

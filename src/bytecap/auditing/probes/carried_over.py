@@ -13,6 +13,7 @@ from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, kept, recorded
 from bytecap.auditing.subject import Question
 from bytecap.auditing.texts import other_tokens
+from bytecap.core.units import counted
 
 
 class CarriedOver(Probe):
@@ -31,10 +32,10 @@ class CarriedOver(Probe):
             if excerpt.rows.first_difference(rows, begin, len(rows)) is not None:
                 moved += 1
                 largest = max(largest, largest_change(excerpt.rows, rows, begin, len(rows)))
-        evidence = f"{len(found)} times a whole document was replaced; "
+        evidence = f"{counted(len(found), 'time')} a whole document was replaced; "
         if not moved:
             return kept(evidence + "the losses of the next did not change: each is scored by itself", 0, "changes")
         return recorded(
-            evidence + f"{moved} times the losses of the next changed, by up to {largest:.3g} nats: something is "
-            "carried over from documents that were scored", moved, "changes",
+            evidence + f"{counted(moved, 'time')} the losses of the next changed, by up to {largest:.3g} nats: "
+            "something is carried over from documents that were scored", moved, "changes",
         )  # fmt: skip

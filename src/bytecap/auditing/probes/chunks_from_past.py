@@ -13,6 +13,7 @@ from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
 from bytecap.auditing.subject import Question
 from bytecap.auditing.texts import other_tokens, planned_stream
 from bytecap.core.settings import bounds
+from bytecap.core.units import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,9 @@ class ChunksFromPast(Probe):
             after = {window for window in model.plan(changed_N, model.bos) if window.start + window.length < cut}
             if before != after:
                 moved.append(f"text replaced from token {cut:,} on")
-        evidence = f"{self.config.cuts} times the text behind a random place was replaced; "
+        evidence = f"{counted(self.config.cuts, 'time')} the text behind a random place was replaced; "
         if not moved:
             return kept(evidence + "the chunks before it stayed", 0, "changed plans")
-        return broken(evidence + f"{len(moved)} times chunks before it moved", len(moved), "changed plans", moved)
+        return broken(
+            evidence + f"{counted(len(moved), 'time')} chunks before it moved", len(moved), "changed plans", moved
+        )

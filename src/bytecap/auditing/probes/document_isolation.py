@@ -19,6 +19,7 @@ from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept, recor
 from bytecap.auditing.subject import Question
 from bytecap.auditing.texts import draw_excerpt, other_tokens
 from bytecap.core.settings import bounds
+from bytecap.core.units import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class DocumentIsolation(Probe):
                 if at is not None:
                     largest = max(largest, largest_change(rows, other, begin, len(rows)))
                     moved.append(
-                        f"the last {replaced} tokens before BOS replaced: token {at - begin + 1} behind it changed"
+                        f"{counted(replaced, 'token')} before BOS replaced: token {at - begin + 1} behind it changed"
                     )
         return self._answer(moved, largest, across=model.across_documents)
 
@@ -64,7 +65,9 @@ class DocumentIsolation(Probe):
         evidence = f"{2 * self.config.boundaries} times the end of a document was replaced; "
         if not moved:
             return kept(evidence + "nothing that was said of the next document changed in any bit", 0, "changes")
-        found = evidence + f"{len(moved)} times the next document changed, losses by up to {largest:.3g} nats"
+        found = (
+            evidence + f"{counted(len(moved), 'time')} the next document changed, losses by up to {largest:.3g} nats"
+        )
         if across:
             return recorded(found + "; it is published that documents see the ones before them", len(moved), "changes")
         return broken(found, len(moved), "changes", moved)

@@ -12,6 +12,7 @@ from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, broken, kept, recorded
 from bytecap.auditing.subject import Question
 from bytecap.auditing.texts import planned_stream
+from bytecap.core.units import counted
 
 
 class DocumentOrder(Probe):
@@ -24,13 +25,15 @@ class DocumentOrder(Probe):
         tokens_N = planned_stream(question)
         firsts = [window.start + window.skip for window in question.model.plan(tokens_N, question.model.bos)]
         back = [(a, b) for a, b in itertools.pairwise(firsts) if b < a]
-        evidence = f"the plan of scoring has {len(firsts):,} parts; "
+        evidence = f"the plan of scoring has {counted(len(firsts), 'part')}; "
         if not back:
             return kept(evidence + "they follow the text", 0, "steps back")
         if question.model.published_order:
             return recorded(
-                evidence + f"{len(back):,} times it goes back in the text; it is published that documents are taken "
-                f"{question.model.published_order.replace('_', ' ')}", len(back), "steps back",
+                evidence + f"{counted(len(back), 'time')} it goes back in the text; it is published that documents are "
+                f"taken {question.model.published_order.replace('_', ' ')}", len(back), "steps back",
             )  # fmt: skip
         places = [f"target {b + 1:,} is scored after target {a + 1:,}" for a, b in back[:100]]
-        return broken(evidence + f"{len(back):,} times it goes back in the text", len(back), "steps back", places)
+        return broken(
+            evidence + f"{counted(len(back), 'time')} it goes back in the text", len(back), "steps back", places
+        )

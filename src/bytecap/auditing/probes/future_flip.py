@@ -13,6 +13,7 @@ from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
 from bytecap.auditing.subject import Question
 from bytecap.auditing.texts import other_tokens
 from bytecap.core.settings import bounds
+from bytecap.core.units import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +47,11 @@ class FutureFlip(Probe):
             if at is not None:
                 largest = max(largest, largest_change(excerpt.rows, rows, 0, last))
                 moved.append(f"all behind token {last:,} replaced: the distribution of token {at + 1:,} changed")
-        evidence = f"{self.config.flips} times all text behind a token was replaced; "
+        evidence = f"{counted(self.config.flips, 'time')} all text behind a token was replaced; "
         if not moved:
             return kept(evidence + "nothing that was said before it changed in any bit", 0, "changes")
         return broken(
-            evidence + f"{len(moved)} times a distribution before it changed (losses by up to {largest:.3g} nats)",
+            f"{evidence}{counted(len(moved), 'time')} a distribution before it changed "
+            f"(losses by up to {largest:.3g} nats)",
             len(moved), "changes", moved,
         )  # fmt: skip

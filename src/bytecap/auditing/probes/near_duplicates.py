@@ -15,6 +15,7 @@ from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept, not_a
 from bytecap.auditing.subject import MISSING, Question
 from bytecap.auditing.texts import held_out_documents
 from bytecap.core.settings import bounds
+from bytecap.core.units import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,9 @@ class NearDuplicates(Probe):
         copies = list(filter(self._is_copy, pairs))
         share = sum(len(held_out[pair.held_out]) for pair in pairs) / max(1, sum(map(len, held_out)))
         evidence = (
-            f"{len(held_out):,} held-out documents were compared with the training documents{question.training.note} "
-            f"by runs of {SHINGLE_WORDS} words; {len(pairs):,} have one at least {self.config.alike:g} alike "
+            f"{counted(len(held_out), 'held-out document was', 'held-out documents were')} compared with the training "
+            f"documents{question.training.note} by runs of {SHINGLE_WORDS} words; "
+            f"{counted(len(pairs), 'has', 'have')} one at least {self.config.alike:g} alike "
             f"({100 * share:.1f} % of the text), {len(copies):,} with hardly a word changed"
         )
         places = [

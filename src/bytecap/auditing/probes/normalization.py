@@ -14,6 +14,7 @@ from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
 from bytecap.auditing.subject import Question
 from bytecap.core.settings import bounds
+from bytecap.core.units import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,4 +52,9 @@ class Normalization(Probe):
         evidence = f"{asked:,} distributions were added up over all {question.model.vocab_size:,} tokens in float64; "
         if not places:
             return kept(evidence + f"the sums differ from one by at most {worst:.2g}", worst, "of 1")
-        return broken(evidence + f"{len(places):,} do not sum to one (off by up to {worst:.3g})", worst, "of 1", places)
+        return broken(
+            evidence + f"{counted(len(places), 'does', 'do')} not sum to one (off by up to {worst:.3g})",
+            worst,
+            "of 1",
+            places,
+        )

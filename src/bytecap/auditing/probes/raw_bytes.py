@@ -11,6 +11,7 @@ from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, broken, kept, not_asked, recorded
 from bytecap.auditing.subject import Ids, Question, ScoredText
 from bytecap.core.errors import DataError
+from bytecap.core.units import counted
 from bytecap.text.byte_check import check_table
 from bytecap.text.shards import TokenStream
 
@@ -52,17 +53,16 @@ def _by_document(text: ScoredText, token_bytes: TokenStream) -> Answer:
     begins = np.flatnonzero(tokens_N == text.bos).tolist() if text.bos in tokens_N else [0]
     raws = list(text.raw) if len(begins) == len(text.raw) else ["".join(text.raw)]
     ends = [*begins[1:], len(tokens_N)] if len(raws) == len(begins) else [len(tokens_N)]
-    places, counted = list[str](), int(bytes_N.sum())
+    places, total = list[str](), int(bytes_N.sum())
     for number, (begin, end, raw) in enumerate(zip(begins, ends, raws, strict=False), start=1):
         worth, size = int(bytes_N[begin:end].sum()), len(raw.encode())
         if worth != size:
             places.append(f"document {number:,}: {worth:,} bytes counted, {size:,} in the text")
         elif len(raws) == len(text.raw) and text.decode(_own(tokens_N[begin:end], text.bos)) != raw:
             places.append(f"document {number:,} does not come back from its tokens")
-    evidence = (
-        f"{len(raws):,} documents, {counted:,} bytes counted, raw text {sum(len(r.encode()) for r in text.raw):,}"
-    )
-    return broken(evidence, len(places), "documents", places) if places else kept(evidence, counted, "bytes")
+    size = sum(len(raw.encode()) for raw in text.raw)
+    evidence = f"{counted(len(raws), 'document')}, {total:,} bytes counted, raw text {size:,}"
+    return broken(evidence, len(places), "documents", places) if places else kept(evidence, total, "bytes")
 
 
 def _own(tokens_N: Ids, bos: int) -> list[int]:

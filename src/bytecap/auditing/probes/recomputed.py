@@ -19,6 +19,7 @@ from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept, not_a
 from bytecap.auditing.subject import Ids, Question
 from bytecap.auditing.texts import planned_stream
 from bytecap.core.settings import bounds
+from bytecap.core.units import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,9 @@ class Recomputed(Probe):
         tokens_N = planned_stream(question)
         starts = [0, *(at for at in np.flatnonzero(tokens_N == question.model.bos).tolist() if at), len(tokens_N)]
         if len(claimed_D) != len(starts) - 1:
-            return not_asked(f"{len(claimed_D):,} documents are claimed of {len(starts) - 1:,}")
+            return not_asked(
+                f"{counted(len(claimed_D), 'document is', 'documents are')} claimed of {len(starts) - 1:,}"
+            )
         if (drawn := self._draw(question, starts)) is None:
             return not_asked(f"no document has at most {self.config.most_tokens:,} tokens, with the one before it")
         given = self._nats(question, tokens_N, starts, drawn)
@@ -64,7 +67,7 @@ class Recomputed(Probe):
             if not off <= self.config.nats:
                 places.append(f"document {number + 1:,}: {claimed_D[number]:.3f} nats claimed, {nats:.3f} given")
         evidence = (
-            f"{len(drawn):,} of {len(claimed_D):,} documents, from number {drawn[0] + 1:,} on, "
+            f"{len(drawn):,} of {counted(len(claimed_D), 'document')}, from number {drawn[0] + 1:,} on, "
             f"{starts[drawn.stop] - starts[drawn[0]]:,} tokens, were scored again; "
         )
         if not places:

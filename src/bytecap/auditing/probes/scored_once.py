@@ -11,6 +11,7 @@ from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, broken, kept
 from bytecap.auditing.subject import Question
 from bytecap.auditing.texts import planned_stream
+from bytecap.core.units import counted
 
 
 class ScoredOnce(Probe):
@@ -28,7 +29,7 @@ class ScoredOnce(Probe):
         evidence = f"a bitmap of all {times_N.size:,} targets was filled as scoring goes through them; "
         if not wrong.size:
             return kept(evidence + "each is scored once", 0, "positions")
-        places = [f"position {at + 1:,}: {times_N[at]} times" for at in wrong[:100].tolist()]
+        places = [f"position {at + 1:,}: {counted(times_N[at], 'time')}" for at in wrong[:100].tolist()]
         return broken(
             evidence + f"{wrong.size:,} are scored another number of times", int(wrong.size), "positions", places
         )

@@ -10,6 +10,7 @@ from bytecap.auditing.findings import Answer
 from bytecap.auditing.opened_files import opened
 from bytecap.auditing.probes.base import Probe, broken, kept
 from bytecap.auditing.subject import Question
+from bytecap.core.units import counted
 
 
 class SelfContained(Probe):
@@ -26,4 +27,8 @@ class SelfContained(Probe):
         evidence = "the model was watched while it was made and asked all other questions; "
         if found:
             return broken(evidence + "it opened what is not counted", len(found), "openings", found)
-        return kept(evidence + f"it opened nothing but the {len(named)} files that are counted", 0, "openings")
+        return kept(
+            evidence + f"it opened nothing but the {counted(len(named), 'file that is', 'files that are')} counted",
+            0,
+            "openings",
+        )

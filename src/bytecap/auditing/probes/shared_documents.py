@@ -10,6 +10,7 @@ from bytecap.auditing.overlap import shared_documents
 from bytecap.auditing.probes.base import Probe, broken, kept, not_asked
 from bytecap.auditing.subject import MISSING, Question
 from bytecap.auditing.texts import held_out_documents
+from bytecap.core.units import counted
 
 
 class SharedDocuments(Probe):
@@ -24,8 +25,8 @@ class SharedDocuments(Probe):
             return not_asked(MISSING["tokenizer"])
         shared = shared_documents(held_out, question.training.documents())
         evidence = (
-            f"{len(held_out):,} held-out documents were looked for, by hash, among the training "
-            f"documents{question.training.note}; "
+            f"{counted(len(held_out), 'held-out document was', 'held-out documents were')} looked for, by hash, among "
+            f"the training documents{question.training.note}; "
         )
         if not shared:
             return kept(evidence + "none is there", 0, "documents")
@@ -33,4 +34,4 @@ class SharedDocuments(Probe):
             f"document {pair.held_out + 1:,} is training document {pair.training + 1:,}: {pair.beginning!r}"
             for pair in shared
         ]
-        return broken(evidence + f"{len(shared):,} are there", len(shared), "documents", places)
+        return broken(evidence + f"{counted(len(shared), 'is', 'are')} there", len(shared), "documents", places)

@@ -15,6 +15,7 @@ from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept
 from bytecap.auditing.subject import Question
 from bytecap.auditing.texts import other_tokens
 from bytecap.core.settings import bounds
+from bytecap.core.units import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +49,11 @@ class TargetFlip(Probe):
             if at is not None:  # the loss of the changed token itself is of another token, so it is left out
                 largest = max(largest, largest_change(excerpt.rows, rows, 0, place - 1))
                 moved.append(f"token {place:,} replaced: the distribution of token {at + 1:,} changed")
-        evidence = f"{self.config.flips} tokens were replaced, one at a time; "
+        evidence = f"{counted(self.config.flips, 'token was', 'tokens were')} replaced, one at a time; "
         if not moved:
             return kept(evidence + "no distribution of it or of a token before it changed in any bit", 0, "changes")
         return broken(
-            evidence + f"{len(moved)} times one of it or before it changed (losses by up to {largest:.3g} nats)",
+            f"{evidence}{counted(len(moved), 'time')} one of it or before it changed "
+            f"(losses by up to {largest:.3g} nats)",
             len(moved), "changes", moved,
         )  # fmt: skip

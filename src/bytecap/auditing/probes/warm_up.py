@@ -10,6 +10,7 @@ from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, broken, kept
 from bytecap.auditing.subject import Question
 from bytecap.auditing.texts import other_tokens
+from bytecap.core.units import counted
 
 
 class WarmUp(Probe):
@@ -29,7 +30,7 @@ class WarmUp(Probe):
             if at is not None:
                 largest = max(largest, largest_change(excerpt.rows, rows, 0, len(rows)))
                 moved.append(f"excerpt {number}, after random tokens: token {at + 1:,} is the first that differs")
-        evidence = f"{len(found)} times the model read random tokens and was reset; "
+        evidence = f"{counted(len(found), 'time')} the model read random tokens and was reset; "
         if not moved:
             return kept(evidence + "nothing was left of them", 0, "changes")
         return broken(evidence + f"losses changed by up to {largest:.3g} nats", len(moved), "changes", moved)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.errors import NumericsError
+from bytecap.core.units import counted
 from bytecap.export.gguf_vocabulary import Vocabulary, find_vocabulary
 from bytecap.export.llama import ISOLATED, LlamaModel, llama_model
 from bytecap.export.source import ExportSource
@@ -59,7 +60,7 @@ class GGUF(Target):
             writer.add_tensor(gguf_name(name), _permuted(name, stored, model), raw_dtype=kind)
             types[kind.name] += 1
         _close(writer)
-        notes = [f"{count} tensors are {name}" for name, count in types.most_common()]
+        notes = [f"{counted(count, 'tensor is', 'tensors are')} {name}" for name, count in types.most_common()]
         said = [f"{', '.join(notes)}, each with exactly the numbers of the file"]
         if vocabulary is None:
             said.append(
@@ -84,7 +85,7 @@ class GGUF(Target):
             read = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(expected.shape)
             if not np.array_equal(read, expected):
                 raise NumericsError(f"gguf finds other numbers in tensor {name} than the file has; nothing was written")
-        return f"all {numbers:,} numbers of {len(found):,} tensors are those of the file, read back with gguf"
+        return f"all {numbers:,} numbers of {counted(len(found), 'tensor')} are those of the file, read back with gguf"
 
 
 def gguf_name(name: str) -> str:
