@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bytecap.artifact.generate import generate
+from bytecap.artifact.generate import continued, generate
 from bytecap.artifact.load import loads
 from bytecap.core.errors import ConfigError
 from bytecap.model.sampling import Sampling
@@ -39,3 +39,21 @@ def test_a_prompt_without_a_utf_8_form_is_refused() -> None:
     """Surrogates that stand alone, as a terminal of another encoding gives them."""
     with pytest.raises(ConfigError, match="the prompt is not UTF-8"):
         generate(loads(example_file()), "\ud800")
+
+
+@pytest.mark.parametrize("prompt", ["\u2581a\u2581", "a\x00b", "\U0001f600 \u00e9", "\r\n\ta  ", "the cap " * 300])
+def test_the_text_begins_with_any_prompt(prompt: str) -> None:
+    """Also with what the tokenizer cannot give back; the model then reads what the tokenizer makes of it."""
+    artifact = loads(example_file())
+    sampling = Sampling(tokens=8, temperature=1.0, seed=3)
+    text = generate(artifact, prompt, sampling)
+    as_read = generate(artifact, prompt.replace("\u2581", " "), sampling)
+    assert text.startswith(prompt) and text[len(prompt) :] == as_read[len(prompt) :]
+    assert generate(artifact, prompt, Sampling(tokens=0)) == prompt
+
+
+def test_what_decoding_changes_at_the_seam() -> None:
+    """Where a later token changes how the prompt is decoded, what differs is given behind the whole prompt."""
+    said = {(1,): "don '", (1, 2): "don't", (1, 3): "don ' x"}
+    assert continued("Don '", [1], [3], lambda ids: said[tuple(ids)]) == "Don ' x"
+    assert continued("Don '", [1], [2], lambda ids: said[tuple(ids)]) == "Don ''t"

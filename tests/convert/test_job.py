@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,27 @@ def test_errors_of_the_reader(tmp_path: Path) -> None:
     (tmp_path / "y.pt").write_bytes(b"nothing")
     with pytest.raises(DataError, match="cannot be read as a PyTorch checkpoint"):
         convert(tmp_path / "y.pt", tmp_path / "p.safetensors")
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from bytecap.convert.job import convert
+from bytecap.core.errors import BackendError
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    convert(Path(sys.argv[1]), Path(sys.argv[2]))
+except BackendError as error:
+    assert str(error).startswith(f"cannot save {sys.argv[2]}: the disk is full; nothing was written."), error
+else:
+    raise AssertionError("it was written")
+"""
+
+
+def test_a_full_disk_is_no_damaged_checkpoint(tmp_path: Path) -> None:
+    """Where the reader cannot write, it is the disk that is named, and nothing is left behind."""
+    torch.save({"a": torch.zeros(5000)}, tmp_path / "x.pt")
+    words = [sys.executable, "-c", FULL, str(tmp_path / "x.pt"), str(tmp_path / "o.safetensors")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]

@@ -18,13 +18,13 @@ def test_exit_codes() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("secnods", "; did you mean seconds?"),
-        ("secs", "; did you mean seconds?"),
-        ("sec", "; did you mean seconds?"),
-        ("cap", "; did you mean cap_bytes?"),
+        ("secnods", " (did you mean seconds?)"),
+        ("secs", " (did you mean seconds?)"),
+        ("sec", " (did you mean seconds?)"),
+        ("cap", " (did you mean cap_bytes?)"),
         ("zzzz", ""),
         ("nope", ""),
-        ("bytes", "; did you mean cap_bytes?"),
+        ("bytes", " (did you mean cap_bytes?)"),
         ("seed", ""),
         ("st", ""),
         ("", ""),

@@ -43,7 +43,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, call, fail) if call == "fsync" else monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(BackendError, match="the disk is full; the previous version is intact"):
+    with pytest.raises(BackendError, match="the disk is full; what was there before is intact"):
         write_bytes(path, b"next")
     assert path.read_bytes() == b"previous"
     assert list(tmp_path.iterdir()) == [path]
@@ -140,7 +140,7 @@ for name, write in ways.items():
     try:
         write(folder / name)
     except BackendError as error:
-        assert "the disk is full; the previous version is intact" in str(error), error
+        assert "the disk is full; what was there before is intact" in str(error), error
     else:
         raise AssertionError(name)
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 import bytecap
 from bytecap.artifact.load import load
+from bytecap.run import scoring
 from bytecap.text.tokenizer import Tokenizer
 from tests.runs import arguments, call
 
@@ -94,6 +96,19 @@ def test_on_the_command_line(finished: Path, capsys: pytest.CaptureFixture[str])
     assert ", streaming; " in capsys.readouterr().out
 
 
+def test_a_folder_that_can_only_be_read(
+    adapted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The score is the same, and it is said that a stopped one begins again; nothing is written."""
+    known, before = score_json(capsys, adapted), sorted(adapted.rglob("*"))
+    monkeypatch.setattr(scoring, "kept_groups", None)
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != adapted)
+    assert call("score", adapted, "--json") == 0
+    found = capsys.readouterr()
+    assert "cannot be written to, so a score that is stopped begins again" in found.err
+    assert json.loads(found.out)["nats"] == known["nats"] and sorted(adapted.rglob("*")) == before
+
+
 def test_what_a_file_says_itself(adapted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A setting that has no effect on a file's score is refused, not ignored."""
     words = ["--text", str(held_out(adapted, tmp_path)), "--set", "score.batch_tokens=64"]
@@ -140,5 +155,5 @@ def test_anybodys_predictor(adapted: Path, tmp_path: Path) -> None:
         bytecap.score(Uniform(7), text=text, tokenizer=tokenizer)
     with pytest.raises(bytecap.ConfigError, match="a predictor adapts in its own"):
         bytecap.score(Uniform(300), text=text, tokenizer=tokenizer, adapt=["lora"])
-    with pytest.raises(bytecap.ConfigError, match="there is no adaptation 'lor'; did you mean lora"):
+    with pytest.raises(bytecap.ConfigError, match=r"there is no adaptation 'lor' .did you mean lora"):
         bytecap.score(adapted / "model.bcap", text=text, adapt="lor")

@@ -80,7 +80,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["RUN", "--cap", "7kB", "--out", "RUN"], 2, "is a folder; give the file to write"),
     (["RUN", "--caps", "7kB", "--out", "RUN/record.json"], 2, "is one; give a folder"),
     (["ALONE/w.safetensors", "--cap", "7kB", "--out", "ALONE/w.safetensors"], 2, "would overwrite the checkpoint"),
-    (["RUN", "--scheme", "pr158"], 2, "there is no scheme 'pr158'; did you mean pr1586?"),
+    (["RUN", "--scheme", "pr158"], 2, "there is no scheme 'pr158' (did you mean pr1586?)"),
     (["RUN", "--scheme", "int8"], 2, "no matrix of this checkpoint has more than 65,536 elements; give --keep-small 0"),
     (["RUN", "--scheme", "int8", "--keep-small", "-1"], 2, "--keep-small is -1; it must not be negative"),
     (["RUN", "--scheme", "best_published", "--keep-small", "0"], 2, "has no size of its own; give --cap"),

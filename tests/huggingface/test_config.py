@@ -27,7 +27,7 @@ def test_facts_are_read_from_a_config() -> None:
     ("changes", "said"),
     [
         ({"model_type": None}, "no model_type"),
-        ({"model_type": "lama"}, "does not know the model_type 'lama'; did you mean llama"),
+        ({"model_type": "lama"}, "does not know the model_type 'lama' .did you mean llama"),
         ({"model_type": "vit"}, "a vit is no causal language model"),
         ({"model_type": "t5", "is_encoder_decoder": True}, "t5 is no causal language model"),
         ({"model_type": "bart", "is_encoder_decoder": True}, "an encoder with a decoder"),

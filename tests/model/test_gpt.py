@@ -245,7 +245,7 @@ def test_spec_refusals() -> None:
         ({"n_layers": 1}, r"model.techniques.unet_skips: .* needs 2 blocks at least, and model.n_layers is 1; raise "),
         ({"techniques": ["residual_mx"]}, "did you mean residual_mix"),
         ({"techniques": {"residual_mx": {}}}, "did you mean residual_mix"),
-        ({"techniques": {"xsa": {"last_block": 1}}}, "techniques.xsa.last_block is not a setting; did you mean"),
+        ({"techniques": {"xsa": {"last_block": 1}}}, "techniques.xsa.last_block is not a setting .did you mean"),
         (
             {"techniques": {"xsa": {"last_blocks": 4}}},
             "xsa: last_blocks is 4; .* model.n_layers, which is 3",

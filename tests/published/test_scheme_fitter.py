@@ -209,6 +209,6 @@ def test_impossible_options_are_refused_before_rounding() -> None:
         fitter("pr1586", calibrated=False)
     with pytest.raises(ConfigError, match="an embedding step belongs to best_published"):
         fitter("pr1586", embedding_step=0.5)
-    with pytest.raises(ConfigError, match="there is no scheme 'int9'; did you mean int8"):
+    with pytest.raises(ConfigError, match=r"there is no scheme 'int9' .did you mean int8"):
         needs_text("int9")
     assert needs_text("pr332") and not needs_text("int8")

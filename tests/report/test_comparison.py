@@ -13,6 +13,8 @@ RUN = {
 }  # fmt: skip
 FOUND = {"mean": -0.5, "standard_error": 0.1, "freedom": 3.0, "p": 0.01, "low": -0.8, "high": -0.2}
 
+EQUAL = {"decided_by": "documents", "verdict": "not distinguishable"}
+
 
 def comparison(**changes: Any) -> dict[str, Any]:
     side = {"runs": [RUN], **{u: {"mean": 1.0, "spread": 0.1, "runs": 1} for u in ("bits_per_byte", "nats_per_token")}}
@@ -35,12 +37,14 @@ def comparison(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "better: -0.5000 bits per byte (95 % interval -0.8000 to -0.2000; Welch, over runs, 1 against 1 runs, "),
+        ({}, "better: -0.5000 bits per byte (95 % interval -0.8000 to -0.2000; Welch, over runs, 1 run against 1 run"),
         ({"verdict": "not distinguishable"}, "About 4 seeds on each side would be needed"),
         ({"verdict": "not distinguishable", "seeds_needed": None}, "No number of seeds up to 1,000"),
         ({"decided_by": None, "seeds_needed": None, "verdict": "not distinguishable"}, "At least 2 seeds on each side"),
         ({"equal_bytes": False}, "NOT AT EQUAL BYTES"),
         ({"decided_by": "documents", "tests": {"documents": {"bits_per_byte": FOUND}}}, "of documents like these"),
+        ({**EQUAL, "tests": {"documents": {"bits_per_byte": FOUND}}}, "More documents would be needed"),
+        ({**EQUAL, "tests": {"documents": {"bits_per_byte": {**FOUND, "low": 0.0, "high": 0.0}}}}, "has the same loss"),
     ],
 )  # fmt: skip
 def test_each_case_has_its_sentence(changes: dict[str, Any], said: str) -> None:

@@ -25,5 +25,5 @@ def test_own_and_wrong_ones(tmp_path: Path) -> None:
     path.write_text("[bars.mine]\np = 2\n")
     with pytest.raises(ConfigError, match=r"bars\.mine.*p is 2"):
         load_contest(str(path))
-    with pytest.raises(ConfigError, match="no contest 'parameter_golf'; did you mean parameter_golf_2026"):
+    with pytest.raises(ConfigError, match=r"no contest 'parameter_golf' .did you mean parameter_golf_2026"):
         load_contest("parameter_golf")

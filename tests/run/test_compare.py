@@ -130,7 +130,7 @@ def test_runs_that_cannot_be_compared_are_refused(finished: Path, tmp_path: Path
     ):
         with pytest.raises(ConfigError, match=message):
             compare(*sides)
-    with pytest.raises(ConfigError, match="no score 'aftr'; did you mean after"):
+    with pytest.raises(ConfigError, match=r"no score 'aftr' .did you mean after"):
         compare(ours, [same_text], score="aftr")
     with pytest.raises(ConfigError, match=r"a.* is on both sides; a run does not differ from itself"):
         compare(ours, [ours[0] / "record.json"])

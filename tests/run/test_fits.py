@@ -47,8 +47,8 @@ def test_small_matrices_follow_the_width() -> None:
     ("overrides", "message"),
     [
         (("artifact.scheme=as_published", "source.scheme="), "recipe baseline names no published scheme"),
-        (("artifact.scheme=pr1568",), "there is no scheme 'pr1568'; did you mean pr1586"),
-        (("source.scheme=int9",), "there is no scheme 'int9'; did you mean int8"),
+        (("artifact.scheme=pr1568",), "there is no scheme 'pr1568' .did you mean pr1586"),
+        (("source.scheme=int9",), "there is no scheme 'int9' .did you mean int8"),
         (
             ("artifact.scheme=int8", "train.hooks.fake_quantization.scheme=pr65"),
             "fake_quantization.scheme is pr65 and artifact.scheme is int8: training would read",

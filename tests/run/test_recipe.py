@@ -47,9 +47,9 @@ def test_overrides_are_typed_by_the_schema() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.secnds=3", "train.secnds is not a setting; did you mean seconds"),
+        ("train.secnds=3", "train.secnds is not a setting .did you mean seconds"),
         ("train.nope=3", "train.nope is not a setting; there are seconds, "),
-        ("trian.seconds=3", "trian is not a setting; did you mean train"),
+        ("trian.seconds=3", "trian is not a setting .did you mean train"),
         ("train.optimizer.matrx_lr=3", "did you mean matrix_lr"),
         ("train.seconds=soon", "train.seconds must be a number, found 'soon'"),
         ("train.seconds=-1", "train.seconds is -1.0; it must lie between 0.001 and 1,000,000,000"),
@@ -61,7 +61,7 @@ def test_overrides_are_typed_by_the_schema() -> None:
         ("score.context=70000", "score.context is 70000; it must lie between 1 and 16,384"),
         ("train.batch=1000000000", "train.batch is 1000000000; it must lie between 1 and"),
         ("train.optimizer.matrix_lr=nan", "train.optimizer.matrix_lr is nan; it must be a finite number"),
-        ("train.hooks.emma.decay=0.9", "no training hook 'emma'; did you mean ema"),
+        ("train.hooks.emma.decay=0.9", "no training hook 'emma' .did you mean ema"),
         ("train.hooks.ema.decay=1.0", "train.hooks.ema.decay is 1.0; it must lie between"),
         ("train.exported_weights=ema", r"this run gives last; .*--set train.hooks.ema=true"),
         ("text.shard_tokens=0", "text.shard_tokens is 0; it must lie between 1,000 and"),
@@ -80,9 +80,9 @@ def test_overrides_are_typed_by_the_schema() -> None:
             r"needs 2 blocks at least, and model.n_layers is 1; raise .*unet_skips=false",
         ),
         ("model.rope_base=nan", "model.rope_base is nan; it must be a finite number"),
-        ("model.techniques.xsaa.last_blocks=2", "no technique 'xsaa'; did you mean xsa"),
-        ('model.techniques=["xsaa"]', "no technique 'xsaa'; did you mean xsa"),
-        ("model.techniques.xsa.last_block=2", "techniques.xsa.last_block is not a setting; did you mean last_blocks"),
+        ("model.techniques.xsaa.last_blocks=2", "no technique 'xsaa' .did you mean xsa"),
+        ('model.techniques=["xsaa"]', "no technique 'xsaa' .did you mean xsa"),
+        ("model.techniques.xsa.last_block=2", "techniques.xsa.last_block is not a setting .did you mean last_blocks"),
         (
             "model.techniques.xsa.last_blocks=3",
             "last_blocks is 3; it must lie between 1 and .*which is 2",
@@ -151,7 +151,7 @@ def test_a_scale_of_a_recipe(tmp_path: Path) -> None:
         assert (recipe.train.batch == 384) == (track != "laptop")
     assert recipes.resolve(str(child), track="one_gpu", overrides=["model.n_layers=3"]).model.n_layers == 3
     child.write_text("[scale.contst.model]\nn_layers = 12\n")
-    with pytest.raises(ConfigError, match=r"\[scale.contst\], and no track has that scale; did you mean contest"):
+    with pytest.raises(ConfigError, match=r"\[scale.contst\], and no track has that scale .did you mean contest"):
         recipes.resolve(str(child), track="laptop")
     child.write_text('scale = "contest"\n')
     with pytest.raises(ConfigError, match="scale must be tables such as"):

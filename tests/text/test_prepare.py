@@ -161,6 +161,9 @@ def test_one_short_text_is_cut(tmp_path: Path) -> None:
     lines.write_text(json.dumps(path.read_text()))
     with pytest.raises(DataError, match=r"one\.jsonl is one document of [\d,]+ bytes, which is held out"):
         prepare(TextConfig(paths=(str(lines),), vocab_size=300), tmp_path / "tokens", Silent())
+    path.write_text("a")  # too short to be cut into documents of thousands of characters
+    with pytest.raises(DataError, match=r"one document of 1 byte, which is held out.*; give more text$"):
+        prepare(TextConfig(paths=(str(path),), vocab_size=300), tmp_path / "tokens", Silent())
 
 
 def test_unusable_settings_and_corpora_are_refused(corpus: Path, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_full_disk_keeps_the_previous(tmp_path: Path, monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(BackendError, match="disk is full; the previous version is intact"):
+        with pytest.raises(BackendError, match="disk is full; what was there before is intact"):
             save_checkpoint(path, saved_model(model, TrainingState(step=2)))
     assert load_checkpoint(path).progressed.step == 1
     assert list(tmp_path.iterdir()) == [path]

@@ -22,7 +22,7 @@ def fit_checkpoint(request: FitRequest, progress: Progress) -> dict[str, Any]:
 
     Returns the report of each as `fitted`, and with several caps the paths of their `curve`.
     """
-    refuse_place(_path(request, None))
+    refuse_place(_path(request, next(iter(request.caps), None)))
     with open_inputs(request, progress) as inputs:
         for budget in inputs.budgets:
             inputs.job.predict(budget, progress)  # a cap that cannot be met is refused before any file is written

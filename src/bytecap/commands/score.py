@@ -25,6 +25,7 @@ from bytecap.commands.common import (
 from bytecap.commands.output import print_result
 from bytecap.core.distributed import from_main, joined, together, world
 from bytecap.core.errors import ConfigError
+from bytecap.core.units import counted
 from bytecap.report.console import Console
 
 if TYPE_CHECKING:
@@ -156,15 +157,16 @@ def _summary(value: dict[str, Any]) -> str:
     fault = "; DIVERGED" if value.get("fault") else ""
     if value["order"] != "canonical":
         fault += f"; documents {value['order'].replace('_', ' ')}, NOT IN THE ORDER OF THE TEXT"
+    tokens = counted(value["tokens"], "token")
     if value["bits_per_byte"] is None:
         return (
-            f"{value['nats_per_token']:.6f} nats per token ({value['tokens']:,} tokens; context {value['context']}, "
-            f"stride {value['stride']}); no bits per byte, for {value['refused']}"
+            f"{value['nats_per_token']:.6f} nats per token ({tokens}; context {value['context']}, stride "
+            f"{value['stride']}); no bits per byte, for {value['refused']}"
         )
     lines = [
-        f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over {value['text_bytes']:,} bytes and "
-        f"{value['tokens']:,} tokens; context {value['context']}, stride {value['stride']}{how}{adapt}; "
-        f"{value['tokens'] / value['seconds']:,.0f} tokens/s{fault})"
+        f"{value['bits_per_byte']:.6f} bits per byte ({value['nats']:.2f} nats over "
+        f"{counted(value['text_bytes'], 'byte')} and {tokens}; context {value['context']}, stride "
+        f"{value['stride']}{how}{adapt}; {value['tokens'] / value['seconds']:,.0f} tokens/s{fault})"
     ]
     for name, static in value.get("static", {}).items():
         lines.append(

@@ -90,4 +90,6 @@ def _sentence(error: CycloptsError) -> str:
     error.verbose = False
     verb = " ".join(error.command_chain or ())
     found = " ".join(str(error).split()).rstrip("., ")
-    return f"{found}; `bytecap {verb + ' ' if verb else ''}--help` lists what there is"
+    return (
+        f"{found}{' ' if found.endswith('?') else '; '}`bytecap {verb + ' ' if verb else ''}--help` lists what there is"
+    )

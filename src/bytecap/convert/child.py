@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from bytecap.convert.dequantize import dequantize, quantized_layouts, refuse_lone_parts
-from bytecap.convert.job import REPLY, WEIGHTS
+from bytecap.convert.job import FULL_DISK, REPLY, WEIGHTS
 from bytecap.convert.kinds import kind_by_suffix
 from bytecap.convert.kinds.base import ByteLimit, Kind
 from bytecap.convert.layouts import layout_titles
@@ -24,6 +24,7 @@ from bytecap.convert.limits import confine
 from bytecap.convert.tables import ROOT, choose, flatten, unwrap_names
 from bytecap.convert.tensors import separate
 from bytecap.core.errors import BackendError, BytecapError, ConfigError, DataError
+from bytecap.core.files import FULL, as_os_error
 
 SPARE_BYTES = 1 << 20
 """Tensors may take so many bytes beyond what their kind allows for each byte of a file."""
@@ -46,6 +47,10 @@ def main(job: str) -> None:
         reply = {"error": {"kind": type(error).__name__, "message": str(error)}}
     except MemoryError:
         reply = {"error": {"kind": "DataError", "message": "the file asks for more memory than its weights can need"}}
+    except Exception as error:
+        if (failed := as_os_error(error)) is not None and failed.errno in FULL:
+            raise SystemExit(FULL_DISK) from None
+        raise
     (folder / REPLY).write_text(json.dumps(reply))
 
 

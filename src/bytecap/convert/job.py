@@ -7,7 +7,9 @@ Out:  one `.safetensors` file, and what was taken.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +25,8 @@ from bytecap.core.files import read_json, refuse_place, write_atomic
 SAFETENSORS = ".safetensors"
 WEIGHTS, REPLY = "weights.safetensors", "reply.json"
 """What the child leaves in the folder that it is given."""
+FULL_DISK = 74
+"""The child's exit code where it could not write, as there may be no room for a reply."""
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 WHOLE = ("model.safetensors", "pytorch_model.bin")
 """Names of what a published model's folder holds, in the order in which they are looked for."""
@@ -122,7 +126,7 @@ def _quantization(source: Path) -> dict[str, Any]:
 
 
 def _run_child(source: Path, job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What the child says it wrote into `folder`; its errors are raised here."""
+    """What the child says it wrote into `folder`; its errors are raised here, a full disk as OSError."""
     job["folder"] = str(folder)
     code = f"import sys; sys.path[:] = {sys.path!r}; from bytecap.convert.child import main; main(sys.stdin.read())"
     log = folder / "log.txt"
@@ -134,6 +138,8 @@ def _run_child(source: Path, job: dict[str, Any], folder: Path) -> dict[str, Any
         finally:
             child.kill()
             child.wait()
+    if child.returncode == FULL_DISK:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if child.returncode != 0 or not (folder / REPLY).is_file():
         raise _died(source, child.returncode, log)
     reply = read_json(folder / REPLY)

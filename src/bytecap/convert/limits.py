@@ -1,7 +1,7 @@
 """What the process that reads an untrusted file may do: no network, no other processes, no files but its own.
 
-The list of what may be unpickled is the wall; this is the moat. Python's audit hooks exist everywhere, limits on memory
-and time where the system has them.
+A second line of defence behind the list of what may be unpickled. Python's audit hooks exist everywhere, limits on
+memory and time where the system has them.
 """
 
 from __future__ import annotations

@@ -96,15 +96,15 @@ def exit_code_for(error: BytecapError | Stopped) -> int:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` for a known name that is close to `name` or begins with it, else an empty string.
+    """` (did you mean X?)` for a known name that is close to `name` or begins with it, else an empty string.
 
     >>> nearest("secnods", ["seconds", "compile"]), nearest("cap", ["cap_bytes"]), nearest("nope", ["compile"])
-    ('; did you mean seconds?', '; did you mean cap_bytes?', '')
+    (' (did you mean seconds?)', ' (did you mean cap_bytes?)', '')
     """
     names = list(known)
     longer = [other for other in names if len(name) >= MIN_BEGINNING and other.startswith(name)]
     close = difflib.get_close_matches(name, names, n=1, cutoff=CLOSE) or longer
-    return f"; did you mean {close[0]}?" if close else ""
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 SIGNAL_NAMES = {int(signal.SIGINT): "Ctrl-C", int(signal.SIGTERM): "SIGTERM"}

@@ -23,6 +23,10 @@ _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 """Name of the folder in which a process fills a file before it takes its place: `.model.bcap.4711.tmp`."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where nothing more can be written: a full disk, a used-up quota, a limit on files."""
+
+
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file in a folder beside `path`, then fsync it and rename it over `path`.
 
@@ -67,7 +71,7 @@ def _folder_beside(path: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
     except BaseException as error:
-        if (failed := _as_os_error(error)) is not None:
+        if (failed := as_os_error(error)) is not None:
             raise unwritable(path, failed) from error
         raise
     finally:
@@ -193,13 +197,13 @@ def unusable_json(path: Path, why: str) -> DataError:
 def unwritable(path: Path, error: OSError) -> BackendError:
     """The error for a file that cannot be written, with what became of the version before and the next step."""
     reason, fix = error.strerror or str(error), "Make it a place that can be written to, or choose another"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in FULL:
         reason, fix = "the disk is full", "Free some space or choose another place"
     elif error.errno in (errno.EEXIST, errno.ENOTDIR):
         reason, fix = "a file is where a folder is needed", "Choose another place"
     elif error.errno == errno.EISDIR:
         reason, fix = "a folder is where a file is needed", "Remove it or choose another place"
-    kept = "the previous version is intact" if path.is_file() else "nothing was written"
+    kept = "what was there before is intact" if path.is_file() else "nothing was written"
     return BackendError(f"cannot save {path}: {reason}; {kept}. {fix}, then run the same command again", path=str(path))
 
 
@@ -263,7 +267,7 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def _as_os_error(error: BaseException) -> OSError | None:
+def as_os_error(error: BaseException) -> OSError | None:
     """The operating system's error behind `error`; libraries in Rust tell its number in their message."""
     if isinstance(error, OSError):
         return error

@@ -81,8 +81,7 @@ class _Reader:
     def refusal(self, path: str, reason: str) -> BytecapError:
         """The error for the entry at a dotted path."""
         where = f"{self.origin}: {path} {reason}" if path else f"{self.origin}: it {reason}"
-        remedy = f" {self.remedy[:1].upper()}{self.remedy[1:]}" if where.endswith("?") else f"; {self.remedy}"
-        return self.error(where + remedy if self.remedy else where, key=path)
+        return self.error(f"{where}; {self.remedy}" if self.remedy else where, key=path)
 
     def table(self, cls: type[T], table: Any, path: str) -> T:
         """A dataclass from its table."""

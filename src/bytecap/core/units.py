@@ -48,7 +48,7 @@ def parse_bytes(text: str) -> int:
     if match is None or match[3] not in _SIZES:
         meant = next((unit for unit in _SIZES if match is not None and unit.lower() == match[3].lower()), None)
         units = ", ".join(unit for unit in _SIZES if unit)
-        hint = "" if meant is None else f"; did you mean {meant}?"
+        hint = "" if meant is None else f" (did you mean {meant}?)"
         raise ConfigError(f"{text!r} is not a size in bytes{hint}; write a number with one of {units}, such as 16MB")
     whole = match[1].replace("_", "").replace(",", "")
     if len(whole) > MAX_DIGITS:

@@ -115,7 +115,7 @@ def _refuse_other_models(model_type: str, config: Mapping[str, Any]) -> None:
     if model_type not in known:
         raise DataError(
             f"transformers {library.__version__} does not know the model_type {model_type[:60]!a}"
-            f"{nearest(model_type, known).rstrip('?')}; correct config.json, or install a version of transformers that "
+            f"{nearest(model_type, known)}; correct config.json, or install a version of transformers that "
             f"knows it{_written_by(config, library.__version__)}"
         )
     if model_type not in causal:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bytecap.artifact.generate import DEFAULT_SAMPLING
+from bytecap.artifact.generate import DEFAULT_SAMPLING, continued
 from bytecap.core.errors import ConfigError
 from bytecap.core.progress import Progress, Silent
 from bytecap.huggingface.model import CausalModel
@@ -48,7 +48,7 @@ def continue_prompt(
     end = _NO_STOP if tokenizer.end is None else tokenizer.end
     says = NextToken(opened.model, opened.context, progress or Silent())
     drawn = sample(says, ids, sampling, stop=end)
-    return tokenizer.decode(ids[begin:] + drawn)
+    return continued(prompt, ids[begin:], drawn, tokenizer.decode)
 
 
 class NextToken:

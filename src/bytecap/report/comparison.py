@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bytecap.core.units import counted
 from bytecap.report.tables import columns, paragraph
 
 _TESTS = {
@@ -42,26 +43,33 @@ def comparison_text(value: dict[str, Any]) -> str:
 def verdict_sentence(value: dict[str, Any]) -> str:
     """The verdict, its figures and what it rests on, as a sentence or two."""
     verdict, deciding = value["verdict"], value["decided_by"]
-    counts = " against ".join(str(value["sides"][side]["bits_per_byte"]["runs"]) for side in ("runs", "against"))
+    counts = " against ".join(_runs(value["sides"][side]) for side in ("runs", "against"))
     at = f"at equal bytes ({_caps(value)})" if value["equal_bytes"] else f"NOT AT EQUAL BYTES ({_caps(value)})"
     if deciding is None:
         gap = value["sides"]["runs"]["bits_per_byte"]["mean"] - value["sides"]["against"]["bits_per_byte"]["mean"]
         return (
-            f"{verdict}: {gap:+.4f} bits per byte, {counts} runs, {at}; a single run says nothing of its spread, and a "
+            f"{verdict}: {gap:+.4f} bits per byte, {counts}, {at}; a single run says nothing of its spread, and a "
             f"changed seed alone may give as much. {_needed(value)}"
         )
     found = value["tests"][deciding]["bits_per_byte"]
     how = (
         f"{found['mean']:+.4f} bits per byte (95 % interval {found['low']:+.4f} to {found['high']:+.4f}; "
-        f"{_TESTS[deciding]}, {counts} runs, p = {found['p']:.2g}), {at}"
+        f"{_TESTS[deciding]}, {counts}, p = {found['p']:.2g}), {at}"
     )
     if deciding == "documents":
         how += "; one checkpoint on either side, so this speaks of these weights and of documents like these"
     return f"{verdict}: {how}." + ("" if verdict != "not distinguishable" else f" {_needed(value)}")
 
 
+def _runs(side: dict[str, Any]) -> str:
+    return counted(side["bits_per_byte"]["runs"], "run")
+
+
 def _needed(value: dict[str, Any]) -> str:
     if value["decided_by"] == "documents":
+        found = value["tests"]["documents"]["bits_per_byte"]
+        if found["low"] == found["high"] == 0:
+            return "Every document has the same loss on both sides, so more of them would show nothing else."
         return "More documents would be needed."
     if (needed := value["seeds_needed"]) is not None:
         return f"About {needed} seeds on each side would be needed to show a difference of this size (4 times in 5)."

@@ -15,7 +15,8 @@ from bytecap.artifact.load import load
 from bytecap.core.device import choose_device
 from bytecap.core.digest import digest_bytes, digest_json
 from bytecap.core.distributed import together
-from bytecap.core.errors import DataError, NumericsError
+from bytecap.core.errors import BackendError, DataError, NumericsError
+from bytecap.core.files import refuse_place
 from bytecap.core.progress import Part, Progress, Silent
 from bytecap.core.settings_writer import to_canonical
 from bytecap.core.version import __version__
@@ -64,12 +65,21 @@ def score_run(
         model = made.model().to(choose_device(device))
     progress = progress or Silent()
     if recipe.score.adapt:
-        score = evaluate_adaptive_and_static(
-            model, validation, adaptive_scoring(recipe), progress, kept_groups(folder, made.data, recipe, tokens)
-        )
+        kept = kept_groups(folder, made.data, recipe, tokens) if _can_keep(folder, progress) else None
+        score = evaluate_adaptive_and_static(model, validation, adaptive_scoring(recipe), progress, kept)
     else:
         score = score_model(validation, model, recipe, progress)
     return TextScore(score, validation.check)
+
+
+def _can_keep(folder: Path, progress: Progress) -> bool:
+    """Tell whether groups can be kept in a folder; a score needs no more than to read it."""
+    try:
+        refuse_place(folder / UNFINISHED_SCORE)
+    except BackendError:
+        progress.note(f"{folder} cannot be written to, so a score that is stopped begins again")
+        return False
+    return True
 
 
 def kept_groups(folder: Path, file: bytes, recipe: Recipe, tokens: Tokens) -> KeptGroups:

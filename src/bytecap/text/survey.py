@@ -21,6 +21,8 @@ from bytecap.text.split import choose_validation, document_hash, refuse_shared
 
 SHORT_DOCUMENT, MIN_DOCUMENT, PARTS = 1 << 14, 1 << 8, 32
 """Characters of a document where long ones cannot be held out; of a text that is one document alone, a part in 32."""
+FINE_DOCUMENT = 1 << 12
+"""Characters of a document that are proposed where a text is one document."""
 
 
 @dataclass
@@ -79,9 +81,12 @@ def survey_corpus(config: TextConfig, progress: Progress) -> Survey:
             length = min(max(total // PARTS, MIN_DOCUMENT), SHORT_DOCUMENT) if alone else SHORT_DOCUMENT
             return survey_corpus(dataclasses.replace(config, document_length=length), progress)
         if alone:
+            finer = (
+                f", or cut it finer with --set text.document_length={FINE_DOCUMENT}" if total > FINE_DOCUMENT else ""
+            )
             raise DataError(
-                f"{corpus.name} is one document of {total:,} bytes, which is held out, so none is left for training; "
-                "give more text, or cut it finer with --set text.document_length=4096"
+                f"{corpus.name} is one document of {counted(total, 'byte')}, which is held out, so none is left for "
+                f"training; give more text{finer}"
             )
     else:
         hashes = {document_hash(document) for document in held_out.documents()}
