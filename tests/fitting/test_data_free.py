@@ -7,10 +7,18 @@ import zstandard
 from bytecap.artifact.pack import Provenance
 from bytecap.core.budget import FileBudget
 from bytecap.core.progress import Silent
-from bytecap.fitting.data_free import COARSEST_STEP, matrix_factors, number_size, vector_step
+from bytecap.fitting.data_free import (
+    COARSEST_STEP,
+    INPUT_STEP,
+    matrix_factors,
+    number_size,
+    relative_factors,
+    vector_step,
+)
 from bytecap.fitting.job import Container, build_job
 from bytecap.fitting.passes import rounding_pass
 from bytecap.fitting.source import WeightSource
+from bytecap.fitting.structure import Part
 from bytecap.formats.plan import TensorPlan
 from bytecap.formats.row_column import ROW_COLUMN
 from bytecap.formats.trellis import SCALAR
@@ -64,7 +72,27 @@ def test_a_step_is_relative_to_its_tensor() -> None:
     one, larger = matrix_factors(weight).outputs, matrix_factors(100 * weight).outputs
     assert np.allclose(larger, 100 * one, rtol=1e-4)
     assert np.allclose(matrix_factors(np.tile(weight, (2, 2))).outputs, 2 * np.tile(one, 2), rtol=1e-4)
-    assert (matrix_factors(np.stack([weight[0], 10 * weight[0]])).outputs[0] < one.max()).all()
+    assert np.ptp(one) == 0
+
+
+def test_rows_of_kernels_and_gates_follow_their_size() -> None:
+    """Those of a kernel half of it on a logarithmic scale, gates all of it, whether they are rows or columns."""
+    weight = np.random.default_rng(0).normal(size=(64, 32)).astype(np.float32) * np.repeat([[1.0], [16.0]], 32, axis=0)
+    kernel, gates = matrix_factors(weight, (1, 1)), matrix_factors(weight, part=Part(gates=0))
+    columns = matrix_factors(np.ascontiguousarray(weight.T), part=Part(gates=1))
+    for found, ratio in ((kernel.outputs, 4), (gates.outputs, 16), (columns.inputs, 16)):
+        assert found[32:].mean() / found[:32].mean() == pytest.approx(ratio, rel=0.1)
+
+
+def test_what_reads_inputs_has_finer_steps() -> None:
+    """Embeddings and first maps, by their shapes; a map between others does not."""
+    draw = np.random.default_rng(0)
+    weights = {"table": draw.normal(size=(128, 16)), "map": draw.normal(size=(16, 16))}
+    shapes = [Shape(name, "matrix", weight.shape) for name, weight in weights.items()]
+    found = relative_factors(shapes, {n: w.astype(np.float32) for n, w in weights.items()}, {}, weights)
+    for name, share in (("table", INPUT_STEP), ("map", 1.0)):
+        alone = matrix_factors(weights[name].astype(np.float32))
+        assert np.allclose(found[name].outputs, share * alone.outputs)
 
 
 def test_columns_follow_half_of_their_size_in_a_matrix_alone() -> None:

@@ -6,8 +6,10 @@ Out:  for each matrix factors, for everything else one step, at one multiplier �
 An error counts relative to the weights that it is an error of: with inputs of identity covariance the error of a
 tensor's outputs over their size is ‖E‖ / ‖W‖, and tensors one behind the other add their squares. At equal slope the
 step of a tensor is κ ‖W‖, its root mean square times the root of how many weights it has: a small tensor has the finer
-steps. Rows of a matrix follow their own size, and columns theirs in part: what reads large inputs has small weights.
-Rows of a kernel follow theirs in part: a norm behind an output undoes its size, a sum with others does not.
+steps, and what reads the inputs of a model finer ones, because its errors go through everything behind it. Columns of
+a matrix follow their own size in part: what reads large inputs has small weights. Its rows have one step, because
+a unit is large where others read it; but gates of recurrent layers follow their own size: large ones saturate. Rows of
+a kernel, of any width, follow theirs in part: a norm behind an output undoes its size, a sum with others does not.
 
 Letters: O rows, I columns.
 """
@@ -20,13 +22,16 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from bytecap.fitting.structure import Part, guess_parts
 from bytecap.quant.allocation import STEP_MSE, PerTensorStep, Shape
 from bytecap.quant.factors import Factors
 
 SIZE_POWER = 0.5
 """Power of the number of weights in a tensor's step."""
-ROW_POWER, COLUMN_POWER = 1.0, 0.5
-"""Powers of the root mean squares of a matrix's rows and columns in their steps."""
+ROW_POWER, COLUMN_POWER, GATE_POWER = 0.0, 0.5, 1.0
+"""Powers of the root mean squares of a matrix's rows and columns in their steps, and of either where they are gates."""
+INPUT_STEP = 0.5
+"""Steps of a matrix that reads a model's inputs, over those of others."""
 KERNEL_ROW_POWER = 0.5
 """Power of the size of a kernel's outputs in the steps of its rows."""
 LEAST_RATIO = 1e-4
@@ -45,16 +50,20 @@ SMALLEST = 1e-33
 """Size of numbers below which a step would be near the end of what 32 bits hold."""
 
 Floats = npt.NDArray[np.float32]
+UNKNOWN = Part()
 
 
-def matrix_factors(weight_OI: Floats, places: tuple[int, ...] = ()) -> Factors:
+def matrix_factors(weight_OI: Floats, places: tuple[int, ...] = (), part: Part = UNKNOWN) -> Factors:
     """Factors of one matrix, without feedback; `places` are the last axes of a kernel, as far as they are columns."""
     squares_O = output_squares(weight_OI, places)
     scale = math.sqrt(float(squares_O.mean()) or 1.0) * _share(weight_OI.size)
+    row_power = KERNEL_ROW_POWER if places else GATE_POWER if part.gates == 0 else ROW_POWER
+    rows_O = _relative_sizes(squares_O) ** row_power
     if math.prod(places) > 1:
-        return Factors(np.ones(weight_OI.shape[1]), scale * _relative_sizes(squares_O) ** KERNEL_ROW_POWER)
-    columns_I = _relative_sizes(np.square(weight_OI, dtype=np.float64).mean(axis=0)) ** COLUMN_POWER
-    return Factors(columns_I, scale * _relative_sizes(squares_O) ** ROW_POWER)
+        return Factors(np.ones(weight_OI.shape[1]), scale * rows_O)
+    columns_I = _relative_sizes(np.square(weight_OI, dtype=np.float64).mean(axis=0))
+    columns_I **= GATE_POWER if part.gates == 1 else COLUMN_POWER
+    return Factors(columns_I, scale * rows_O * (INPUT_STEP if part.reads_input else 1.0))
 
 
 def _relative_sizes(squares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -120,8 +129,8 @@ def relative_factors(
     Where nothing is known of a weight, the same relative error as elsewhere is the least harmful guess.
     """
     if not measured:
-        places = {entry.name: entry.places for entry in shapes}
-        return {name: matrix_factors(weights[name], places[name]) for name in names}
+        places, parts = {entry.name: entry.places for entry in shapes}, guess_parts(shapes)
+        return {name: matrix_factors(weights[name], places[name], parts.get(name, UNKNOWN)) for name in names}
     usual = [
         float(np.log(f.row_factors_O).mean() + np.log(f.column_factors_I).mean()) - math.log(rms)
         for name, f in measured.items()

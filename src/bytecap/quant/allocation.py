@@ -41,6 +41,8 @@ MAX_RD_LAMBDA = 10
 """Squared steps that a bit may cost; at far less nothing but zeros is left."""
 MIN_CALIBRATION_TOKENS = 256
 """Fewer positions say next to nothing about curvature."""
+WIDE = 64
+"""Length from which the last axis of three is a row of one of several matrices, and no width of a kernel."""
 _COUNT, _DAMPING = bounds(0, 1 << 40), bounds(1e-12, 100)
 
 
@@ -135,9 +137,14 @@ class Shape:
         return dataclasses.replace(self, rows_first=next(found, 0))
 
     @property
+    def packed(self) -> bool:
+        """Tell matrices of one shape in one tensor, such as experts or directions, from a kernel of three axes."""
+        return len(self.shape) == 3 and self.shape[1] > 1 and self.shape[2] >= WIDE
+
+    @property
     def places(self) -> tuple[int, ...]:
         """The axes of a kernel over places, as far as they are columns."""
-        return self.shape[max(2, self.row_axes) :]
+        return () if self.packed else self.shape[max(2, self.row_axes) :]
 
 
 def _split(shape: tuple[int, ...], place: int) -> tuple[int, int]:

@@ -1,0 +1,94 @@
+"""What shapes and names in a file tell about its tensors: which are gates of recurrent layers, which read the input.
+
+In:   the shapes of all tensors.
+Out:  for each weight the axis of its gates, if it has them, and whether what it reads comes from outside.
+
+Nothing is run, so this is a guess, and whoever asks must do well enough if it is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bytecap.quant.allocation import Shape
+
+GATES = (3, 4)
+"""How many gates a unit of a recurrent layer has: GRU, LSTM."""
+MOST_PACKED, MOST_PLACES, LEAST_WIDTH = 6, 64, 16
+"""How many maps, or places of a kernel, an axis may hold for each unit of another axis, and how many units at least."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one weight is in its model."""
+
+    gates: int | None = None
+    """0 where its rows are gates, 1 where its columns are, None where neither."""
+    reads_input: bool = False
+    """True for a matrix where no other tensor gives what it reads: embeddings, first maps. Not told of kernels."""
+
+
+def guess_parts(shapes: Sequence[Shape]) -> dict[str, Part]:
+    """What each tensor with two sides is."""
+    entries = [entry for entry in shapes if not _is_vector(entry)]
+    sides = {entry.name: _sides(entry) for entry in entries}
+    kernels = {entry.name for entry in entries if math.prod(entry.places) > 1}
+    vectors = {math.prod(entry.shape) for entry in shapes if _is_vector(entry)}
+    gates = _gates({name: both for name, both in sides.items() if name not in kernels})
+    widths = {width for both in sides.values() for width in both} | vectors
+    parts = range(2, 1 + (MOST_PLACES if kernels else MOST_PACKED))
+    several = {part * width for width in widths if width >= LEAST_WIDTH for part in parts}
+    return {
+        name: Part(gates.get(name), name not in kernels and _reads_input(name, sides, vectors | several, gates))
+        for name in sides
+    }
+
+
+def _sides(entry: Shape) -> tuple[int, int]:
+    """Outputs and inputs, or the other way round, without places and without experts."""
+    first = 1 if entry.packed else 0
+    return entry.shape[first], entry.shape[first + 1]
+
+
+def _is_vector(entry: Shape) -> bool:
+    return math.prod(entry.shape) == max(entry.shape, default=1)
+
+
+def _gates(sides: dict[str, tuple[int, int]]) -> dict[str, int]:
+    """Tensors of 3 or 4 times H on the same side, of which one has H on the other, and which no tensor reads.
+
+    Maps of the same width that only a number in their names tells apart are layers, not the two maps of one.
+    """
+    found = {}
+    for axis in (0, 1):
+        alike = defaultdict(list)
+        for name, both in sides.items():
+            alike[both[axis]].append(name)
+        for size, names in alike.items():
+            recurrent = any(size == gates * sides[name][1 - axis] for name in names for gates in GATES)
+            read = any(both[1 - axis] == size for both in sides.values())
+            if recurrent and not read and len({re.sub(r"\d+", "#", name) for name in names}) > 1:
+                found.update(dict.fromkeys(names, axis))
+    return found
+
+
+def _reads_input(name: str, sides: dict[str, tuple[int, int]], known: set[int], gates: dict[str, int]) -> bool:
+    """Tell a weight with a side whose size no other tensor has: nobody gives, or reads, what is there.
+
+    Two tables of one shape are those of inputs and of outputs; the units of a recurrent layer read themselves. A side
+    of a `known` size is one of outputs with a bias, or holds several maps, or several places of a kernel's outputs.
+    Rows that are fewer than the columns are more likely parts of something than rows to look up.
+    """
+    own = sides[name]
+    for axis, size in enumerate(own):
+        others = [both for other, both in sides.items() if other != name and not (axis == 0 and both == own)]
+        elsewhere = size == own[1 - axis] or any(size in both for both in others)
+        few = axis == 0 and size < own[1]
+        gated = name in gates and (gates[name] == axis or own[gates[name]] in {each * size for each in GATES})
+        if not (elsewhere or few or gated or size in known):
+            return True
+    return False
