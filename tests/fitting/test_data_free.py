@@ -76,11 +76,12 @@ def test_a_step_is_relative_to_its_tensor() -> None:
 
 
 def test_rows_of_kernels_and_gates_follow_their_size() -> None:
-    """Those of a kernel half of it on a logarithmic scale, gates all of it, whether they are rows or columns."""
+    """Those of a kernel half of it on a logarithmic scale, gates, rows or columns, and outputs all of it."""
     weight = np.random.default_rng(0).normal(size=(64, 32)).astype(np.float32) * np.repeat([[1.0], [16.0]], 32, axis=0)
     kernel, gates = matrix_factors(weight, (1, 1)), matrix_factors(weight, part=Part(gates=0))
     columns = matrix_factors(np.ascontiguousarray(weight.T), part=Part(gates=1))
-    for found, ratio in ((kernel.outputs, 4), (gates.outputs, 16), (columns.inputs, 16)):
+    outputs = matrix_factors(weight, part=Part(gives_output=True))
+    for found, ratio in ((kernel.outputs, 4), (gates.outputs, 16), (columns.inputs, 16), (outputs.outputs, 16)):
         assert found[32:].mean() / found[:32].mean() == pytest.approx(ratio, rel=0.1)
 
 

@@ -51,6 +51,17 @@ def test_first_maps_read_inputs() -> None:
     assert parts(looked_up) == ({}, {"table"})
 
 
+def test_outputs_have_biases_and_nothing_reads_them() -> None:
+    """The last of several maps; no head without biases, which may be an embedding, and no convolution."""
+    for last, expected in ((nn.Linear(48, 10), {"2.weight"}), (nn.Linear(48, 10, bias=False), set())):
+        net = nn.Sequential(nn.Linear(30, 24), nn.Linear(24, 48), last)
+        found = guess_parts([Shape(name, "matrix", shape) for name, shape in of(net).items()])
+        assert {name for name, part in found.items() if part.gives_output} == expected
+    kernels = nn.Sequential(nn.Conv1d(8, 16, 3), nn.Conv1d(16, 10, 5))
+    found = guess_parts([Shape(name, "matrix", shape) for name, shape in of(kernels).items()])
+    assert not any(part.gives_output for part in found.values())
+
+
 def test_a_guess_needs_nothing_of_its_tensors() -> None:
     """Scalars, vectors in tensors of more axes and empty files give nothing."""
     assert guess_parts([]) == {}

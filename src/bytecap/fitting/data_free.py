@@ -8,8 +8,9 @@ tensor's outputs over their size is ‖E‖ / ‖W‖, and tensors one behind th
 step of a tensor is κ ‖W‖, its root mean square times the root of how many weights it has: a small tensor has the finer
 steps, and what reads the inputs of a model finer ones, because its errors go through everything behind it. Columns of
 a matrix follow their own size in part: what reads large inputs has small weights. Its rows have one step, because
-a unit is large where others read it; but gates of recurrent layers follow their own size: large ones saturate. Rows of
-a kernel, of any width, follow theirs in part: a norm behind an output undoes its size, a sum with others does not.
+a unit is large where others read it; but gates of recurrent layers follow their own size, since large ones saturate,
+and outputs of a model do, since each has its own unit. Rows of a kernel, of any width, follow theirs in part: a norm
+behind an output undoes its size, a sum with others does not.
 
 Letters: O rows, I columns.
 """
@@ -29,7 +30,7 @@ from bytecap.quant.factors import Factors
 SIZE_POWER = 0.5
 """Power of the number of weights in a tensor's step."""
 ROW_POWER, COLUMN_POWER, GATE_POWER = 0.0, 0.5, 1.0
-"""Powers of the root mean squares of a matrix's rows and columns in their steps, and of either where they are gates."""
+"""Powers of the root mean squares of a matrix's rows and columns in their steps, and of gates and of outputs."""
 INPUT_STEP = 0.5
 """Steps of a matrix that reads a model's inputs, over those of others."""
 KERNEL_ROW_POWER = 0.5
@@ -57,7 +58,8 @@ def matrix_factors(weight_OI: Floats, places: tuple[int, ...] = (), part: Part =
     """Factors of one matrix, without feedback; `places` are the last axes of a kernel, as far as they are columns."""
     squares_O = output_squares(weight_OI, places)
     scale = math.sqrt(float(squares_O.mean()) or 1.0) * _share(weight_OI.size)
-    row_power = KERNEL_ROW_POWER if places else GATE_POWER if part.gates == 0 else ROW_POWER
+    follows = part.gates == 0 or part.gives_output
+    row_power = KERNEL_ROW_POWER if places else GATE_POWER if follows else ROW_POWER
     rows_O = _relative_sizes(squares_O) ** row_power
     if math.prod(places) > 1:
         return Factors(np.ones(weight_OI.shape[1]), scale * rows_O)

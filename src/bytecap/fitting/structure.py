@@ -1,7 +1,8 @@
 """What shapes and names in a file tell about its tensors: which are gates of recurrent layers, which read the input.
 
 In:   the shapes of all tensors.
-Out:  for each weight the axis of its gates, if it has them, and whether what it reads comes from outside.
+Out:  for each weight the axis of its gates, if it has them, whether what it reads comes from outside, and whether what
+      it gives goes there.
 
 Nothing is run, so this is a guess, and whoever asks must do well enough if it is wrong.
 """
@@ -30,6 +31,8 @@ class Part:
     """0 where its rows are gates, 1 where its columns are, None where neither."""
     reads_input: bool = False
     """True for a matrix where no other tensor gives what it reads: embeddings, first maps. Not told of kernels."""
+    gives_output: bool = False
+    """True for a matrix whose rows have biases, and are as many as nothing else is. Not told of kernels."""
 
 
 def guess_parts(shapes: Sequence[Shape]) -> dict[str, Part]:
@@ -38,12 +41,17 @@ def guess_parts(shapes: Sequence[Shape]) -> dict[str, Part]:
     sides = {entry.name: _sides(entry) for entry in entries}
     kernels = {entry.name for entry in entries if math.prod(entry.places) > 1}
     vectors = {math.prod(entry.shape) for entry in shapes if _is_vector(entry)}
+    biases = {entry.shape[0] for entry in shapes if len(entry.shape) == 1}
     gates = _gates({name: both for name, both in sides.items() if name not in kernels})
     widths = {width for both in sides.values() for width in both} | vectors
     parts = range(2, 1 + (MOST_PLACES if kernels else MOST_PACKED))
     several = {part * width for width in widths if width >= LEAST_WIDTH for part in parts}
     return {
-        name: Part(gates.get(name), name not in kernels and _reads_input(name, sides, vectors | several, gates))
+        name: Part(
+            gates.get(name),
+            name not in kernels and _reads_input(name, sides, vectors | several, gates),
+            name not in kernels and _gives_output(name, sides, biases),
+        )
         for name in sides
     }
 
@@ -92,3 +100,9 @@ def _reads_input(name: str, sides: dict[str, tuple[int, int]], known: set[int], 
         if not (elsewhere or few or gated or size in known):
             return True
     return False
+
+
+def _gives_output(name: str, sides: dict[str, tuple[int, int]], biases: set[int]) -> bool:
+    """Tell a weight with biases for its rows, which are as many as no other tensor has on a side."""
+    size, inputs = sides[name]
+    return size in biases and size != inputs and not any(size in both for n, both in sides.items() if n != name)
