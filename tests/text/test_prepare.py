@@ -157,8 +157,7 @@ def test_one_short_text_is_cut(tmp_path: Path) -> None:
     tokens = prepare(TextConfig(paths=(str(path),), vocab_size=300), tmp_path / "tokens", Silent())
     assert tokens.document_length == path.stat().st_size // 32
     assert 1 <= len(tokens.validation_documents() or ()) < 8 and tokens.train_tokens > tokens.validation_tokens
-    lines = tmp_path / "one.jsonl"
-    lines.write_text(json.dumps(path.read_text()))
+    (lines := tmp_path / "one.jsonl").write_text(json.dumps(path.read_text()))
     with pytest.raises(DataError, match=r"one\.jsonl is one document of [\d,]+ bytes, which is held out"):
         prepare(TextConfig(paths=(str(lines),), vocab_size=300), tmp_path / "tokens", Silent())
     path.write_text("a")  # too short to be cut into documents of thousands of characters
