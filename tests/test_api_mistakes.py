@@ -1,5 +1,7 @@
 """What `bytecap.fit` refuses, and with which words."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import bytecap
-from bytecap.core.errors import BudgetError, ConfigError
+from bytecap.core.errors import BudgetError, ConfigError, DataError, NumericsError
+from tests.artifact.example import example_file
 from tests.modules import Tiny, data_losses, logits_and_labels, next_token, tiny_batches, trained
 
 
@@ -84,6 +87,31 @@ def test_arguments_of_other_kinds(given: dict[str, object], found: str | None) -
         bytecap.fit(model, **arguments)
 
 
+def test_batches_that_are_none_and_losses_that_are_nan() -> None:
+    """A path, a table, and a loss that is no number."""
+    model, batches = trained()
+    for given in ("my.txt", {"input_ids": batches[0]}):
+        with pytest.raises(ConfigError, match="it must be a list of batches"):
+            bytecap.fit(model, given, loss=logits_and_labels, cap_bytes=3500)
+
+    def nan(model: nn.Module, batch: Tensor) -> Tensor:
+        return data_losses(model, batch) * float("nan")
+
+    with pytest.raises(NumericsError, match="gave NaN; look at the batch"):
+        bytecap.fit(model, batches[:1], loss=nan, cap_bytes=3500)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_on_whatever_the_caller_is_in(mode: Any) -> None:
+    """A notebook that evaluates under `torch.no_grad()` or `torch.inference_mode()` gets the same file."""
+    model, batches = trained()
+    config = bytecap.QuantConfig(calibration_tokens=512, states=1)
+    with mode():
+        inside = bytecap.fit(model, batches[:4], loss=logits_and_labels, cap_bytes=3500, config=config)
+        assert not torch.is_grad_enabled()
+    assert inside.data == bytecap.fit(model, batches[:4], loss=logits_and_labels, cap_bytes=3500, config=config).data
+
+
 def test_modules_without_values_are_refused() -> None:
     """Lazy modules before their first batch, and modules on the meta device."""
     lazy = nn.Sequential(nn.Embedding(24, 16), nn.LazyLinear(24))
@@ -91,3 +119,66 @@ def test_modules_without_values_are_refused() -> None:
         bytecap.fit(lazy, tiny_batches(), loss=next_token, cap_bytes=3_000)
     with pytest.raises(ConfigError, match="meta device"):
         bytecap.fit(Tiny().to("meta"), tiny_batches(), loss=next_token, cap_bytes=3_000)
+
+
+WRONG: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
+    ("generate", ("FILE", None), {}, "the prompt is of type NoneType; give it as a string"),
+    ("generate", ("FILE", b"a"), {}, "the prompt is of type bytes"),
+    ("generate", ("FILE", "a"), {"tokens": "5"}, "tokens is '5'; it must be a whole number"),
+    ("generate", ("FILE", "a"), {"tokens": 5.0}, "tokens is 5.0; it must be a whole number"),
+    ("generate", ("FILE", "a"), {"temperature": "hot"}, "temperature is 'hot'; it must be a number"),
+    ("generate", ("FILE", "a"), {"seed": None}, "seed is None; it must be a whole number"),
+    ("generate", (None, "a"), {}, "given by its path, not by an object of type NoneType"),
+    ("score", ("FILE",), {"text": None}, "text names no file"),
+    ("score", ("FILE",), {"text": 5}, "text names no file"),
+    ("score", ("FILE",), {"text": b"abc"}, "text names no file"),
+    ("score", ("FILE",), {"text": [1, 2]}, "text names no file"),
+    ("score", ("FILE",), {"text": "TEXT", "stride": "8"}, "stride is '8'; it must be a whole number"),
+    ("score", ("FILE",), {"text": "TEXT", "adapt": 3}, "adapt is 3; it must be a list of names"),
+    ("score", ("FILE",), {"text": "TEXT", "progress": print}, "progress needs the methods"),
+    ("score", (None,), {"text": "TEXT"}, "NoneType lacks reset, log_probs, learn; what is scored must be a .bcap"),
+    ("score", (nn.Linear(2, 2),), {"text": "TEXT"}, "Linear lacks reset, log_probs, learn"),
+    ("load", (None,), {}, "given by its path, not by an object of type NoneType"),
+    ("load_state_dict", (7,), {}, "given by its path, not by an object of type int"),
+    ("compare", (None, ["x"]), {}, "it must be a list of run folders"),
+    ("compare", ([1], ["x"]), {}, "a run is given as 1; give the path"),
+    ("compare", (["x"], ["y"]), {"score": 5}, "score is 5; it must be the name of a score"),
+    ("TextConfig", (), {"paths": "a.txt"}, "is the string 'a.txt'; it must be a tuple"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "given", "named", "said"), WRONG)
+def test_values_of_other_types(
+    name: str, given: tuple[Any, ...], named: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    """Each public function says which argument it was and what it must be."""
+    (tmp_path / "m.bcap").write_bytes(example_file())
+    (tmp_path / "t.txt").write_text("the cap is never exceeded\n")
+    real = {"FILE": tmp_path / "m.bcap", "TEXT": tmp_path / "t.txt"}
+    words = [real.get(value, value) if isinstance(value, str) else value for value in given]
+    options = {key: real.get(value, value) if isinstance(value, str) else value for key, value in named.items()}
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        getattr(bytecap, name)(*words, **options)
+
+
+def test_texts_and_folders_in_place_of_files(tmp_path: Path) -> None:
+    """A text where its path is needed, however long, and a folder where the file in it is."""
+    (tmp_path / "m.bcap").write_bytes(example_file())
+    for text in ("The first line.\nThe second.", "word " * 2000):
+        with pytest.raises(DataError, match="it reads like a text itself, so write it to a file"):
+            bytecap.score(tmp_path / "m.bcap", text=text)
+    with pytest.raises(DataError, match=r"give the \.bcap file in it"):
+        bytecap.load(tmp_path)
+    with pytest.raises(DataError, match=r"give the path of a \.bcap file"):
+        bytecap.load(tmp_path / "none.bcap")
+
+
+def test_what_is_taken_too(tmp_path: Path) -> None:
+    """An Artifact where its file is meant, a device of torch."""
+    (tmp_path / "m.bcap").write_bytes(example_file())
+    (tmp_path / "t.txt").write_text("the cap is never exceeded\n")
+    artifact = bytecap.load(tmp_path / "m.bcap")
+    weights = bytecap.load_state_dict(artifact)
+    assert weights.keys() == bytecap.load_state_dict(tmp_path / "m.bcap").keys()
+    by_name = bytecap.score(artifact, text=tmp_path / "t.txt", device="cpu")
+    assert bytecap.score(artifact, text=tmp_path / "t.txt", device=torch.device("cpu")).nats == by_name.nats

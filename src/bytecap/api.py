@@ -7,8 +7,10 @@ Out:  an Artifact; a Score; text.
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,8 @@ def fit(
     config, progress = config or QuantConfig(), progress or Silent()
     if not (callable(loss) and isinstance(batches, Iterable) and isinstance(config, QuantConfig)):
         raise ConfigError("fit needs batches to go through, a function loss(model, batch), and a QuantConfig if any")
+    if isinstance(batches, str | bytes | Mapping):
+        raise ConfigError(f"batches is a {type(batches).__name__}; it must be a list of batches, or a loader of them")
     _refuse_progress(progress)
     if config.adapts and iter(batches) is batches:
         raise ConfigError("distillation and compensation read the batches again; give a list of them, not an iterator")
@@ -112,7 +116,7 @@ def score(
     stride: int | None = None,
     adapt: Sequence[str] | Mapping[str, Any] | None = None,
     tokenizer: Tokenizer | str | Path | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     progress: Progress | None = None,
 ) -> Score:
     """Bits per byte of a file's language model on any text, as `bytecap score FILE --text TEXT` prints them.
@@ -141,20 +145,22 @@ def score(
     >>> 0 < found.bits_per_byte < 8
     True
     """
-    if not isinstance(text, TextConfig):
-        paths = [text] if isinstance(text, (str, Path)) else list(text)
-        if not paths or not all(str(path).strip() for path in paths):
-            raise ConfigError("text names no file; give the path of a file, folder or glob, or several")
-        text = TextConfig(paths=tuple(map(str, paths)))
+    _refuse_progress(progress or Silent())
+    text, device = _text_config(text), str(device)
+    if stride is not None and (not isinstance(stride, Integral) or isinstance(stride, bool)):
+        raise ConfigError(f"stride is {stride!r}; it must be a whole number of positions")
+    if adapt is not None and not isinstance(adapt, Iterable):
+        raise ConfigError(f"adapt is {adapt!r}; it must be a list of names, or settings by name")
     read = Tokenizer.read(Path(tokenizer)) if isinstance(tokenizer, (str, Path)) else tokenizer
     if not isinstance(file, (Artifact, str, Path)):
+        predictor = checked_predictor(file)
         if read is None:
             raise ConfigError("a predictor is scored by tokens; give the tokenizer that they are of")
         if stride is not None or adapt is not None:
             raise ConfigError(
                 "stride and adapt are for the model of a file; a predictor adapts in its own learn(scored)"
             )
-        return score_predictor(checked_predictor(file), text, read, progress=progress).score
+        return score_predictor(predictor, text, read, progress=progress).score
     how = TextScoring(stride=stride, adapt=None if adapt is None else chosen_adaptations(adapt, origin="adapt"))
     origin = find_model(file, device)
     if isinstance(origin, Artifact):
@@ -162,6 +168,16 @@ def score(
     if tokenizer is not None or adapt:
         raise ConfigError("a Hugging Face model is scored as it is, with its own tokenizer; leave both arguments out")
     return score_model(origin, text, progress or Silent(), stride=stride).known()
+
+
+def _text_config(text: str | Path | Sequence[str | Path] | TextConfig) -> TextConfig:
+    """How a text is read that is given by its paths; ConfigError for what is no path."""
+    if isinstance(text, TextConfig):
+        return text
+    paths = list(text) if isinstance(text, Iterable) and not isinstance(text, str | bytes) else [text]
+    if not paths or not all(isinstance(path, str | os.PathLike) and str(path).strip() for path in paths):
+        raise ConfigError("text names no file; give the path of a file, folder or glob, or several")
+    return TextConfig(paths=tuple(map(str, paths)))
 
 
 def generate(
@@ -187,10 +203,11 @@ def generate(
 
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode and float32 by default; modes, default type and random states are afterwards as before."""
+    """In evaluation mode, with gradients and float32 by default; modes, default type and random states are afterwards
+    as before."""
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     default = torch.get_default_dtype()
-    with torch.random.fork_rng(devices), evaluating(model):
+    with torch.random.fork_rng(devices), evaluating(model), torch.inference_mode(False), torch.enable_grad():
         torch.set_default_dtype(torch.float32)
         try:
             yield

@@ -67,7 +67,7 @@ FORGERIES: list[tuple[bytes, str]] = [
     (changed(with_model(rope_base=float("nan"))), "NaN is no number"),
     (changed(with_model(qk_gain=10**400)), "a number has 401 digits"),
     (changed({**PARSED.header, "model": 3}), "must be a table"),
-    (changed({**PARSED.header, "tensors": []}), r"has 0 rows, this model has \d+ tensors"),
+    (changed({**PARSED.header, "tensors": []}), r"a row for 0 of the \d+ tensors"),
     (changed({**PARSED.header, "model": None, "tensors": [["a", "float16", 16, "x", [2]]] * 2}), "stands twice"),
     (changed({**PARSED.header, "tensors": PARSED.header["tensors"] + PARSED.header["tensors"][:1]}), "stands twice"),
     (changed({**PARSED.header, "tensors": [[]] * 100_000}), "at most one for each byte"),

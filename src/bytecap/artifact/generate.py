@@ -33,6 +33,8 @@ def generate(
     `tokenizer` is used where the file has none in it, `next_logits` in place of the file's model. Raises ConfigError
     for a prompt that has no UTF-8 form, DataError when the file holds weights without a model or there is no tokenizer.
     """
+    if not isinstance(prompt, str):
+        raise ConfigError(f"the prompt is of type {type(prompt).__name__}; give it as a string")
     try:
         prompt.encode()
     except UnicodeEncodeError:

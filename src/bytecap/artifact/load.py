@@ -7,6 +7,7 @@ Out:  an Artifact: spec, stored tensors, tokenizer, provenance. No pickle, no co
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from bytecap.artifact.header import Header, read_header
 from bytecap.artifact.layout import ATTACHED, PIECES, TOKENIZER, Parsed, SectionSize, parse
 from bytecap.coding.pieces import check_texts, from_columns
 from bytecap.coding.planes import join_bytes
-from bytecap.core.errors import DataError, FormatError
+from bytecap.core.errors import ConfigError, DataError, FormatError
 from bytecap.formats.base import Plain, StoredTensor, TensorEntry
 from bytecap.formats.table import FORMATS
 from bytecap.formats.tensor import QuantizedModel
@@ -108,6 +109,8 @@ def load(path: str | Path) -> Artifact:
     True
     >>> model = artifact.model()  # a torch module, ready to score
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"a file is given by its path, not by an object of type {type(path).__name__}")
     path = Path(path)
     try:
         size = path.stat().st_size
@@ -115,14 +118,15 @@ def load(path: str | Path) -> Artifact:
             raise FormatError(f"{path} is {size:,} bytes, more than any .bcap file may have ({MAX_FILE_BYTES:,})")
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
+        meant = f"the .bcap file in it, such as {path / 'model.bcap'}" if path.is_dir() else "the path of a .bcap file"
+        raise DataError(f"cannot read {path}: {error.strerror}; give {meant}", path=str(path)) from error
     try:
         return loads(data)
     except FormatError as error:
         raise FormatError(f"{path}: {error}", path=str(path), **error.values) from error
 
 
-def load_state_dict(path: str | Path) -> dict[str, Tensor]:
+def load_state_dict(file: Artifact | str | Path) -> dict[str, Tensor]:
     """The weights in a file by name, for `load_state_dict` of any torch module; raises what `load` raises.
 
     All are float32, but for buffers of whole numbers and truth values, which come back in the type that they had.
@@ -132,7 +136,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     >>> weights["embedding"].dtype
     torch.float32
     """
-    return load(path).state_dict()
+    return (file if isinstance(file, Artifact) else load(file)).state_dict()
 
 
 def loads(data: bytes) -> Artifact:

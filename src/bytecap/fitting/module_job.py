@@ -9,6 +9,7 @@ Letters: N positions, V vocabulary.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from bytecap.artifact.pack import Provenance
 from bytecap.core.budget import FileBudget
-from bytecap.core.errors import ConfigError
+from bytecap.core.errors import ConfigError, NumericsError
 from bytecap.core.progress import Progress, Silent
 from bytecap.core.units import counted
 from bytecap.fitting.job import Container, FitJob, build_job, refuse_small_caps
@@ -165,9 +166,12 @@ def _checked(value: Any) -> ModelOutput:
             return _positions(logits.flatten(0, -2), label.flatten().long())
         found = f"tensors of {logits.dtype} {tuple(logits.shape)} and {label.dtype} {tuple(label.shape)}"
     elif isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
-        if value.numel() == 0 or float(value.detach().min()) > -MIN_LOSS:
+        least = float(value.detach().min()) if value.numel() else 0.0
+        if math.isnan(least):
+            raise NumericsError("loss(model, batch) gave NaN; look at the batch, and at the model's outputs for it")
+        if least > -MIN_LOSS:
             return value
-        found = f"losses down to {float(value.detach().min()):.3g}, such as logits are"
+        found = f"losses down to {least:.3g}, such as logits are"
     else:
         found = f"a tensor of {value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else _kind(value)
     raise ConfigError(

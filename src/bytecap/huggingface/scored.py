@@ -6,6 +6,7 @@ Out:  a TextLoss.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class Opened:
 
 def find_model(file: Artifact | str | Path, device: str) -> Opening | Artifact:
     """The Hugging Face model in a file or a folder, or the file as it was read where it holds one of ours."""
-    if not isinstance(file, Artifact) and (Path(file) / CONFIG).is_file():
+    if isinstance(file, str | os.PathLike) and (Path(file) / CONFIG).is_file():
         return Opening(origin=Path(file), device=device)
     artifact = file if isinstance(file, Artifact) else load(file)
     return Opening(origin=artifact, device=device) if is_hugging_face(artifact) else artifact

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TypeAlias
 
 import torch
@@ -40,7 +41,11 @@ class Sampling:
     """The same seed writes the same text."""
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for numbers that no text can be drawn with."""
+        """Raise ConfigError for numbers that no text can be drawn with, and for what is none."""
+        for name, kind in (("tokens", Integral), ("temperature", Real), ("seed", Integral)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ConfigError(f"{name} is {value!r}; it must be a {'whole ' if kind is Integral else ''}number")
         if not 0 <= self.tokens <= MAX_TOKENS:
             raise ConfigError(f"{self.tokens:,} tokens cannot be generated; give 0 to {MAX_TOKENS:,}")
         if not 0 <= self.temperature < math.inf:

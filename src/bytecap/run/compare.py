@@ -12,8 +12,9 @@ test decides, and needs two runs on each side. The other tests are shown next to
 from __future__ import annotations
 
 import dataclasses
+import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,12 @@ def compare(
     for side in (runs, against):
         if isinstance(side, (str, Path)):
             raise ConfigError(f"{side} stands alone where a list of runs is needed; write [{str(side)!r}]")
+        if not isinstance(side, Iterable):
+            raise ConfigError(f"a side of the comparison is {side!r}; it must be a list of run folders")
+    if not isinstance(score, str | None):
+        raise ConfigError(f"score is {score!r}; it must be the name of a score in the records, such as after")
     bars = {} if contest is None else load_contest(contest).bars
-    ours, theirs = (
-        read_runs([Path(path) for path in side], name) for side, name in ((runs, "RUN"), (against, "--against"))
-    )
+    ours, theirs = (read_runs(_paths(side), name) for side, name in ((runs, "RUN"), (against, "--against")))
     refuse_both_sides(ours, theirs)
     score = score or (ADAPTED if all(ADAPTED in run.record["scores"] for run in (*ours, *theirs)) else "after")
     ours, theirs = ([with_score(run, score) for run in side] for side in (ours, theirs))
@@ -128,6 +131,15 @@ def compare(
         warnings=_warnings(ours, theirs, tests),
     )
     return dataclasses.replace(value, summary=verdict_sentence(value.to_json()))
+
+
+def _paths(side: Iterable[str | Path]) -> list[Path]:
+    """The runs of a side; ConfigError for what is no path."""
+    found = list(side)
+    for path in found:
+        if not isinstance(path, str | os.PathLike):
+            raise ConfigError(f"a run is given as {path!r}; give the path of its folder or of its record.json")
+    return [Path(path) for path in found]
 
 
 def _pairs(ours: Sequence[ComparedRun], theirs: Sequence[ComparedRun]) -> tuple[list[tuple[int, int]], str | None]:

@@ -61,6 +61,9 @@ class TextConfig:
     def __post_init__(self) -> None:
         """Raise ConfigError for numbers out of bounds."""
         check_bounds(self)
+        for name in ("paths", "validation_paths"):
+            if isinstance(value := getattr(self, name), str):
+                raise ConfigError(f"text.{name} is the string {value[:80]!r}; it must be a tuple, ({value[:80]!r},)")
         if self.transform == "case" and self.vocab_size < MIN_VOCAB + len(MARKS):
             raise ConfigError(
                 f"text.vocab_size is {self.vocab_size}; with text.transform = case it must be at least "

@@ -27,6 +27,8 @@ from bytecap.text.tokenizer import SPACE_MARK
 DOCUMENT_LENGTH = 1 << 20
 """Longest document in characters; a longer text is cut after the last line end before it."""
 
+MAX_SHOWN = 200
+"""Characters of a path that is shown where nothing lies; a longer one is taken for a text."""
 _BLOCK_BYTES, _ZSTD_BYTES = 1 << 20, 1 << 16
 
 
@@ -67,7 +69,7 @@ class Corpus:
         for pattern in self.paths:
             inside = [file for match in matches(pattern) for file in files_in(match)]
             if not inside:
-                raise DataError(f"no text files at {pattern}; give a file, a folder or a glob with --text")
+                raise _no_files(pattern)
             found += inside
         return found
 
@@ -119,6 +121,14 @@ class Corpus:
                 path=str(path),
             )
         self.skipped[reason] += 1
+
+
+def _no_files(pattern: str) -> DataError:
+    """The error for a path without files, which may be a text that was given in place of its path."""
+    if "\n" in pattern or len(pattern) > MAX_SHOWN:
+        begins = f"no text files at a path that begins with {pattern[:40]!r}"
+        return DataError(f"{begins}; it reads like a text itself, so write it to a file and give that file's path")
+    return DataError(f"no text files at {pattern}; give a file, a folder or a glob with --text")
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -37,8 +37,11 @@ def standard_library() -> list[Path]:
 
 def matches(pattern: str) -> list[Path]:
     """What lies at a path: the file or folder of exactly that name, also where the name reads as a glob; else these."""
-    if Path(pattern).exists():
-        return [Path(pattern)]
+    try:
+        if Path(pattern).exists():
+            return [Path(pattern)]
+    except OSError:  # longer than any name may be
+        return []
     return [Path(p) for p in sorted(glob.glob(pattern, recursive=True))] or [Path(pattern)]  # noqa: PTH207
 
 
