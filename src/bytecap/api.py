@@ -86,20 +86,25 @@ def fit(
     >>> model.load_state_dict(bytecap.load_state_dict("small.bcap"))
     <All keys matched successfully>
     """
-    if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
-        raise ConfigError("the model is no torch module with parameters, so there is nothing to fit")
     config, progress = config or QuantConfig(), progress or Silent()
-    if not (callable(loss) and isinstance(batches, Iterable) and isinstance(config, QuantConfig)):
-        raise ConfigError("fit needs batches to go through, a function loss(model, batch), and a QuantConfig if any")
-    if isinstance(batches, str | bytes | Mapping):
-        raise ConfigError(f"batches is a {type(batches).__name__}; it must be a list of batches, or a loader of them")
+    _refuse_inputs(model, batches, loss, config)
     _refuse_progress(progress)
-    if config.adapts and iter(batches) is batches:
-        raise ConfigError("distillation and compensation read the batches again; give a list of them, not an iterator")
     budget = FileBudget(_parse_cap(cap_bytes))
     with _undisturbed(model), spilling(low_memory):
         job = make_module_job(_unwrapped(model), ModuleInputs(batches, loss, config, seed), budget, progress)
         return job.fit(budget, progress).artifact
+
+
+def _refuse_inputs(model: object, batches: object, loss: object, config: object) -> None:
+    """Raise ConfigError for what cannot be fitted, or not with these batches and settings."""
+    if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
+        raise ConfigError("the model is no torch module with parameters, so there is nothing to fit")
+    if not (callable(loss) and isinstance(batches, Iterable) and isinstance(config, QuantConfig)):
+        raise ConfigError("fit needs batches to go through, a function loss(model, batch), and a QuantConfig if any")
+    if isinstance(batches, str | bytes | Mapping):
+        raise ConfigError(f"batches is a {type(batches).__name__}; it must be a list of batches, or a loader of them")
+    if config.adapts and iter(batches) is batches:
+        raise ConfigError("distillation and compensation read the batches again; give a list of them, not an iterator")
 
 
 def _refuse_progress(progress: object) -> None:
