@@ -1,6 +1,6 @@
 """Peers that know the same training text, in the bytes of a run's model: dictionaries, primed compressors, n-grams.
 
-usage: python benchmarks/peers_in_equal_bytes.py RUN [RUN ...] [--peers dictionary,ngram,ppmd,zpaq]
+usage: python benchmarks/peers_in_equal_bytes.py RUN [RUN ...] [--peers dictionary,ngram,ppmd,zpaq,paq]
 
 The first RUN gives training text, held-out documents and the bytes (its cap). Every peer may bring so many bytes made
 of the training text, and codes each held-out document alone. Programs count nothing, on neither side:
@@ -9,6 +9,8 @@ of the training text, and codes each held-out document alone. Programs count not
     ngram        byte n-grams, interpolated with absolute discounting; table pruned until it fits after xz
     ppmd         7-Zip's PPMd, as a file of that size holds training text for it to read first (`pip install pyppmd`)
     zpaq         ZPAQ's strongest setting, a context mixer of paq's kind, primed in the same way (`pip install zpaq`)
+    paq          paq9a, a context mixer behind a long-range predictor, primed in the same way (`pip install paq`, or
+                 Debian's python3-paq)
 
 cmix and paq8 come in no package of PyPI or Debian, and are not tried. Every RUN is a row of its own with its tokens
 and seconds of training, so that a budget of seconds and one of tokens can stand side by side.
@@ -122,11 +124,19 @@ def by_zpaq(train: Sequence[bytes], held_out: Sequence[bytes], cap: int) -> Iter
     yield primed("ZPAQ -m5", size, train, held_out, cap)
 
 
+def by_paq(train: Sequence[bytes], held_out: Sequence[bytes], cap: int) -> Iterator[Row]:
+    """paq9a that has read the training text which its own file of `cap` bytes holds."""
+    import paq  # noqa: PLC0415  (an optional peer)
+
+    yield primed("paq9a", lambda text: len(paq.compress(text)), train, held_out, cap)
+
+
 PEERS: dict[str, Callable[[Sequence[bytes], Sequence[bytes], int], Iterator[Row]]] = {
     "dictionary": with_dictionary,
     "ngram": by_ngrams,
     "ppmd": by_ppmd,
     "zpaq": by_zpaq,
+    "paq": by_paq,
 }
 
 

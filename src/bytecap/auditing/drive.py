@@ -10,7 +10,6 @@ Letters: N targets of the stream, T positions of a chunk, V vocabulary, K watche
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,16 +36,16 @@ class Rows:
 
     loss_N: npt.NDArray[np.float64]
     """Nats."""
-    digest_N: list[bytes]
-    """Digest of the whole distribution: equal where it is equal to the bit."""
-    sum_N: npt.NDArray[np.float64]
-    """Sum of the probabilities of the vocabulary, in float64."""
+    digest_N: list[int]
+    """Digest of the whole distribution, 64 bits: equal where it is equal to the bit."""
     watched_NK: npt.NDArray[np.float64]
     """Probabilities of some tokens."""
     epsilon: float
     """Distance from 1 to the next number of the type in which the model gives log probabilities."""
     tolerance: float = 0.0
     """By how much two losses or probabilities may differ and count as equal."""
+    sum_N: npt.NDArray[np.float64] | None = None
+    """Sum of the probabilities of the vocabulary, in float64; None where it was not asked for."""
 
     def __len__(self) -> int:
         return len(self.digest_N)
@@ -60,8 +59,9 @@ class Rows:
         return self._part(slice(len(self) - 1, None))
 
     def _part(self, part: slice) -> Rows:
-        arrays = (self.loss_N[part], self.digest_N[part], self.sum_N[part], self.watched_NK[part])
-        return Rows(*arrays, self.epsilon, self.tolerance)
+        arrays = (self.loss_N[part], self.digest_N[part], self.watched_NK[part])
+        sum_N = None if self.sum_N is None else self.sum_N[part]
+        return Rows(*arrays, self.epsilon, self.tolerance, sum_N)
 
     def first_difference(self, other: Rows, begin: int, end: int) -> int | None:
         """The first of the targets begin .. end - 1 whose distributions differ in any bit, or by more than counts."""
@@ -77,12 +77,12 @@ class Rows:
 
 def drive(
     model: ScoredModel, predictor: Predictor, tokens_N: Ids, *, start: int = 0, until: int | None = None,
-    learn: bool = True, piece: int = 0,
+    learn: bool = True, piece: int = 0, sums: bool = False,
 ) -> Rows:  # fmt: skip
     """Ask about the targets of a stream from the chunk that begins at `start` to the one that holds target `until`.
 
     Without `learn` the model is asked and never told what was scored. With a `piece` it is shown at most so many tokens
-    at once, whatever the plan of scoring says.
+    at once, whatever the plan of scoring says. With `sums` each distribution is added up.
     """
     ledger = Ledger(MemoryStream(tokens_N), _no_bytes(model.vocab_size), model.bos)
     predictor.reset()
@@ -96,7 +96,7 @@ def drive(
             count = min(end - first, piece or end - begin)
             chunk = Chunk((first,), (count,))
             row_TV = _log_probs(predictor, ledger.inputs(chunk)[0], model)
-            asked.append(_look(row_TV, tokens_N[first + 1 : first + count + 1], model.tolerance))
+            asked.append(_look(row_TV, tokens_N[first + 1 : first + count + 1], model.tolerance, sums))
             if learn:
                 with suppress(NumericsError):  # a score would end here; a probe goes on and tells of it
                     predictor.learn(ledger.commit(chunk, torch.from_numpy(row_TV)[None]))
@@ -105,27 +105,27 @@ def drive(
 
 def joined(parts: Sequence[Rows]) -> Rows:
     """Neighbouring targets as one."""
+    sums = [part.sum_N for part in parts if part.sum_N is not None]
     return Rows(
         np.concatenate([part.loss_N for part in parts]),
         [digest for part in parts for digest in part.digest_N],
-        np.concatenate([part.sum_N for part in parts]),
         np.concatenate([part.watched_NK for part in parts]),
         max(part.epsilon for part in parts),
         max(part.tolerance for part in parts),
+        np.concatenate(sums) if len(sums) == len(parts) else None,
     )
 
 
-def _look(row_TV: npt.NDArray[np.floating[Any]], target_T: Ids, tolerance: float) -> Rows:
+def _look(row_TV: npt.NDArray[np.floating[Any]], target_T: Ids, tolerance: float, sums: bool) -> Rows:
     """What is kept of distributions."""
     watched_K = np.unique(np.linspace(0, row_TV.shape[1] - 1, WATCHED).astype(int))
-    p_TV = np.exp(row_TV.astype(np.float64))
     return Rows(
         loss_N=-row_TV[np.arange(len(target_T)), target_T].astype(np.float64),
-        digest_N=[hashlib.blake2b(row_V.tobytes(), digest_size=16).digest() for row_V in row_TV],
-        sum_N=p_TV.sum(axis=1),
-        watched_NK=p_TV[:, watched_K],
+        digest_N=[hash(row_V.tobytes()) for row_V in row_TV],
+        watched_NK=np.exp(row_TV[:, watched_K].astype(np.float64)),
         epsilon=float(np.finfo(row_TV.dtype).eps),
         tolerance=tolerance,
+        sum_N=np.exp(row_TV.astype(np.float64)).sum(axis=1) if sums else None,
     )
 
 

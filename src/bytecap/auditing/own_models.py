@@ -27,21 +27,29 @@ from bytecap.scoring.predictor import Predictor
 from bytecap.scoring.streaming import streaming_reach
 from bytecap.scoring.windows import Window, windows
 
+SMALL = 10_000_000
+"""A model of fewer weights is asked with one thread: in chunks of a few positions several only wait for each other."""
+
 
 def scored_model(
-    load_model: Callable[[], GPT], bos: int, how: AdaptiveScoring, text_V: Sequence[str] = ()
+    load_model: Callable[[], GPT],
+    bos: int,
+    how: AdaptiveScoring,
+    text_V: Sequence[str] = (),
+    loaded: GPT | None = None,
 ) -> ScoredModel:
     """A model as these settings score it: in windows, or by the engine where it streams or adapts.
 
-    `text_V` is the text of each token, where it is known.
+    `text_V` is the text of each token, where it is known; `loaded` the model, where it has been loaded before.
     """
-    first, context = load_model(), how.context
+    first, context = loaded or load_model(), how.context
     vocab_size, across = first.spec.vocab_size, first.spec.across_documents
+    threads = 1 if sum(parameter.numel() for parameter in first.parameters()) < SMALL else None
     if not how.adapt and how.strategy == WINDOWS:
         return ScoredModel(
             make=lambda: Windowed(load_model(), bos=bos, context=context), vocab_size=vocab_size, bos=bos,
             plan=windows_plan(context, min(context, how.stride)), context=context, across_documents=across,
-            restarts=not across,
+            restarts=not across, threads=threads,
         )  # fmt: skip
 
     def make() -> Predictor:
@@ -54,7 +62,7 @@ def scored_model(
         across_documents=like.in_order, restarts=not like.in_order,
         # windows that are shown less than a chunk see less before it: scoring/past.py
         context=reach if how.strategy == STREAMING else max(1, context - like.chunk),
-        published_order="" if how.order == CANONICAL else how.order,
+        published_order="" if how.order == CANONICAL else how.order, threads=threads,
     )  # fmt: skip
 
 

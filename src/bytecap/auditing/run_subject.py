@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bytecap.artifact.load import load
+from bytecap.artifact.load import Artifact, load
 from bytecap.artifact.tokenizer import artifact_tokenizer
 from bytecap.auditing.hugging_face import GivenTexts, hugging_face_subject
 from bytecap.auditing.own_models import scored_model
@@ -35,6 +35,7 @@ from bytecap.core.errors import ConfigError, DataError
 from bytecap.core.progress import Progress
 from bytecap.huggingface.model import is_hugging_face
 from bytecap.huggingface.scored import Opening
+from bytecap.model.gpt import GPT
 from bytecap.run import recipe as recipes
 from bytecap.run.claims import claim_contradictions
 from bytecap.run.compared_runs import read_document_sums
@@ -70,7 +71,7 @@ def run_subject(folder: Path, file: Path, *, device: str = "auto") -> Subject:
     after = {} if record is None else _default_score(record)
     return Subject(
         name=str(folder if file.name == MODEL else file),
-        model=_model(file, tokenizer, adaptive_scoring(recipe), device),
+        model=_model(file, artifact, tokenizer, adaptive_scoring(recipe), device),
         text=ScoredText(
             stream=tokens.validation_stream(), bos=tokenizer.bos, raw=tokens.validation_documents(),
             lossy_declared=recipe.text.lossy_tokenizer, claimed_tokens=after.get("tokens"),
@@ -97,7 +98,7 @@ def file_subject(file: Path, given: GivenTexts, *, device: str, progress: Progre
         return hugging_face_subject(opening, file, given, progress)
     tokenizer, stride = artifact_tokenizer(artifact), min(ScoreConfig().stride, artifact.context)
     how = build_scoring(artifact, AS_THE_FILE_SAYS, stride)
-    subject = _with_texts(str(file), _model(file, tokenizer, how, device), tokenizer, given, progress)
+    subject = _with_texts(str(file), _model(file, artifact, tokenizer, how, device), tokenizer, given, progress)
     return dataclasses.replace(subject, files=CountedFiles(paths=(file,)))
 
 
@@ -127,9 +128,12 @@ def raw_training(text: TextConfig) -> TrainingText:
     return TrainingText(documents=lambda: open_corpus(text, text.paths).documents())
 
 
-def _model(file: Path, tokenizer: Tokenizer, how: AdaptiveScoring, device: str) -> ScoredModel:
-    text_V = build_table(tokenizer).text_V
-    return scored_model(lambda: load(file).model().to(choose_device(device)), tokenizer.bos, how, text_V)
+def _model(file: Path, artifact: Artifact, tokenizer: Tokenizer, how: AdaptiveScoring, device: str) -> ScoredModel:
+    def load_model() -> GPT:
+        return load(file).model().to(choose_device(device))
+
+    text_V, loaded = build_table(tokenizer).text_V, artifact.model().to(choose_device(device))
+    return scored_model(load_model, tokenizer.bos, how, text_V, loaded)
 
 
 def _text(text: TextConfig, tokenizer: Tokenizer, progress: Progress) -> ScoredText:

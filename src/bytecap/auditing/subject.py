@@ -67,6 +67,8 @@ class ScoredModel:
     """By how much losses and probabilities may differ and count as equal; 0: every bit counts."""
     why_inexact: str = ""
     """Why not every bit counts."""
+    threads: int | None = None
+    """Threads of PyTorch that it is asked with; None: as many as there are."""
 
 
 @dataclass(frozen=True, kw_only=True)

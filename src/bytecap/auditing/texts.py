@@ -9,6 +9,7 @@ Letters: N tokens of a stream.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,6 +19,9 @@ MIN_DOCUMENT = 3
 """Tokens of the shortest document of an excerpt, its BOS among them."""
 DRAWN = 10_000
 """Tokens that stand in for a text where there is none."""
+KEPT_CHARACTERS = 1 << 24
+"""A training text of at most so many characters is read once for all probes."""
+_TRAINING = "training documents"
 
 
 def held_out_documents(question: Question) -> list[str] | None:
@@ -27,6 +31,23 @@ def held_out_documents(question: Question) -> list[str] | None:
         return None if text.raw is None else list(text.raw)
     tokenizer = counter.tokenizer
     return [tokenizer.decode(ids.tolist()) for ids in text.stream.documents(text.bos)]
+
+
+def training_documents(question: Question) -> Iterator[str]:
+    """The documents of the training text from the first one, kept for other probes where they are few."""
+    if _TRAINING in question.memory:
+        yield from question.memory[_TRAINING]
+        return
+    kept, size = list[str](), 0
+    for document in question.training.documents():
+        size += len(document)
+        if size <= KEPT_CHARACTERS:
+            kept.append(document)
+        else:
+            kept.clear()
+        yield document
+    if size <= KEPT_CHARACTERS:
+        question.memory[_TRAINING] = kept
 
 
 def draw_excerpt(question: Question, length: int, documents: int = 2) -> Ids:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,20 @@ def _too_many() -> str:
 def autocast(device: torch.device) -> AbstractContextManager[Any]:
     """bfloat16 autocast on a GPU; float32 on a CPU."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def threads_at_most(count: int | None) -> Iterator[None]:
+    """PyTorch works with at most so many threads inside; None: with as many as it has."""
+    before = torch.get_num_threads()
+    if count is None or count >= before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def on_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bytecap.core.distributed import together, world
-from bytecap.core.errors import DataError, NumericsError
+from bytecap.core.errors import NumericsError
 from bytecap.core.progress import Part, Progress
 from bytecap.core.settings_writer import to_full
 from bytecap.core.stopwatch import Stopwatch
@@ -30,7 +30,7 @@ from bytecap.scoring.adaptations import build_adaptations
 from bytecap.scoring.adaptations.base import AdaptationConfig
 from bytecap.scoring.documents import document_begins
 from bytecap.scoring.engine import DEFAULT_CHUNK, Engine
-from bytecap.scoring.evaluate import CANONICAL, Order, Score, StaticScoring, evaluate
+from bytecap.scoring.evaluate import CANONICAL, Order, Score, Scoring, StaticScoring, evaluate
 from bytecap.scoring.kept_groups import KeptGroups
 from bytecap.scoring.ledger import Chunk, Ledger
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
@@ -52,19 +52,14 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptiveScoring:
-    """How a model is scored while it adapts."""
+class AdaptiveScoring(Scoring):
+    """How a model is scored while it adapts. `batch_tokens` says how many documents run side by side, `stride` which
+    windows a stream stands for.
+    """
 
     adapt: Mapping[str, AdaptationConfig]
-    context: int
-    batch_tokens: int
-    """Positions run at once, which says how many documents run side by side."""
-    stride: int = DEFAULT_CHUNK
-    """New positions of the windows that a stream stands for; those of the model alone are counted separately."""
     strategy: Strategy = STREAMING
-    """How what came before a chunk is known: run again, or kept as keys and values."""
     order: Order = CANONICAL
-    """The order in which documents are taken."""
 
     def static(self) -> StaticScoring:
         """How the model alone is scored by the same strategy."""
@@ -196,8 +191,7 @@ def evaluate_predictor(
 
 def open_ledger(validation: Validation) -> Ledger:
     """The ledger of a text; DataError when it has nothing to score."""
-    if len(validation.stream) < 2:
-        raise DataError("the validation text has fewer than two tokens; give more text")
+    validation.count_targets()
     return Ledger(validation.stream, validation.table, validation.bos, validation.byte_stream)
 
 

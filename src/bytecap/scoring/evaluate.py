@@ -20,7 +20,7 @@ import torch
 
 from bytecap.core.allocator import keep_freed_memory
 from bytecap.core.distributed import all_reduce, said_by_main, world
-from bytecap.core.errors import DataError, NumericsError
+from bytecap.core.errors import NumericsError
 from bytecap.core.progress import Progress
 from bytecap.core.settings import bounds, check_bounds, tables_by_name
 from bytecap.core.stopwatch import Stopwatch
@@ -30,6 +30,7 @@ from bytecap.model.spec import MAX_CONTEXT
 from bytecap.scoring.adaptations import adaptation_config
 from bytecap.scoring.adaptations.base import AdaptationConfig
 from bytecap.scoring.documents import DocumentScores, DocumentSums
+from bytecap.scoring.ledger import require_once
 from bytecap.scoring.past import STREAMING, WINDOWS, Strategy
 from bytecap.scoring.streaming import streamed_losses
 from bytecap.scoring.validation import Validation
@@ -40,6 +41,7 @@ DOCUMENTS = "documents"
 """Where the sums of each document stand, in a Score and in `score.json`."""
 Order: TypeAlias = Literal["canonical", "longest_first"]
 CANONICAL: Literal["canonical"] = "canonical"
+DEFAULT_STRIDE = 64
 MAX_BATCH_TOKENS = 1 << 26
 """Most positions run at once."""
 _NOT_FINITE = "the model's loss on the validation text is not finite; train again with a lower rate"
@@ -51,7 +53,7 @@ class ScoreConfig:
 
     context: int | None = dataclasses.field(default=None, metadata=bounds(1, MAX_CONTEXT))
     """Positions of each window; None: as many as in training."""
-    stride: int = dataclasses.field(default=64, metadata=bounds(1, MAX_CONTEXT))
+    stride: int = dataclasses.field(default=DEFAULT_STRIDE, metadata=bounds(1, MAX_CONTEXT))
     """New positions scored by each window after the first; equal to context: windows do not overlap."""
     batch_tokens: int = dataclasses.field(default=8_192, metadata=bounds(1, MAX_BATCH_TOKENS))
     """Positions run at once."""
@@ -72,13 +74,18 @@ class ScoreConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StaticScoring:
-    """How a model is scored as it is; the fields mean what they mean in ScoreConfig."""
+class Scoring:
+    """What every way of scoring a model says; the fields mean what they mean in ScoreConfig."""
 
     context: int
-    stride: int
     batch_tokens: int
+    stride: int = DEFAULT_STRIDE
     strategy: Strategy = WINDOWS
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticScoring(Scoring):
+    """How a model is scored as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +132,7 @@ def evaluate(model: GPT, validation: Validation, how: StaticScoring, progress: P
     not finite.
     """
     stream, byte_stream, bos = validation.stream, validation.byte_stream, validation.bos
-    targets = len(stream) - 1
-    if targets < 1:
-        raise DataError("the validation text has fewer than two tokens; give more text")
+    targets = validation.count_targets()
     check_stride(how.stride, how.context)
     if model.embedding.device.type == "cpu":
         keep_freed_memory()
@@ -152,7 +157,7 @@ def evaluate(model: GPT, validation: Validation, how: StaticScoring, progress: P
         progress.update(done, targets, f"{done / max(stopwatch.seconds, 1e-9):,.0f} tokens/s")
     model.train(was_training)
     all_reduce([torch.from_numpy(values) for values in (scored_N, nats_W, bytes_W, *documents.arrays)])
-    assert (scored_N == 1).all(), "a position was not scored, or scored twice"
+    require_once(scored_N)
     nats, text_bytes = math.fsum(nats_W), int(bytes_W.sum())
     if not np.isfinite(nats):
         raise said_by_main(NumericsError(_NOT_FINITE))

@@ -95,6 +95,12 @@ class Scored:
         )  # fmt: skip
 
 
+def require_once(times_N: npt.NDArray[np.uint8]) -> None:
+    """RuntimeError unless every target was scored once."""
+    if not (times_N == 1).all():
+        raise RuntimeError("a position was not scored, or scored twice")
+
+
 def join(parts: Sequence[Scored]) -> Scored:
     """Neighbouring parts of the same rows as one."""
     if len(parts) == 1:
@@ -190,8 +196,7 @@ class Ledger:
     def close(self) -> Totals:
         """The sums over all processes; RuntimeError where a position was not scored, or scored twice."""
         all_reduce([torch.from_numpy(values) for values in self.arrays])
-        if not (self._times_N == 1).all():
-            raise RuntimeError("a position was not scored, or scored twice")
+        require_once(self._times_N)
         documents = self._documents.scores()
         return Totals(
             nats=math.fsum(documents.nats_D), text_bytes=int(documents.bytes_D.sum()), tokens=self.targets,

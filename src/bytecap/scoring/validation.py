@@ -26,6 +26,12 @@ class Validation:
     bos: int
     check: ByteCheck
 
+    def count_targets(self) -> int:
+        """Every token but the first is a target; DataError where there is none."""
+        if len(self.stream) < 2:
+            raise DataError("the validation text has fewer than two tokens; give more text")
+        return len(self.stream) - 1
+
     @classmethod
     def checked(
         cls,

@@ -13,7 +13,7 @@ from bytecap.auditing.findings import Answer
 from bytecap.auditing.overlap import SHINGLE_WORDS, Pair, near_duplicates
 from bytecap.auditing.probes.base import Probe, ProbeConfig, broken, kept, not_asked, recorded
 from bytecap.auditing.subject import MISSING, Question
-from bytecap.auditing.texts import held_out_documents
+from bytecap.auditing.texts import held_out_documents, training_documents
 from bytecap.core.settings import bounds
 from bytecap.core.units import counted
 
@@ -47,7 +47,7 @@ class NearDuplicates(Probe):
         held_out = held_out_documents(question)
         if held_out is None:
             return not_asked(MISSING["tokenizer"])
-        pairs = near_duplicates(held_out, question.training.documents(), at_least=self.config.alike)
+        pairs = near_duplicates(held_out, training_documents(question), at_least=self.config.alike)
         pairs.sort(key=lambda pair: -pair.similarity)
         copies = list(filter(self._is_copy, pairs))
         share = sum(len(held_out[pair.held_out]) for pair in pairs) / max(1, sum(map(len, held_out)))

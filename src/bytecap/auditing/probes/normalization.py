@@ -42,11 +42,13 @@ class Normalization(Probe):
         """The figure is the sum that is farthest from one, less one."""
         places, worst, asked = [], 0.0, 0
         for number, excerpt in enumerate(excerpts(question), start=1):
-            off_N = np.abs(excerpt.rows.sum_N - 1.0)
+            sum_N = excerpt.rows.sum_N
+            assert sum_N is not None, "the distributions of excerpts are added up"
+            off_N = np.abs(sum_N - 1.0)
             allowed = max(self.config.tolerance, self.config.roundings * excerpt.rows.epsilon)
             asked += off_N.size
             for at in np.flatnonzero(~(off_N <= allowed)).tolist():
-                places.append(f"token {at + 1:,} of excerpt {number}: {excerpt.rows.sum_N[at]:.9g}")
+                places.append(f"token {at + 1:,} of excerpt {number}: {sum_N[at]:.9g}")
             at = int(np.argmax(np.where(np.isnan(off_N), np.inf, off_N)))
             worst = max(worst, float(off_N[at]), key=lambda value: np.inf if np.isnan(value) else value)
         evidence = f"{asked:,} distributions were added up over all {question.model.vocab_size:,} tokens in float64; "

@@ -9,7 +9,7 @@ from bytecap.auditing.findings import Answer
 from bytecap.auditing.overlap import shared_documents
 from bytecap.auditing.probes.base import Probe, broken, kept, not_asked
 from bytecap.auditing.subject import MISSING, Question
-from bytecap.auditing.texts import held_out_documents
+from bytecap.auditing.texts import held_out_documents, training_documents
 from bytecap.core.units import counted
 
 
@@ -23,7 +23,7 @@ class SharedDocuments(Probe):
         held_out = held_out_documents(question)
         if held_out is None:
             return not_asked(MISSING["tokenizer"])
-        shared = shared_documents(held_out, question.training.documents())
+        shared = shared_documents(held_out, training_documents(question))
         evidence = (
             f"{counted(len(held_out), 'held-out document was', 'held-out documents were')} looked for, by hash, among "
             f"the training documents{question.training.note}; "

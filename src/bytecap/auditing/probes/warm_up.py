@@ -5,11 +5,10 @@ Rule: A5. Source: openai/parameter-golf #1530, whose warm-up ran a backward pass
 
 from __future__ import annotations
 
-from bytecap.auditing.excerpts import excerpts, largest_change, run_stream
+from bytecap.auditing.excerpts import excerpts, largest_change, read_again
 from bytecap.auditing.findings import Answer
 from bytecap.auditing.probes.base import Probe, broken, kept
 from bytecap.auditing.subject import Question
-from bytecap.auditing.texts import other_tokens
 from bytecap.core.units import counted
 
 
@@ -22,10 +21,7 @@ class WarmUp(Probe):
         """Equal means every bit."""
         moved, largest = [], 0.0
         found = excerpts(question)
-        for number, excerpt in enumerate(found, start=1):
-            random_N = other_tokens(question, excerpt.tokens_N)
-            run_stream(question, random_N)
-            rows = run_stream(question, excerpt.tokens_N)
+        for number, (excerpt, rows) in enumerate(zip(found, read_again(question), strict=True), start=1):
             at = excerpt.rows.first_difference(rows, 0, len(rows))
             if at is not None:
                 largest = max(largest, largest_change(excerpt.rows, rows, 0, len(rows)))

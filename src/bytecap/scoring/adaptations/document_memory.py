@@ -98,6 +98,7 @@ class DocumentMemory(Adaptation):
         self._mixture: Mixture = built_in_mixture(earlier_documents=config.earlier_documents)
         self._metric: StateMetric | None = None
         self._rows: list[_DocumentRow] = []
+        self._pieces: Pieces | None = None
         self._text_V: Sequence[str] = ()
         self._states_BTD = torch.zeros(0)
 
@@ -113,11 +114,13 @@ class DocumentMemory(Adaptation):
 
     def read_texts(self, text_V: Sequence[str]) -> None:
         """Words are known from here on."""
-        self._text_V = text_V
+        self._text_V, self._pieces = text_V, None
 
     def begin(self, model: GPT, rows: int, bos: int) -> None:
         """Every row begins without a memory."""
-        pieces, earlier_documents = read_pieces(self._text_V, model.spec.vocab_size), self.config.earlier_documents
+        pieces, earlier_documents = self._pieces, self.config.earlier_documents
+        if pieces is None:
+            pieces = self._pieces = read_pieces(self._text_V, model.spec.vocab_size)
         if earlier_documents and self._metric is None:  # of the file's weights, which others may move later
             self._metric = state_metric(model, bos)
         self._rows = [
@@ -145,6 +148,9 @@ class DocumentMemory(Adaptation):
         """The mixture with each row's memory, position by position; the rows share the threads of PyTorch."""
         log_p_BTV = log_probs_BTV.detach().to("cpu", torch.float32).contiguous().numpy()
         like_B = [row.add(unit_TD) for row, unit_TD in zip(self._rows, self._states_BTD.numpy(), strict=True)]
+        given = (self._rows, like_B, log_p_BTV, inputs_BT.cpu().numpy())
+        if len(self._rows) == 1:  # no thread to start, and nothing to copy
+            return torch.from_numpy(next(map(_DocumentRow.mix, *given))[None]).to(log_probs_BTV.device)
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            mixed = list(threads.map(_DocumentRow.mix, self._rows, like_B, log_p_BTV, inputs_BT.cpu().numpy()))
+            mixed = list(threads.map(_DocumentRow.mix, *given))
         return torch.from_numpy(np.stack(mixed)).to(log_probs_BTV.device)
