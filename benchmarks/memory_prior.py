@@ -99,7 +99,7 @@ class Reader:
         (states,) = engine.adaptations
         assert isinstance(states, States)
         self._states, self._mixture = states, built_in_mixture(earlier_documents=earlier_documents)
-        self._memory = new_memory(self._vocab_size, LONGEST, pieces)
+        self._memory = new_memory(self._mixture, self._vocab_size, LONGEST, pieces)
         self._earlier = EarlierDocuments(self._vocab_size, pieces) if earlier_documents else None
         if earlier_documents:
             states.metric = state_metric(engine.model, engine.bos)

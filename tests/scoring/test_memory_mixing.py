@@ -33,6 +33,7 @@ from bytecap.scoring.memory_states import (
 from bytecap.scoring.memory_tables import N_CONTEXTS
 from bytecap.scoring.memory_words import read_pieces
 from tests.scoring.test_memory_earlier import EarlierTwin
+from tests.scoring.test_memory_output import OutputTwin
 from tests.scoring.test_memory_record import RecordTwin
 from tests.scoring.test_memory_tables import Twin
 from tests.scoring.test_memory_words import TEXTS
@@ -66,11 +67,13 @@ Documents = Sequence[npt.NDArray[np.int64]]
 
 
 def mixed(
-    mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array, documents: Documents = ()
-) -> Array:
+    mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array, documents: Documents = (),
+    *, learns: bool = False,
+) -> Array:  # fmt: skip
     """The compiled mixture of a whole document, behind others."""
     pieces = read_pieces(TEXTS, VOCAB)
-    memory, earlier = new_memory(VOCAB, len(tokens), pieces), EarlierDocuments(VOCAB, pieces)
+    memory = new_memory(mixture, VOCAB, len(tokens), pieces, learns=learns)
+    earlier = EarlierDocuments(VOCAB, pieces)
     for document in documents:
         earlier.add(document.astype(np.int32))
     memory = memory._replace(earlier=earlier.source)
@@ -116,17 +119,21 @@ def twin_features(twin: Twin, token: int, near: Pairs, aligned: Pairs, log_p: Ar
 
 
 def twin_mixed(
-    mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array, documents: Documents = ()
-) -> Array:
+    mixture: Mixture, tokens: npt.NDArray[np.int64], states: Array, log_p: Array, documents: Documents = (),
+    *, output: OutputTwin | None = None,
+) -> Array:  # fmt: skip
     """The mixture in float64, from the definition."""
     earlier, known = EarlierTwin(TEXTS, documents), bool(documents)
     twin, record, rows, alignment = Twin(TEXTS), RecordTwin(VOCAB), [], [0.0] * len(tokens)
     features: dict[int, list[float]] = {}
+    units: dict[int, Array] = {}
     for t, token in enumerate(tokens):
         if t:
             similar = {v: feature[N_OWN - 4] for v, feature in features.items()}
             record.note(twin, similar, log_p[t - 1], int(token))
             earlier.note(int(token))
+            if output is not None:
+                output.learn(units, rows[-1], int(token))
         twin.absorb(int(token))
         earlier.find(twin)
         cosines = [(float(states[i] @ states[t]), int(tokens[i + 1])) for i in range(max(0, t - STATES), t)]
@@ -147,13 +154,15 @@ def twin_mixed(
             + earlier.features(twin, v) * known
             for v in twin_candidates(twin, earlier, near, log_p[t])
         }
-        row = []
+        row, units = list[float](), dict[int, Array]()
+        factor_H = np.ones(UNITS) if output is None else output.factors(twin)
         for v in range(VOCAB):
             if v in features:
                 hidden = (
                     mixture.feature_HF @ np.array(features[v]) + mixture.place_HC @ np.array(place) + mixture.bias_H
                 )
-                boost = float(np.clip(mixture.output_H @ np.maximum(hidden, 0) ** 2, -MAX_BOOST, MAX_BOOST))
+                units[v] = mixture.output_H * np.maximum(hidden, 0) ** 2
+                boost = float(np.clip(factor_H @ units[v], -MAX_BOOST, MAX_BOOST))
             else:
                 used = twin.history.count(v)
                 boost = float(mixture.used_R[sum(used >= least for least in (1, 2, 3, 5, 9))])
@@ -185,17 +194,26 @@ def test_the_mixture_behind_earlier_documents_is_the_one_written_out() -> None:
     assert np.abs(found - mixed(mixture, *inputs)).max() > 0.1
 
 
+def test_what_is_learned_of_the_units_is_what_is_written_out() -> None:
+    """By contexts told apart by their own tokens, with an order of additions of its own; it changes something."""
+    inputs, mixture = text(160), random_mixture(scale=0.3)
+    found = mixed(mixture, *inputs, learns=True)
+    np.testing.assert_allclose(found, twin_mixed(mixture, *inputs, output=OutputTwin(UNITS)), atol=2e-3)
+    assert np.abs(found - mixed(mixture, *inputs)).max() > 0.05
+
+
 def test_it_sums_to_one() -> None:
     """In float64, over the whole vocabulary."""
     mixture, documents = random_mixture(earlier=True), [text(50, seed=2)[0]]
-    sums = np.exp(mixed(mixture, *text(120), documents).astype(np.float64)).sum(axis=1)
-    np.testing.assert_allclose(sums, 1, atol=1e-6)
+    for learns in (False, True):
+        sums = np.exp(mixed(mixture, *text(120), documents, learns=learns).astype(np.float64)).sum(axis=1)
+        np.testing.assert_allclose(sums, 1, atol=1e-6)
 
 
 def test_no_later_token_has_a_part() -> None:
     """Other tokens, states and log probabilities behind a position change no bit of it."""
     tokens, states, log_p = text(100)
-    before = mixed(random_mixture(), tokens, states, log_p)
+    before = mixed(random_mixture(), tokens, states, log_p, learns=True)
     other_tokens, other_states, other_log_p = text(100, seed=9)
     tokens[60:], states[60:], log_p[60:] = other_tokens[60:], other_states[60:], other_log_p[60:]
-    np.testing.assert_array_equal(mixed(random_mixture(), tokens, states, log_p)[:60], before[:60])
+    np.testing.assert_array_equal(mixed(random_mixture(), tokens, states, log_p, learns=True)[:60], before[:60])

@@ -84,7 +84,8 @@ def test_averages_and_expected_counts() -> None:
     logits = random.normal(0, 2, (length, vocab)).astype(np.float32)
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     states = np.eye(8, dtype=np.float32)[random.integers(8, size=length)]
-    memory, mixture = new_memory(vocab, length, read_pieces(TEXTS, vocab)), built_in_mixture()
+    mixture = built_in_mixture()
+    memory = new_memory(mixture, vocab, length, read_pieces(TEXTS, vocab))
     twin, record = Twin(TEXTS[:vocab]), RecordTwin(vocab)
     forget_document(memory, mixture)
     like = likeness(states, np.zeros(length, np.float32), 0, length)

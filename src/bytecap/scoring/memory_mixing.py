@@ -4,7 +4,7 @@ In:   log probabilities of the next token, the tables of the document so far, th
 Out:  log probabilities of the mixture; they sum to one, and no later token has a part in them.
 
     z_v = log p_v + b_v,   mixture = softmax(z)
-    b_v = output . relu(W feature_v + W' place + bias)^2 for candidates, for others
+    b_v = (factor output) . relu(W feature_v + W' place + bias)^2 for candidates (factor: `memory_output`), for others
     b_v = used[how often the document used v] + log (times it came + r_v) / (times it was expected + 1/2), where r_v is
           1/2, times the root of that ratio of v's relative where v has one
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from bytecap.core.compiled import compiled
 from bytecap.scoring.memory_candidates import (
+    CANDIDATES,
     N_FEATURES,
     N_PLACE,
     Candidates,
@@ -31,6 +32,7 @@ from bytecap.scoring.memory_candidates import (
     no_candidates,
 )
 from bytecap.scoring.memory_earlier import Earlier, new_earlier, note_earlier
+from bytecap.scoring.memory_output import Output, learn_token, new_output, remember, select
 from bytecap.scoring.memory_record import BEGIN_J, PRIOR_COUNT, Record, new_record, note, prior_count, use_class
 from bytecap.scoring.memory_states import Floats, Likeness, Longs
 from bytecap.scoring.memory_tables import Tables, Whole, absorb, clear, new_tables
@@ -56,17 +58,25 @@ class Memory(NamedTuple):
     earlier: Earlier
     record: Record
     work: Candidates
+    output: Output
 
 
-def new_memory(vocab_size: int, tokens: int, pieces: Pieces | None = None) -> Memory:
-    """The memory of a document that has not begun, with room for `tokens` tokens."""
+def new_memory(
+    mixture: Mixture, vocab_size: int, tokens: int, pieces: Pieces | None = None, *, learns: bool = False
+) -> Memory:
+    """The memory of a document that has not begun, with room for `tokens` tokens.
+
+    Where it `learns`, how far each unit of the mixture is trusted is learned from all documents that it is used for.
+    """
     tables, earlier = new_tables(vocab_size, tokens, pieces), new_earlier(vocab_size)
-    return Memory(tables, earlier, new_record(vocab_size), no_candidates(vocab_size))
+    output = new_output(mixture.output_H.size, CANDIDATES, learns=learns)
+    return Memory(tables, earlier, new_record(vocab_size), no_candidates(vocab_size), output)
 
 
 def forget_document(memory: Memory, mixture: Mixture) -> None:
-    """Make it a new one."""
+    """Make it a new one; what was learned of the units stays."""
     clear(memory.tables)
+    memory.output.found_1[:] = 0
     forget(memory.work)
     record = memory.record
     record.average_J[:], record.expected_V[:] = BEGIN_J, 0
@@ -105,6 +115,7 @@ def run_rows(
     found: Whole = 0
     for t in range(inputs_T.size):
         token, log_p_V = inputs_T[t], log_p_TV[t]
+        learn_token(memory.output, token)
         note(tables, work, record, token)
         note_earlier(memory.earlier, token)
         forget(work)
@@ -122,12 +133,15 @@ def run_rows(
 def _weigh(memory: Memory, mixture: Mixture, found: Whole, weight_V: Doubles) -> None:
     """The model's probabilities to weights."""
     work = memory.work
-    _boost(mixture, work, found)
+    select(memory.output, memory.tables)
+    _boost(mixture, work, memory.output, found)
     for m in range(found):
         work.boost_M[m] = weight_V[work.token_M[m]] * np.exp(work.boost_M[m])
     _weigh_others(memory.tables, memory.record, weight_V)
     for m in range(found):
         weight_V[work.token_M[m]] = work.boost_M[m]
+    if memory.output.change_KSH.shape[1] > 0:
+        remember(memory.output, work.token_M, work.boost_M, found, weight_V.sum())
 
 
 @compiled(inner=True)
@@ -143,7 +157,7 @@ def _weigh_others(tables: Tables, record: Record, weight_V: Doubles) -> None:
 
 
 @compiled(fastmath=True, inner=True)
-def _boost(mixture: Mixture, work: Candidates, found: Whole) -> None:
+def _boost(mixture: Mixture, work: Candidates, output: Output, found: Whole) -> None:
     """What is added to each candidate's log probability."""
     for m in range(found):
         work.boost_M[m] = 0
@@ -159,7 +173,8 @@ def _boost(mixture: Mixture, work: Candidates, found: Whole) -> None:
                 value += mixture.feature_HF[h, f] * work.feature_MF[m, f]
             for f in range(N_FEATURES, mixture.feature_HF.shape[1]):
                 value += mixture.feature_HF[h, f] * work.feature_MF[m, f]
-            if value > 0:
-                work.boost_M[m] += mixture.output_H[h] * value * value
+            unit = mixture.output_H[h] * value * value if value > 0 else np.float32(0)
+            output.unit_MH[m, h] = unit
+            work.boost_M[m] += output.factor_H[h] * unit
     for m in range(found):
         work.boost_M[m] = min(max(work.boost_M[m], -MAX_BOOST), MAX_BOOST)

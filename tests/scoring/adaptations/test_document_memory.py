@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bytecap.core.errors import ConfigError
+from bytecap.core.settings_reader import from_sparse
 from bytecap.model.gpt import GPT
 from bytecap.model.spec import ModelSpec
 from bytecap.scoring.adaptations import build_adaptations
@@ -147,6 +148,20 @@ def test_a_document_knows_of_those_before_it_alone() -> None:
     alone = document_nats(model, config, documents[0])
     assert torch.equal(whole[0], other[0]) and torch.equal(whole[0], alone[0])
     assert not torch.equal(whole[2], other[2])
+
+
+def test_weights_by_context_are_learned_where_earlier_documents_are_known() -> None:
+    """Over documents alone; a file of before, which does not name the setting, is scored without."""
+    model, documents = GPT(SPEC), [random_document(seed) for seed in (0, 0, 1, 0)]
+    without, learned = (
+        document_nats(model, DocumentMemoryConfig(earlier_documents=True, context_weights=on), *documents)
+        for on in (False, True)
+    )
+    assert not torch.equal(without[1], learned[1])
+    one, other = (document_nats(model, DocumentMemoryConfig(context_weights=on), *documents) for on in (False, True))
+    assert all(map(torch.equal, one, other))
+    read = from_sparse(DocumentMemoryConfig, {"earlier_documents": True}, origin="a file")
+    assert not read.context_weights and DocumentMemoryConfig().context_weights
 
 
 def test_documents_run_one_after_the_other_where_earlier_ones_are_known() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bytecap.core.errors import ConfigError
+from bytecap.core.settings import history
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptations.base import Adaptation, AdaptationConfig
 from bytecap.scoring.memory_earlier import EarlierDocuments
@@ -40,6 +41,8 @@ class DocumentMemoryConfig(AdaptationConfig):
     """True: over all documents, which then run one after the other; better where many short ones are alike."""
     earlier_documents: bool = False
     """True: those before are a second source beside the document's own; documents then run one after the other."""
+    context_weights: bool = field(default=True, metadata=history(first_default=False))
+    """With `earlier_documents`, how far each unit of the mixture is trusted in a context is learned as they go by."""
 
     def __post_init__(self) -> None:
         """ConfigError where earlier documents would be known twice."""
@@ -53,10 +56,12 @@ class DocumentMemoryConfig(AdaptationConfig):
 class _DocumentRow:
     """What one document has said, and the model's states at its positions as unit vectors."""
 
-    def __init__(self, width: int, mixture: Mixture, pieces: Pieces, *, earlier_documents: bool) -> None:
+    def __init__(self, width: int, mixture: Mixture, pieces: Pieces, config: DocumentMemoryConfig) -> None:
         vocab_size = pieces.relative_V.size
-        self._mixture, self._memory = mixture, new_memory(vocab_size, _ROOM, pieces)
-        self._earlier = EarlierDocuments(vocab_size, pieces) if earlier_documents else None
+        self._mixture = mixture
+        learns = config.earlier_documents and config.context_weights
+        self._memory = new_memory(mixture, vocab_size, _ROOM, pieces, learns=learns)
+        self._earlier = EarlierDocuments(vocab_size, pieces) if config.earlier_documents else None
         self._unit_LD, self._aligned_L = np.zeros((_ROOM, width), np.float32), np.zeros(_ROOM, np.float32)
         self.forget()
 
@@ -118,15 +123,12 @@ class DocumentMemory(Adaptation):
 
     def begin(self, model: GPT, rows: int, bos: int) -> None:
         """Every row begins without a memory."""
-        pieces, earlier_documents = self._pieces, self.config.earlier_documents
+        pieces = self._pieces
         if pieces is None:
             pieces = self._pieces = read_pieces(self._text_V, model.spec.vocab_size)
-        if earlier_documents and self._metric is None:  # of the file's weights, which others may move later
+        if self.config.earlier_documents and self._metric is None:  # of the file's weights, which others may move later
             self._metric = state_metric(model, bos)
-        self._rows = [
-            _DocumentRow(model.spec.d_model, self._mixture, pieces, earlier_documents=earlier_documents)
-            for _ in range(rows)
-        ]
+        self._rows = [_DocumentRow(model.spec.d_model, self._mixture, pieces, self.config) for _ in range(rows)]
 
     def reset(self, row: int) -> None:
         """Forget the row's document."""
