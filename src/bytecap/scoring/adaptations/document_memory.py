@@ -42,7 +42,7 @@ class DocumentMemoryConfig(AdaptationConfig):
     earlier_documents: bool = False
     """True: those before are a second source beside the document's own; documents then run one after the other."""
     context_weights: bool = field(default=True, metadata=history(first_default=False))
-    """With `earlier_documents`, how far each unit of the mixture is trusted in a context is learned as they go by."""
+    """True: where earlier documents are known, it is learned from them how far to trust each unit in a context."""
 
     def __post_init__(self) -> None:
         """ConfigError where earlier documents would be known twice."""
