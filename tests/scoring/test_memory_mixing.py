@@ -124,7 +124,8 @@ def twin_mixed(
 ) -> Array:  # fmt: skip
     """The mixture in float64, from the definition."""
     earlier, known = EarlierTwin(TEXTS, documents), bool(documents)
-    twin, record, rows, alignment = Twin(TEXTS), RecordTwin(VOCAB), [], [0.0] * len(tokens)
+    twin, record, alignment = Twin(TEXTS), RecordTwin(VOCAB), [0.0] * len(tokens)
+    rows: list[Array] = []
     features: dict[int, list[float]] = {}
     units: dict[int, Array] = {}
     for t, token in enumerate(tokens):
