@@ -39,8 +39,9 @@ from bytecap.run.folder import RECIPE, TOKENS
 from bytecap.run.recipe import Recipe
 from bytecap.run.scoring import build_validation, score_model
 from bytecap.text.tokens import Tokens
+from bytecap.train.checkpoint import trained_model
 from bytecap.train.config import BFLOAT16
-from bytecap.train.loop import Trainer, TrainingJob, trained_model
+from bytecap.train.loop import Trainer, TrainingJob
 
 TOGETHER = {"text": ("text",), "batch and context": ("train.batch", "train.context", "train.micro_batch")}
 """Parts of more than one setting, by the beginnings of their names."""

@@ -19,9 +19,9 @@ from bytecap.core.products import has_bfloat16, operand_type
 from bytecap.core.progress import Silent
 from bytecap.text.shards import ShardWriter, TokenStream
 from bytecap.train import arithmetic
-from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint
+from bytecap.train.checkpoint import CHECKPOINT, load_checkpoint, trained_model
 from bytecap.train.config import TrainConfig
-from bytecap.train.loop import METRICS, Trainer, TrainingJob, trained_model
+from bytecap.train.loop import METRICS, Trainer, TrainingJob
 from bytecap.train.optimizers import OptimizerConfig
 from tests.model.test_gpt import SPEC
 

@@ -52,12 +52,10 @@ def autocast(device: torch.device) -> AbstractContextManager[Any]:
 
 @contextmanager
 def threads_at_most(count: int | None) -> Iterator[None]:
-    """PyTorch works with at most so many threads inside; None: with as many as it has."""
+    """PyTorch works with at most so many threads inside (None: as many as it has), and as many as before afterwards."""
     before = torch.get_num_threads()
-    if count is None or count >= before:
-        yield
-        return
-    torch.set_num_threads(count)
+    if count is not None and count < before:
+        torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -36,7 +36,7 @@ from bytecap.scoring.kept_groups import KeptGroups
 from bytecap.scoring.score_text import TextScore
 from bytecap.scoring.validation import Validation
 from bytecap.text.tokens import Tokens, load_tokens
-from bytecap.train.loop import trained_model
+from bytecap.train.checkpoint import trained_model
 
 
 def score_run(

@@ -212,3 +212,11 @@ def _digest(about: str, tensors: Mapping[str, Tensor]) -> str:
         whole.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
         whole.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest_bytes(whole.digest())
+
+
+def trained_model(folder: Path) -> tuple[GPT, Checkpoint]:
+    """The finished model in a run folder; DataError when training has not finished."""
+    saved = load_checkpoint(folder / CHECKPOINT)
+    if not saved.progressed.finished:
+        raise DataError(f"training in {folder} has not finished; run `bytecap train` with the same --out to go on")
+    return saved.model(), saved

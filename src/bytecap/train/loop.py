@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from bytecap.core.allocator import keep_freed_memory
-from bytecap.core.device import autocast, on_device
+from bytecap.core.device import autocast, on_device, threads_at_most
 from bytecap.core.distributed import broadcast, from_main, gather, refuse_differences, said_by_main, together, world
 from bytecap.core.errors import SIGNAL_NAMES, DataError, NumericsError, Stopped
 from bytecap.core.files import append, keep_lines
@@ -51,6 +51,7 @@ from bytecap.train.optimizers import Optimizers
 from bytecap.train.parallel import agreed_progress, decide, rows_of_rank, sum_gradients
 from bytecap.train.run_hooks import RunHooks
 from bytecap.train.schedules import progress_at, progress_before_step
+from bytecap.train.threads import threads_of_run
 
 METRICS = "metrics.jsonl"
 """A line for each step: step, seconds, tokens, loss in nats per token, learning rate of the matrices."""
@@ -121,11 +122,12 @@ class Trainer:
             keep_freed_memory()
         self.model.train()
         saved_at = self.stopwatch.seconds
-        with deferred() as stop, bfloat16_operands(self._arithmetic.precision == BFLOAT16):
-            progress = 0.0
+        native = bfloat16_operands(self._arithmetic.precision == BFLOAT16)
+        with deferred() as stop, native, threads_at_most(None):
+            progress, threads = 0.0, threads_of_run(self.config, self.device)
             while progress < 1.0:
                 progress = agreed_progress(self._progress())
-                self._step(progress)
+                threads.run(self._step, progress, self.stopwatch, self.progress)
                 due = progress < 1.0 and self.stopwatch.seconds - saved_at >= self.config.checkpoint_seconds
                 decision = decide(stop.number, due)
                 if decision.stop is not None:
@@ -290,11 +292,3 @@ class Trainer:
             learning_rate=rate,
             checkpoint=str(path) if path.exists() else None,
         )
-
-
-def trained_model(folder: Path) -> tuple[GPT, Checkpoint]:
-    """The finished model in a run folder; DataError when training has not finished."""
-    saved = load_checkpoint(folder / CHECKPOINT)
-    if not saved.progressed.finished:
-        raise DataError(f"training in {folder} has not finished; run `bytecap train` with the same --out to go on")
-    return saved.model(), saved

@@ -12,9 +12,8 @@ from torch import nn
 
 from bytecap.core.errors import Stopped
 from bytecap.text.shards import TokenStream
-from bytecap.train.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
+from bytecap.train.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, trained_model
 from bytecap.train.hooks.ema import EMA, EMAConfig
-from bytecap.train.loop import trained_model
 from tests.train.test_loop import SignalAt, stream, trainer
 
 assert stream  # a fixture

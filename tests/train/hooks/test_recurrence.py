@@ -13,11 +13,11 @@ from bytecap.core.errors import ConfigError, Stopped
 from bytecap.core.progress import Silent
 from bytecap.model.techniques.depth_recurrence import DepthRecurrenceConfig
 from bytecap.text.shards import TokenStream
-from bytecap.train.checkpoint import CHECKPOINT, load_training_state
+from bytecap.train.checkpoint import CHECKPOINT, load_training_state, trained_model
 from bytecap.train.config import TrainConfig
 from bytecap.train.hooks.context import ContextConfig
 from bytecap.train.hooks.recurrence import RecurrenceConfig
-from bytecap.train.loop import Trainer, trained_model
+from bytecap.train.loop import Trainer
 from tests.contracts.hooks import MODEL, STEPS, build_job, build_trainer, default_config
 from tests.train.test_loop import SignalAt, stream
 
