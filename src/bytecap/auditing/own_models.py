@@ -19,16 +19,13 @@ from bytecap.auditing.subject import Ids, ScoredModel
 from bytecap.core.device import autocast
 from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptive import AdaptiveScoring
-from bytecap.scoring.engine import EnginePredictor
+from bytecap.scoring.engine import EnginePredictor, chunk_threads
 from bytecap.scoring.evaluate import CANONICAL, Order
 from bytecap.scoring.ledger import Scored
 from bytecap.scoring.past import STREAMING, WINDOWS
 from bytecap.scoring.predictor import Predictor
 from bytecap.scoring.streaming import streaming_reach
 from bytecap.scoring.windows import Window, windows
-
-SMALL = 10_000_000
-"""A model of fewer weights is asked with one thread: in chunks of a few positions several only wait for each other."""
 
 
 def scored_model(
@@ -44,7 +41,7 @@ def scored_model(
     """
     first, context = loaded or load_model(), how.context
     vocab_size, across = first.spec.vocab_size, first.spec.across_documents
-    threads = 1 if sum(parameter.numel() for parameter in first.parameters()) < SMALL else None
+    threads = chunk_threads(first)
     if not how.adapt and how.strategy == WINDOWS:
         return ScoredModel(
             make=lambda: Windowed(load_model(), bos=bos, context=context), vocab_size=vocab_size, bos=bos,

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from bytecap.core.device import threads_at_most
 from bytecap.core.distributed import together, world
 from bytecap.core.errors import NumericsError
 from bytecap.core.progress import Part, Progress
@@ -29,7 +30,7 @@ from bytecap.model.gpt import GPT
 from bytecap.scoring.adaptations import build_adaptations
 from bytecap.scoring.adaptations.base import AdaptationConfig
 from bytecap.scoring.documents import document_begins
-from bytecap.scoring.engine import DEFAULT_CHUNK, Engine
+from bytecap.scoring.engine import DEFAULT_CHUNK, Engine, chunk_threads
 from bytecap.scoring.evaluate import CANONICAL, Order, Score, Scoring, StaticScoring, evaluate
 from bytecap.scoring.kept_groups import KeptGroups
 from bytecap.scoring.ledger import Chunk, Ledger
@@ -129,7 +130,7 @@ def evaluate_adaptive(
     groups = [spans] if engine.in_order else list(group_spans(spans))
     rows = engine.max_rows(max(1, how.batch_tokens // how.context))
     stopwatch, meter = Stopwatch(), _Meter(progress, ledger.targets)
-    with together(), _naming(how.adapt):
+    with together(), _naming(how.adapt), threads_at_most(chunk_threads(model) if rows == 1 else None):
         for number, group in enumerate(groups):
             if number % world().size != world().rank:
                 continue

@@ -28,6 +28,14 @@ DEFAULT_CHUNK = 64
 ROW_CHUNK = 256
 """The same where they stream in a single row and nothing learns of them: how they are cut changes rounding alone, and a
 pass over few positions is mostly overhead."""
+FEW_WEIGHTS = 10_000_000
+"""A model of fewer takes a chunk in one thread: over few positions several gain nothing and wait for each other, on a
+busy machine ten times as long as they work."""
+
+
+def chunk_threads(model: GPT) -> int | None:
+    """Threads that a chunk of a single row is worth; None: all."""
+    return 1 if sum(parameter.numel() for parameter in model.parameters()) < FEW_WEIGHTS else None
 
 
 class Engine:
