@@ -40,7 +40,7 @@ class ThreadChoice:
     def __init__(self, most: int) -> None:
         self.most = self.count = most
         self._trial = False
-        """Whether the step with one thread that comes next is compared with the last one with all."""
+        """True while the next step, with one thread, is to be compared with the last one with all."""
         self._seconds = 0.0
         """Seconds of the last step with all threads."""
         self._kept_until = 0.0
