@@ -127,7 +127,8 @@ class Trainer:
             progress, threads = 0.0, threads_of_run(self.config, self.device)
             while progress < 1.0:
                 progress = agreed_progress(self._progress())
-                threads.run(self._step, progress, self.stopwatch, self.progress)
+                if threads.run(self._step, progress, self.stopwatch, self.progress):
+                    self._step_seconds = 0.0  # not known for another number of threads
                 due = progress < 1.0 and self.stopwatch.seconds - saved_at >= self.config.checkpoint_seconds
                 decision = decide(stop.number, due)
                 if decision.stop is not None:
