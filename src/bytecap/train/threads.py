@@ -63,7 +63,7 @@ class ThreadChoice:
     def after_step(self, now: float, seconds: float, processor_seconds: float, *, near_end: bool = False) -> str:
         """Choose for the next step; what there is to say of it. `near_end`: too late to try all threads again.
 
-        `now` and `seconds` are of a clock that stands still between steps, in seconds.
+        `now` is the time of the run's stopwatch; all are in seconds.
         """
         if self.count > 1:
             before, self._held_up = self._held_up, processor_seconds < HELD_SHARE * self.count * seconds
