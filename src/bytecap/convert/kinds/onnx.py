@@ -1,7 +1,8 @@
 """Weights of an ONNX file: its initializers, and the float tensors in its Constant nodes, subgraphs included.
 
-Integers and single constants are no weights: those of initializers are named as left out. External data is read from
-plain files beside the file, as `torch.onnx.export` writes them, and from nowhere else.
+Weights that are quantized keep their integers, scales and zero points, named after the weight. Other integers and
+single constants are no weights: those of initializers are named as left out, the largest first. External data is read
+from plain files beside the file, as `torch.onnx.export` writes them, and from nowhere else.
 Source:  onnx.proto of ONNX 1.23, TensorProto and "external data".
 """
 
@@ -18,9 +19,11 @@ import numpy.typing as npt
 
 from bytecap.convert.foreign import stand_in
 from bytecap.convert.kinds.base import ByteLimit, Kind
+from bytecap.convert.onnx_quantized import find_parts
 from bytecap.convert.tables import MAX_DEPTH
 from bytecap.convert.tensors import from_array
 from bytecap.core.errors import DataError
+from bytecap.core.units import counted
 
 
 class ONNX(Kind):
@@ -42,22 +45,31 @@ class ONNX(Kind):
 
         model = onnx.load(path, load_external_data=False)
         table: dict[str, Any] = {}
+        parts, left = find_parts(model.graph), dict[str, tuple[int, str]]()
         for name, tensor, is_constant in _tensors(model.graph, "", 0):
             dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
             is_float = dtype.kind == "f" or dtype.name.startswith(("bfloat", "float"))
-            if is_constant and (not is_float or math.prod(tensor.dims) < 2):
+            count = math.prod(tensor.dims)
+            if name not in parts and is_constant and (not is_float or count < 2):
                 continue
-            if name in table:
+            if name in table or name in left:
                 raise DataError(f"{path} holds two tensors called {name[:80]}; write it again")
-            if not is_float:
-                table[name] = stand_in(f"numbers of {dtype}")[0]()
+            if name not in parts and not is_float:
+                left[name] = count, f"{counted(count, 'number')} of {dtype}"
                 continue
-            limit.take(name, tensor.dims, dtype.itemsize)
+            limit.take(name, tensor.dims, dtype.itemsize * len(parts.get(name, " ")))
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 array = _external(name, tensor, dtype, path.parent)
             else:
                 array = onnx.numpy_helper.to_array(tensor)
-            table[name] = from_array(name, array)
+            if dtype.name in ("int4", "uint4", "int2", "uint2"):
+                array = array.astype(np.int8)
+            for new, shape in parts.get(name, [(name, array.shape)]):
+                if new in table:
+                    raise DataError(f"{path} holds two tensors called {new[:80]}; write it again")
+                table[new] = from_array(new, array.reshape(shape))
+        for name, (_, kind) in sorted(left.items(), key=lambda item: -item[1][0]):
+            table[name] = stand_in(kind)[0]()
         return table
 
 
