@@ -37,12 +37,14 @@ def numbers(path: Path) -> dict[str, torch.Tensor]:
 def dequantized(integers: Any, scale: Any, zero: Any, axis: int) -> Any:
     """What the operator DequantizeLinear of ONNX's reference makes of them."""
     node = helper.make_node("DequantizeLinear", ["x", "s", "z"], ["y"], axis=axis)
-    given = [helper.make_tensor_value_info(name, 0, None) for name in "xsz"]
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xsz"]
     for info, value in zip(given, (integers, scale, zero), strict=True):
         info.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(value.dtype)
-    graph = helper.make_graph([node], "g", given, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    result = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph([node], "g", given, result)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
-    return ReferenceEvaluator(model).run(None, {"x": integers, "s": scale, "z": zero})[0]
+    found: Any = ReferenceEvaluator(model).run(None, {"x": integers, "s": scale, "z": zero})
+    return found[0]
 
 
 def bytes_of(*shape: int, signed: bool = False) -> Any:
@@ -55,7 +57,7 @@ def floats(*shape: int) -> Any:
     return random.uniform(0.01, 0.1, shape).astype(np.float32)
 
 
-CASES = {
+CASES: dict[str, tuple[list[str], dict[str, Any], int, tuple[int, ...]]] = {
     "DequantizeLinear": (["w", "w_s", "w_z"], {"axis": 0}, 0, (5, 4)),
     "ConvInteger": (["x", "w", "x_z", "w_z"], {}, 0, (5, 2, 3, 3)),
     "MatMulInteger": (["x", "w", "x_z", "w_z"], {}, 1, (4, 5)),
@@ -133,7 +135,7 @@ def test_integers_are_kept_unless_asked(tmp_path: Path) -> None:
         ("DynamicQuantizeLSTM", ["x", "w", "w", *[""] * 5, "s", "", "s"], {}, "for the quantized weight w of shape"),
     ],
 )
-def test_what_is_not_read(operator: str, inputs: list[str], given: dict[str, int], said: str, tmp_path: Path) -> None:
+def test_what_is_not_read(operator: str, inputs: list[str], given: dict[str, Any], said: str, tmp_path: Path) -> None:
     """Refused by name, never left out."""
     path = save(tmp_path, {"w": bytes_of(5, 4), "s": floats(5)}, helper.make_node(operator, inputs, ["y"], **given))
     with pytest.raises(DataError, match=said):
