@@ -27,6 +27,16 @@ def test_reports_of_version_0_1_are_read(tmp_path: Path) -> None:
     assert "90 of 100 (10 unused; predicted 91)" in fit_summary([{"file": "x", **report}])
 
 
+def test_a_small_divergence_keeps_its_digits(tmp_path: Path) -> None:
+    """A KL below what five decimals show is no row of zeros."""
+    path = tmp_path / "model.fit.json"
+    path.write_text(json.dumps(OLD))
+    found = {"kl": 7.4e-7, "kl_interval": 0.0, "loss_before": 4.0, "loss_after": 3.9999996, "increase_interval": 2.5e-5}
+    row = {"file": "x", **read_report(path), "bits_per_weight": 3.5, "seconds": 1.0, "divergence": found}
+    assert "7.4e-07 ± 0.00000 nats per token" in fit_summary([row]) and "7.4e-07 ±" in fit_summary([row, row])
+    assert "(-4.0e-07 ± 2.5e-05; predicted +0.50000)" in fit_summary([row])
+
+
 def test_shares_belong_to_one_checkpoint(tmp_path: Path) -> None:
     """Without a report, or beside one of another checkpoint, no share is known."""
     model = tmp_path / "model.bcap"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bytecap.report.tables import columns, tensor_table
+from bytecap.report.tables import columns, small, tensor_table
 
 Report = dict[str, Any]
 NO_CAP = "none"
@@ -26,7 +26,7 @@ def prediction_table(rows: Sequence[Report]) -> str:
     lines = [("cap", "estimated bytes", "predicted increase of the loss")]
     for row in rows:
         loss = row["predicted_increase_nats"]
-        known = "not predicted: nothing was measured" if loss is None else f"{loss:.5f} nats per token"
+        known = "not predicted: nothing was measured" if loss is None else f"{small(loss)} nats per token"
         lines.append((_cap(row), f"{row['predicted_bytes']:,}", known))
     note = "estimates are good to a percent or so; the fit itself goes on until its file is just under the cap"
     return f"{columns(lines, right='rrl')}\n\n{note}"
@@ -45,20 +45,21 @@ def _one(report: Report) -> str:
     ]
     found = report["divergence"]
     if found is not None:
-        predicted = report["predicted_increase_nats"]
-        known = "" if predicted is None else f"; predicted +{predicted:.5f}"
+        predicted, change = report["predicted_increase_nats"], found["loss_after"] - found["loss_before"]
+        known = "" if predicted is None else f"; predicted +{small(predicted)}"
         lines += [
-            ("KL to the original", f"{found['kl']:.5f} ± {found['kl_interval']:.5f} nats per token"),
+            ("KL to the original", f"{small(found['kl'])} ± {small(found['kl_interval'])} nats per token"),
             (
                 "loss",
                 f"{found['loss_before']:.5f} before, {found['loss_after']:.5f} after "
-                f"({found['loss_after'] - found['loss_before']:+.5f} ± {found['increase_interval']:.5f}{known})",
+                f"({small(change, '+')} ± {small(found['increase_interval'])}{known})",
             ),
         ]
     bits = report["bits_per_byte"]
     if bits is not None:
         change = bits["loss_after"] - bits["loss_before"]
-        lines.append(("bits per byte", f"KL {bits['kl']:.5f}, loss {change:+.5f} ± {bits['increase_interval']:.5f}"))
+        known = f"KL {small(bits['kl'])}, loss {small(change, '+')} ± {small(bits['increase_interval'])}"
+        lines.append(("bits per byte", known))
     if lost := report.get("no_bits_per_byte"):
         lines.append(("bits per byte", f"not given, for {lost}"))
     if report.get("tokenizer") == "outside":
@@ -70,7 +71,7 @@ def _many(rows: Sequence[Report]) -> str:
     lines: list[tuple[str, ...]] = [("cap", "bytes", "unused", "bits per weight", "KL, nats per token", "seconds")]
     for report in rows:
         found = report["divergence"]
-        kl = "unknown without text" if found is None else f"{found['kl']:.5f} ± {found['kl_interval']:.5f}"
+        kl = "unknown without text" if found is None else f"{small(found['kl'])} ± {small(found['kl_interval'])}"
         counts = (_cap(report), f"{report['bytes']:,}", f"{report['unused_bytes']:,}")
         lines.append((*counts, f"{report['bits_per_weight']:.3f}", kl, f"{report['seconds']:.1f}"))
     return columns(lines, right="rrrrlr")

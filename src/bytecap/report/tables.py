@@ -30,6 +30,15 @@ def columns(rows: Sequence[Sequence[str]], *, right: str = "") -> str:
     return "\n".join(lines)
 
 
+def small(value: float, sign: str = "") -> str:
+    """A number with five decimals, or with two digits where five decimals would show fewer.
+
+    >>> small(0.01234), small(0.0000071), small(-0.000002, "+"), small(0.0)
+    ('0.01234', '7.1e-06', '-2.0e-06', '0.00000')
+    """
+    return format(value, f"{sign}.5f" if abs(value) >= 1e-4 or value == 0 else f"{sign}.1e")
+
+
 def paragraph(text: str, head: str) -> str:
     """A text of any length in lines of at most 100 letters, `head` before the first and blanks before the others."""
     return textwrap.fill(
