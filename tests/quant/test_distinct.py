@@ -60,11 +60,13 @@ def test_what_is_said_and_damped() -> None:
     """The same sample again and again: a note, and factors nearly as even as without data; many samples: neither."""
     thin, many = Notes(), Notes()
     few = measured([torch.full((300,), 7)] * 4, thin)
-    assert few.min_damping == PRIOR_POSITIONS and "1,200 positions of which only 1 differ" in thin.notes[0]
+    assert few.min_damping == PRIOR_POSITIONS and "1,200 positions, of which only 1 differ;" in thin.notes[0]
     source, config = source_from_module(model()), QuantConfig(states=8)
     for name, factors in build_problem(source, few, config).factors.items():
         pivots = np.concatenate([factors.column_factors_I / factors.column_factors_I.mean()])
         assert pivots.max() < 1.5 and pivots.min() > 0.2, name
+    Calibration(source_digest="x", tokens=148, loss=0.0, unigram=1.0, tensors={}, distinct=148).note_thin(thin)
+    assert "seen 148 positions; that is too few" in thin.notes[-1]
     enough = Calibration(
         source_digest="x", tokens=1, loss=0.0, unigram=1.0, tensors=few.tensors, distinct=FEW_POSITIONS
     )  # fmt: skip

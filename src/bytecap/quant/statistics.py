@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytecap.core.progress import Progress
+from bytecap.core.units import counted
 
 Floats = npt.NDArray[np.float32]
 
@@ -116,9 +117,10 @@ class Calibration:
     def note_thin(self, progress: Progress) -> None:
         """Report too little calibration, where that is so."""
         if self.min_damping > 0:
+            differ = f", of which only {self.distinct:,} differ" if self.distinct < self.tokens else ""
             progress.note(
-                f"calibration has seen {self.tokens:,} positions of which only {self.distinct:,} differ; too few to "
-                f"tell directions apart, so curvature is damped by {self.min_damping:.2g} of its mean. Give more, and "
+                f"calibration has seen {counted(self.tokens, 'position')}{differ}; that is too few to tell directions "
+                f"apart, so curvature is damped by {self.min_damping:.2g} of its mean. Give more, and "
                 "more different, samples"
             )
 
