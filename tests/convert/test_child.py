@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import bz2
 import datetime
+import gzip
 import io
 import json
+import lzma
 import os
 import pickle
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zstandard
 from safetensors.torch import load_file, save_file
 
 from bytecap.convert.child import convert_files, main, read_tables
@@ -162,6 +167,32 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
         with pytest.raises(BytecapError) as caught:
             convert_files({str(path): None}, None, tmp_path)
         assert str(path) in str(caught.value) or "no weights with names" in str(caught.value), path
+
+
+def packed_files(folder: Path) -> dict[str, Path]:
+    """Weights behind every compressor, and in archives; what each is said to be."""
+    save_file({"w": torch.ones(3, 4)}, folder / "w.safetensors")
+    data = (folder / "w.safetensors").read_bytes()
+    compressed = {
+        "gzip": gzip.compress(data), "xz": lzma.compress(data), "bzip2": bz2.compress(data),
+        "zstd": zstandard.ZstdCompressor().compress(data), "lz4": bytes.fromhex("04224d1864a7") + data,
+    }  # fmt: skip
+    for name, content in compressed.items():
+        (folder / f"w.safetensors.{name}").write_bytes(content)
+    with zipfile.ZipFile(folder / "w.zip", "w") as archive:
+        archive.write(folder / "w.safetensors", "deep/w.safetensors")
+    with tarfile.open(folder / "w.tar", "w") as tar:
+        tar.add(folder / "w.safetensors", "deep/w.safetensors")
+    said = {f"is compressed with {name}; unpack it": folder / f"w.safetensors.{name}" for name in compressed}
+    archive_said = "is an archive of files, such as deep/w.safetensors; unpack it"
+    return said | {archive_said: folder / "w.zip", f"w.tar {archive_said}": folder / "w.tar"}
+
+
+def test_packed_files_are_told_as_such(tmp_path: Path) -> None:
+    """Neither a compressed file nor an archive is called a damaged checkpoint."""
+    for said, path in packed_files(tmp_path).items():
+        with pytest.raises(DataError, match=said):
+            read_tables(path)
 
 
 def test_not_a_state(tmp_path: Path) -> None:

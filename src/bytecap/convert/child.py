@@ -6,8 +6,11 @@ Out:  `weights.safetensors` and `reply.json` in that folder. Whatever happens to
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import tarfile
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from safetensors.torch import save_file
 
 from bytecap.convert.dequantize import dequantize, quantized_layouts, refuse_lone_parts
 from bytecap.convert.job import FULL_DISK, REPLY, WEIGHTS
-from bytecap.convert.kinds import kind_by_suffix
+from bytecap.convert.kinds import KINDS, kind_by_suffix
 from bytecap.convert.kinds.base import ByteLimit, Kind
 from bytecap.convert.layouts import layout_titles
 from bytecap.convert.limits import confine
@@ -28,6 +31,11 @@ from bytecap.core.files import FULL, as_os_error
 
 SPARE_BYTES = 1 << 20
 """Tensors may take so many bytes beyond what their kind allows for each byte of a file."""
+
+PACKED = {
+    b"\x1f\x8b": "gzip", b"\xfd7zXZ\0": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"
+}  # fmt: skip
+"""How the files of compressors begin."""
 
 DEQUANTIZED = 4
 """Factor on that where weights are dequantized: 2 bits become 32."""
@@ -111,10 +119,39 @@ def read_tables(path: Path) -> tuple[Kind, Any]:
     except (BytecapError, MemoryError):
         raise
     except Exception as error:
+        _refuse_packed(path)
         raise DataError(
             f"{path} cannot be read as {kind.title}: {_first_line(error)}; if it is one, load it where it was made and "
             "save its arrays by name alone (state_dict(), numpy.savez)"
         ) from error
+
+
+def _refuse_packed(path: Path) -> None:
+    """Raise DataError for a compressed file and for an archive of files, neither of which is a checkpoint by itself."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    for begin, name in PACKED.items():
+        if head.startswith(begin):
+            raise DataError(f"{path} is compressed with {name}; unpack it and give what is in it")
+    if known := [name for name in _archived(path) if Path(name).suffix.lower() in _suffixes()]:
+        raise DataError(f"{path} is an archive of files, such as {known[0][:80]}; unpack it and give one of them")
+
+
+def _archived(path: Path) -> list[str]:
+    """The names in an archive; none where it is no archive or a damaged one, as the kind of checkpoint tells that."""
+    with contextlib.suppress(Exception):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return archive.namelist()
+        if tarfile.is_tarfile(path):
+            with tarfile.open(path) as archive:
+                return archive.getnames()
+    return []
+
+
+def _suffixes() -> set[str]:
+    """Ends of the names of checkpoints, of any kind."""
+    return {suffix for name in KINDS.names() for suffix in KINDS.find(name).suffixes} - {".pkl", ".pickle"}
 
 
 def _beside(root: Any, key: str) -> dict[str, str]:
