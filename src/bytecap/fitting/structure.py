@@ -89,13 +89,14 @@ def _reads_input(name: str, sides: dict[str, tuple[int, int]], known: set[int], 
 
     Two tables of one shape are those of inputs and of outputs; the units of a recurrent layer read themselves. A side
     of a `known` size is one of outputs with a bias, or holds several maps, or several places of a kernel's outputs.
-    Rows that are fewer than the columns are more likely parts of something than rows to look up.
+    Rows that are fewer than the columns are more likely parts of something than rows to look up, unless the columns are
+    gates.
     """
     own = sides[name]
     for axis, size in enumerate(own):
         others = [both for other, both in sides.items() if other != name and not (axis == 0 and both == own)]
         elsewhere = size == own[1 - axis] or any(size in both for both in others)
-        few = axis == 0 and size < own[1]
+        few = axis == 0 and size < own[1] and gates.get(name) != 1
         gated = name in gates and (gates[name] == axis or own[gates[name]] in {each * size for each in GATES})
         if not (elsewhere or few or gated or size in known):
             return True
