@@ -1,5 +1,7 @@
 """Steps of weights of which nothing was measured, and what plain rounding makes of the same bytes."""
 
+import math
+
 import numpy as np
 import pytest
 import zstandard
@@ -10,6 +12,7 @@ from bytecap.core.progress import Silent
 from bytecap.fitting.data_free import (
     COARSEST_STEP,
     INPUT_STEP,
+    NEIGHBOURS,
     matrix_factors,
     number_size,
     relative_factors,
@@ -101,7 +104,45 @@ def test_columns_follow_half_of_their_size_in_a_matrix_alone() -> None:
     weight = np.random.default_rng(0).normal(size=(64, 32)).astype(np.float32) * np.repeat([1, 16], 16)
     ratio = matrix_factors(weight).inputs[16:].mean() / matrix_factors(weight).inputs[:16].mean()
     assert ratio == pytest.approx(4, rel=0.1)
-    assert (matrix_factors(weight, (8,)).inputs == 1).all()
+    assert (matrix_factors(weight, (8,)).column_factors_I == 1).all()
+
+
+@pytest.mark.parametrize("places", [(3, 3), (7,), (1, 4), (2, 3, 2)])
+def test_errors_of_a_kernel_are_made_up_for_at_the_next_places(places: tuple[int, ...]) -> None:
+    """Its factor is that of inputs whose correlation falls off by the same share from place to place."""
+    where = np.indices(places).reshape(len(places), -1).T
+    alike = NEIGHBOURS ** np.abs(where[:, None] - where[None]).sum(axis=-1)
+    count = math.prod(places)
+    factors = matrix_factors(np.ones((4, 5 * count), np.float32), places)
+    assert factors.repeats == 5 and np.array_equal(factors.inputs, np.triu(factors.inputs))
+    product = factors.inputs.T @ factors.inputs @ alike
+    assert np.allclose(product, product[0, 0] * np.eye(count), atol=1e-9)
+    assert np.log(factors.column_factors_I).mean() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_sum_of_each_kernel_is_kept() -> None:
+    """An input that is the same everywhere sees less than half of the error that it would without feedback."""
+    signal = np.cumsum(np.random.default_rng(0).normal(size=(32, 16, 6, 6)), axis=-1).astype(np.float32)
+    weight = (signal - signal.mean()).reshape(32, -1)
+    factors = matrix_factors(weight, (6, 6))
+    plan = TensorPlan(
+        name="w", role="matrix", shape=weight.shape, format=ROW_COLUMN, base=2.0, states=8, row_codes=(0,) * 32,
+        column_codes=(0,) * weight.shape[1],
+    )  # fmt: skip
+    sums = []
+    for each in (factors, Factors(np.ones(weight.shape[1]), factors.outputs)):
+        found = rounding_pass([plan], {"w": weight}, {"w": each}, None, Silent())["w"].stored.weights()
+        sums.append(np.linalg.norm((found.reshape(weight.shape) - weight).reshape(32, 16, 36).sum(axis=-1)))
+    assert sums[0] < 0.5 * sums[1]
+
+
+def test_kernels_over_symbols_have_no_feedback() -> None:
+    """Several channels along one axis, weights uncorrelated: neighbouring symbols have nothing in common."""
+    weight = np.random.default_rng(0).normal(size=(16, 8 * 5)).astype(np.float32)
+    smooth = (weight.reshape(16, 8, 5) + weight.reshape(16, 8, 5).mean(axis=-1, keepdims=True) * 3).reshape(16, 40)
+    assert np.array_equal(matrix_factors(weight, (5,)).inputs, np.eye(5))
+    for alike, places in ((smooth, (5,)), (weight, (40,))):
+        assert matrix_factors(alike, places).inputs[0, 1] < 0
 
 
 @pytest.mark.parametrize("states", [SCALAR, 8])

@@ -117,6 +117,22 @@ def test_diagonal_inputs_are_the_matrix_without_feedback() -> None:
     assert short.loss == pytest.approx(long.loss)
 
 
+@pytest.mark.parametrize(("size", "repeats"), [(9, 17), (70, 3)])
+def test_a_block_that_repeats_is_the_whole_factor(size: int, repeats: int) -> None:
+    """Blocks narrower and wider than the columns rounded at once; a weight in the middle may fall either way."""
+    _, _, block, *_ = problem(12, size)
+    weight = np.random.default_rng(1).normal(size=(12, size * repeats)).astype(np.float32)
+    steps = np.tile((0.3 * np.diag(block) / np.diag(block).mean()).astype(np.float32), (12, repeats))
+    short, rows = Factors(block, np.ones(12), repeats=repeats), np.ones(12)
+    long = Factors(np.kron(np.eye(repeats), block), rows)
+    assert np.array_equal(short.column_factors_I, long.column_factors_I)
+    found, whole = (round_with_feedback(weight, steps, factors, states=8) for factors in (short, long))
+    assert np.mean(found.symbols_OI == whole.symbols_OI) > 0.98
+    assert found.loss == pytest.approx(whole.loss, rel=0.01)
+    error = weight - found.weights_OI
+    assert short.loss(error) == pytest.approx(long.loss(error)) == pytest.approx(found.loss, rel=1e-3)
+
+
 def test_a_column_in_two_goes() -> None:
     """Rounding the rows below with the states in which those above ended gives the levels of one path."""
     weight, steps, U, *_ = problem(20, 30)

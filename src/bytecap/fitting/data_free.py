@@ -10,7 +10,8 @@ steps, and what reads the inputs of a model finer ones, because its errors go th
 a matrix follow their own size in part: what reads large inputs has small weights. Its rows have one step, because
 a unit is large where others read it; but gates of recurrent layers follow their own size, since large ones saturate,
 and outputs of a model do, since each has its own unit. Rows of a kernel, of any width, follow theirs in part: a norm
-behind an output undoes its size, a sum with others does not.
+behind an output undoes its size, a sum with others does not. Along a kernel's places errors are fed back, since
+neighbouring places of a picture or signal are alike and errors of one sign would add up.
 
 Letters: O rows, I columns.
 """
@@ -39,6 +40,8 @@ LEAST_RATIO = 1e-4
 """Share of all rows' mean square (or all columns') at which the mean square of one is held, if it is smaller."""
 NEIGHBOURS = 0.8
 """Correlation of what a kernel reads at neighbouring places; it falls off by as much from each place to the next."""
+LEAST_CORRELATION = 0.15
+"""Correlation of a kernel's neighbouring weights from which what it reads is taken for correlated as well."""
 REFERENCE_WEIGHTS = 65_536
 """Weights of a tensor whose steps are κ times its root mean square."""
 FINEST_STEP, COARSEST_STEP = 2.0**-10, 2.0**-3
@@ -55,17 +58,44 @@ UNKNOWN = Part()
 
 
 def matrix_factors(weight_OI: Floats, places: tuple[int, ...] = (), part: Part = UNKNOWN) -> Factors:
-    """Factors of one matrix, without feedback; `places` are the last axes of a kernel, as far as they are columns."""
+    """Factors of one matrix, with feedback along `places` alone: a kernel's last axes, as far as they are columns."""
     squares_O = output_squares(weight_OI, places)
     scale = math.sqrt(float(squares_O.mean()) or 1.0) * _share(weight_OI.size)
     follows = part.gates == 0 or part.gives_output
     row_power = KERNEL_ROW_POWER if places else GATE_POWER if follows else ROW_POWER
     rows_O = _relative_sizes(squares_O) ** row_power
     if math.prod(places) > 1:
-        return Factors(np.ones(weight_OI.shape[1]), scale * rows_O)
+        return _kernel_factors(weight_OI, places, scale * rows_O)
     columns_I = _relative_sizes(np.square(weight_OI, dtype=np.float64).mean(axis=0))
     columns_I **= GATE_POWER if part.gates == 1 else COLUMN_POWER
     return Factors(columns_I, scale * rows_O * (INPUT_STEP if part.reads_input else 1.0))
+
+
+def _kernel_factors(weight_OI: Floats, places: tuple[int, ...], rows_O: npt.NDArray[np.float64]) -> Factors:
+    """Factors of a kernel: an error at one place is made up for at the next ones, which read nearly the same.
+
+    For a correlation ρ that falls off from place to place, feedback is from each place to the next along each axis.
+    """
+    factor, channels = np.ones((1, 1)), weight_OI.shape[1] // math.prod(places)
+    for axis, width in enumerate(places, 1):
+        alike = NEIGHBOURS if channels == 1 or _reads_alike(weight_OI.reshape(-1, *places), axis) else 0.0
+        along = np.eye(width) - alike * np.eye(width, k=1)
+        along[:-1] /= math.sqrt(1 - alike**2)
+        factor = np.kron(factor, along)
+    usual = math.exp(float(np.log(np.diagonal(factor)).mean()))
+    return Factors(factor / usual, rows_O, repeats=channels)
+
+
+def _reads_alike(kernels: Floats, axis: int) -> bool:
+    """Tell an axis of pictures and signals from one of symbols, whose neighbours have nothing in common.
+
+    Weights are as correlated from place to place as what they have learned from. (Those that read a raw signal, a
+    single channel, may be any waves.)
+    """
+    width = kernels.shape[axis]
+    before, after = (np.take(kernels, range(start, start + width - 1), axis).astype(np.float64) for start in (0, 1))
+    sizes = float(np.square(before).sum()) * float(np.square(after).sum())
+    return float((before * after).sum()) >= LEAST_CORRELATION * math.sqrt(sizes)
 
 
 def _relative_sizes(squares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

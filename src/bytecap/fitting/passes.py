@@ -8,6 +8,7 @@ Letters: O rows, I columns.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -165,7 +166,7 @@ def _sampled(
     if not large or rows <= SAMPLED_ROWS or curve.parts or curve.outputs.ndim > 1:
         return curve, slice(None), take_I
     take_O = np.arange(0, rows, -(-rows // SAMPLED_ROWS))
-    return Factors(curve.inputs, curve.outputs[take_O]), take_O, take_I
+    return dataclasses.replace(curve, outputs=curve.outputs[take_O]), take_O, take_I
 
 
 def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.NDArray[np.int64]) -> Floats:
@@ -176,7 +177,9 @@ def _feedback_variance(some: Floats, steps: Floats, curve: Factors, take: npt.ND
     errors outgrow the weights.
     """
     pivots = np.outer(curve.row_factors_O, curve.column_factors_I[take])
-    whole = np.outer(_diagonal_of_square(curve.outputs), _diagonal_of_square(curve.inputs[..., take]))
+    whole = np.outer(
+        _diagonal_of_square(curve.outputs), _diagonal_of_square(curve.inputs[..., take % len(curve.inputs)])
+    )
     grown = np.maximum(whole / pivots**2 - 1, 0)  # of an error that carries on into the weights behind it
     errors = np.minimum(STEP_MSE, np.square(some / steps) + STEP_MSE * grown) * steps**2
     variance: Floats = np.minimum(errors * grown, np.square(some).mean()).astype(np.float32)
@@ -215,7 +218,7 @@ def _row_parts(curve: Factors, rows: int) -> list[tuple[slice, Factors]]:
     if curve.parts or curve.outputs.ndim > 1 or rows <= MAX_ROWS:
         return curve.by_part(rows)
     return [
-        (slice(begin, begin + MAX_ROWS), Factors(curve.inputs, curve.outputs[begin : begin + MAX_ROWS]))
+        (slice(begin, begin + MAX_ROWS), dataclasses.replace(curve, outputs=curve.outputs[begin : begin + MAX_ROWS]))
         for begin in range(0, rows, MAX_ROWS)
     ]
 

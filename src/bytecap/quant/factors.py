@@ -29,12 +29,15 @@ class Factors:
     """The factors of one weight of shape (O, I)."""
 
     inputs: Reals
-    """U, (I, I), or its diagonal (I,) where errors are not fed back to later columns."""
+    """U, (I, I), or its diagonal (I,) where errors are not fed back to later columns; or one block of a U that has the
+    same block (K, K) all along its diagonal, I = K · `repeats`."""
     outputs: Reals
     """V, (O, O) for feedback on both sides, or 1 / sqrt(G_ii), (O,), for one."""
     parts: tuple[Factors, ...] = ()
     """The factors of each part, where rows are so many parts with inputs of their own; the fields above are those of
     the nearest curvature with the same inputs for all."""
+    repeats: int = 1
+    """How often the inputs' factor stands along the diagonal of U: once for each channel that a kernel reads."""
 
     def by_part(self, rows: int) -> list[tuple[slice, Factors]]:
         """Which of so many rows share their inputs, and their factors."""
@@ -46,7 +49,7 @@ class Factors:
         total = 0.0
         for here, part in self.by_part(len(error_OI)):
             left = _divided(part.outputs, error_OI[here].astype(np.float64))
-            total += 0.5 * float(np.square(_divided(part.inputs, left.T)).sum())
+            total += 0.5 * float(np.square(_divided(part.inputs, left.reshape(-1, len(part.inputs)).T)).sum())
         return total
 
     @property
@@ -57,7 +60,7 @@ class Factors:
     @property
     def column_factors_I(self) -> Reals:
         """U_jj."""
-        return np.diagonal(self.inputs) if self.inputs.ndim == 2 else self.inputs
+        return np.tile(np.diagonal(self.inputs) if self.inputs.ndim == 2 else self.inputs, self.repeats)
 
 
 def build_factors(

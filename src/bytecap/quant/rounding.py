@@ -12,6 +12,7 @@ Source:  GPTQ, arXiv 2210.17323 (columns, blocks); YAQA, arXiv 2505.22988 (two s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,11 +51,11 @@ def round_with_feedback(
 ) -> Rounded:
     """Round column by column, with error feedback along each side whose factor is a matrix.
 
-    `factors.inputs` is U, (I, I) or its diagonal (I,); `factors.outputs` is V, (O, O) or its diagonal (O,); parts are
-    not looked at. `lambda_OI` is the price of one unit of magnitude. `state_I` holds the states of the trellis at the
-    top of the columns, all 0 if it is None, and becomes those at their end.
+    `factors.inputs` is U, (I, I), its diagonal (I,), or a block that repeats; `factors.outputs` is V, (O, O) or its
+    diagonal (O,); parts are not looked at. `lambda_OI` is the price of one unit of magnitude. `state_I` holds the
+    states of the trellis at the top of the columns, all 0 if it is None, and becomes those at their end.
     """
-    inputs, outputs = factors.inputs, factors.outputs
+    inputs, outputs = _side_by_side(factors), factors.outputs
     values_IO = np.array(weight_OI.T, np.float32, order="C")
     steps_IO = np.ascontiguousarray(steps_OI.T, np.float32)
     columns, rows = values_IO.shape
@@ -68,17 +69,16 @@ def round_with_feedback(
     symbols_IO = np.zeros((columns, rows), np.int64)
     rounded_IO = np.zeros_like(values_IO)
     loss = 0.0
-    for begin in range(0, columns, BLOCK):
-        end = min(begin + BLOCK, columns)
-        here = slice(begin, end)
+    for begin, end, first, last in _blocks(columns, len(inputs)):
+        here, within = slice(begin, end), slice(begin - first, end - first)
         error_JO = np.zeros((end - begin, rows), np.float32)
         round_block(
-            values_IO[here], steps_IO[here], _diagonal_block(inputs, here), V_OO,
+            values_IO[here], steps_IO[here], _diagonal_block(inputs, within), V_OO,
             pivot_O**-2.0, lambda_IO[here], table, state_I[here], two_sided, merging, symbols_IO[here],
             rounded_IO[here], error_JO,
         )  # fmt: skip
-        if end < columns and inputs.ndim == 2:
-            values_IO[end:] -= inputs[here, end:].T.astype(np.float32) @ error_JO
+        if end < last and inputs.ndim == 2:
+            values_IO[end:last] -= inputs[within, end - first : last - first].T.astype(np.float32) @ error_JO
         if two_sided:
             loss += _two_sided_loss(error_JO, inverse_OO)
         else:
@@ -99,6 +99,20 @@ def round_without_feedback(
     return round_with_feedback(
         weight_OI, steps_OI, no_feedback, states=states, lambda_OI=lambda_OI, state_I=state_I
     ).symbols_OI
+
+
+def _side_by_side(factors: Factors) -> npt.NDArray[np.floating]:
+    """U, or so much of one that repeats as is rounded together."""
+    together = min(factors.repeats, max(1, BLOCK // len(factors.inputs)))
+    return factors.inputs if together == 1 else np.kron(np.eye(together), factors.inputs)
+
+
+def _blocks(columns: int, span: int) -> Iterator[tuple[int, int, int, int]]:
+    """Begin and end of each block of columns, and of the span whose errors stay within it."""
+    for first in range(0, columns, span):
+        last = min(first + span, columns)
+        for begin in range(first, last, BLOCK):
+            yield begin, min(begin + BLOCK, last), first, last
 
 
 def _diagonal_block(inputs: npt.NDArray[np.floating], here: slice) -> Floats:
