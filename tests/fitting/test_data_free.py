@@ -115,9 +115,7 @@ def test_errors_of_a_kernel_are_made_up_for_at_the_next_places(places: tuple[int
     count = math.prod(places)
     factors = matrix_factors(np.ones((4, 5 * count), np.float32), places)
     assert factors.repeats == 5 and np.array_equal(factors.inputs, np.triu(factors.inputs))
-    product = factors.inputs.T @ factors.inputs @ alike
-    assert np.allclose(product, product[0, 0] * np.eye(count), atol=1e-9)
-    assert np.log(factors.column_factors_I).mean() == pytest.approx(0, abs=1e-9)
+    assert np.allclose(factors.inputs.T @ factors.inputs @ alike, np.eye(count), atol=1e-9)
 
 
 def test_the_sum_of_each_kernel_is_kept() -> None:

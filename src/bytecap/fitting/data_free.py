@@ -82,8 +82,7 @@ def _kernel_factors(weight_OI: Floats, places: tuple[int, ...], rows_O: npt.NDAr
         along = np.eye(width) - alike * np.eye(width, k=1)
         along[:-1] /= math.sqrt(1 - alike**2)
         factor = np.kron(factor, along)
-    usual = math.exp(float(np.log(np.diagonal(factor)).mean()))
-    return Factors(factor / usual, rows_O, repeats=channels)
+    return Factors(factor, rows_O, repeats=channels)
 
 
 def _reads_alike(kernels: Floats, axis: int) -> bool:
