@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,11 +46,12 @@ def guess_parts(shapes: Sequence[Shape]) -> dict[str, Part]:
     widths = {width for both in sides.values() for width in both} | vectors
     parts = range(2, 1 + (MOST_PLACES if kernels else MOST_PACKED))
     several = {part * width for width in widths if width >= LEAST_WIDTH for part in parts}
+    counts = Counter(width for both in sides.values() for width in {*both}), Counter(sides.values())
     return {
         name: Part(
             gates.get(name),
-            name not in kernels and _reads_input(name, sides, vectors | several, gates),
-            name not in kernels and _gives_output(name, sides, biases),
+            name not in kernels and _reads_input(sides[name], counts, vectors | several, gates.get(name)),
+            name not in kernels and _gives_output(sides[name], counts[0], biases),
         )
         for name in sides
     }
@@ -76,34 +77,35 @@ def _gates(sides: dict[str, tuple[int, int]]) -> dict[str, int]:
         alike = defaultdict(list)
         for name, both in sides.items():
             alike[both[axis]].append(name)
+        inputs = {both[1 - axis] for both in sides.values()}
         for size, names in alike.items():
             recurrent = any(size == gates * sides[name][1 - axis] for name in names for gates in GATES)
-            read = any(both[1 - axis] == size for both in sides.values())
-            if recurrent and not read and len({re.sub(r"\d+", "#", name) for name in names}) > 1:
+            if recurrent and size not in inputs and len({re.sub(r"\d+", "#", name) for name in names}) > 1:
                 found.update(dict.fromkeys(names, axis))
     return found
 
 
-def _reads_input(name: str, sides: dict[str, tuple[int, int]], known: set[int], gates: dict[str, int]) -> bool:
+def _reads_input(
+    own: tuple[int, int], counts: tuple[Counter[int], Counter[tuple[int, int]]], known: set[int], gates: int | None
+) -> bool:
     """Tell a weight with a side whose size no other tensor has: nobody gives, or reads, what is there.
 
     Two tables of one shape are those of inputs and of outputs; the units of a recurrent layer read themselves. A side
     of a `known` size is one of outputs with a bias, or holds several maps, or several places of a kernel's outputs.
     Rows that are fewer than the columns are more likely parts of something than rows to look up, unless the columns are
-    gates.
+    gates. `counts` are how many tensors have a side of a size, and how many have both sides.
     """
-    own = sides[name]
+    with_side, with_both = counts
     for axis, size in enumerate(own):
-        others = [both for other, both in sides.items() if other != name and not (axis == 0 and both == own)]
-        elsewhere = size == own[1 - axis] or any(size in both for both in others)
-        few = axis == 0 and size < own[1] and gates.get(name) != 1
-        gated = name in gates and (gates[name] == axis or own[gates[name]] in {each * size for each in GATES})
+        elsewhere = size == own[1 - axis] or with_side[size] > (with_both[own] if axis == 0 else 1)
+        few = axis == 0 and size < own[1] and gates != 1
+        gated = gates is not None and (gates == axis or own[gates] in {each * size for each in GATES})
         if not (elsewhere or few or gated or size in known):
             return True
     return False
 
 
-def _gives_output(name: str, sides: dict[str, tuple[int, int]], biases: set[int]) -> bool:
+def _gives_output(own: tuple[int, int], with_side: Counter[int], biases: set[int]) -> bool:
     """Tell a weight with biases for its rows, which are as many as no other tensor has on a side."""
-    size, inputs = sides[name]
-    return size in biases and size != inputs and not any(size in both for n, both in sides.items() if n != name)
+    size, inputs = own
+    return size in biases and size != inputs and with_side[size] == 1
