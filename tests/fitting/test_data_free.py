@@ -135,12 +135,13 @@ def test_the_sum_of_each_kernel_is_kept() -> None:
 
 
 def test_kernels_over_symbols_have_no_feedback() -> None:
-    """Several channels along one axis, weights uncorrelated: neighbouring symbols have nothing in common."""
+    """Several channels, weights uncorrelated: neighbouring symbols have nothing in common; waves over one channel do."""
     weight = np.random.default_rng(0).normal(size=(16, 8 * 5)).astype(np.float32)
     smooth = (weight.reshape(16, 8, 5) + weight.reshape(16, 8, 5).mean(axis=-1, keepdims=True) * 3).reshape(16, 40)
     assert np.array_equal(matrix_factors(weight, (5,)).inputs, np.eye(5))
-    for alike, places in ((smooth, (5,)), (weight, (40,))):
-        assert matrix_factors(alike, places).inputs[0, 1] < 0
+    for alike, places, mean in ((smooth, (5,), 0.8 * math.log(1 / 0.6)), (weight, (40,), 0)):
+        found = matrix_factors(alike, places)
+        assert found.inputs[0, 1] < 0 and np.log(found.column_factors_I).mean() == pytest.approx(mean, abs=1e-6)
 
 
 @pytest.mark.parametrize("states", [SCALAR, 8])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bytecap.core.errors import NumericsError
-from bytecap.quant.factors import MAX_DIRECT, MIN_SINGLE, build_factors, inverse_factor, inverse_of_upper
+from bytecap.quant.factors import MAX_DIRECT, MIN_SINGLE, Factors, build_factors, inverse_factor, inverse_of_upper
 from bytecap.quant.statistics import Curvature
 
 
@@ -25,6 +25,9 @@ def test_against_the_plain_inverse() -> None:
         assert np.array_equal(factor, np.triu(factor))
     assert np.array_equal(factors.row_factors_O, np.diag(factors.outputs))
     assert np.array_equal(factors.column_factors_I, np.diag(factors.inputs))
+    damped = found.inputs_II.diagonal() + 0.1 * found.inputs_II.diagonal().mean()
+    assert np.allclose(factors.inputs_diagonal, damped)
+    assert np.allclose(Factors(damped**-0.5, np.ones(4)).inputs_diagonal, damped)
 
 
 def test_one_side() -> None:

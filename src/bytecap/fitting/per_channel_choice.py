@@ -41,12 +41,12 @@ Estimate = Callable[[list[TensorPlan]], Mapping[str, EstimatedTensor]]
 def per_channel_plan(plan: TensorPlan, curve: Factors, step_scale: float) -> TensorPlan:
     """The same tensor at one scale for each output, at which its weights carry the same loss as on a trellis.
 
-    A uniform step D has mean square error D²/12, a trellis STEP_MSE Δ²; over rows and columns of one output the inverse
-    squares of the factors have their mean.
+    A uniform step D has mean square error D²/12, a trellis STEP_MSE Δ². Plain rounding feeds no errors back, so the
+    curvature of a column is A_jj, and the mean is taken over rows and columns of one output.
     """
     rows_O = np.square(curve.row_factors_O) ** -1.0
     rows_C = rows_O.reshape(plan.shape[0], -1).mean(axis=1) ** -0.5
-    column = float(np.mean(np.square(curve.column_factors_I) ** -1.0)) ** -0.5
+    column = float(curve.inputs_diagonal.mean()) ** -0.5
     scale, codes = nearest_codes(math.sqrt(12 * STEP_MSE) * column * rows_C)
     return dataclasses.replace(
         plan, format=PER_CHANNEL, base=float(np.float32(step_scale * scale)), row_codes=tuple(codes.tolist()),

@@ -62,6 +62,13 @@ class Factors:
         """U_jj."""
         return np.tile(np.diagonal(self.inputs) if self.inputs.ndim == 2 else self.inputs, self.repeats)
 
+    @property
+    def inputs_diagonal(self) -> Doubles:
+        """A_jj of the damped curvature, (I,), or (K,) where it repeats: what an error that is not fed back meets."""
+        if self.inputs.ndim == 1:
+            return self.inputs.astype(np.float64) ** -2.0
+        return np.asarray(np.square(inverse_of_upper(self.inputs)).sum(axis=1), np.float64)
+
 
 def build_factors(
     name: str, curvature: Curvature, *, damping: float, row_damping: float | None = None, two_sided: bool
