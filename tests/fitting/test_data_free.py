@@ -135,7 +135,7 @@ def test_the_sum_of_each_kernel_is_kept() -> None:
 
 
 def test_kernels_over_symbols_have_no_feedback() -> None:
-    """Several channels, weights uncorrelated: neighbouring symbols have nothing in common; waves over one channel do."""
+    """Several channels, weights uncorrelated: neighbours have nothing in common; of waves over one channel they do."""
     weight = np.random.default_rng(0).normal(size=(16, 8 * 5)).astype(np.float32)
     smooth = (weight.reshape(16, 8, 5) + weight.reshape(16, 8, 5).mean(axis=-1, keepdims=True) * 3).reshape(16, 40)
     assert np.array_equal(matrix_factors(weight, (5,)).inputs, np.eye(5))
