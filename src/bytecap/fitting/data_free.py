@@ -78,7 +78,8 @@ def _kernel_factors(weight_OI: Floats, places: tuple[int, ...], rows_O: npt.NDAr
     kernels that read one channel, a raw signal or picture, it is supposed even where their weights do not show it, as
     those of waves; but then steps are on average as fine as without.
     """
-    factor, channels = np.ones((1, 1)), weight_OI.shape[1] // math.prod(places)
+    factor: npt.NDArray[np.float64] = np.ones((1, 1))
+    channels = weight_OI.shape[1] // math.prod(places)
     for axis, width in enumerate(places, 1):
         shown = _reads_alike(weight_OI.reshape(-1, *places), axis)
         alike = NEIGHBOURS if shown or channels == 1 else 0.0
