@@ -41,7 +41,7 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.names:
         folder = given.out / name
-        command = [sys.executable, "-m", "bytecap", "prepare", "--out", str(folder)]
+        command = [sys.executable, "-m", "bytecap", "prepare", "baseline", "--out", str(folder)]
         if SETTINGS[name]:
             command += ["--text", *[str(given.data / pattern) for pattern in TEXT]]
         for setting in SETTINGS[name]:
