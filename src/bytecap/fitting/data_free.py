@@ -78,7 +78,7 @@ def _kernel_factors(weight_OI: Floats, places: tuple[int, ...], rows_O: npt.NDAr
     kernels that read one channel, a raw signal or picture, it is supposed even where their weights do not show it, as
     those of waves; but then steps are on average as fine as without.
     """
-    factor: npt.NDArray[np.float64] = np.ones((1, 1))
+    factor = np.ones((1, 1))
     channels = weight_OI.shape[1] // math.prod(places)
     for axis, width in enumerate(places, 1):
         shown = _reads_alike(weight_OI.reshape(-1, *places), axis)
@@ -87,7 +87,7 @@ def _kernel_factors(weight_OI: Floats, places: tuple[int, ...], rows_O: npt.NDAr
         along[:-1] /= math.sqrt(1 - alike**2)
         if not shown:
             along /= math.exp(float(np.log(np.diagonal(along)).mean()))
-        factor = np.kron(factor, along)
+        factor = np.asarray(np.kron(factor, along), np.float64)
     return Factors(factor, rows_O, repeats=channels)
 
 
