@@ -28,7 +28,7 @@ from bytecap.quant.uses import LinearUse, linear_uses
 
 MAX_OUTPUTS = 2048
 """Rows above which only the diagonal of G is kept."""
-MAX_PATCH = 4096
+MAX_PATCH = 8192
 """Elements of a kernel's patch above which only the diagonal of their curvature is kept."""
 _LINEAR, _EMBEDDING, _GET = F.linear, F.embedding, Tensor.__getitem__
 _SELECT = (torch.index_select, Tensor.index_select)
