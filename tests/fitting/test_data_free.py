@@ -12,6 +12,7 @@ from bytecap.core.progress import Silent
 from bytecap.fitting.data_free import (
     COARSEST_STEP,
     INPUT_STEP,
+    MOST_PLACES,
     NEIGHBOURS,
     matrix_factors,
     number_size,
@@ -142,6 +143,13 @@ def test_kernels_over_symbols_have_no_feedback() -> None:
     for alike, places, mean in ((smooth, (5,), 0.8 * math.log(1 / 0.6)), (weight, (40,), 0)):
         found = matrix_factors(alike, places)
         assert found.inputs[0, 1] < 0 and np.log(found.column_factors_I).mean() == pytest.approx(mean, abs=1e-6)
+
+
+def test_a_grid_of_positions_is_no_kernel() -> None:
+    """A table of 128 by 128 places would need a factor of two gigabytes."""
+    weight = np.ones((4, 128 * 128), np.float32)
+    assert matrix_factors(weight, (128, 128)).inputs.shape == (128 * 128,)
+    assert matrix_factors(weight, (2, MOST_PLACES // 2)).inputs.shape == (MOST_PLACES, MOST_PLACES)
 
 
 @pytest.mark.parametrize("states", [SCALAR, 8])

@@ -42,6 +42,8 @@ NEIGHBOURS = 0.8
 """Correlation of what a kernel reads at neighbouring places; it falls off by as much from each place to the next."""
 LEAST_CORRELATION = 0.15
 """Correlation of a kernel's neighbouring weights from which what it reads is taken for correlated as well."""
+MOST_PLACES = 1_024
+"""Places of a kernel beyond which nothing is fed back: its factor has as many rows and columns."""
 REFERENCE_WEIGHTS = 65_536
 """Weights of a tensor whose steps are κ times its root mean square."""
 FINEST_STEP, COARSEST_STEP = 2.0**-10, 2.0**-3
@@ -78,6 +80,8 @@ def _kernel_factors(weight_OI: Floats, places: tuple[int, ...], rows_O: npt.NDAr
     kernels that read one channel, a raw signal or picture, it is supposed even where their weights do not show it, as
     those of waves; but then steps are on average as fine as without.
     """
+    if math.prod(places) > MOST_PLACES:
+        return Factors(np.ones(weight_OI.shape[1]), rows_O)
     factor = np.ones((1, 1))
     channels = weight_OI.shape[1] // math.prod(places)
     for axis, width in enumerate(places, 1):
