@@ -16,6 +16,7 @@ from bytecap.fitting.data_free import (
     NEIGHBOURS,
     matrix_factors,
     number_size,
+    outputs_last_factors,
     relative_factors,
     vector_step,
 )
@@ -143,6 +144,24 @@ def test_kernels_over_symbols_have_no_feedback() -> None:
     for alike, places, mean in ((smooth, (5,), 0.8 * math.log(1 / 0.6)), (weight, (40,), 0)):
         found = matrix_factors(alike, places)
         assert found.inputs[0, 1] < 0 and np.log(found.column_factors_I).mean() == pytest.approx(mean, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8, 16), (5, 6, 12)])
+def test_a_kernel_with_outputs_last_has_the_same_loss(shape: tuple[int, ...]) -> None:
+    """Keras keeps (places, inputs, outputs), PyTorch (outputs, inputs, places); a fit of either turns nothing."""
+    *places, channels, outputs = shape
+    draw = np.random.default_rng(0)
+    torch_OCK = np.cumsum(draw.normal(size=(outputs, channels, *places)), axis=-1).astype(np.float32)
+    keras = np.moveaxis(torch_OCK, (0, 1), (-1, -2))
+    ours = outputs_last_factors(np.ascontiguousarray(keras).reshape(-1, outputs), shape)
+    theirs = matrix_factors(torch_OCK.reshape(outputs, -1), tuple(places))
+    error = draw.normal(size=torch_OCK.shape)
+    turned = np.moveaxis(error, (0, 1), (-1, -2)).reshape(-1, outputs)
+    assert ours.outputs.ndim == 2 and ours.loss(turned) == pytest.approx(theirs.loss(error.reshape(outputs, -1)))
+    flat = outputs_last_factors(
+        draw.normal(size=(shape[0] * channels, outputs)).astype(np.float32), (shape[0], channels, outputs)
+    )
+    assert flat.outputs.ndim == 1
 
 
 def test_a_grid_of_positions_is_no_kernel() -> None:

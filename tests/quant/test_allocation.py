@@ -64,3 +64,17 @@ def test_vectors_carry_as_much_loss_as_weights() -> None:
     assert coarse.base == pytest.approx(0.5)
     for fisher, size in ((0.0, 1.0), (float("nan"), 1.0), (float("inf"), 1.0), (1.0, 0.0)):
         assert per_tensor_step(fisher, size) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "last"),
+    [
+        ("a", (11, 32, 32), True), ("a", (3, 3, 64, 128), True), ("conv/kernel", (3, 3, 3, 32), True),
+        ("a", (3, 3, 3, 32), False), ("a", (64, 32, 3, 3), False), ("conv2d_13_kernel:0", (64, 32, 3, 3), False),
+        ("a", (64, 48, 9), False), ("a", (8, 8, 3, 39), False), ("a", (3, 64, 128), False), ("kernel", (32, 64), False),
+    ],
+)  # fmt: skip
+def test_kernels_with_outputs_last_are_told_by_their_axes(name: str, shape: tuple[int, ...], last: bool) -> None:
+    """Keras and Flax keep places first; their columns are no places."""
+    entry = Shape(name, "matrix", shape)
+    assert entry.outputs_last == last and not (last and entry.places)

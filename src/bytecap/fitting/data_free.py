@@ -43,7 +43,7 @@ NEIGHBOURS = 0.8
 LEAST_CORRELATION = 0.15
 """Correlation of a kernel's neighbouring weights from which what it reads is taken for correlated as well."""
 MOST_PLACES = 1_024
-"""Places of a kernel beyond which nothing is fed back: its factor has as many rows and columns."""
+"""Places of a kernel beyond which nothing is fed back, or its rows where they are those: the factor has as many."""
 REFERENCE_WEIGHTS = 65_536
 """Weights of a tensor whose steps are κ times its root mean square."""
 FINEST_STEP, COARSEST_STEP = 2.0**-10, 2.0**-3
@@ -93,6 +93,20 @@ def _kernel_factors(weight_OI: Floats, places: tuple[int, ...], rows_O: npt.NDAr
             along /= math.exp(float(np.log(np.diagonal(along)).mean()))
         factor = np.asarray(np.kron(factor, along), np.float64)
     return Factors(factor, rows_O, repeats=channels)
+
+
+def outputs_last_factors(weight_OI: Floats, shape: tuple[int, ...]) -> Factors:
+    """Factors of a kernel of shape (places, inputs, outputs): those that it has in the other order, turned.
+
+    Its columns are outputs, its rows places and inputs, so what is fed back to the next places goes down a column.
+    """
+    *places, channels, outputs = shape
+    turned = np.moveaxis(weight_OI.reshape(shape), (-1, -2), (0, 1)).reshape(outputs, -1)
+    found = matrix_factors(np.ascontiguousarray(turned), tuple(places))
+    rows = len(weight_OI)
+    if found.inputs.ndim == 1 or rows > MOST_PLACES or not np.triu(found.inputs, 1).any():
+        return Factors(found.outputs, np.ones(rows))
+    return Factors(found.outputs, np.kron(found.inputs, np.eye(channels)))
 
 
 def _reads_alike(kernels: Floats, axis: int) -> bool:
@@ -169,8 +183,12 @@ def relative_factors(
     Where nothing is known of a weight, the same relative error as elsewhere is the least harmful guess.
     """
     if not measured:
-        places, parts = {entry.name: entry.places for entry in shapes}, guess_parts(shapes)
-        return {name: matrix_factors(weights[name], places[name], parts.get(name, UNKNOWN)) for name in names}
+        entries, parts = {entry.name: entry for entry in shapes}, guess_parts(shapes)
+        return {
+            name: outputs_last_factors(weights[name], entries[name].shape) if entries[name].outputs_last
+            else matrix_factors(weights[name], entries[name].places, parts.get(name, UNKNOWN))
+            for name in names
+        }  # fmt: skip
     usual = [
         float(np.log(f.row_factors_O).mean() + np.log(f.column_factors_I).mean()) - math.log(rms)
         for name, f in measured.items()

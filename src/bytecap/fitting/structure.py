@@ -39,7 +39,7 @@ def guess_parts(shapes: Sequence[Shape]) -> dict[str, Part]:
     """What each tensor with two sides is."""
     entries = [entry for entry in shapes if not _is_vector(entry)]
     sides = {entry.name: _sides(entry) for entry in entries}
-    kernels = {entry.name for entry in entries if math.prod(entry.places) > 1}
+    kernels = {entry.name for entry in entries if math.prod(entry.places) > 1 or entry.outputs_last}
     vectors = {math.prod(entry.shape) for entry in shapes if _is_vector(entry)}
     biases = {entry.shape[0] for entry in shapes if len(entry.shape) == 1}
     gates = _gates({name: both for name, both in sides.items() if name not in kernels})
@@ -59,6 +59,8 @@ def guess_parts(shapes: Sequence[Shape]) -> dict[str, Part]:
 
 def _sides(entry: Shape) -> tuple[int, int]:
     """Outputs and inputs, or the other way round, without places and without experts."""
+    if entry.outputs_last:
+        return entry.shape[-1], entry.shape[-2]
     first = 1 if entry.packed else 0
     return entry.shape[first], entry.shape[first + 1]
 

@@ -43,6 +43,8 @@ MIN_CALIBRATION_TOKENS = 256
 """Fewer positions say next to nothing about curvature."""
 WIDE = 64
 """Length from which the last axis of three is a row of one of several matrices, and no width of a kernel."""
+KERNEL = "kernel"
+"""What a kernel is called where outputs are its last axis."""
 _COUNT, _DAMPING = bounds(0, 1 << 40), bounds(1e-12, 100)
 
 
@@ -142,9 +144,17 @@ class Shape:
         return len(self.shape) == 3 and self.shape[1] > 1 and self.shape[2] >= WIDE
 
     @property
+    def outputs_last(self) -> bool:
+        """Tell a kernel kept as (places, inputs, outputs), as Keras and Flax do: by its axes, or some and its name."""
+        if len(self.shape) < 3 or self.packed or self.row_axes != len(self.shape) - 1:
+            return False
+        widest, (inputs, outputs) = max(self.shape[:-2]), self.shape[-2:]
+        return widest < min(inputs, outputs) or (KERNEL in self.name.lower() and widest < outputs)
+
+    @property
     def places(self) -> tuple[int, ...]:
-        """The axes of a kernel over places, as far as they are columns."""
-        return () if self.packed else self.shape[max(2, self.row_axes) :]
+        """The axes of a kernel over places, as far as they are columns of a matrix whose rows are outputs."""
+        return () if self.packed or self.outputs_last else self.shape[max(2, self.row_axes) :]
 
 
 def _split(shape: tuple[int, ...], place: int) -> tuple[int, int]:
