@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from bytecap.core.budget import MIN_SLACK_BYTES
 from bytecap.core.errors import BudgetError
 from bytecap.core.progress import Silent
 from bytecap.fitting.problem import FitProblem, build_problem
+from bytecap.fitting.refine import Candidates, refine
 from bytecap.fitting.result import FitResult
 from bytecap.fitting.size_search import SizeSearch
 from bytecap.fitting.source import WeightSource
@@ -24,11 +25,11 @@ from bytecap.quant.factors import Factors, inverse_factor
 from tests.artifact.example import ABOUT
 
 
-def fitter(seed: int, states: int = 8) -> SizeSearch:
-    """Two matrices with curvature on both sides and a vector."""
+def fitter(seed: int, states: int = 8, sides: Sequence[tuple[int, int]] = ((40, 64), (96, 40))) -> SizeSearch:
+    """Two matrices, of these rows and columns, with curvature on both sides and a vector."""
     rng = np.random.default_rng(seed)
     weights, factors, shapes = {}, {}, []
-    for name, rows, columns in (("a", 40, 64), ("b", 96, 40)):
+    for name, (rows, columns) in zip("ab", sides, strict=True):
         weights[name] = (rng.normal(size=(rows, columns)) * rng.uniform(0.2, 1, (rows, 1))).astype(np.float32)
         x, g = rng.normal(size=(300, columns)) * rng.uniform(0.3, 3, columns), rng.normal(size=(300, rows))
         factors[name] = Factors(inverse_factor(name, x.T @ x / 300, 0.01), inverse_factor(name, g.T @ g / 300, 0.01))
@@ -164,3 +165,35 @@ def test_what_is_never_rounded_is_named_where_it_fills_the_file() -> None:
     problem = build_problem(WeightSource(weights, shapes, "x", None), None, QuantConfig())
     with pytest.raises(BudgetError, match=r"most of it is kept at 16 bits or more \(conv\)"):
         SizeSearch(problem, packed).predict(300, Silent())
+
+
+@pytest.mark.parametrize("cap", [20_600, 29_700])
+def test_a_tensor_at_its_finest_step_does_not_end_the_search(cap: int) -> None:
+    """The smallest tensor, which is rounded again first, has no finer integers; the others take what is left."""
+    one = fitter(3, sides=((96, 96), (96, 120)))
+    a = one.problem.factors["a"]
+    factors = {**one.problem.factors, "a": Factors(1e-9 * a.inputs, a.outputs)}
+    one = SizeSearch(dataclasses.replace(one.problem, factors=factors), packed)
+    result = one.fit(cap, Silent())
+    assert 0 <= cap - len(result.data) <= MIN_SLACK_BYTES
+
+
+def test_attempts_aim_ever_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as every file is over the size, each attempt takes twice as much off it as the one before."""
+    tried = []
+
+    def over(problem: FitProblem, candidates: Candidates, *others: Any) -> int:
+        tried.append(candidates.file_bytes)
+        return refine(problem, candidates, *others) if candidates.file_bytes < 5_000 else 0
+
+    monkeypatch.setattr("bytecap.fitting.size_search.refine", over)
+    result = fitter(3).fit(7_000, Silent())
+    assert tried == [7_000, 6_936, 6_808, 6_552, 6_040, 5_016, 2_968] and len(result.data) <= 2_968
+
+
+def test_a_file_over_the_size_is_not_the_last() -> None:
+    """Even where nothing can be stored more finely: what the estimate missed has to go."""
+    candidates = Candidates(1_000, lambda _: bytes(1_100), 0.0)
+    candidates.finest = True
+    gap = candidates.gap()
+    assert gap is not None and gap < -100

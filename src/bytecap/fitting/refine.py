@@ -73,7 +73,8 @@ class Candidates:
         if abs(gap) > 0.5 * self.slack and not (gap > 0 and self.finest):
             return gap
         size = self._try(self.current)
-        return None if 0 <= self.file_bytes - size <= self.slack or self.finest else self.target_bytes - size
+        left = self.file_bytes - size
+        return None if 0 <= left <= self.slack or (left > 0 and self.finest) else self.target_bytes - size
 
     def combine(self) -> None:
         """Where sizes jump, as those of tiny models do: exchange one tensor for another rounding of it, or two."""
@@ -151,6 +152,11 @@ def _moved(
     }
     if gap_bytes < 0:  # what is all zero has no more to give
         order = [name for name in order if not is_zero(current[name].stored)]
+    else:  # nor has what 16-bit integers cannot hold more finely
+        order = [
+            name for name in order
+            if problem.representable(current[name].plan.finer(MAX_OCTAVES)) != current[name].plan
+        ]  # fmt: skip
     given = 0.0
     for count, name in enumerate(order, 1):
         given += gives[name]

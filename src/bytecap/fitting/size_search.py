@@ -175,7 +175,8 @@ class SizeSearch:
             before, found = found, self.estimate(problem, scale)
         return found
 
-    def _fit(self, file_bytes: int, estimated: _Estimated, progress: Progress) -> FitResult:
+    def _fit(self, file_bytes: int, estimated: _Estimated, progress: Progress, less: int = 0) -> FitResult:
+        """The largest file found; `less` is how much lower it aims than the last attempt, whose files were all over."""
         problem, prediction = estimated.problem, estimated.prediction
         plan = problem.plan(prediction.step_scale)
         candidates = Candidates(file_bytes, self.pack, self.smallest().overhead_bytes)
@@ -193,9 +194,9 @@ class SizeSearch:
         moved = refine(problem, candidates, weights, order, step_scale, progress)
         if candidates.best is None:
             # Every file came out over the cap: so near to the smallest one that single tensors cannot close the gap.
-            slack = slack_bytes(file_bytes)
-            self.refuse_small_cap(file_bytes, slack)
-            smaller = self._fit(file_bytes - slack, self._predicted(file_bytes - slack, progress), progress)
+            less = max(slack_bytes(file_bytes), 2 * less)
+            self.refuse_small_cap(file_bytes, less)
+            smaller = self._fit(file_bytes - less, self._predicted(file_bytes - less, progress), progress, less)
             return dataclasses.replace(smaller, predicted_bytes=prediction.size_bytes)
         data, rounded = candidates.best
         result = FitResult(
