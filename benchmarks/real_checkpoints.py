@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -193,8 +194,22 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def summary(rows: list[Row]) -> str:
+    """How many errors of each way and size are at most plain's, and a third of it, and the mean ratio."""
+    ratios: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        for way in ("bare", "data"):
+            if isinstance(row.get(way), float):
+                ratios.setdefault((way, row["bits"]), []).append(row[way] / row["plain"])
+    return "\n".join(
+        f"{way} int{bits}: {sum(r <= 1 for r in found)} of {len(found)} at most plain, {sum(r <= 1 / 3 for r in found)}"
+        f" a third, geometric mean {math.exp(sum(map(math.log, found)) / len(found)):.3f}"
+        for (way, bits), found in sorted(ratios.items())
+    )
+
+
 def main() -> int:
-    """Measure one row after the other, then print the table."""
+    """Measure one row after the other, then print the table and what it comes to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default=",".join(OPENERS), help="of " + ", ".join(OPENERS))
@@ -222,7 +237,7 @@ def main() -> int:
             if asked.rows:
                 with asked.rows.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
-    print(table(rows))
+    print(table(rows), summary(rows), sep="\n\n")
     return 0
 
 

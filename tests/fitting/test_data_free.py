@@ -12,7 +12,7 @@ from bytecap.core.progress import Silent
 from bytecap.fitting.data_free import (
     COARSEST_STEP,
     INPUT_STEP,
-    MOST_PLACES,
+    MOST_FED_BACK,
     NEIGHBOURS,
     matrix_factors,
     number_size,
@@ -168,7 +168,7 @@ def test_a_grid_of_positions_is_no_kernel() -> None:
     """A table of 128 by 128 places would need a factor of two gigabytes."""
     weight = np.ones((4, 128 * 128), np.float32)
     assert matrix_factors(weight, (128, 128)).inputs.shape == (128 * 128,)
-    assert matrix_factors(weight, (2, MOST_PLACES // 2)).inputs.shape == (MOST_PLACES, MOST_PLACES)
+    assert matrix_factors(weight, (2, MOST_FED_BACK // 2)).inputs.shape == (MOST_FED_BACK, MOST_FED_BACK)
 
 
 @pytest.mark.parametrize("states", [SCALAR, 8])

@@ -42,8 +42,8 @@ NEIGHBOURS = 0.8
 """Correlation of what a kernel reads at neighbouring places; it falls off by as much from each place to the next."""
 LEAST_CORRELATION = 0.15
 """Correlation of a kernel's neighbouring weights from which what it reads is taken for correlated as well."""
-MOST_PLACES = 1_024
-"""Places of a kernel beyond which nothing is fed back, or its rows where they are those: the factor has as many."""
+MOST_FED_BACK = 1_024
+"""Places of a kernel, or its rows if places are among them, beyond which nothing is fed back: a factor has as many."""
 REFERENCE_WEIGHTS = 65_536
 """Weights of a tensor whose steps are κ times its root mean square."""
 FINEST_STEP, COARSEST_STEP = 2.0**-10, 2.0**-3
@@ -80,7 +80,7 @@ def _kernel_factors(weight_OI: Floats, places: tuple[int, ...], rows_O: npt.NDAr
     kernels that read one channel, a raw signal or picture, it is supposed even where their weights do not show it, as
     those of waves; but then steps are on average as fine as without.
     """
-    if math.prod(places) > MOST_PLACES:
+    if math.prod(places) > MOST_FED_BACK:
         return Factors(np.ones(weight_OI.shape[1]), rows_O)
     factor = np.ones((1, 1))
     channels = weight_OI.shape[1] // math.prod(places)
@@ -104,7 +104,7 @@ def outputs_last_factors(weight_OI: Floats, shape: tuple[int, ...]) -> Factors:
     turned = np.moveaxis(weight_OI.reshape(shape), (-1, -2), (0, 1)).reshape(outputs, -1)
     found = matrix_factors(np.ascontiguousarray(turned), tuple(places))
     rows = len(weight_OI)
-    if found.inputs.ndim == 1 or rows > MOST_PLACES or not np.triu(found.inputs, 1).any():
+    if found.inputs.ndim == 1 or rows > MOST_FED_BACK or not np.triu(found.inputs, 1).any():
         return Factors(found.outputs, np.ones(rows))
     return Factors(found.outputs, np.kron(found.inputs, np.eye(channels)))
 

@@ -150,19 +150,20 @@ def _moved(
         name: bytes_per_octave(sizes[name], problem.weights[name].size)
         for name in (*problem.factors, *problem.per_tensor)
     }
-    if gap_bytes < 0:  # what is all zero has no more to give
-        order = [name for name in order if not is_zero(current[name].stored)]
-    else:  # nor has what 16-bit integers cannot hold more finely
-        order = [
-            name for name in order
-            if problem.representable(current[name].plan.finer(MAX_OCTAVES)) != current[name].plan
-        ]  # fmt: skip
-    given = 0.0
-    for count, name in enumerate(order, 1):
+    given, taken = 0.0, list[TensorPlan]()
+    for name in order:
+        plan = current[name].plan
+        if gap_bytes < 0:
+            spent = is_zero(current[name].stored)  # what is all zero has no more to give
+        else:  # nor has what 16-bit integers cannot hold more finely
+            spent = problem.representable(plan.finer(MAX_OCTAVES)) == plan
+        if spent:
+            continue
+        taken.append(plan)
         given += gives[name]
         octaves = gap_bytes / given
         if abs(octaves) <= MAX_OCTAVES:
-            plans = [problem.representable(current[name].plan.finer(octaves)) for name in order[:count]]
+            plans = [problem.representable(plan.finer(octaves)) for plan in taken]
             break
     else:
         octaves = float(np.clip(gap_bytes / max(sum(gives.values()), 1), -1, 1))
