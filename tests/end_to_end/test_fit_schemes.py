@@ -45,13 +45,15 @@ def test_schemes_under_a_cap(finished: Path, tmp_path: Path, capsys: Capture, sc
 
 
 def test_a_scheme_by_range_under_any_cap(finished: Path, tmp_path: Path, capsys: Capture) -> None:
-    """Finer or coarser steps than published fill a cap; below the smallest file nothing is written."""
+    """Finer or coarser steps than published fill a cap; below the smallest file nothing is written.
+
+    Finer ones need more than 8 bits, tensor by tensor, and the size jumps with each by up to some 100 bytes.
+    """
     given = (finished, "--scheme", "int8", "--keep-small", "0", "--out", tmp_path / "a.bcap")
-    for cap in (5000, 9000):
+    for cap, most_unused in ((5000, 64), (9000, 250)):
         (report,) = fitted(capsys, *given, "--cap", str(cap))
-        assert 0 <= report["unused_bytes"] == cap - report["bytes"] <= 64 and (report["step_scale"] > 1) == (
-            cap == 5000
-        )
+        assert 0 <= report["unused_bytes"] == cap - report["bytes"] <= most_unused
+        assert (report["step_scale"] > 1) == (cap == 5000)
     (tmp_path / "a.bcap").unlink()
     assert call("fit", *given, "--cap", "1000", "--json", "--quiet") == 4
     error = json.loads(capsys.readouterr().out)["error"]

@@ -5,7 +5,8 @@ Out:  the plan, the quantized model and the file.
 
 The step scale multiplies all steps; at 1 a scheme is as published. It is found by bisection on real packed files, with
 a guess inside the bracket from one bit per weight and octave. A clip in deviations with few levels clips when its steps
-are small, so it is not refined further than to `MIN_DEVIATIONS`: the bytes that are left then stay unused.
+are small, so it is not refined further than to `MIN_DEVIATIONS`: the bytes that are left then stay unused. So do those
+of a cap within the jump in size where the integers of a tensor no longer fit 8 bits and take a second plane of bytes.
 """
 
 from __future__ import annotations
