@@ -112,28 +112,22 @@ def bare(checkpoint: Checkpoint, cap: int) -> Weights:
 
 
 def with_data(checkpoint: Checkpoint, smallest: int) -> FitJob:
-    """Our fits with module and inputs: half the squared error of a position to a target, over the outputs' variance.
+    """Our fits with module and inputs: real outputs in units of their standard deviation.
 
-    Targets are drawn around the model's own outputs, several for each input, so that the loss is a model's that fits.
-    Measured once for all sizes, from `smallest` bytes on; otherwise as `bytecap.fit` does it.
+    Few inputs are read several times, each time with other targets. Measured once for all sizes, from `smallest` bytes
+    on; otherwise as `bytecap.fit` does it.
     """
     model, positions = checkpoint.model, checkpoint.positions
     model.load_state_dict(checkpoint.weights)
     with torch.no_grad():
-        given = [positions(model.eval()(batch)) for batch in checkpoint.measured]
-    every = torch.cat(given)
-    variance, repeats = every.var(0).mean(), min(REPEATS, max(1, -(-CALIBRATION // len(every))))
-    generator = torch.Generator().manual_seed(0)
-    batches = [
-        (batch, one + torch.randn(one.shape, generator=generator) * variance.sqrt())
-        for batch, one in zip(checkpoint.measured, given, strict=True)
-        for _ in range(repeats)
-    ]
+        every = torch.cat([positions(model.eval()(batch)) for batch in checkpoint.measured])
+    deviation, repeats = every.var(0).mean().sqrt(), min(REPEATS, max(1, -(-CALIBRATION // len(every))))
+    batches = [batch for batch in checkpoint.measured for _ in range(repeats)]
 
-    def loss(module: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        return 0.5 * ((positions(module(batch[0])) - batch[1]) ** 2).sum(1) / variance
+    def loss(module: torch.nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return positions(module(batch)) / deviation, None
 
-    config = QuantConfig(calibration_tokens=CALIBRATION, labels="data")
+    config = QuantConfig(calibration_tokens=CALIBRATION)
     return make_module_job(model, ModuleInputs(batches, loss, config, seed=0), FileBudget(smallest), Notes())
 
 

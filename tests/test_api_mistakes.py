@@ -39,6 +39,7 @@ def test_a_progress_of_another_kind() -> None:
         (lambda logits, label: (label, logits), "gave tensors of torch.int64"),
         (lambda logits, label: (logits, label.float()), r"and torch.float32 \(64,\)"),
         (lambda logits, label: (logits, label, 1), "gave a tuple of Tensor, Tensor, int"),
+        (lambda logits, label: (None, label), "gave a tuple of NoneType, Tensor"),
     ],
 )
 def test_a_loss_of_another_kind(given: Any, found: str) -> None:
@@ -46,6 +47,15 @@ def test_a_loss_of_another_kind(given: Any, found: str) -> None:
     label = torch.zeros(64, dtype=torch.long)
     with pytest.raises(ConfigError, match=rf"{found}.*; it must return \(logits \(N, V\), whole labels"):
         bytecap.fit(nn.Linear(3, 2), [torch.randn(64, 3)], loss=lambda m, x: given(m(x), label), cap_bytes=2000)
+
+
+@pytest.mark.parametrize("given", [lambda out: out[:, 0], lambda out: out.long(), lambda out: out.mean()])
+def test_real_outputs_of_another_kind(given: Any) -> None:
+    """A row for each position, and numbers."""
+    with pytest.raises(ConfigError, match=r"are floating-point numbers \(N, K\), a row for each position"):
+        bytecap.fit(nn.Linear(3, 2), [torch.randn(64, 3)], loss=lambda m, x: (given(m(x)), None), cap_bytes=2000)
+    with pytest.raises(NumericsError, match="gave NaN or infinity"):
+        bytecap.fit(nn.Linear(3, 2), [torch.randn(64, 3)], loss=lambda m, x: (m(x) / 0, None), cap_bytes=2000)
 
 
 @pytest.mark.parametrize("cap", [None, True, 2000.0])

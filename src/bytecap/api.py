@@ -51,13 +51,13 @@ def fit(
 ) -> Artifact:
     """Fit any `torch.nn.Module` into a file of at most `cap_bytes` bytes with the least loss.
 
-    `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are drawn from the model; or a tensor with the
-    loss of each position in nats, and the data's labels are used. Batches are read until `config.calibration_tokens`
-    positions are measured; with 0 nothing is measured, and the steps of a matrix follow the size of its own weights.
-    Without labels at hand, give the model's own most likely classes; of several heads, the sums of their logits for all
-    combinations of their classes. A model of numbers, not classes, takes half the squared error of each position to its
-    target; where there is none, to its own output plus noise that was drawn once for each batch, as wide as an error
-    that would matter.
+    `loss(model, batch)` returns (logits (N, V), labels (N,)), and labels are drawn from the model; (outputs (N, K),
+    None) of a model of real numbers, each divided by an error that would matter, and targets are drawn around them,
+    with half the squared error as the loss; or a tensor with the loss of each position in nats, and the data's labels
+    are used. Batches are read until `config.calibration_tokens` positions are measured, few inputs best several times,
+    as other labels or targets are drawn each time; with 0 nothing is measured, and the steps of a matrix follow the
+    size of its own weights. Without labels at hand, give the model's own most likely classes; of several heads, the
+    sums of their logits for all combinations of their classes.
 
     Weights used by linear maps, convolutions of any kind, products of matrices (also `einsum`, and stacked experts),
     recurrent layers and embeddings, themselves, by slices or through elementwise functions such as weight norm, are

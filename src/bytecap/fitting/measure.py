@@ -23,7 +23,7 @@ from bytecap.model.gpt import GPT
 from bytecap.quant.adaptation import Adapter, make_adapter
 from bytecap.quant.allocation import MIN_CALIBRATION_TOKENS, MODEL, QuantConfig
 from bytecap.quant.calibration import CalibrationOptions, calibrate
-from bytecap.quant.labels import ForwardFn
+from bytecap.quant.outputs import ForwardFn
 from bytecap.quant.statistics import Calibration
 from bytecap.text.batches import TrainBatches
 from bytecap.text.shards import TokenStream

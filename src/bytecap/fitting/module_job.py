@@ -30,7 +30,7 @@ from bytecap.model.roles import Role
 from bytecap.quant.adaptation import Adapter, make_adapter
 from bytecap.quant.allocation import MODEL, QuantConfig
 from bytecap.quant.calibration import CalibrationOptions, calibrate
-from bytecap.quant.labels import ModelOutput
+from bytecap.quant.outputs import ModelOutput
 from bytecap.quant.statistics import Calibration
 
 MIN_LOSS = 1e-3
@@ -62,7 +62,7 @@ class _Reading:
     def forward_fn(self, model: nn.Module, batch: Any) -> ModelOutput:
         """What the loss function gives, checked and counted."""
         output = _checked(self.inputs.loss(model, batch))
-        self.positions += len(output[1]) if isinstance(output, tuple) else output.numel()
+        self.positions += output.numel() if isinstance(output, Tensor) else len(output[0])
         return output
 
     def read(self, n_batches: int | None = None) -> Iterator[Any]:
@@ -159,6 +159,8 @@ def _name_unmeasured(source: WeightSource, calibration: Calibration, progress: P
 
 def _checked(value: Any) -> ModelOutput:
     """What a loss function may give; ConfigError for anything else."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Tensor) and value[1] is None:
+        return _real(value[0]), None
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, Tensor) for part in value):
         logits, label = value
         whole = not (label.is_floating_point() or label.is_complex() or label.dtype == torch.bool)
@@ -175,9 +177,21 @@ def _checked(value: Any) -> ModelOutput:
     else:
         found = f"a tensor of {value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else _kind(value)
     raise ConfigError(
-        f"loss(model, batch) gave {found}; it must return (logits (N, V), whole labels (N,)), or a tensor with the "
-        "loss of each position in nats, not their mean"
+        f"loss(model, batch) gave {found}; it must return (logits (N, V), whole labels (N,)); (real outputs (N, K), "
+        "None); or a tensor with the loss of each position in nats, not their mean"
     )
+
+
+def _real(outputs: Tensor) -> Tensor:
+    """Real outputs as (N, K), the last axis kept."""
+    if not outputs.is_floating_point() or outputs.ndim < 2:
+        raise ConfigError(
+            f"loss(model, batch) gave outputs of {outputs.dtype} {tuple(outputs.shape)} without labels; real outputs "
+            "are floating-point numbers (N, K), a row for each position, such as outputs[:, None] of single numbers"
+        )
+    if not bool(torch.isfinite(outputs.detach()).all()):
+        raise NumericsError("loss(model, batch) gave NaN or infinity; look at the batch, and at the outputs for it")
+    return outputs.flatten(0, -2)
 
 
 def _kind(value: Any) -> str:

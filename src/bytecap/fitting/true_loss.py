@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from bytecap.quant.labels import ForwardFn
+from bytecap.quant.outputs import ForwardFn, Positions, positions
 
 CHECKED_POSITIONS = 2_048
 """Positions, at least, whose loss is looked at, where there are so many."""
@@ -58,39 +58,35 @@ class TrueLoss:
         for name, known in aliases.items():
             if name in self._tensors and known in self._names:
                 self._names[known].append(name)
-        self._original: list[tuple[Any, Tensor]] = []
+        self._original: list[tuple[Any, Positions]] = []
         with torch.no_grad():
             for batch in batches:
-                self._original.append((batch, self._log_probabilities(batch)))
-                if sum(before.numel() for _, before in self._original) >= MAX_KEPT:
+                self._original.append((batch, self._positions(batch)))
+                if sum(before.values.numel() for _, before in self._original) >= MAX_KEPT:
                     break
 
     def __call__(self, weights: Mapping[str, Floats]) -> Increase:
-        """KL(original || model with these weights) where the model gives logits, else the increase of the given loss.
+        """KL(original || model with these weights) where the model gives outputs, else the increase of the given loss.
 
         Weights that are not named stay as they are; afterwards all are as before.
         """
-        sums, counts, sure = [], [], True
+        sums, counts, exact = [], [], True
         with torch.no_grad(), self._replaced(weights):
             for batch, before in self._original:
-                after = self._log_probabilities(batch)
-                if before.ndim == 2:
-                    sums.append(float(nn.functional.kl_div(after, before, log_target=True, reduction="sum")))
-                else:
-                    sure = False
-                    sums.append(float((after - before).double().sum()))
-                counts.append(len(before))
+                apart_N = before.divergence(self._positions(batch))
+                sums.append(float(apart_N.double().sum()))
+                counts.append(len(apart_N))
+                exact = exact and before.is_exact
         mean = sum(sums) / sum(counts)
         spread = sum((one - mean * count) ** 2 for one, count in zip(sums, counts, strict=True))
         error = math.sqrt(spread * len(sums) / max(len(sums) - 1, 1)) / sum(counts)
-        return Increase(mean, 0.0 if sure else error)
+        return Increase(mean, 0.0 if exact else error)
 
-    def _log_probabilities(self, batch: Any) -> Tensor:
-        """Logarithms of the probabilities (N, V), or losses (N,); what is drawn within is drawn alike each time."""
+    def _positions(self, batch: Any) -> Positions:
+        """The model's outputs; what is drawn within is drawn alike each time."""
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(0)
-            output = self._forward_fn(self._model, batch)
-        return output[0].float().log_softmax(dim=-1) if isinstance(output, tuple) else output.float().flatten()
+            return positions(self._forward_fn(self._model, batch))
 
     @contextmanager
     def _replaced(self, weights: Mapping[str, Floats]) -> Iterator[None]:

@@ -15,7 +15,7 @@ from torch import nn
 from bytecap.quant.allocation import QuantConfig
 from bytecap.quant.compensation import Compensator
 from bytecap.quant.distillation import Distiller
-from bytecap.quant.labels import ForwardFn
+from bytecap.quant.outputs import ForwardFn
 
 Adapter = Distiller | Compensator
 

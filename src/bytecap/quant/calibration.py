@@ -34,7 +34,8 @@ from bytecap.core.float32_products import onednn_float32
 from bytecap.core.progress import Progress
 from bytecap.quant.experts import curvature_of_parts
 from bytecap.quant.gradients import Gradients
-from bytecap.quant.labels import CalibrationLabels, ForwardFn
+from bytecap.quant.labels import CalibrationLabels
+from bytecap.quant.outputs import ForwardFn
 from bytecap.quant.recorder import MAX_OUTPUTS, ActivationRecorder
 from bytecap.quant.spill import keep
 from bytecap.quant.statistics import Calibration, Curvature
@@ -78,9 +79,10 @@ def calibrate(
 ) -> Calibration:
     """Measure the curvature of every weight of `model` on `batches`.
 
-    `forward_fn(model, batch)` returns logits (N, V) and the labels of the data (N,); or the loss of each position in
-    nats (N,), and then `options.sampled` has no effect. Each of several processes gives batches of its own, at least
-    one, and all get what is measured on all of them. `source_digest` is the digest of the model's weights.
+    `forward_fn(model, batch)` returns logits (N, V) and the labels of the data (N,); or real outputs (N, K) and None,
+    whose targets are drawn from normal distributions of variance 1 around them; or the loss of each position in nats
+    (N,). With the last two `options.sampled` has no effect. Each of several processes gives batches of its own, at
+    least one, and all get what is measured on all of them. `source_digest` is the digest of the model's weights.
 
     Raises DataError if the batches have no position with a label, ConfigError for a loss without a gradient,
     NumericsError for weights, activations or gradients that are not finite.
@@ -97,6 +99,8 @@ def calibrate(
                 output = forward_fn(model, batch)
             if isinstance(output, Tensor):
                 sampled = False
+            elif output[1] is None:
+                recorder.all_labels(output[0], real=True)
             elif sampled:
                 recorder.all_labels(output[0])
             loss_N = text.add(output, sampled, options.generator)

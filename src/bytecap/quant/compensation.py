@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from bytecap.quant.distillation import load, mean_divergence
-from bytecap.quant.labels import ForwardFn
+from bytecap.quant.outputs import ForwardFn
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

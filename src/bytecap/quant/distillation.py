@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bytecap.core.errors import ConfigError
-from bytecap.quant.labels import ForwardFn, ModelOutput
+from bytecap.quant.outputs import ForwardFn, Positions, positions
 
 RATE = 0.06
 """Learning rate of Adam as a share of the error that rounding will make in the weight."""
@@ -81,16 +81,21 @@ class Distiller:
         for _ in range(self._steps):
             batch = next(self._batches)
             with torch.no_grad():
-                wanted_NV = self._logits(self._model, batch)
-            found_NV = self._logits(self._student, batch)
-            loss = nn.functional.kl_div(found_NV, wanted_NV, log_target=True, reduction="batchmean")
+                wanted = self._positions(self._model, batch)
+            loss = wanted.divergence(self._positions(self._student, batch)).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
 
-    def _logits(self, model: nn.Module, batch: Any) -> Tensor:
-        return _log_probabilities(self._forward_fn(model, batch))
+    def _positions(self, model: nn.Module, batch: Any) -> Positions:
+        found = positions(self._forward_fn(model, batch))
+        if not found.is_exact:
+            raise ConfigError(
+                "distillation compares outputs: loss(model, batch) must return (logits, labels), or (outputs, None) of "
+                "real numbers, not the loss of each position; or set quant.distill_steps to 0"
+            )
+        return found
 
 
 def load(model: nn.Module, weights: Mapping[str, Floats]) -> None:
@@ -104,23 +109,8 @@ def load(model: nn.Module, weights: Mapping[str, Floats]) -> None:
 @torch.no_grad()
 def mean_divergence(original: nn.Module, other: nn.Module, batches: Iterable[Any], forward_fn: ForwardFn) -> float:
     """Mean KL(original || other) in nats per position; where there are losses alone, by how much theirs is larger."""
-    total, positions = 0.0, 0
+    total, count = 0.0, 0
     for batch in batches:
-        wanted, found = forward_fn(original, batch), forward_fn(other, batch)
-        if isinstance(wanted, Tensor) and isinstance(found, Tensor):
-            total, positions = total + float((found.double() - wanted.double()).sum()), positions + wanted.numel()
-            continue
-        wanted_NV, found_NV = _log_probabilities(wanted), _log_probabilities(found)
-        total += float(nn.functional.kl_div(found_NV, wanted_NV, log_target=True, reduction="sum"))
-        positions += len(wanted_NV)
-    return total / max(positions, 1)
-
-
-def _log_probabilities(output: ModelOutput) -> Tensor:
-    """Logarithms of a model's probabilities, (N, V)."""
-    if not isinstance(output, tuple):
-        raise ConfigError(
-            "distillation compares distributions: loss(model, batch) must return (logits, labels), not the loss of "
-            "each position; or set quant.distill_steps to 0"
-        )
-    return output[0].float().flatten(0, -2).log_softmax(dim=-1)
+        apart_N = positions(forward_fn(original, batch)).divergence(positions(forward_fn(other, batch)))
+        total, count = total + float(apart_N.double().sum()), count + len(apart_N)
+    return total / max(count, 1)

@@ -3,7 +3,7 @@
 In:   the output of a forward function at each position.
 Out:  a count, exact up to a bound beyond which it does not matter.
 
-Equal inputs have equal outputs, so positions are distinguished by their logits, or their losses.
+Equal inputs have equal outputs, so positions are distinguished by their logits, their real outputs or their losses.
 
 Letters: N positions, V vocabulary.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from bytecap.quant.labels import ModelOutput
+    from bytecap.quant.outputs import ModelOutput
 
 ENOUGH = 4_096
 """Distinct positions at which counting stops."""
@@ -39,7 +39,7 @@ class DistinctPositions:
         return min(len(self._seen), ENOUGH)
 
     def add(self, output: ModelOutput) -> None:
-        """See the positions of one batch: logits (N, V) and labels, or losses (N,)."""
+        """See the positions of one batch: logits (N, V) or real outputs (N, K), or losses (N,)."""
         if self.count == ENOUGH:
             return
         with torch.no_grad():

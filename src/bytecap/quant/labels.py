@@ -1,7 +1,7 @@
 """What a calibration text itself says: losses, labels, and how likely the model finds each token.
 
-In:   the output of a forward function at each position, logits and labels or losses.
-Out:  the loss of each position to be differentiated, with labels drawn from the model; counts, entropies.
+In:   the output of a forward function at each position.
+Out:  the loss of each position to be differentiated, with labels or targets drawn from the model; counts, entropies.
 
 Letters: N positions, V vocabulary.
 """
@@ -9,20 +9,15 @@ Letters: N positions, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bytecap.core.distributed import gather_numbers
 from bytecap.core.errors import NumericsError
 from bytecap.quant.distinct import DistinctPositions
+from bytecap.quant.outputs import ModelOutput, draw_targets
 
-ModelOutput: TypeAlias = tuple[Tensor, Tensor] | Tensor
-"""Logits (N, V) and labels (N,), or the loss of each position in nats (N,)."""
-ForwardFn: TypeAlias = Callable[[nn.Module, Any], ModelOutput]
-"""A forward pass of a model on a batch."""
 MANY_LABELS = 1 << 13
 """Vocabulary beyond which labels are drawn along the sum of their probabilities."""
 
@@ -43,6 +38,11 @@ class CalibrationLabels:
             self.loss += float(output.detach().double().sum())
             return output
         logits_NV, label_N = output
+        if label_N is None:
+            loss_N = draw_targets(logits_NV.float(), generator)
+            self.positions += len(loss_N)
+            self.loss += float(loss_N.detach().double().sum())
+            return loss_N
         log_NV = logits_NV.float().log_softmax(dim=-1)
         if math.isnan(float(log_NV.detach().sum())):
             raise NumericsError("the model gives NaN on the calibration text; the checkpoint has diverged")

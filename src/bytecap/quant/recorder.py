@@ -134,7 +134,8 @@ class ActivationRecorder(TorchFunctionMode):
         add_inputs, add_outputs = (add_rows, add_columns) if layout.swapped else (add_columns, add_rows)
         sums.count += add_inputs(use.x)
         whole = scales[0] is None and not layout.swapped and layout.row == slice(0, sums.shape[1])
-        self.last = (sums, out) if whole else None
+        last = whole and use.spread is None and out.size(-1) == sums.shape[1]
+        self.last = (sums, out) if last else None
         self.calls += 1
         call = self.calls  # not `out`: a hook that holds its own tensor would never be freed
 
@@ -170,16 +171,21 @@ class ActivationRecorder(TorchFunctionMode):
 
         return hook
 
-    def all_labels(self, logits_NV: Tensor) -> None:
-        """Sum over all labels for the last linear map if the logits are an elementwise function of it."""
+    def all_labels(self, logits_NV: Tensor, *, real: bool = False) -> None:
+        """Sum over all labels for the last linear map if the logits are an elementwise function of it.
+
+        Over all targets of `real` outputs (N, K), which are normally distributed around them with variance 1.
+        """
         self.exact = None
         if self.last is None or self.last[1].numel() != logits_NV.numel() or not logits_NV.requires_grad:
+            return
+        if self.last[1].size(-1) != logits_NV.size(-1):  # its outputs are several positions each, or parts of one
             return
         sums, out = self.last
         self.last = None
         if logits_NV.data_ptr() == out.data_ptr() and logits_NV.dtype == out.dtype:  # the map's outputs as they are
             self.exact = self.calls
-            sums.add_all_labels(None, logits_NV.detach().float().softmax(dim=-1))
+            _add_exact(sums, logits_NV, None, real=real)
             return
         self.exact = self.calls  # the probes below must not be taken for gradients of the loss
         probe = torch.rand_like(logits_NV) + 0.5
@@ -190,7 +196,7 @@ class ActivationRecorder(TorchFunctionMode):
         ones, probed = (torch.zeros_like(logits_NV) if s is None else s.reshape(logits_NV.shape) for s in slopes)
         if slopes[0] is not None and torch.allclose(ones * probe, probed, rtol=1e-3, atol=1e-6):
             del slopes, probed, probe
-            sums.add_all_labels(ones.float(), logits_NV.detach().float().softmax(dim=-1))
+            _add_exact(sums, logits_NV, ones.float(), real=real)
         else:
             self.exact = None
 
@@ -199,6 +205,14 @@ class ActivationRecorder(TorchFunctionMode):
             device = self.parameters[name].device
             self.sums[name, kind] = Sums(shape, device, full_rows=full_rows, full_columns=full_columns)
         return self.sums[name, kind]
+
+
+def _add_exact(sums: Sums, outputs_NV: Tensor, slope_NV: Tensor | None, *, real: bool) -> None:
+    """Add the expectation of the gradients' second moments; slopes of None are 1."""
+    if real:
+        sums.add_all_targets(torch.ones_like(outputs_NV, dtype=torch.float32) if slope_NV is None else slope_NV)
+    else:
+        sums.add_all_labels(slope_NV, outputs_NV.detach().float().softmax(dim=-1))
 
 
 def _adder(use: LinearUse, layout: Layout, sums: Sums, scale: Tensor | None, *, rows: bool) -> Callable[[Tensor], int]:

@@ -89,6 +89,12 @@ class Sums:
             self.rows += (square_NV - mean_NV.square()).sum(dim=0)
         release(self._files)
 
+    def add_all_targets(self, slope_NK: Tensor) -> None:
+        """The expectation over targets with independent errors of variance 1, for the slopes of real outputs."""
+        square_K = slope_NK.square().sum(dim=0)
+        self.rows += torch.diag(square_K) if self.rows.ndim == 2 else square_K
+        release(self._files)
+
     def add_embedding(self, token_N: Tensor, gradient: Tensor) -> None:
         """Record an embedding as if one-hot rows were outputs: G gathers each token's gradient, A its directions."""
         gradient_ND = gradient.detach().reshape(-1, gradient.size(-1)).float()
