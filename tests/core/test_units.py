@@ -27,6 +27,8 @@ def test_bits_per_byte_and_bits_per_weight() -> None:
         ("1GB", 10**9),
         ("1GiB", 2**30),
         ("1TB", 10**12),
+        ("1e4", 10_000),
+        ("2.5E+1 kB", 25_000),
     ],
 )
 def test_decimal_and_binary_sizes_are_told_apart(text: str, size: int) -> None:
@@ -34,7 +36,7 @@ def test_decimal_and_binary_sizes_are_told_apart(text: str, size: int) -> None:
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "16 mb", "-5", "12XB", "MB", "2,00", "1e6", "1,000,00kB"])
+@pytest.mark.parametrize("text", ["", "16 mb", "-5", "12XB", "MB", "2,00", "1e", "e6", "1e-3", "1,000,00kB"])
 def test_unknown_sizes(text: str) -> None:
     """Anything else is refused with the units there are."""
     with pytest.raises(ConfigError, match="kB, KB, MB, GB, TB, KiB, MiB"):

@@ -42,15 +42,18 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes from `250000`, `16MB` (decimal) or `16MiB` (binary); ConfigError otherwise."""
-    number = r"([0-9]+(?:_[0-9]+)*|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?"
+    """Bytes from `250000`, `2.5e5`, `16MB` (decimal) or `16MiB` (binary); ConfigError otherwise."""
+    number = r"([0-9]+(?:_[0-9]+)*|[0-9]{1,3}(?:,[0-9]{3})+)(\.[0-9]+)?(?:[eE]\+?([0-9]{1,2}))?"
     match = re.fullmatch(rf"\s*{number}\s*([A-Za-z]*)\s*", text)
-    if match is None or match[3] not in _SIZES:
-        meant = next((unit for unit in _SIZES if match is not None and unit.lower() == match[3].lower()), None)
+    if match is None or match[4] not in _SIZES:
+        meant = next((unit for unit in _SIZES if match is not None and unit.lower() == match[4].lower()), None)
         units = ", ".join(unit for unit in _SIZES if unit)
         hint = "" if meant is None else f" (did you mean {meant}?)"
         raise ConfigError(f"{text!r} is not a size in bytes{hint}; write a number with one of {units}, such as 16MB")
     whole = match[1].replace("_", "").replace(",", "")
-    if len(whole) > MAX_DIGITS:
-        raise ConfigError(f"a size of {len(whole)} digits is no size of a file; at most {MAX_DIGITS} digits are read")
-    return round(float(whole + (match[2] or "")) * _SIZES[match[3]])
+    power = int(match[3] or 0)
+    if len(whole) + power > MAX_DIGITS:
+        raise ConfigError(
+            f"a size of {len(whole) + power} digits is no size of a file; at most {MAX_DIGITS} digits are read"
+        )
+    return round(float(f"{whole}{match[2] or ''}e{power}") * _SIZES[match[4]])
