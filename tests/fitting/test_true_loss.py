@@ -39,6 +39,22 @@ def test_divergence_and_losses() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_the_same_batch_again_is_looked_at_once() -> None:
+    """Where outputs are compared; losses to other labels count each."""
+    model, x = nn.Linear(4, 3), torch.randn(5, 4)
+    calls: list[int] = []
+
+    def outputs(model: nn.Module, batch: Tensor) -> tuple[Tensor, None]:
+        calls.append(len(batch))
+        return model(batch), None
+
+    repeated, once = (TrueLoss(model, outputs, [x] * times + [x + 1], {}) for times in (3, 1))
+    calls.clear()
+    zero = {"bias": torch.zeros(3).numpy()}
+    assert repeated(zero).mean == pytest.approx(once(zero).mean) and calls == [5, 5] * 2
+    assert len(TrueLoss(model, lambda m, b: outputs(m, b)[0].abs().sum(1), [x, x], {})._original) == 2
+
+
 def test_further_names() -> None:
     """A weight that is stored once is replaced in all its places."""
     torch.manual_seed(0)

@@ -61,7 +61,10 @@ class TrueLoss:
         self._original: list[tuple[Any, Positions]] = []
         with torch.no_grad():
             for batch in batches:
-                self._original.append((batch, self._positions(batch)))
+                found = self._positions(batch)
+                if any(found.same(before) for _, before in self._original):
+                    continue  # the same inputs again, which would only take time
+                self._original.append((batch, found))
                 if sum(before.values.numel() for _, before in self._original) >= MAX_KEPT:
                     break
 

@@ -46,6 +46,10 @@ class Positions:
         """Return whether a divergence from them depends on the model alone, and not on labels too."""
         return self.kind != Kind.LOSSES
 
+    def same(self, other: Positions) -> bool:
+        """Return whether they are the same outputs; never of losses, which depend on labels too."""
+        return self.is_exact and self.kind == other.kind and torch.equal(self.values, other.values)
+
     def divergence(self, other: Positions) -> Tensor:
         """KL(these || the other's) by position, (N,); of losses by how much the other's are larger."""
         if self.kind == Kind.LOG_PROBABILITIES:
