@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bytecap.core.progress import Silent
 from bytecap.quant.calibration import CalibrationOptions, calibrate
-from bytecap.quant.outputs import Kind, draw_targets, positions
+from bytecap.quant.outputs import Kind, drawn_target_loss, positions
 from bytecap.quant.statistics import Calibration
 
 INPUTS = [torch.randn(40, 5, generator=torch.Generator().manual_seed(seed)) for seed in range(25)]
@@ -58,7 +58,7 @@ def test_divergences_number_by_number() -> None:
 def test_targets_have_variance_one() -> None:
     """The gradient of the loss at the outputs is minus the noise: mean 0, second moment the identity."""
     outputs = torch.zeros(40_000, 3).requires_grad_()
-    (noise,) = torch.autograd.grad(draw_targets(outputs, torch.Generator().manual_seed(0)).sum(), outputs)
+    (noise,) = torch.autograd.grad(drawn_target_loss(outputs, torch.Generator().manual_seed(0)).sum(), outputs)
     assert noise.mean(0).abs().max() < 0.02
     assert torch.allclose(noise.T @ noise / len(noise), torch.eye(3), atol=0.03)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from bytecap.core.distributed import gather_numbers
 from bytecap.core.errors import NumericsError
 from bytecap.quant.distinct import DistinctPositions
-from bytecap.quant.outputs import ModelOutput, draw_targets
+from bytecap.quant.outputs import ModelOutput, drawn_target_loss
 
 MANY_LABELS = 1 << 13
 """Vocabulary beyond which labels are drawn along the sum of their probabilities."""
@@ -39,7 +39,7 @@ class CalibrationLabels:
             return output
         logits_NV, label_N = output
         if label_N is None:
-            loss_N = draw_targets(logits_NV.float(), generator)
+            loss_N = drawn_target_loss(logits_NV.float(), generator)
             self.positions += len(loss_N)
             self.loss += float(loss_N.detach().double().sum())
             return loss_N

@@ -51,7 +51,7 @@ class Positions:
         """Equal for equal outputs; None of losses, which depend on labels too."""
         if not self.is_exact:
             return None
-        return hashlib.blake2b(self.values.detach().cpu().contiguous().numpy().tobytes()).digest()
+        return hashlib.blake2b(self.values.detach().cpu().contiguous().numpy().data).digest()
 
     def divergence(self, other: Positions) -> Tensor:
         """KL(these || the other's) by position, (N,); of losses by how much the other's are larger."""
@@ -72,7 +72,7 @@ def positions(output: ModelOutput) -> Positions:
     return Positions(Kind.LOG_PROBABILITIES, values.log_softmax(dim=-1))
 
 
-def draw_targets(outputs_NK: Tensor, generator: torch.Generator | None) -> Tensor:
+def drawn_target_loss(outputs_NK: Tensor, generator: torch.Generator | None) -> Tensor:
     """The loss of each position, (N,), to a target that is drawn from the model: its outputs plus normal noise."""
     noise_NK = torch.empty_like(outputs_NK).normal_(generator=generator)
     return 0.5 * (outputs_NK - outputs_NK.detach() - noise_NK).square().sum(dim=1)
